@@ -1,0 +1,60 @@
+"""imu_lab: see, move and check influence-guided machine unlearning.
+
+The pipeline reads from top to bottom::
+
+    task = imu.tasks.Classification("digits", forget_class=3)
+    original = imu.train(task, "train")
+    scores = imu.influence(task, original)
+    weights = imu.intensity(scores)
+    run = imu.unlearn(task, original, weights)
+    imu.plot_curves(run)
+"""
+
+from importlib import import_module as _import_module
+
+__version__ = "0.1.0"
+
+from . import influence as _estimators  # noqa: F401  (registers the estimators)
+from . import intensity as _rules  # noqa: F401
+from . import tasks as tasks
+from . import unlearning as _methods  # noqa: F401
+from .archive import DamagedFile as DamagedFile
+from .experiment import Session as Session
+from .experiment import compare as compare
+from .experiment import influence as influence
+from .experiment import intensity as intensity
+from .experiment import load_run as load_run
+from .experiment import train as train
+from .experiment import unlearn as unlearn
+from .readout import NoReadout as NoReadout
+from .registry import UnknownName as UnknownName
+from .registry import estimator as estimator
+from .registry import estimators as estimators
+from .registry import intensity_rule as intensity_rule
+from .registry import intensity_rules as intensity_rules
+from .registry import knob as knob
+from .registry import method as method
+from .registry import methods as methods
+from .registry import metric as metric
+from .registry import metrics as metrics
+from .results import Influence as Influence
+from .results import Intensity as Intensity
+from .results import Run as Run
+from .unlearning.request import Request as Request
+from .unlearning.request import Update as Update
+
+# Drawing needs plotly and ipywidgets, a second to import: they load when first asked for.
+_LATER = {
+    "plot_influence": "figures", "plot_intensity": "figures", "plot_curves": "figures", "plot_trajectories": "figures",
+    "plot_comparison": "figures", "workbench": "widgets",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(_import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LATER])

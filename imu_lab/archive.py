@@ -1,0 +1,95 @@
+"""A saved record: tables as parquet, provenance as JSON, weights as safetensors, in one zip file.
+
+Written to a temporary name and renamed, so a file is whole or absent; each member carries a checksum, so a truncated
+file is noticed; nothing is ever unpickled or silently overwritten.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+FORMAT = "imu_lab record 1"
+
+
+class DamagedFile(ValueError):
+    """A file that is not a whole record of ours."""
+
+
+def write_whole(path: Path, data: bytes, overwrite: bool = True) -> None:
+    """Write bytes so that ``path`` is either what it was or all of ``data``.
+
+    Raises:
+        FileExistsError: ``path`` exists and ``overwrite`` is False.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            _claim(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def write_array(path: Path, values: np.ndarray) -> None:
+    """Write a NumPy array as ``.npy``, whole or not at all."""
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    write_whole(path, buffer.getbuffer())
+
+
+def _claim(temporary: str, path: Path) -> None:
+    if path.exists():
+        raise FileExistsError(f"{path} exists already; give another path, or overwrite=True to replace it")
+    os.replace(temporary, path)
+
+
+def pack(kind: str, tables: Mapping[str, pd.DataFrame], about: Mapping[str, Any], weights: bytes = b"") -> bytes:
+    """One zip of these tables, settings and safetensors bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
+        file.writestr("record.json", json.dumps({"format": FORMAT, "kind": kind, "about": about}, indent=1))
+        for name, table in tables.items():
+            file.writestr(f"{name}.parquet", table.to_parquet(index=False))
+        if weights:
+            file.writestr("weights.safetensors", weights)
+    return buffer.getvalue()
+
+
+def unpack(path: str | Path, kind: str) -> tuple[dict[str, pd.DataFrame], dict[str, Any], bytes]:
+    """The tables, settings and safetensors bytes of a saved record.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        DamagedFile: the file is truncated, altered, or not a record of this kind.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no saved {kind} at {path}")
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+            if damaged:
+                raise DamagedFile(f"{path} is damaged: {damaged} inside it fails its checksum")
+            members = {name: file.read(name) for name in file.namelist()}
+        record = json.loads(members.pop("record.json"))
+        if record.get("format") != FORMAT or record.get("kind") != kind:
+            raise DamagedFile(f"{path} holds {record.get('kind')!r} in {record.get('format')!r}, not a {kind} in {FORMAT!r}")
+        weights = members.pop("weights.safetensors", b"")
+        tables = {name.removesuffix(".parquet"): pd.read_parquet(io.BytesIO(data)) for name, data in members.items()}
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+        raise DamagedFile(f"{path} is not a whole saved {kind} ({error}); it may be truncated or another program's") from error
+    return tables, record["about"], weights

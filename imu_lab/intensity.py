@@ -1,0 +1,83 @@
+"""From influences to intensities: who gets how much of the pressure.
+
+A rule maps one number per sample to weights ≥ 0; the caller normalises them to sum to 1. A rule is given the
+influences, or another column of their record if its ``reads`` says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .registry import intensity_rule, intensity_rules, knob
+
+
+def _other_rules() -> tuple[str, ...]:
+    return tuple(name for name in intensity_rules if name != "shuffled")
+
+
+@intensity_rule("sqrt-clipped")
+@dataclass(frozen=True)
+class SqrtClipped:
+    """The paper's rule: keep I_i < 0, of these the top fraction by |I_i|; w_i = √|I_i|, clipped at a quantile.
+
+    Source: Fan et al. 2025 (arXiv 2508.01620), influence-guided weights. Clipping guards against outliers.
+    """
+
+    quantile: float = knob(0.93, help="Clip the weights at this quantile of the kept ones.", valid="(0, 1]", range=(0.05, 1.0))
+    top: float = knob(1.0, help="Keep this share of the negative influences, the largest first.", valid="(0, 1]",
+                      range=(0.05, 1.0))
+
+    def __call__(self, influence: np.ndarray) -> np.ndarray:
+        """(n,) weights; 0 for dropped samples."""
+        strength = np.where(influence < 0, -influence, 0.0)
+        negative = np.flatnonzero(strength)
+        kept = negative[np.argsort(-strength[negative], kind="stable")[: int(np.ceil(self.top * len(negative)))]]
+        weights = np.zeros(len(influence))
+        weights[kept] = np.sqrt(strength[kept])
+        if len(kept):
+            weights = np.minimum(weights, np.quantile(weights[kept], self.quantile))
+        return weights
+
+
+@intensity_rule("uniform")
+@dataclass(frozen=True)
+class Uniform:
+    """Control: every sample the same. Equals gradient ascent on the same parameters."""
+
+    def __call__(self, influence: np.ndarray) -> np.ndarray:
+        """(n,) ones."""
+        return np.ones(len(influence))
+
+
+@intensity_rule("shuffled")
+@dataclass(frozen=True)
+class Shuffled:
+    """Control: another rule's weights, handed to the wrong samples."""
+
+    of: str = knob("sqrt-clipped", help="The rule whose weights are shuffled.", choices=_other_rules)
+    seed: int = knob(0, help="Of the permutation.", valid="[0, inf)", range=(0, 20))
+
+    @property
+    def reads(self) -> str:
+        """What the inner rule reads."""
+        return intensity_rules[self.of].reads if hasattr(intensity_rules[self.of], "reads") else "influence"
+
+    def __call__(self, influence: np.ndarray) -> np.ndarray:
+        """(n,) the inner rule's weights, permuted."""
+        weights = np.asarray(intensity_rules.create(self.of)(influence), dtype=float)
+        return np.random.default_rng(self.seed).permutation(weights)
+
+
+@intensity_rule("gradient-norm")
+@dataclass(frozen=True)
+class GradientNorm:
+    """Control: w_i = ‖g_i‖, no influence at all. Shows how much of a result is gradient size."""
+
+    reads: ClassVar[str] = "gradient_norm"
+
+    def __call__(self, gradient_norm: np.ndarray) -> np.ndarray:
+        """(n,) the gradient norms."""
+        return gradient_norm

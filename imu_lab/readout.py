@@ -1,0 +1,280 @@
+"""The readout: find it, cache what reaches it, work on it alone, put it back.
+
+IMU moves only the readout, so the backbone's output per example is a constant. The *cached task* is the same task seen
+from there: its examples are the readout's inputs, its model is the readout alone. It follows the same protocol, so
+every estimator, method and metric runs on it unchanged, hundreds of times faster.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .registry import unknown
+from .tasks.compute import device_of, digest, evaluating
+from .tasks.protocol import Batch, Examples, Task
+
+ALL = ""  # the name that torch gives to the whole model
+
+
+class NoReadout(ValueError):
+    """A model without a last linear layer that produces its output."""
+
+
+def resolve(task: Task, model: nn.Module) -> tuple[str, ...]:
+    """The names of the modules that influence and unlearning act on.
+
+    ``task.readout`` names them, with ``"all"`` for the whole model; None finds the last linear layer.
+
+    Raises:
+        UnknownName: a module that is not there.
+        NoReadout: None was asked, and no linear layer produces the output.
+    """
+    wanted = task.readout
+    if wanted is None:
+        return (find(model, task.split("forget").batch(slice(0, 2)).to(device_of(model)).inputs),)
+    names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    known = dict(model.named_modules())
+    names = tuple(ALL if name == "all" and name not in known else name for name in names)
+    for name in names:
+        if name not in known:
+            raise unknown("module", name, [key for key in known if key])
+        if not list(known[name].parameters()):
+            raise NoReadout(f"module {name!r} has no parameters to unlearn; modules with parameters: {_with_parameters(model)}")
+    return names
+
+
+def find(model: nn.Module, inputs: Any) -> str:
+    """The name of the linear layer whose output is the model's output.
+
+    Raises:
+        NoReadout: no such layer, with the list of modules to choose from.
+    """
+    outputs, calls = _watched(model, inputs)
+    same = [call.name for call in calls if _is(call, outputs)]
+    names = [call.name for call in calls]
+    if len(same) == 1 and names.count(same[0]) == 1:
+        return same[0]
+    if not names:
+        reason = "it has no linear layer"
+    elif same:
+        reason = f"{' and '.join(sorted(set(same)))} produce(s) the output more than once"
+    else:
+        reason = f"something follows its last linear layer {names[-1]!r}"
+    raise NoReadout(f"no readout found in this {type(model).__name__}: {reason}. Name the modules to act on with readout=, "
+                    f"or 'all'; modules with parameters: {_with_parameters(model)}")
+
+
+def is_linear(model: nn.Module, names: tuple[str, ...], inputs: Any) -> bool:
+    """Whether the readout is one linear layer whose output is the model's output: then everything has a closed form."""
+    if len(names) != 1 or not isinstance(model.get_submodule(names[0]), nn.Linear):
+        return False
+    outputs, calls = _watched(model, inputs)
+    mine = [call for call in calls if call.name == names[0]]
+    return len(mine) == 1 and _is(mine[0], outputs)
+
+
+class Call(NamedTuple):
+    """One call of a linear layer: its name, its output, and the output's version, which in-place arithmetic raises."""
+
+    name: str
+    made: Tensor
+    version: int
+
+
+def _watched(model: nn.Module, inputs: Any) -> tuple[Tensor, list[Call]]:
+    """The output, and each call of a linear layer, in order."""
+    calls: list[Call] = []
+    hooks = [
+        module.register_forward_hook(lambda _, __, made, name=name: calls.append(Call(name, made, made._version)))
+        for name, module in model.named_modules() if isinstance(module, nn.Linear)
+    ]
+    try:
+        with torch.no_grad(), evaluating(model):
+            return model(inputs), calls
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _is(call: Call, outputs: Tensor) -> bool:
+    """Whether a layer's output is the model's, seen whole: a reshape is allowed, arithmetic is not, even in place."""
+    return (isinstance(outputs, Tensor) and call.made.data_ptr() == outputs.data_ptr()
+            and call.made.numel() == outputs.numel() and outputs._version == call.version)
+
+
+def _with_parameters(model: nn.Module) -> str:
+    return ", ".join(name for name, module in model.named_modules() if name and list(module.parameters(recurse=False)))
+
+
+def parameters(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Parameter]:
+    """The readout's parameters by their full name in the model, in the model's order."""
+    prefixes = tuple(f"{name}." for name in names if name != ALL)
+    everything = ALL in names
+    return {key: value for key, value in model.named_parameters() if everything or key.startswith(prefixes)}
+
+
+def capture(model: nn.Module, name: str, inputs: Any) -> tuple[Tensor, Tensor]:
+    """What reaches the linear layer ``name`` (n, ..., d), and what the model makes of it (n, ..., K)."""
+    module = model.get_submodule(name)
+    if module is model:
+        return inputs, model(inputs)
+    kept: list[Tensor] = []
+    hook = module.register_forward_hook(lambda _, given, made: kept.append(given[0].detach()))
+    try:
+        outputs = model(inputs)
+    finally:
+        hook.remove()
+    return kept[0], outputs
+
+
+def graft(model: nn.Module, name: str, head: nn.Linear) -> nn.Module:
+    """A copy of ``model`` whose layer ``name`` holds the head's parameters; everything else bit for bit the same."""
+    grafted = copy.deepcopy(model).eval()
+    layer = grafted.get_submodule(name)
+    layer.load_state_dict(head.state_dict())
+    return grafted
+
+
+def backbone_digest(model: nn.Module, name: str) -> str:
+    """A digest of all that decides what reaches the readout: tensors, architecture and the code of user modules."""
+    layer = f"{name}." if name else ""
+    tensors = [part for key, value in model.state_dict().items() if not (layer and key.startswith(layer))
+               for part in (key, value)]
+    codes = {type(module): type(module).forward.__code__ for module in model.modules()
+             if hasattr(type(module).forward, "__code__")}
+    written = sorted(f"{kind.__qualname__}{code.co_code.hex()}{code.co_names}{_constants(code)}" for kind, code in codes.items())
+    return digest(repr(model), *tensors, *written)
+
+
+def _constants(code: Any) -> str:
+    """The constants of a function; nested code objects by their bytes, since their repr holds an address."""
+    return repr([value.co_code.hex() if hasattr(value, "co_code") else value for value in code.co_consts])
+
+
+@dataclass
+class Features:
+    """Cached readout inputs of one source, rows in the order of ``ids`` (rising)."""
+
+    ids: Tensor
+    values: Tensor
+
+
+class FeatureStore:
+    """Readout inputs that have been computed, kept by content: an edited model or other data never gets old features.
+
+    Only rows that are missing go through the model. The oldest entries go when ``limit`` bytes are exceeded.
+    """
+
+    def __init__(self, limit: int = 4 * 2**30) -> None:
+        self.limit = limit
+        self.seconds = 0.0
+        self._kept: dict[tuple, Features] = {}
+
+    @property
+    def bytes(self) -> int:
+        """What the cache holds now."""
+        return sum(kept.values.nbytes for kept in self._kept.values())
+
+    def rows(self, key: tuple, examples: Examples, compute: Callable[[Examples], Tensor]) -> Tensor:
+        """The features of ``examples`` (n, ..., d), computing those that are missing."""
+        ids = examples.ids
+        kept = self._kept.pop(key, None)
+        known = torch.isin(ids, kept.ids) if kept else torch.zeros(len(ids), dtype=torch.bool)
+        if not known.all():
+            started = time.perf_counter()
+            fresh = compute(examples if not known.any() else examples.take((~known).nonzero().flatten()))
+            self.seconds += time.perf_counter() - started
+            everything = torch.cat([kept.ids, ids[~known]]) if kept else ids
+            order = everything.argsort()
+            values = torch.cat([kept.values, fresh]) if kept else fresh
+            in_order = bool((order == torch.arange(len(order))).all())
+            kept = Features(everything[order], values if in_order else values[order])
+        self._kept[key] = kept  # last used goes last
+        while len(self._kept) > 1 and self.bytes > self.limit:
+            self._kept.pop(next(iter(self._kept)))
+        if len(ids) == len(kept.ids) and torch.equal(ids, kept.ids):
+            return kept.values
+        return kept.values[torch.searchsorted(kept.ids, ids)]
+
+
+STORE = FeatureStore()
+
+
+class CachedTask:
+    """A task seen from its linear readout: examples are cached features, the model is the readout alone.
+
+    Everything but ``split`` and ``readout`` is the task's own code: its methods run with this object as ``self``, so
+    what they ask of ``split`` they get as features.
+    """
+
+    readout = (ALL,)
+
+    def __init__(self, task: Task, model: nn.Module, name: str, store: FeatureStore = STORE) -> None:
+        self.task, self._model, self._name, self._store = task, model, name, store
+        self._backbone = backbone_digest(model, name)
+        self._splits: dict[str, Examples] = {}
+
+    def __getattr__(self, member: str) -> Any:
+        if member.startswith("__"):
+            raise AttributeError(member)  # copying and pickling look for these before __init__ has run
+        function = getattr(type(self.task), member, None)
+        if callable(function) and hasattr(function, "__get__"):
+            return function.__get__(self)
+        return getattr(self.task, member)
+
+    def split(self, name: str) -> Examples:
+        """The split's examples, their inputs replaced by what reaches the readout."""
+        if name not in self._splits:
+            self._splits[name] = self.seen(self.task.split(name))
+        return self._splits[name]
+
+    def seen(self, examples: Examples) -> Examples:
+        """Any examples of the task, as features; their targets untouched."""
+        key = (self._backbone, getattr(self.task, "data_key", None) or self.task, examples.source)
+        features = self._store.rows(key, examples, self._forward)
+        targets = _targets(examples)
+        chunk = max(examples.chunk, 2**22 // max(1, features[0].numel()))
+        return replace(Examples.of(features, targets, examples.ids, examples.source), chunk=chunk)
+
+    def _forward(self, examples: Examples) -> Tensor:
+        device, values = device_of(self._model), torch.empty(0)
+        with torch.no_grad(), evaluating(self._model):  # not inference_mode: autograd refuses its tensors later
+            for positions, batch in examples.batches():
+                rows = capture(self._model, self._name, batch.to(device).inputs)[0]
+                values = _room(len(examples), rows) if positions.start == 0 else values
+                values[positions] = rows
+        return values
+
+
+def _room(count: int, rows: Tensor) -> Tensor:
+    """An empty (count, ..., d) tensor, or a refusal that says how much it would take."""
+    needed = count * rows[0].numel() * rows.element_size()
+    try:
+        return torch.empty(count, *rows.shape[1:], dtype=rows.dtype, device=rows.device)
+    except RuntimeError as error:
+        raise MemoryError(f"the features of {count} examples need {needed / 2**30:.1f} GiB, more than this machine has; "
+                          "pass cache=False to stream them instead") from error
+
+
+def _targets(examples: Examples) -> Any:
+    """All targets of some examples, collected in batches so that their inputs never are in memory together."""
+    parts = [batch.targets for _, batch in examples.batches()]
+    if isinstance(parts[0], dict):
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    return torch.cat(parts)
+
+
+def cached(task: Task, model: nn.Module, name: str, store: FeatureStore = STORE) -> tuple[CachedTask, nn.Linear]:
+    """The cached task and a private copy of the readout, ready for any estimator or method."""
+    return CachedTask(task, model, name, store), copy.deepcopy(model.get_submodule(name))
+
+
+__all__ = ["Batch", "CachedTask", "FeatureStore", "NoReadout", "backbone_digest", "cached", "capture", "find", "graft",
+           "is_linear", "parameters", "resolve"]

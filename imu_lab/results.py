@@ -1,0 +1,209 @@
+"""The records: Influence, Intensity, Run. Frozen, each around tidy tables; meanings, units and signs defined here, once.
+
+The sign of influence: **negative means ascend**. A step along the sample's preconditioned gradient raises the loss of
+the whole forget set, so the sample deserves pressure (Fan et al. 2025, arXiv 2508.01620).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from . import archive
+
+
+class Quantity(NamedTuple):
+    """What a column or a metric means. ``good`` says which direction is good, in words."""
+
+    title: str
+    unit: str
+    meaning: str
+    good: str = ""
+
+
+QUANTITIES: dict[str, Quantity] = {
+    "example": Quantity("example", "index", "position of the sample in the training split"),
+    "step": Quantity("update", "count", "updates made so far; 0 is the original model"),
+    "influence": Quantity("influence", "nats", "−g_iᵀF⁻¹ḡ; negative: pressing this sample raises the forget set's loss"),
+    "gradient_norm": Quantity("gradient norm", "nats", "‖g_i‖ over the readout's parameters"),
+    "gradient_dot": Quantity("plain influence", "nats", "−g_iᵀḡ, the sign of the plain gradient step"),
+    "selected": Quantity("selected", "yes or no", "whether the sample takes part in unlearning"),
+    "weight": Quantity("weight", "share", "the sample's share of the intensity, w_i / Σ w; sums to 1"),
+    "pressure": Quantity("pressure", "batch shares", "Σ over updates of w_i / Σ over its batch: what it received"),
+    "loss": Quantity("loss", "nats", "cross-entropy of the true label", "higher on the forget set means more forgotten"),
+    "confidence": Quantity("confidence", "probability", "exp(−loss), the probability of the truth",
+                           "lower on the forget set means more forgotten"),
+    "margin": Quantity("margin", "logits", "true logit minus the largest other; negative means misclassified",
+                       "negative on the forget set means forgotten"),
+    "time_to_forget": Quantity("time to forget", "updates", "first update after which the margin stays negative;"
+                               " empty when that never happened"),
+    "accuracy": Quantity("accuracy", "share correct", "share of examples whose largest logit is the true label",
+                         "on forget: close to the retrained model; elsewhere: high"),
+    "ascent": Quantity("ascent term", "nats", "−Σ w_i ℓ_i / Σ w_i of the batch"),
+    "l1": Quantity("L1 term", "nats", "α‖readout‖₁"),
+    "ascent_gradient": Quantity("ascent gradient", "norm", "length of the ascent term's gradient"),
+    "l1_gradient": Quantity("L1 gradient", "norm", "length of the L1 term's gradient"),
+    "update_norm": Quantity("update length", "norm", "how far this update moved the parameters"),
+}
+
+SPLITS: dict[str, str] = {
+    "forget": "the samples to forget",
+    "retain": "the training samples to keep",
+    "test": "unseen samples of the classes that are kept",
+    "test-forget": "unseen samples of the forgotten class",
+}
+
+
+def describe(name: str) -> Quantity:
+    """The meaning of a column or metric; an unknown one speaks for itself."""
+    return QUANTITIES.get(name, Quantity(name.replace("_", " "), "", ""))
+
+
+@dataclass(frozen=True, eq=False)
+class Influence:
+    """One number per forget sample, as a record.
+
+    Attributes:
+        frame: ``example``, ``influence``; one row per forget sample, in the order of the forget split.
+        context: what else is known of each sample at no extra forward pass: ``example``, ``loss``, ``confidence``, and
+            for a linear readout ``gradient_norm`` and ``gradient_dot`` (the influence that a plain gradient step has).
+        settings: estimator, its settings, target, task: what reproduces the numbers.
+    """
+
+    frame: pd.DataFrame
+    context: pd.DataFrame
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def values(self) -> np.ndarray:
+        """(n,) influences; negative means ascend."""
+        return self.frame["influence"].to_numpy()
+
+    @property
+    def opposed(self) -> float:
+        """Share of samples whose plain gradient step has the other sign than their influence (NaN if unknown)."""
+        if "gradient_dot" not in self.context:
+            return float("nan")
+        return float(np.mean(np.sign(self.context["gradient_dot"]) != np.sign(self.values)))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __repr__(self) -> str:
+        negative = int((self.values < 0).sum())
+        return f"Influence({self.settings.get('estimator')}, {len(self)} samples, {negative} negative)"
+
+
+@dataclass(frozen=True, eq=False)
+class Intensity:
+    """Each forget sample's share of the pressure, as a record.
+
+    Attributes:
+        frame: ``example``, ``influence``, ``selected``, ``weight``; weights are ≥ 0 and sum to 1.
+        context: the context of the influences it was made from.
+        settings: rule, its settings, and those of the influences under ``"influence"``.
+    """
+
+    frame: pd.DataFrame
+    context: pd.DataFrame
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def values(self) -> np.ndarray:
+        """(n,) weights ≥ 0 that sum to 1."""
+        return self.frame["weight"].to_numpy()
+
+    @property
+    def effective(self) -> float:
+        """Effective number of samples, 1 / Σ w²: n for uniform weights, 1 when one sample takes everything."""
+        return float(1.0 / np.square(self.values).sum())
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __repr__(self) -> str:
+        kept = int(self.frame["selected"].sum())
+        return f"Intensity({self.settings.get('rule')}, {kept} of {len(self)} samples, effective {self.effective:.1f})"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One unlearning run, followed at every update.
+
+    Attributes:
+        curve: long table ``step, split, metric, value``; step 0 is the original model.
+        samples: the ledger, one row per forget sample: ``example, label, influence, selected, weight, pressure,``
+            ``loss_before, loss_after, confidence_before, confidence_after, margin_before, margin_after, time_to_forget``.
+        trajectory: long table ``example, step, loss, confidence, margin``.
+        terms: long table ``step, term, value``: the objective's terms, their gradients and the update length, apart.
+        reference: ``split, metric, value`` of the retrained model, empty when none was given.
+        settings: everything that reproduces the run.
+        events: ``steps`` made, ``stopped_at``, ``diverged_at``, ``utility_limit`` (None where it did not happen),
+            ``seconds``.
+        build_model: makes the unlearned model when asked.
+        pack_weights: safetensors bytes of the unlearned model.
+    """
+
+    curve: pd.DataFrame
+    samples: pd.DataFrame
+    trajectory: pd.DataFrame
+    terms: pd.DataFrame
+    reference: pd.DataFrame
+    settings: Mapping[str, Any]
+    events: Mapping[str, Any]
+    build_model: Callable[[], Any] = field(repr=False)
+    pack_weights: Callable[[], bytes] = field(repr=False)
+    task: Any = field(default=None, repr=False)
+
+    @cached_property
+    def model(self) -> Any:
+        """The unlearned ``nn.Module``, in eval mode; the original is untouched."""
+        return self.build_model()
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The recorded update numbers, from 0."""
+        return self.curve["step"].unique()
+
+    @property
+    def label(self) -> str:
+        """What distinguishes this run in a legend."""
+        parts = [str(self.settings.get("method", "run")), str(self.settings.get("weights", {}).get("rule", ""))]
+        if (self.settings.get("settings") or {}).get("step_norm"):
+            parts.append("equal steps")
+        return " · ".join(part for part in parts if part)
+
+    def value(self, split: str, metric: str, step: int | None = None) -> float:
+        """One number of the curve, at a step (the last by default); NaN where it was not recorded."""
+        rows = self.curve[(self.curve["split"] == split) & (self.curve["metric"] == metric)]
+        rows = rows if step is None else rows[rows["step"] == step]
+        return float(rows["value"].iloc[-1]) if len(rows) else float("nan")
+
+    def series(self, split: str, metric: str) -> pd.Series:
+        """One line of the curve: values indexed by step."""
+        rows = self.curve[(self.curve["split"] == split) & (self.curve["metric"] == metric)]
+        return rows.set_index("step")["value"]
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the run to one file that :func:`imu_lab.load_run` reads.
+
+        Raises:
+            FileExistsError: the path is taken and ``overwrite`` is False.
+        """
+        tables = {name: getattr(self, name) for name in TABLES}
+        about = {"settings": dict(self.settings), "events": dict(self.events)}
+        archive.write_whole(Path(path), archive.pack("run", tables, about, self.pack_weights()), overwrite)
+        return Path(path)
+
+    def __repr__(self) -> str:
+        forget = self.value("forget", "accuracy")
+        return f"Run({self.label}, {self.events.get('steps')} updates, forget accuracy {forget:.3f})"
+
+
+TABLES = ("curve", "samples", "trajectory", "terms", "reference")

@@ -1,0 +1,9 @@
+"""What can be forgotten: each task is one file that follows the protocol."""
+
+from .classification import Classification as Classification
+from .protocol import Batch as Batch
+from .protocol import Examples as Examples
+from .protocol import Task as Task
+from .toy import Toy as Toy
+from .training import Recipe as Recipe
+from .training import train as train

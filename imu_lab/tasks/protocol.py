@@ -1,0 +1,118 @@
+"""The one protocol: what anything must have for influence, unlearning and every view to work on it.
+
+Anything with these members is a task: no base class. Data may be a tensor, a dict batch or a stream; only the feature
+cache assumes that something fits in memory, and it says what it will need first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+Positions = Tensor | slice
+
+
+class Batch(NamedTuple):
+    """A few examples, ready for the model.
+
+    Attributes:
+        inputs: what the model is called with, a tensor (n, ...) or whatever the task's ``example_loss`` hands it.
+        targets: what the loss needs besides, such as labels (n,) or next tokens (n, T).
+    """
+
+    inputs: Any
+    targets: Any
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(_moved(self.inputs, device), _moved(self.targets, device))
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, dict):
+        return {key: _moved(item, device) for key, item in value.items()}
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Some examples of a data set, in order, each with an id that never changes.
+
+    Attributes:
+        ids: (n,) int64, the index of each example in its source.
+        fetch: from positions (LongTensor or slice) in this collection to a Batch.
+        source: the data the ids count in, ``"train"`` or ``"test"``.
+        chunk: how many to put through a model at once.
+    """
+
+    ids: Tensor
+    fetch: Callable[[Positions], Batch]
+    source: str = "train"
+    chunk: int = 512
+
+    @classmethod
+    def of(cls, inputs: Any, targets: Any, ids: Tensor | None = None, source: str = "train", chunk: int = 512) -> Examples:
+        """Examples held in memory: tensors (or dicts of tensors) whose first dimension counts examples."""
+        count = len(next(iter(targets.values())) if isinstance(targets, dict) else targets)
+        ids = torch.arange(count) if ids is None else torch.as_tensor(ids, dtype=torch.int64)
+        return cls(ids, lambda at: Batch(_rows(inputs, at), _rows(targets, at)), source, chunk)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, positions: Positions = slice(None)) -> Batch:
+        """The examples at these positions (all by default)."""
+        return self.fetch(positions)
+
+    def batches(self, size: int | None = None) -> Iterator[tuple[slice, Batch]]:
+        """All examples in order, a few at a time, each with the positions it covers."""
+        size = size or self.chunk
+        for start in range(0, len(self), size):
+            positions = slice(start, min(start + size, len(self)))
+            yield positions, self.fetch(positions)
+
+    def take(self, positions: Tensor) -> Examples:
+        """The examples at these positions, as a collection of their own."""
+        positions = torch.as_tensor(positions, dtype=torch.int64)
+        return Examples(self.ids[positions], lambda at: self.fetch(positions[at]), self.source, self.chunk)
+
+
+def _rows(value: Any, at: Positions) -> Any:
+    return {key: item[at] for key, item in value.items()} if isinstance(value, dict) else value[at]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A model to train, data to train it on, and a request to forget some of it.
+
+    A task is a frozen dataclass: its fields are its settings and its equality is the memo key. Beyond these members a
+    task may declare ``splits`` (the splits a run follows), ``recipe`` (how to train), ``data_key`` (a digest of its
+    data, for the checkpoint cache), ``unlearning`` (its own defaults for a method's settings) and
+    ``example_margin(forward, batch)`` (n,).
+    """
+
+    readout: tuple[str, ...] | str | None
+
+    def make_model(self, seed: int) -> nn.Module:
+        """A fresh model; the same seed gives the same weights, and the global random state is left alone."""
+
+    def split(self, name: str) -> Examples:
+        """The examples of ``"train"``, ``"forget"``, ``"retain"`` or ``"test"``."""
+
+    def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
+        """(n,) the loss of each example, in nats; ``forward`` maps ``batch.inputs`` to the model's outputs."""
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """The task's metrics of a model on a split, by name."""
+
+    def card(self, example: int) -> str:
+        """HTML of what a person looks at: a picture, a person, a sequence, a sentence."""
+
+
+def evaluation_splits(task: Task) -> tuple[str, ...]:
+    """The splits that a run follows, in the order in which they are drawn."""
+    return getattr(task, "splits", ("forget", "retain", "test"))

@@ -1,0 +1,73 @@
+"""Blobs in the plane: the smallest task there is, on which every registered thing is tested and drawn."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from .classification import Classification
+from .compute import digest, seeded
+from .protocol import Batch, Examples
+from .training import Recipe
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Three Gaussian blobs, ``per_class`` training points each; forget one of them.
+
+    Written against the protocol and nothing else: no base class, its own splits, its own loss. A user's task looks
+    like this.
+    """
+
+    forget_blob: int = 0
+    per_class: int = 40
+    seed: int = 0
+    readout: tuple[str, ...] | str | None = None
+    recipe: ClassVar[Recipe] = Recipe(epochs=10, lr=0.1, batch_size=16)
+    unlearning: ClassVar[Mapping[str, Any]] = {"lr": 3e-2, "batch_size": 16}
+
+    def __post_init__(self) -> None:
+        if self.forget_blob not in range(3):
+            raise ValueError(f"forget_blob must be 0, 1 or 2, got {self.forget_blob!r}")
+
+    @property
+    def data_key(self) -> str:
+        """A digest of what the points are drawn from."""
+        return digest("toy", self.per_class, self.seed)
+
+    def _points(self, source: str) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(2 * self.seed + (source == "test"))
+        labels = torch.arange(3).repeat_interleave(self.per_class)  # (n,)
+        centres = torch.tensor([[0.0, 1.5], [1.3, -0.75], [-1.3, -0.75]])
+        return centres[labels] + 0.7 * torch.randn(len(labels), 2, generator=generator), labels
+
+    def split(self, name: str) -> Examples:
+        """``"train"``, ``"forget"``, ``"retain"`` or ``"test"`` (the blobs that are kept)."""
+        points, labels = self._points("test" if name == "test" else "train")
+        mine = {"train": labels >= 0, "forget": labels == self.forget_blob, "retain": labels != self.forget_blob,
+                "test": labels != self.forget_blob}[name]
+        chosen = mine.nonzero().flatten()
+        return Examples.of(points[chosen], labels[chosen], chosen, "test" if name == "test" else "train")
+
+    def make_model(self, seed: int) -> nn.Module:
+        """A two-layer network with 8 hidden units."""
+        with seeded(seed):
+            return nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 3))
+
+    def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
+        """(n,) cross-entropy in nats."""
+        return nn.functional.cross_entropy(forward(batch.inputs), batch.targets, reduction="none")
+
+    example_margin = Classification.example_margin
+    evaluate = Classification.evaluate
+
+    def card(self, example: int) -> str:
+        """The point's coordinates."""
+        points, labels = self._points("train")
+        where = ", ".join(f"{value:.2f}" for value in points[example].tolist())
+        return html.escape(f"point {int(example)} of blob {int(labels[example])} at ({where})")

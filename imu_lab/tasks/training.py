@@ -1,0 +1,162 @@
+"""Training, with checkpoints: the original and the retrained model come from one recipe and are trained once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from .. import archive
+from ..registry import check, knob
+from .compute import device_of, digest, one_thread, seeded
+from .data import data_folder
+from .protocol import Examples, Task
+
+# Part of every checkpoint's key: raise it when training would give other weights for the same recipe.
+VERSION = 1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a task trains its models: SGD with Nesterov momentum and a one-cycle learning rate."""
+
+    epochs: int = knob(10, help="Passes over the training set.", valid="[1, inf)")
+    lr: float = knob(0.1, help="Peak learning rate.", valid="(0, inf)")
+    batch_size: int = knob(64, help="Examples per update.", valid="[1, inf)")
+    momentum: float = knob(0.9, help="Momentum of SGD.", valid="[0, 1)")
+    weight_decay: float = knob(5e-4, help="L2 penalty on all parameters.", valid="[0, inf)")
+    augment: bool = knob(False, help="Shift by up to 4 pixels and mirror at random.")
+    one_thread: bool = knob(True, help="Train on one core; right for small networks.")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+class DivergedTraining(ArithmeticError):
+    """The training loss became NaN or infinite."""
+
+
+def epochs(task: Task, model: nn.Module, examples: Examples, recipe: Recipe, seed: int) -> Iterator[nn.Module]:
+    """Train ``model`` in place, yielding after each epoch; the global random state is left alone.
+
+    Raises:
+        DivergedTraining: the loss is not finite; the message names the epoch.
+    """
+    order = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay,
+                                nesterov=recipe.momentum > 0)
+    per_epoch = -(-len(examples) // recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, recipe.epochs * per_epoch + 1)
+    device = device_of(model)
+    for epoch in range(recipe.epochs):
+        with one_thread() if recipe.one_thread else nullcontext(), seeded(seed * 1_000_003 + epoch):
+            model.train()
+            for positions in torch.randperm(len(examples), generator=order).split(recipe.batch_size):
+                if len(positions) == 1 and len(examples) > 1:
+                    continue  # BatchNorm in train mode refuses a batch of one
+                _update(task, model, examples.batch(positions).to(device), recipe, optimizer, epoch)
+                schedule.step()
+            model.eval()
+        yield model
+
+
+def _update(task: Task, model: nn.Module, batch: Any, recipe: Recipe, optimizer: Any, epoch: int) -> None:
+    if recipe.augment:
+        batch = batch._replace(inputs=shifted(batch.inputs))
+    loss = task.example_loss(model, batch).mean()
+    if not torch.isfinite(loss):
+        raise DivergedTraining(f"training diverged in epoch {epoch + 1}: the loss is {loss.item()}; lower lr={recipe.lr}")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+def shifted(images: torch.Tensor, pixels: int = 4) -> torch.Tensor:
+    """(n, c, h, w) images, each shifted by up to ``pixels`` and mirrored with probability one half."""
+    count, _, height, width = images.shape
+    padded = nn.functional.pad(images, [pixels] * 4)
+    down, right = (torch.randint(0, 2 * pixels + 1, (count, 1), device=images.device) for _ in "yx")
+    rows = (torch.arange(height, device=images.device) + down)[:, None, :, None]
+    columns = torch.arange(width, device=images.device) + right
+    columns = torch.where(torch.rand(count, 1, device=images.device) < 0.5, columns.flip(1), columns)[:, None, None, :]
+    which = torch.arange(count, device=images.device)[:, None, None, None]
+    channels = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
+    return padded[which, channels, rows, columns]
+
+
+def train(task: Task, split: str = "train", seed: int = 0, recipe: Recipe | None = None) -> nn.Module:
+    """A model of ``task`` trained on ``split``, from the checkpoint cache when it was trained before.
+
+    ``"train"`` gives the original model, ``"retain"`` the retrained one: the same recipe from fresh weights without the
+    forget set. The key is the data of the split, the recipe, the architecture and the seed, so a new request retrains
+    only ``"retain"``.
+
+    Args:
+        task: anything that follows the task protocol.
+        split: the name of the split to train on.
+        seed: of the fresh weights and the order of batches.
+        recipe: replaces the task's own.
+
+    Returns:
+        The model in eval mode.
+
+    Raises:
+        DivergedTraining: the loss became NaN or infinite.
+    """
+    own = getattr(task, "trained", None)
+    if own is not None and recipe is None:
+        given = own(split, seed)
+        if given is not None:
+            return given
+    recipe = recipe or getattr(task, "recipe", Recipe())
+    path = _checkpoint(task, split, seed, recipe)
+    model = task.make_model(seed)
+    if path is not None and _restored(model, path):
+        return model.eval()
+    examples = task.split(split)
+    bar = tqdm(total=recipe.epochs, desc=f"training on {split}", unit="epoch", delay=2, leave=False)
+    with bar:
+        for _ in epochs(task, model, examples, recipe, seed):
+            bar.update()
+    if path is not None:
+        archive.write_whole(path, safetensors.torch.save(_state(model)))
+    return model.eval()
+
+
+def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe) -> Path | None:
+    """Where this training is kept; None for a task that cannot tell its data by content."""
+    data = getattr(task, "data_key", None)
+    if data is None:
+        return None
+    ids = task.split(split).ids
+    made = getattr(task, "architecture", None)
+    return data_folder() / "checkpoints" / f"{digest(data, ids, made, asdict(recipe), seed, VERSION)}.safetensors"
+
+
+def _state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+
+
+def _restored(model: nn.Module, path: Path) -> bool:
+    """Whether the checkpoint was there and whole; a damaged one is named, set aside and trained again."""
+    if not path.exists():
+        return False
+    try:
+        model.load_state_dict(safetensors.torch.load(path.read_bytes()))
+        return True
+    except (safetensors.SafetensorError, RuntimeError, OSError) as error:
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        log.warning("checkpoint %s is damaged (%s); kept as %s, training again", path, error, aside.name)
+        return False

@@ -1,0 +1,8 @@
+"""The methods, and what drives them."""
+
+from .driver import drive as drive
+from .imu import InfluenceGuided as InfluenceGuided
+from .request import Request as Request
+from .request import Update as Update
+from .retain_based import Retrain as Retrain
+from .retain_free import GradientAscent as GradientAscent

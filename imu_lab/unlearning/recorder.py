@@ -1,0 +1,101 @@
+"""What is written down after each update: the task's metrics on every split, and each forget sample's own state."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ..tasks.compute import device_of, evaluating
+from ..tasks.protocol import Examples, Task, evaluation_splits
+from .request import Update
+
+
+def outcomes(task: Task, model: nn.Module, examples: Examples) -> Tensor:
+    """(n, 2) the loss and the margin of each example, in one forward pass; margins are NaN where a task has none."""
+    margin = getattr(task, "example_margin", None)
+    rows = []
+    with torch.no_grad(), evaluating(model):
+        for _, batch in examples.batches():
+            batch = batch.to(device_of(model))
+            outputs = model(batch.inputs)
+            losses = task.example_loss(lambda _, outputs=outputs: outputs, batch)
+            margins = margin(lambda _, outputs=outputs: outputs, batch) if margin else torch.full_like(losses, torch.nan)
+            rows.append(torch.stack([losses, margins], 1))
+    return torch.cat(rows).cpu()
+
+
+class Recorder:
+    """Collects a run while it happens; the tables are built once, at the end."""
+
+    def __init__(self, task: Task, forget: Examples) -> None:
+        self.task, self.forget = task, forget
+        self.splits = [name for name in evaluation_splits(task) if len(task.split(name))]
+        self.steps: list[int] = []
+        self.metrics: list[dict[str, dict[str, float]]] = []
+        self.outcomes: list[Tensor] = []
+        self.terms: list[dict[str, float]] = []
+        self.pressure = np.zeros(len(forget))
+
+    def record(self, step: int, model: nn.Module) -> dict[str, dict[str, float]]:
+        """Measure the model after ``step`` updates; returns {split: {metric: value}}."""
+        outcome = outcomes(self.task, model, self.forget)
+        measured = {split: dict(self.task.evaluate(model, split)) for split in self.splits}
+        measured.setdefault("forget", {})["loss"] = outcome[:, 0].mean().item()
+        self.steps.append(step)
+        self.metrics.append(measured)
+        self.outcomes.append(outcome)
+        return measured
+
+    def note(self, update: Update | None) -> None:
+        """Keep what the method said of one update."""
+        self.terms.append(dict(update.terms) if update is not None else {})
+        if update is None or update.positions is None:
+            self.pressure[:] = np.nan  # a method that does not tell who it pressed: unknown is not zero
+        else:
+            self.pressure[update.positions.numpy()] += update.shares.cpu().numpy()
+
+    def curve(self) -> pd.DataFrame:
+        """Long table ``step, split, metric, value``."""
+        rows = [(step, split, metric, value) for step, measured in zip(self.steps, self.metrics)
+                for split, values in measured.items() for metric, value in values.items()]
+        return pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
+
+    def term_table(self) -> pd.DataFrame:
+        """Long table ``step, term, value``; step k is the update that led to state k."""
+        rows = [(step, term, value) for step, terms in enumerate(self.terms, 1) for term, value in terms.items()]
+        return pd.DataFrame(rows, columns=["step", "term", "value"])
+
+    def trajectory(self) -> pd.DataFrame:
+        """Long table ``example, step, loss, confidence, margin``, by step and then in forget-set order."""
+        states = torch.cat(self.outcomes).double().numpy()  # (steps * n, 2)
+        count = len(self.forget)
+        return pd.DataFrame({
+            "example": np.tile(self.forget.ids.numpy(), len(self.steps)), "step": np.repeat(self.steps, count),
+            "loss": states[:, 0], "confidence": np.exp(-states[:, 0]), "margin": states[:, 1],
+        })
+
+    def ledger(self) -> pd.DataFrame:
+        """One row per forget sample: what it received and what became of it."""
+        first, last = self.outcomes[0].double().numpy(), self.outcomes[-1].double().numpy()
+        return pd.DataFrame({
+            "example": self.forget.ids.numpy(), "pressure": self.pressure,
+            "loss_before": first[:, 0], "loss_after": last[:, 0],
+            "confidence_before": np.exp(-first[:, 0]), "confidence_after": np.exp(-last[:, 0]),
+            "margin_before": first[:, 1], "margin_after": last[:, 1],
+            "time_to_forget": time_to_forget(torch.stack(self.outcomes)[:, :, 1].numpy(), np.asarray(self.steps)),
+        })
+
+
+def time_to_forget(margins: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """(n,) the first recorded update after which each margin stays negative; NaN where it is not so at the end.
+
+    Args:
+        margins: (s, n) at each recorded update.
+        steps: (s,) the update numbers.
+    """
+    remembered = ~(margins < 0)  # NaN margins count as remembered: nothing is known
+    last = len(steps) - 1 - remembered[::-1].argmax(0)  # the last record at which it was still right
+    first_forgotten = np.where(remembered.any(0), last + 1, 0)
+    return np.where(first_forgotten < len(steps), steps[np.minimum(first_forgotten, len(steps) - 1)], np.nan)
