@@ -15,17 +15,14 @@ from importlib import import_module as _import_module
 __version__ = "0.1.0"
 
 from . import influence as _estimators  # noqa: F401  (registers the estimators)
-from . import intensity as _rules  # noqa: F401
 from . import tasks as tasks
 from . import unlearning as _methods  # noqa: F401
 from .archive import DamagedFile as DamagedFile
-from .experiment import Session as Session
-from .experiment import compare as compare
+from .comparison import compare as compare
 from .experiment import influence as influence
-from .experiment import intensity as intensity
 from .experiment import load_run as load_run
-from .experiment import train as train
 from .experiment import unlearn as unlearn
+from .intensity import intensity as intensity
 from .readout import NoReadout as NoReadout
 from .registry import UnknownName as UnknownName
 from .registry import estimator as estimator
@@ -40,13 +37,19 @@ from .registry import metrics as metrics
 from .results import Influence as Influence
 from .results import Intensity as Intensity
 from .results import Run as Run
+from .session import Session as Session
+from .tasks.training import train as train
 from .unlearning.request import Request as Request
 from .unlearning.request import Update as Update
 
 # Drawing needs plotly and ipywidgets, a second to import: they load when first asked for.
 _LATER = {
-    "plot_influence": "figures", "plot_intensity": "figures", "plot_curves": "figures", "plot_trajectories": "figures",
-    "plot_comparison": "figures", "workbench": "widgets",
+    "plot_influence": "figures",
+    "plot_intensity": "figures",
+    "plot_curves": "figures",
+    "plot_trajectories": "figures",
+    "plot_comparison": "figures",
+    "workbench": "widgets",
 }
 
 

@@ -87,9 +87,13 @@ def unpack(path: str | Path, kind: str) -> tuple[dict[str, pd.DataFrame], dict[s
             members = {name: file.read(name) for name in file.namelist()}
         record = json.loads(members.pop("record.json"))
         if record.get("format") != FORMAT or record.get("kind") != kind:
-            raise DamagedFile(f"{path} holds {record.get('kind')!r} in {record.get('format')!r}, not a {kind} in {FORMAT!r}")
+            raise DamagedFile(
+                f"{path} holds {record.get('kind')!r} in {record.get('format')!r}, not a {kind} in {FORMAT!r}"
+            )
         weights = members.pop("weights.safetensors", b"")
         tables = {name.removesuffix(".parquet"): pd.read_parquet(io.BytesIO(data)) for name, data in members.items()}
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
-        raise DamagedFile(f"{path} is not a whole saved {kind} ({error}); it may be truncated or another program's") from error
+        raise DamagedFile(
+            f"{path} is not a whole saved {kind} ({error}); it may be truncated or another program's"
+        ) from error
     return tables, record["about"], weights

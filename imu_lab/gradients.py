@@ -124,8 +124,12 @@ def _squares(delta: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
         return delta.square().T @ inputs.square(), delta.square().sum(0)
     total: Tensor | float = 0.0
     per_example = delta.shape[-1] * inputs.shape[-1]
-    for few_delta, few_inputs in zip(delta.split(max(1, ROOM // per_example)), inputs.split(max(1, ROOM // per_example))):
-        total = total + (few_delta.mT @ few_inputs).square().sum(0)  # the square of a sum over tokens, not a sum of squares
+    for few_delta, few_inputs in zip(
+        delta.split(max(1, ROOM // per_example)), inputs.split(max(1, ROOM // per_example))
+    ):
+        total = total + (few_delta.mT @ few_inputs).square().sum(
+            0
+        )  # the square of a sum over tokens, not a sum of squares
     return total, delta.sum(1).square().sum(0)
 
 
@@ -173,8 +177,10 @@ class GeneralGradients:
             mean = {name: mean.get(name, 0.0) + part.sum(0) for name, part in each.items()}
             square = {name: square.get(name, 0.0) + part.square().sum(0) for name, part in each.items()}
         count = len(examples)
-        return ({name: value / count for name, value in mean.items()},
-                {name: value / count for name, value in square.items()})
+        return (
+            {name: value / count for name, value in mean.items()},
+            {name: value / count for name, value in square.items()},
+        )
 
     def _each(self, values: Gradient, batch: Batch) -> Gradient:
         """Per-example gradients (c, *shape) of a chunk."""

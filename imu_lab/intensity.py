@@ -7,11 +7,13 @@ influences, or another column of their record if its ``reads`` says so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from .provenance import plain
 from .registry import intensity_rule, intensity_rules, knob
+from .results import Influence, Intensity
 
 
 def _other_rules() -> tuple[str, ...]:
@@ -26,9 +28,12 @@ class SqrtClipped:
     Source: Fan et al. 2025 (arXiv 2508.01620), influence-guided weights. Clipping guards against outliers.
     """
 
-    quantile: float = knob(0.93, help="Clip the weights at this quantile of the kept ones.", valid="(0, 1]", range=(0.05, 1.0))
-    top: float = knob(1.0, help="Keep this share of the negative influences, the largest first.", valid="(0, 1]",
-                      range=(0.05, 1.0))
+    quantile: float = knob(
+        0.93, help="Clip the weights at this quantile of the kept ones.", valid="(0, 1]", range=(0.05, 1.0)
+    )
+    top: float = knob(
+        1.0, help="Keep this share of the negative influences, the largest first.", valid="(0, 1]", range=(0.05, 1.0)
+    )
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
         """(n,) weights; 0 for dropped samples."""
@@ -81,3 +86,43 @@ class GradientNorm:
     def __call__(self, gradient_norm: np.ndarray) -> np.ndarray:
         """(n,) the gradient norms."""
         return gradient_norm
+
+
+def intensity(scores: Influence, rule: Any = "sqrt-clipped", **settings: Any) -> Intensity:
+    """Each forget sample's share of the pressure, from its influence.
+
+    Args:
+        scores: from :func:`influence`.
+        rule: a name in ``imu_lab.intensity_rules``, or an instance; ``settings`` are its fields.
+
+    Raises:
+        ValueError: the rule gave every sample zero, or weights that are negative or not finite.
+    """
+    chosen = intensity_rules.create(rule, **settings)
+    column = getattr(chosen, "reads", "influence")
+    table = scores.frame if column in scores.frame else scores.context
+    if column not in table:
+        raise ValueError(
+            f"rule {chosen!r} reads {column!r}, which these scores do not carry (the readout is not one linear "
+            f"layer); they have: {', '.join([*scores.frame, *scores.context])}"
+        )
+    given = table[column].to_numpy().copy()
+    weights = np.asarray(chosen(given), dtype=np.float64)
+    if weights.shape != given.shape or not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(
+            f"rule {chosen!r} must give one finite weight >= 0 per sample; for {len(given)} samples it gave "
+            f"shape {weights.shape}, smallest {weights.min() if weights.size else None}"
+        )
+    if not weights.sum() > 0:
+        negative = int((scores.values < 0).sum())
+        raise ValueError(
+            f"rule {chosen!r} left no sample any weight: {negative} of {len(scores)} influences are negative "
+            "(negative means ascend); with another target than the forget set there may be none"
+        )
+    frame = scores.frame.assign(selected=weights > 0, weight=weights / weights.sum())
+    about = {
+        "rule": getattr(type(chosen), "name", type(chosen).__name__),
+        "settings": plain(chosen),
+        "influence": dict(scores.settings),
+    }
+    return Intensity(frame, scores.context, about)

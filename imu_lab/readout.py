@@ -46,7 +46,9 @@ def resolve(task: Task, model: nn.Module) -> tuple[str, ...]:
         if name not in known:
             raise unknown("module", name, [key for key in known if key])
         if not list(known[name].parameters()):
-            raise NoReadout(f"module {name!r} has no parameters to unlearn; modules with parameters: {_with_parameters(model)}")
+            raise NoReadout(
+                f"module {name!r} has no parameters to unlearn; modules with parameters: {_with_parameters(model)}"
+            )
     return names
 
 
@@ -67,8 +69,10 @@ def find(model: nn.Module, inputs: Any) -> str:
         reason = f"{' and '.join(sorted(set(same)))} produce(s) the output more than once"
     else:
         reason = f"something follows its last linear layer {names[-1]!r}"
-    raise NoReadout(f"no readout found in this {type(model).__name__}: {reason}. Name the modules to act on with readout=, "
-                    f"or 'all'; modules with parameters: {_with_parameters(model)}")
+    raise NoReadout(
+        f"no readout found in this {type(model).__name__}: {reason}. Name the modules to act on with readout=, "
+        f"or 'all'; modules with parameters: {_with_parameters(model)}"
+    )
 
 
 def is_linear(model: nn.Module, names: tuple[str, ...], inputs: Any) -> bool:
@@ -93,7 +97,8 @@ def _watched(model: nn.Module, inputs: Any) -> tuple[Tensor, list[Call]]:
     calls: list[Call] = []
     hooks = [
         module.register_forward_hook(lambda _, __, made, name=name: calls.append(Call(name, made, made._version)))
-        for name, module in model.named_modules() if isinstance(module, nn.Linear)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
     ]
     try:
         with torch.no_grad(), evaluating(model):
@@ -105,8 +110,12 @@ def _watched(model: nn.Module, inputs: Any) -> tuple[Tensor, list[Call]]:
 
 def _is(call: Call, outputs: Tensor) -> bool:
     """Whether a layer's output is the model's, seen whole: a reshape is allowed, arithmetic is not, even in place."""
-    return (isinstance(outputs, Tensor) and call.made.data_ptr() == outputs.data_ptr()
-            and call.made.numel() == outputs.numel() and outputs._version == call.version)
+    return (
+        isinstance(outputs, Tensor)
+        and call.made.data_ptr() == outputs.data_ptr()
+        and call.made.numel() == outputs.numel()
+        and outputs._version == call.version
+    )
 
 
 def _with_parameters(model: nn.Module) -> str:
@@ -145,11 +154,20 @@ def graft(model: nn.Module, name: str, head: nn.Linear) -> nn.Module:
 def backbone_digest(model: nn.Module, name: str) -> str:
     """A digest of all that decides what reaches the readout: tensors, architecture and the code of user modules."""
     layer = f"{name}." if name else ""
-    tensors = [part for key, value in model.state_dict().items() if not (layer and key.startswith(layer))
-               for part in (key, value)]
-    codes = {type(module): type(module).forward.__code__ for module in model.modules()
-             if hasattr(type(module).forward, "__code__")}
-    written = sorted(f"{kind.__qualname__}{code.co_code.hex()}{code.co_names}{_constants(code)}" for kind, code in codes.items())
+    tensors = [
+        part
+        for key, value in model.state_dict().items()
+        if not (layer and key.startswith(layer))
+        for part in (key, value)
+    ]
+    codes = {
+        type(module): type(module).forward.__code__
+        for module in model.modules()
+        if hasattr(type(module).forward, "__code__")
+    }
+    written = sorted(
+        f"{kind.__qualname__}{code.co_code.hex()}{code.co_names}{_constants(code)}" for kind, code in codes.items()
+    )
     return digest(repr(model), *tensors, *written)
 
 
@@ -259,8 +277,10 @@ def _room(count: int, rows: Tensor) -> Tensor:
     try:
         return torch.empty(count, *rows.shape[1:], dtype=rows.dtype, device=rows.device)
     except RuntimeError as error:
-        raise MemoryError(f"the features of {count} examples need {needed / 2**30:.1f} GiB, more than this machine has; "
-                          "pass cache=False to stream them instead") from error
+        raise MemoryError(
+            f"the features of {count} examples need {needed / 2**30:.1f} GiB, more than this machine has; "
+            "pass cache=False to stream them instead"
+        ) from error
 
 
 def _targets(examples: Examples) -> Any:
@@ -276,5 +296,17 @@ def cached(task: Task, model: nn.Module, name: str, store: FeatureStore = STORE)
     return CachedTask(task, model, name, store), copy.deepcopy(model.get_submodule(name))
 
 
-__all__ = ["Batch", "CachedTask", "FeatureStore", "NoReadout", "backbone_digest", "cached", "capture", "find", "graft",
-           "is_linear", "parameters", "resolve"]
+__all__ = [
+    "Batch",
+    "CachedTask",
+    "FeatureStore",
+    "NoReadout",
+    "backbone_digest",
+    "cached",
+    "capture",
+    "find",
+    "graft",
+    "is_linear",
+    "parameters",
+    "resolve",
+]

@@ -135,7 +135,9 @@ class Registry(Mapping):
         for wrong in [key for key in given if key not in known]:
             near = difflib.get_close_matches(wrong, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"{self.kind} {name!r} has no setting {wrong!r}.{hint} It has: {', '.join(known) or 'none'}.")
+            raise TypeError(
+                f"{self.kind} {name!r} has no setting {wrong!r}.{hint} It has: {', '.join(known) or 'none'}."
+            )
         return check(item(**given))
 
 

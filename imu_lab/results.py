@@ -30,21 +30,40 @@ class Quantity(NamedTuple):
 QUANTITIES: dict[str, Quantity] = {
     "example": Quantity("example", "index", "position of the sample in the training split"),
     "step": Quantity("update", "count", "updates made so far; 0 is the original model"),
-    "influence": Quantity("influence", "nats", "−g_iᵀF⁻¹ḡ; negative: pressing this sample raises the forget set's loss"),
+    "influence": Quantity(
+        "influence", "nats", "−g_iᵀF⁻¹ḡ; negative: pressing this sample raises the forget set's loss"
+    ),
     "gradient_norm": Quantity("gradient norm", "nats", "‖g_i‖ over the readout's parameters"),
     "gradient_dot": Quantity("plain influence", "nats", "−g_iᵀḡ, the sign of the plain gradient step"),
     "selected": Quantity("selected", "yes or no", "whether the sample takes part in unlearning"),
     "weight": Quantity("weight", "share", "the sample's share of the intensity, w_i / Σ w; sums to 1"),
     "pressure": Quantity("pressure", "batch shares", "Σ over updates of w_i / Σ over its batch: what it received"),
-    "loss": Quantity("loss", "nats", "cross-entropy of the true label", "higher on the forget set means more forgotten"),
-    "confidence": Quantity("confidence", "probability", "exp(−loss), the probability of the truth",
-                           "lower on the forget set means more forgotten"),
-    "margin": Quantity("margin", "logits", "true logit minus the largest other; negative means misclassified",
-                       "negative on the forget set means forgotten"),
-    "time_to_forget": Quantity("time to forget", "updates", "first update after which the margin stays negative;"
-                               " empty when that never happened"),
-    "accuracy": Quantity("accuracy", "share correct", "share of examples whose largest logit is the true label",
-                         "on forget: close to the retrained model; elsewhere: high"),
+    "loss": Quantity(
+        "loss", "nats", "cross-entropy of the true label", "higher on the forget set means more forgotten"
+    ),
+    "confidence": Quantity(
+        "confidence",
+        "probability",
+        "exp(−loss), the probability of the truth",
+        "lower on the forget set means more forgotten",
+    ),
+    "margin": Quantity(
+        "margin",
+        "logits",
+        "true logit minus the largest other; negative means misclassified",
+        "negative on the forget set means forgotten",
+    ),
+    "time_to_forget": Quantity(
+        "time to forget",
+        "updates",
+        "first update after which the margin stays negative; empty when that never happened",
+    ),
+    "accuracy": Quantity(
+        "accuracy",
+        "share correct",
+        "share of examples whose largest logit is the true label",
+        "on forget: close to the retrained model; elsewhere: high",
+    ),
     "ascent": Quantity("ascent term", "nats", "−Σ w_i ℓ_i / Σ w_i of the batch"),
     "l1": Quantity("L1 term", "nats", "α‖readout‖₁"),
     "ascent_gradient": Quantity("ascent gradient", "norm", "length of the ascent term's gradient"),

@@ -22,7 +22,9 @@ class FisherDiagonal:
     damping, λ = c · mean of the undamped diagonal, keeps the metric in play.
     """
 
-    damping: float = knob(1e-2, help="λ, added to the Fisher diagonal.", valid="[0, inf)", range=(1e-6, 1e2), scale="log")
+    damping: float = knob(
+        1e-2, help="λ, added to the Fisher diagonal.", valid="[0, inf)", range=(1e-6, 1e2), scale="log"
+    )
     relative: bool = knob(False, help="Count the damping in units of the diagonal's mean.")
 
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
@@ -48,6 +50,8 @@ def preconditioned(mean: dict[str, Tensor], fisher: dict[str, Tensor], damping: 
     """
     empty = sum(int((part + damping <= 0).sum()) for part in fisher.values())
     if empty:
-        raise ValueError(f"the Fisher diagonal is zero at {empty} parameters and the damping is {damping}; "
-                         "no inverse exists, use damping > 0")
+        raise ValueError(
+            f"the Fisher diagonal is zero at {empty} parameters and the damping is {damping}; "
+            "no inverse exists, use damping > 0"
+        )
     return {name: torch.divide(mean[name], fisher[name] + damping) for name in mean}

@@ -35,7 +35,9 @@ class Preset:
 
 PRESETS = {
     "digits": Preset("small-cnn", Recipe(epochs=12, lr=0.05), {"lr": 1e-2, "batch_size": 64}),
-    "folder": Preset("resnet-20", Recipe(epochs=8, lr=0.2, batch_size=128, augment=True, one_thread=False), {"lr": 1e-3}),
+    "folder": Preset(
+        "resnet-20", Recipe(epochs=8, lr=0.2, batch_size=128, augment=True, one_thread=False), {"lr": 1e-3}
+    ),
 }
 
 
@@ -92,14 +94,25 @@ class Classification:
             object.__setattr__(self, "forget_indices", tuple(int(i) for i in np.asarray(self.forget_indices).ravel()))
         if isinstance(self.readout, list):
             object.__setattr__(self, "readout", tuple(self.readout))
-        requests = [name for name in ("forget_class", "forget_fraction", "forget_indices") if getattr(self, name) is not None]
+        requests = [
+            name for name in ("forget_class", "forget_fraction", "forget_indices") if getattr(self, name) is not None
+        ]
         if len(requests) != 1:
             raise ValueError(f"give one of forget_class=, forget_fraction=, forget_indices=; got {listed(requests)}")
         object.__setattr__(self, "_forget", self._chosen())
 
     @classmethod
-    def from_data(cls, model: nn.Module, train: Any, test: Any, *, make_model: Callable | None = None,
-                  train_fn: Callable | None = None, device: Any = None, **request: Any) -> Classification:
+    def from_data(
+        cls,
+        model: nn.Module,
+        train: Any,
+        test: Any,
+        *,
+        make_model: Callable | None = None,
+        train_fn: Callable | None = None,
+        device: Any = None,
+        **request: Any,
+    ) -> Classification:
         """A task around a model and data of your own. The model given is the original.
 
         Args:
@@ -279,8 +292,10 @@ class Classification:
         picture = Image.fromarray(pictures[0])
         picture.resize((picture.width * scale, picture.height * scale), Image.NEAREST).save(buffer, "PNG")
         source = base64.b64encode(buffer.getvalue()).decode()
-        return (f'<figure><img alt="example {int(example)}" src="data:image/png;base64,{source}">'
-                f"<figcaption>example {int(example)}, class {label}</figcaption></figure>")
+        return (
+            f'<figure><img alt="example {int(example)}" src="data:image/png;base64,{source}">'
+            f"<figcaption>example {int(example)}, class {label}</figcaption></figure>"
+        )
 
 
 def _checked_indices(given: tuple[int, ...], count: int) -> Tensor:
@@ -295,7 +310,11 @@ def _checked_indices(given: tuple[int, ...], count: int) -> Tensor:
 
 def _classes(model: nn.Module, train: Any) -> int:
     """K, from the model's output on two training inputs."""
-    inputs = train[0][:2] if isinstance(train, (tuple, list)) else torch.stack([torch.as_tensor(train[i][0]) for i in (0, 1)])
+    inputs = (
+        train[0][:2]
+        if isinstance(train, (tuple, list))
+        else torch.stack([torch.as_tensor(train[i][0]) for i in (0, 1)])
+    )
     inputs = (inputs if isinstance(inputs, Tensor) else torch.as_tensor(np.asarray(inputs))).to(device_of(model))
     with torch.inference_mode(), evaluating(model):
         outputs = model(inputs)
@@ -321,8 +340,10 @@ def _reset(model: nn.Module) -> nn.Module:
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
         elif list(module.parameters(recurse=False)):
-            raise ValueError(f"module {name or 'the model'} ({type(module).__name__}) has weights but no reset_parameters(), "
-                             "so a fresh model cannot be made; pass make_model= to from_data")
+            raise ValueError(
+                f"module {name or 'the model'} ({type(module).__name__}) has weights but no reset_parameters(), "
+                "so a fresh model cannot be made; pass make_model= to from_data"
+            )
     return fresh.train()
 
 

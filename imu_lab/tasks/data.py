@@ -88,8 +88,16 @@ def arrays(train: tuple | Any, test: tuple | Any, classes: tuple[str, ...] | int
     key = digest(train_rows, test_rows, train_labels, test_labels, names)
     first = train_examples.batch(slice(0, 1)).inputs
     image = isinstance(first, Tensor) and first.ndim == 4 and first.shape[1] in (1, 3)
-    return Labelled(train_examples, test_examples, train_labels, test_labels, names, key,
-                    _pictures(train_examples) if image else None, first.shape[1] if image else 0)
+    return Labelled(
+        train_examples,
+        test_examples,
+        train_labels,
+        test_labels,
+        names,
+        key,
+        _pictures(train_examples) if image else None,
+        first.shape[1] if image else 0,
+    )
 
 
 def _part(data: Any, source: str, classes: int) -> tuple[Examples, Tensor, list[str]]:
@@ -98,7 +106,9 @@ def _part(data: Any, source: str, classes: int) -> tuple[Examples, Tensor, list[
         inputs, labels = (value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value)) for value in data)
         inputs, labels = inputs.detach().clone(), labels.detach().clone()  # the user may edit theirs afterwards
         if len(inputs) != len(labels):
-            raise ValueError(f"the {source} part has {len(inputs)} inputs and {len(labels)} labels; give one label each")
+            raise ValueError(
+                f"the {source} part has {len(inputs)} inputs and {len(labels)} labels; give one label each"
+            )
         labels = checked_labels(labels, classes, source)
         examples = Examples.of(inputs, labels, source=source)
     else:
@@ -128,18 +138,24 @@ def checked_labels(labels: Tensor, classes: int, where: str) -> Tensor:
         ValueError: a label outside, or labels that are not one integer per example.
     """
     if labels.ndim != 1 or labels.is_floating_point() and not torch.equal(labels, labels.round()):
-        raise ValueError(f"{where} labels must be one integer per example, got {labels.dtype} of shape {tuple(labels.shape)}")
+        raise ValueError(
+            f"{where} labels must be one integer per example, got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
     labels = labels.to(torch.int64)
     outside = labels[(labels < 0) | (labels >= classes)]
     if len(outside):
-        raise ValueError(f"{where} labels go from {int(labels.min())} to {int(labels.max())}, but there are {classes} "
-                         f"classes, 0 to {classes - 1}; number the classes from 0")
+        raise ValueError(
+            f"{where} labels go from {int(labels.min())} to {int(labels.max())}, but there are {classes} "
+            f"classes, 0 to {classes - 1}; number the classes from 0"
+        )
     return labels
 
 
 def _pictures(examples: Examples) -> Callable[[np.ndarray], np.ndarray]:
     def pictures(positions: np.ndarray) -> np.ndarray:
-        images = examples.batch(torch.as_tensor(np.asarray(positions), dtype=torch.int64)).inputs.float()  # (n, c, h, w)
+        images = examples.batch(
+            torch.as_tensor(np.asarray(positions), dtype=torch.int64)
+        ).inputs.float()  # (n, c, h, w)
         low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
         grey = (images - low) / (high - low).clamp_min(1e-12)
         return (255 * grey.expand(-1, 3, -1, -1)).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
@@ -165,20 +181,32 @@ def folder(path: str, image_size: int | None = None) -> Labelled:
     lists = {side: _listing(root, side) for side in ("train", "test")}
     classes = tuple(sorted({name for name, _ in lists["train"]}))
     if len(classes) < 2:
-        raise ValueError(f"{root / 'train'} holds pictures of {listed(list(classes))} only; at least two classes are needed")
+        raise ValueError(
+            f"{root / 'train'} holds pictures of {listed(list(classes))} only; at least two classes are needed"
+        )
     strange = sorted({name for name, _ in lists["test"]} - set(classes))
     if strange:
         raise ValueError(f"{root / 'test'} has {listed(strange)}, not in train; known classes: {', '.join(classes)}")
     pixels = {side: _decoded(root, lists[side], image_size) for side in lists}
     if pixels["train"].shape[1:] != pixels["test"].shape[1:]:
-        raise ValueError(f"train pictures are {_size(pixels['train'])}, test pictures {_size(pixels['test'])}; "
-                         "pass image_size= to resize them all")
+        raise ValueError(
+            f"train pictures are {_size(pixels['train'])}, test pictures {_size(pixels['test'])}; "
+            "pass image_size= to resize them all"
+        )
     labels = {side: torch.tensor([classes.index(name) for name, _ in lists[side]]) for side in lists}
     mean, deviation = _statistics(pixels["train"])
     examples = {side: _standardised(pixels[side], labels[side], mean, deviation, side) for side in lists}
     key = digest(classes, *pixels.values(), *labels.values())
-    return Labelled(examples["train"], examples["test"], labels["train"], labels["test"], classes, key,
-                    lambda at: np.array(pixels["train"][np.asarray(at)]), 3)
+    return Labelled(
+        examples["train"],
+        examples["test"],
+        labels["train"],
+        labels["test"],
+        classes,
+        key,
+        lambda at: np.array(pixels["train"][np.asarray(at)]),
+        3,
+    )
 
 
 PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
@@ -209,8 +237,10 @@ def _decoded(root: Path, files: list[tuple[str, Path]], image_size: int | None) 
         if pixels is None:
             pixels, first = np.empty((len(files), *picture.shape), np.uint8), file
         if picture.shape != pixels.shape[1:]:
-            raise ValueError(f"pictures of mixed size: {first} is {_size(pixels)}, {file} is {_size(picture[None])}; "
-                             "pass image_size= to resize them all")
+            raise ValueError(
+                f"pictures of mixed size: {first} is {_size(pixels)}, {file} is {_size(picture[None])}; "
+                "pass image_size= to resize them all"
+            )
         pixels[row] = picture
     archive.write_array(kept, pixels)
     return pixels
@@ -236,7 +266,7 @@ def _statistics(pixels: np.ndarray) -> tuple[Tensor, Tensor]:
     count = pixels.shape[0] * pixels.shape[1] * pixels.shape[2]
     total, squares = np.zeros(3), np.zeros(3)
     for start in range(0, len(pixels), 4096):
-        part = pixels[start:start + 4096].reshape(-1, 3).astype(np.float64) / 255
+        part = pixels[start : start + 4096].reshape(-1, 3).astype(np.float64) / 255
         total, squares = total + part.sum(0), squares + np.square(part).sum(0)
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 1e-12))

@@ -42,9 +42,17 @@ def build(name: str, classes: int, channels: int) -> nn.Module:
 def small_cnn(classes: int, channels: int) -> nn.Module:
     """Two convolutions and a hidden layer of 64: learns 8x8 digits in seconds. Readout: the last layer, 64 inputs."""
     return nn.Sequential(
-        nn.Conv2d(channels, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
-        nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveMaxPool2d(4),
-        nn.Flatten(), nn.Linear(32 * 16, 64), nn.ReLU(), nn.Linear(64, classes),
+        nn.Conv2d(channels, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool2d(4),
+        nn.Flatten(),
+        nn.Linear(32 * 16, 64),
+        nn.ReLU(),
+        nn.Linear(64, classes),
     )
 
 
@@ -56,8 +64,11 @@ class Residual(nn.Module):
         self.first = nn.Sequential(nn.Conv2d(width_in, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width))
         self.second = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
         same = stride == 1 and width_in == width
-        self.shortcut = nn.Identity() if same else nn.Sequential(
-            nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        self.shortcut = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, width_in, h, w) to (n, width, h/stride, w/stride)."""
@@ -67,9 +78,23 @@ class Residual(nn.Module):
 @architecture("resnet-20")
 def resnet_20(classes: int, channels: int) -> nn.Module:
     """ResNet-20 for 32x32 images (He et al. 2016): 0.27 M parameters, readout with 64 inputs."""
-    widths = [(16, 16, 1), (16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 32, 1), (32, 64, 2), (64, 64, 1),
-              (64, 64, 1)]
+    widths = [
+        (16, 16, 1),
+        (16, 16, 1),
+        (16, 16, 1),
+        (16, 32, 2),
+        (32, 32, 1),
+        (32, 32, 1),
+        (32, 64, 2),
+        (64, 64, 1),
+        (64, 64, 1),
+    ]
     return nn.Sequential(
-        nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
-        *(Residual(*shape) for shape in widths), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes),
+        nn.Conv2d(channels, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        *(Residual(*shape) for shape in widths),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, classes),
     )

@@ -55,7 +55,9 @@ class Examples:
     chunk: int = 512
 
     @classmethod
-    def of(cls, inputs: Any, targets: Any, ids: Tensor | None = None, source: str = "train", chunk: int = 512) -> Examples:
+    def of(
+        cls, inputs: Any, targets: Any, ids: Tensor | None = None, source: str = "train", chunk: int = 512
+    ) -> Examples:
         """Examples held in memory: tensors (or dicts of tensors) whose first dimension counts examples."""
         count = len(next(iter(targets.values())) if isinstance(targets, dict) else targets)
         ids = torch.arange(count) if ids is None else torch.as_tensor(ids, dtype=torch.int64)

@@ -49,8 +49,12 @@ class Toy:
     def split(self, name: str) -> Examples:
         """``"train"``, ``"forget"``, ``"retain"`` or ``"test"`` (the blobs that are kept)."""
         points, labels = self._points("test" if name == "test" else "train")
-        mine = {"train": labels >= 0, "forget": labels == self.forget_blob, "retain": labels != self.forget_blob,
-                "test": labels != self.forget_blob}[name]
+        mine = {
+            "train": labels >= 0,
+            "forget": labels == self.forget_blob,
+            "retain": labels != self.forget_blob,
+            "test": labels != self.forget_blob,
+        }[name]
         chosen = mine.nonzero().flatten()
         return Examples.of(points[chosen], labels[chosen], chosen, "test" if name == "test" else "train")
 

@@ -54,8 +54,9 @@ def epochs(task: Task, model: nn.Module, examples: Examples, recipe: Recipe, see
         DivergedTraining: the loss is not finite; the message names the epoch.
     """
     order = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay,
-                                nesterov=recipe.momentum > 0)
+    optimizer = torch.optim.SGD(
+        model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0
+    )
     per_epoch = -(-len(examples) // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, recipe.epochs * per_epoch + 1)
     device = device_of(model)
@@ -76,7 +77,9 @@ def _update(task: Task, model: nn.Module, batch: Any, recipe: Recipe, optimizer:
         batch = batch._replace(inputs=shifted(batch.inputs))
     loss = task.example_loss(model, batch).mean()
     if not torch.isfinite(loss):
-        raise DivergedTraining(f"training diverged in epoch {epoch + 1}: the loss is {loss.item()}; lower lr={recipe.lr}")
+        raise DivergedTraining(
+            f"training diverged in epoch {epoch + 1}: the loss is {loss.item()}; lower lr={recipe.lr}"
+        )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()

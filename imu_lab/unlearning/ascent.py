@@ -24,19 +24,29 @@ class Ascent:
     """The settings that every method by ascent has: the objective, the optimizer, and the length of a step."""
 
     lr: float = knob(1e-2, help="Learning rate.", valid="(0, inf)", range=(1e-5, 1.0), scale="log")
-    alpha: float = knob(0.0, help="α of the L1 term on what moves; the paper's code uses 0.2.", valid="[0, inf)",
-                        range=(0.0, 0.5))
+    alpha: float = knob(
+        0.0, help="α of the L1 term on what moves; the paper's code uses 0.2.", valid="[0, inf)", range=(0.0, 0.5)
+    )
     momentum: float = knob(0.9, help="Momentum of SGD.", valid="[0, 1)", range=(0.0, 0.99))
     weight_decay: float = knob(5e-4, help="L2 penalty on what moves.", valid="[0, inf)", range=(0.0, 0.05))
     batch_size: int = knob(256, help="Forget samples per update.", valid="[1, inf)", range=(1, 512))
     optimizer: str = knob("sgd", help="How a gradient becomes a step.", choices=tuple(OPTIMIZERS))
-    step_norm: float | None = knob(None, help="Scale every update to this length: the control for unequal steps.",
-                                   valid="(0, inf)", range=(1e-3, 1.0), scale="log", optional=True)
-    normalise: str = knob("batch", help="Divide by the weights of the batch (the paper) or of the whole set.",
-                          choices=("batch", "set"))
+    step_norm: float | None = knob(
+        None,
+        help="Scale every update to this length: the control for unequal steps.",
+        valid="(0, inf)",
+        range=(1e-3, 1.0),
+        scale="log",
+        optional=True,
+    )
+    normalise: str = knob(
+        "batch", help="Divide by the weights of the batch (the paper) or of the whole set.", choices=("batch", "set")
+    )
 
 
-def ascend(how: Ascent, task: Task, model: nn.Module, moving: Iterable[nn.Parameter], request: Request) -> Iterator[Update]:
+def ascend(
+    how: Ascent, task: Task, model: nn.Module, moving: Iterable[nn.Parameter], request: Request
+) -> Iterator[Update]:
     """Minimise L = −Σ w_i ℓ_i / Σ w_i + α‖θ‖₁ over ``moving``, one mini-batch of the forget set at a time, for ever.
 
     Samples of weight 0 enter no batch. With ``normalise="set"`` the ascent term is −(n/|B|) Σ_B w_i ℓ_i / Σ_D w.

@@ -36,7 +36,10 @@ class StopRule:
 
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "<=": lambda a, b: a <= b, "<": lambda a, b: a < b, ">=": lambda a, b: a >= b, ">": lambda a, b: a > b,
+    "<=": lambda a, b: a <= b,
+    "<": lambda a, b: a < b,
+    ">=": lambda a, b: a >= b,
+    ">": lambda a, b: a > b,
 }
 
 
@@ -62,8 +65,10 @@ def stop_rule(given: Any, reference: Measured | None) -> StopRule | None:
         return StopRule(metric, given[1], float(given[2]), split[0] if split else "forget")
     if isinstance(given, (int, float)) and not isinstance(given, bool):
         return StopRule("accuracy", "<=", float(given))
-    raise ValueError(f'stop_at must be a forget accuracy, "retrained", or (metric, one of {listed(list(COMPARISONS))}, '
-                     f"value); got {given!r}")
+    raise ValueError(
+        f'stop_at must be a forget accuracy, "retrained", or (metric, one of {listed(list(COMPARISONS))}, '
+        f"value); got {given!r}"
+    )
 
 
 @dataclass
@@ -77,8 +82,15 @@ class Driven:
     diverged_at: int | None = None
 
 
-def drive(task: Task, model: nn.Module, method: Any, request: Request, steps: int, stop: StopRule | None = None,
-          record_every: int = 1) -> Iterator[Driven]:
+def drive(
+    task: Task,
+    model: nn.Module,
+    method: Any,
+    request: Request,
+    steps: int,
+    stop: StopRule | None = None,
+    record_every: int = 1,
+) -> Iterator[Driven]:
     """Run ``method`` on ``model`` (which it changes), yielding after each recorded update; the first is the original.
 
     Stops after ``steps`` updates, when ``stop`` is met, or at divergence: then the last finite model is restored.

@@ -23,7 +23,6 @@ class InfluenceGuided(Ascent):
     exceed the ascent's many times over, and then most of the "forgetting" is shrinkage.
     """
 
-
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
         """Update the private ``model`` for ever, yielding after each update."""
         moving = readout.parameters(model, readout.resolve(task, model))

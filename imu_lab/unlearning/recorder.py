@@ -21,7 +21,9 @@ def outcomes(task: Task, model: nn.Module, examples: Examples) -> Tensor:
             batch = batch.to(device_of(model))
             outputs = model(batch.inputs)
             losses = task.example_loss(lambda _, outputs=outputs: outputs, batch)
-            margins = margin(lambda _, outputs=outputs: outputs, batch) if margin else torch.full_like(losses, torch.nan)
+            margins = (
+                margin(lambda _, outputs=outputs: outputs, batch) if margin else torch.full_like(losses, torch.nan)
+            )
             rows.append(torch.stack([losses, margins], 1))
     return torch.cat(rows).cpu()
 
@@ -58,8 +60,12 @@ class Recorder:
 
     def curve(self) -> pd.DataFrame:
         """Long table ``step, split, metric, value``."""
-        rows = [(step, split, metric, value) for step, measured in zip(self.steps, self.metrics)
-                for split, values in measured.items() for metric, value in values.items()]
+        rows = [
+            (step, split, metric, value)
+            for step, measured in zip(self.steps, self.metrics)
+            for split, values in measured.items()
+            for metric, value in values.items()
+        ]
         return pd.DataFrame(rows, columns=["step", "split", "metric", "value"])
 
     def term_table(self) -> pd.DataFrame:
@@ -71,21 +77,32 @@ class Recorder:
         """Long table ``example, step, loss, confidence, margin``, by step and then in forget-set order."""
         states = torch.cat(self.outcomes).double().numpy()  # (steps * n, 2)
         count = len(self.forget)
-        return pd.DataFrame({
-            "example": np.tile(self.forget.ids.numpy(), len(self.steps)), "step": np.repeat(self.steps, count),
-            "loss": states[:, 0], "confidence": np.exp(-states[:, 0]), "margin": states[:, 1],
-        })
+        return pd.DataFrame(
+            {
+                "example": np.tile(self.forget.ids.numpy(), len(self.steps)),
+                "step": np.repeat(self.steps, count),
+                "loss": states[:, 0],
+                "confidence": np.exp(-states[:, 0]),
+                "margin": states[:, 1],
+            }
+        )
 
     def ledger(self) -> pd.DataFrame:
         """One row per forget sample: what it received and what became of it."""
         first, last = self.outcomes[0].double().numpy(), self.outcomes[-1].double().numpy()
-        return pd.DataFrame({
-            "example": self.forget.ids.numpy(), "pressure": self.pressure,
-            "loss_before": first[:, 0], "loss_after": last[:, 0],
-            "confidence_before": np.exp(-first[:, 0]), "confidence_after": np.exp(-last[:, 0]),
-            "margin_before": first[:, 1], "margin_after": last[:, 1],
-            "time_to_forget": time_to_forget(torch.stack(self.outcomes)[:, :, 1].numpy(), np.asarray(self.steps)),
-        })
+        return pd.DataFrame(
+            {
+                "example": self.forget.ids.numpy(),
+                "pressure": self.pressure,
+                "loss_before": first[:, 0],
+                "loss_after": last[:, 0],
+                "confidence_before": np.exp(-first[:, 0]),
+                "confidence_after": np.exp(-last[:, 0]),
+                "margin_before": first[:, 1],
+                "margin_after": last[:, 1],
+                "time_to_forget": time_to_forget(torch.stack(self.outcomes)[:, :, 1].numpy(), np.asarray(self.steps)),
+            }
+        )
 
 
 def time_to_forget(margins: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -1,0 +1,303 @@
+"""One task and one original model, with what every verb on them shares: the readout, its cached inputs, references."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import fields
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from . import readout, registry
+from .gradients import LinearGradients, gradients_of
+from .intensity import intensity
+from .provenance import plain, task_settings, versions, weights_about
+from .results import Influence, Intensity, Run
+from .tasks.compute import device_of, digest, one_thread
+from .tasks.protocol import Examples, Task, evaluation_splits
+from .unlearning import driver
+from .unlearning.recorder import Recorder, outcomes
+from .unlearning.request import Request
+
+
+class Session:
+    """One task and one original model, with what every verb on them needs: the readout and its cached inputs.
+
+    The model is copied when the session is made, so editing it afterwards changes nothing here.
+    """
+
+    def __init__(self, task: Task, model: nn.Module, reference: nn.Module | None = None) -> None:
+        self.task, self.reference = task, reference
+        self.model = copy.deepcopy(model).eval()
+        self.names = readout.resolve(task, self.model)
+        probe = task.split("forget").batch(slice(0, 2)).to(device_of(self.model)).inputs
+        self.linear = readout.is_linear(self.model, self.names, probe)
+        self._cached: tuple[readout.CachedTask, nn.Linear] | None = None
+        self._references: dict[str, driver.Measured] = {}
+
+    def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
+        """The task and model to work on: seen from the readout where that gives the same result, else the full ones."""
+        if not (cache and self.linear and scope == "readout"):
+            return self.task, self.model
+        if self._cached is None:
+            self._cached = readout.cached(self.task, self.model, self.names[0])
+        return self._cached
+
+    def influence(
+        self, estimator: Any = "fisher-diagonal", *, target: Any = "forget", cache: bool = True, **settings: Any
+    ) -> Influence:
+        """See :func:`influence`."""
+        estimate = registry.estimators.create(estimator, **settings)
+        task, model = self.view(cache)
+        forget = task.split("forget")
+        with _threads(task):
+            values = estimate(task, model, forget, _target(task, target, forget))
+            context = self._context(task, model, forget)
+        values = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values, dtype=np.float64)
+        if values.shape != (len(forget),) or not np.isfinite(values).all():
+            raise ValueError(
+                f"estimator {estimate!r} gave {int((~np.isfinite(values)).sum())} values that are not finite, in "
+                f"shape {values.shape}, for {len(forget)} samples; is the model's output finite?"
+            )
+        ids = forget.ids.numpy()
+        about = {
+            "estimator": getattr(type(estimate), "name", type(estimate).__name__),
+            "settings": plain(estimate),
+            "target": target if isinstance(target, str) else repr(target),
+            "task": repr(self.task),
+        }
+        return Influence(pd.DataFrame({"example": ids, "influence": values}), context, about)
+
+    def _context(self, task: Task, model: nn.Module, forget: Examples) -> pd.DataFrame:
+        losses = outcomes(task, model, forget)[:, 0].double().numpy()
+        context = pd.DataFrame({"example": forget.ids.numpy(), "loss": losses, "confidence": np.exp(-losses)})
+        gradients = gradients_of(task, model)
+        if isinstance(gradients, LinearGradients):  # two small matrix products; any other readout pays a pass for them
+            context["gradient_norm"] = gradients.norms(forget).double().cpu().numpy()
+            context["gradient_dot"] = -gradients.along(forget, gradients.mean(forget)).double().cpu().numpy()
+        return context
+
+    def intensity(self, scores: Influence, rule: Any = "sqrt-clipped", **settings: Any) -> Intensity:
+        """See :func:`intensity`."""
+        return intensity(scores, rule, **settings)
+
+    def defaults(self, method: str = "imu") -> dict[str, Any]:
+        """A method's settings as this task starts them: its own where it declares them, else the method's."""
+        kind = registry.methods[method]
+        own = getattr(self.task, "unlearning", {})
+        return registry.settings(kind(**{f.name: own[f.name] for f in fields(kind) if f.name in own}))
+
+    def unlearn(
+        self,
+        weights: Any = None,
+        method: Any = "imu",
+        *,
+        steps: int = 50,
+        seed: int = 0,
+        stop_at: Any = None,
+        reference: nn.Module | None = None,
+        cache: bool = True,
+        record_every: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+        stop: Event | None = None,
+        **settings: Any,
+    ) -> Run:
+        """See :func:`unlearn`."""
+        if isinstance(method, str):
+            settings = {**self.defaults(method), **settings}
+        how = registry.methods.create(method, **settings)
+        task, model = self.view(cache, getattr(how, "scope", "readout"))
+        known = self.measured(reference if reference is not None else self.reference)
+        request = Request(
+            task.split("forget"),
+            torch.as_tensor(_checked_weights(weights, task.split("forget"))),
+            task.split("retain") if getattr(how, "needs_retain", False) else None,
+            int(seed),
+        )
+        private = _private(
+            model, readout.resolve(task, model) if getattr(how, "scope", "readout") == "readout" else None
+        )
+        rule = driver.stop_rule(stop_at, known)
+        started = time.perf_counter()
+        with _threads(task):
+            state = _follow(
+                driver.drive(task, private, how, request, _count(steps), rule, record_every), steps, progress, stop
+            )
+        events = _events(state, time.perf_counter() - started)
+        about = {
+            "method": getattr(type(how), "name", type(how).__name__),
+            "settings": plain(how),
+            "steps": int(steps),
+            "seed": int(seed),
+            "stop_at": stop_at,
+            "record_every": record_every,
+            "cached": task is not self.task,
+            "weights": weights_about(weights),
+            "readout": list(self.names),
+            "task": repr(self.task),
+            "task_settings": task_settings(self.task),
+            "versions": versions(),
+        }
+        if events["diverged_at"]:
+            warnings.warn(
+                f"the run diverged at update {events['diverged_at']}: {about['method']} with lr="
+                f"{about['settings'].get('lr')} made the loss or the weights infinite; the model of the update "
+                "before and all that was recorded are kept",
+                stacklevel=3,
+            )
+        return self._record(state.recorder, weights, task, private, known, about, events)
+
+    def _record(
+        self,
+        recorder: Recorder,
+        weights: Any,
+        task: Task,
+        private: nn.Module,
+        known: driver.Measured,
+        about: dict,
+        events: dict,
+    ) -> Run:
+        rows = [(split, metric, value) for split, values in known.items() for metric, value in values.items()]
+
+        def build() -> nn.Module:
+            unlearned = private if task is self.task else readout.graft(self.model, self.names[0], private)
+            return copy.deepcopy(unlearned).eval().requires_grad_(True)
+
+        def pack() -> bytes:
+            state = build().state_dict()
+            return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in state.items()})
+
+        return Run(
+            recorder.curve(),
+            _ledger(recorder, weights, self.task),
+            recorder.trajectory(),
+            recorder.term_table(),
+            pd.DataFrame(rows, columns=["split", "metric", "value"]),
+            about,
+            events,
+            build,
+            pack,
+            self.task,
+        )
+
+    def measured(self, reference: nn.Module | None) -> driver.Measured:
+        """The retrained model's metrics on every split, measured once per model; empty without one."""
+        if reference is None:
+            return {}
+        key = digest(*(part for item in reference.state_dict().items() for part in item))
+        if key not in self._references:
+            splits = [name for name in evaluation_splits(self.task) if len(self.task.split(name))]
+            found = {split: dict(self.task.evaluate(reference, split)) for split in splits}
+            found["forget"]["loss"] = outcomes(self.task, reference, self.task.split("forget"))[:, 0].mean().item()
+            self._references[key] = found
+        return self._references[key]
+
+
+def _threads(task: Task) -> Any:
+    """One thread for the small products of a cached task, all cores for whole models."""
+    return one_thread() if isinstance(task, readout.CachedTask) else nullcontext()
+
+
+def _target(task: Task, target: Any, forget: Examples) -> Examples:
+    if isinstance(target, str):
+        examples = forget if target == "forget" else task.split(target)
+    elif isinstance(target, Examples):
+        examples = task.seen(target) if isinstance(task, readout.CachedTask) else target
+    elif isinstance(target, tuple) and len(target) == 2:
+        examples = task.split(target[0]).take(torch.as_tensor(target[1]).reshape(-1))
+    else:
+        raise TypeError(f"target must be a split's name, Examples or (split, positions); got {target!r}")
+    if not len(examples):
+        raise ValueError(f"the target {target!r} holds no examples")
+    return examples
+
+
+def _checked_weights(weights: Any, forget: Examples) -> np.ndarray:
+    """(n,) weights that sum to 1."""
+    if weights is None:
+        return np.full(len(forget), 1 / len(forget))
+    if isinstance(weights, Intensity):
+        if not np.array_equal(weights.frame["example"], forget.ids.numpy()):
+            raise ValueError(
+                f"these weights speak of {len(weights)} other examples than the task's {len(forget)} to forget; "
+                "compute them on the same task"
+            )
+        return weights.values.copy()
+    values = np.asarray(weights, dtype=np.float64)
+    if values.shape != (len(forget),) or not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
+        raise ValueError(
+            f"weights must be {len(forget)} finite numbers >= 0, one per forget sample and not all zero; got "
+            f"shape {values.shape}"
+        )
+    return values / values.sum()
+
+
+def _count(steps: Any) -> int:
+    if int(steps) != steps or steps < 0:
+        raise ValueError(f"steps must be a whole number >= 0, got {steps!r}")
+    return int(steps)
+
+
+def _private(model: nn.Module, names: tuple[str, ...] | None) -> nn.Module:
+    """A copy in eval mode in which only the readout can move (everything, where ``names`` is None)."""
+    private = copy.deepcopy(model).eval().requires_grad_(names is None)
+    for value in readout.parameters(private, names or ()).values():
+        value.requires_grad_(True)
+    return private
+
+
+def _follow(
+    states: Iterable[driver.Driven], steps: int, progress: Callable | None, stop: Event | None
+) -> driver.Driven:
+    """Consume a run to its end, a stop or an interrupt; the last state is what there is."""
+    bar = tqdm(total=steps, desc="unlearning", unit="update", delay=2, leave=False) if progress is None else None
+    state = None
+    try:
+        for state in states:
+            if bar is not None:
+                bar.update(state.step - bar.n)
+            elif progress is not None:
+                progress(state.step, steps)
+            if stop is not None and stop.is_set():
+                break
+    except KeyboardInterrupt:
+        if state is None:
+            raise
+    finally:
+        if bar is not None:
+            bar.close()
+    return state
+
+
+def _events(state: driver.Driven, seconds: float) -> dict[str, Any]:
+    return {
+        "steps": state.step,
+        "stopped_at": state.stopped_at,
+        "diverged_at": state.diverged_at,
+        "utility_limit": driver.utility_limit(state.recorder),
+        "seconds": round(seconds, 4),
+    }
+
+
+def _ledger(recorder: Recorder, weights: Any, task: Task) -> pd.DataFrame:
+    """The recorder's rows with what was known before: label, influence, selected, weight."""
+    rows = recorder.ledger()
+    count = len(rows)
+    if isinstance(weights, Intensity):
+        known = weights.frame[["influence", "selected", "weight"]].reset_index(drop=True)
+    else:
+        shares = _checked_weights(weights, recorder.forget)
+        known = pd.DataFrame({"influence": np.full(count, np.nan), "selected": shares > 0, "weight": shares})
+    labels = task.labels(rows["example"]) if hasattr(task, "labels") else [""] * count
+    first = pd.DataFrame({"example": rows.pop("example"), "label": labels})
+    return pd.concat([first, known, rows], axis=1)
