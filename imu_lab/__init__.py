@@ -49,6 +49,7 @@ _LATER = {
     "plot_curves": "figures",
     "plot_trajectories": "figures",
     "plot_comparison": "figures",
+    "gallery": "widgets.sheet",
     "workbench": "widgets",
 }
 

@@ -86,14 +86,16 @@ def unpack(path: str | Path, kind: str) -> tuple[dict[str, pd.DataFrame], dict[s
                 raise DamagedFile(f"{path} is damaged: {damaged} inside it fails its checksum")
             members = {name: file.read(name) for name in file.namelist()}
         record = json.loads(members.pop("record.json"))
-        if record.get("format") != FORMAT or record.get("kind") != kind:
-            raise DamagedFile(
-                f"{path} holds {record.get('kind')!r} in {record.get('format')!r}, not a {kind} in {FORMAT!r}"
-            )
+        held = (record.get("kind"), record.get("format")) if isinstance(record, dict) else (None, None)
+        if held != (kind, FORMAT):
+            raise DamagedFile(f"{path} holds {held[0]!r} in {held[1]!r}, not a {kind} in {FORMAT!r}")
+        about = record["about"]
         weights = members.pop("weights.safetensors", b"")
         tables = {name.removesuffix(".parquet"): pd.read_parquet(io.BytesIO(data)) for name, data in members.items()}
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+    except DamagedFile:
+        raise
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, RuntimeError) as error:  # parquet's are ValueErrors
         raise DamagedFile(
             f"{path} is not a whole saved {kind} ({error}); it may be truncated or another program's"
         ) from error
-    return tables, record["about"], weights
+    return tables, about, weights

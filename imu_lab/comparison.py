@@ -10,6 +10,7 @@ import pandas as pd
 
 from . import registry
 from .results import Run
+from .tasks.protocol import FORGOTTEN_WHEN
 from .unlearning import driver
 
 
@@ -27,8 +28,9 @@ def compare(runs: Iterable[Run] | Run, at_forget: Any = None) -> pd.DataFrame:
         original model) and ``<split> <metric> gap`` (to the retrained model).
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
-    rule = driver.stop_rule(at_forget, None)
-    return pd.DataFrame([_row(run, rule) for run in runs])
+    when = [tuple(run.settings.get("forgotten_when", FORGOTTEN_WHEN)) for run in runs]
+    rules = [driver.stop_rule(at_forget, None, mine) for mine in when]
+    return pd.DataFrame([_row(run, rule) for run, rule in zip(runs, rules)])
 
 
 def _row(run: Run, rule: driver.StopRule | None) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def unlearn(
     reference: nn.Module | None = None,
     cache: bool = True,
     record_every: int = 1,
+    follow: Iterable[Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
     stop: Event | None = None,
     **settings: Any,
@@ -87,6 +88,8 @@ def unlearn(
         reference: the retrained model, to measure the distance to.
         cache: work on cached features where the method moves only a linear readout; the result is the same.
         record_every: record each k-th update (and the last).
+        follow: names in ``imu_lab.metrics`` (or instances) to measure at each recorded update beside the task's own, such
+            as ``["kl-retrained"]``; None for those that the task declares.
         progress: called with (updates made, updates asked); None shows a bar for work longer than two seconds.
         stop: an event that ends the run at the next update; what was recorded is kept. So does an interrupt.
 
@@ -103,6 +106,7 @@ def unlearn(
         reference=reference,
         cache=cache,
         record_every=record_every,
+        follow=follow,
         progress=progress,
         stop=stop,
         **settings,
@@ -137,7 +141,8 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
                 f"the run in {path} was made on {about['settings'].get('task')}, which cannot be made again from "
                 "its settings; pass load_run(path, task=...) or model=... to get the model"
             )
-        whole = copy.deepcopy(model) if model is not None else task.make_model(0)
+        own = getattr(task, "trained", lambda *_: None)("train", 0) if model is None else copy.deepcopy(model)
+        whole = task.make_model(0) if own is None else own
         whole.load_state_dict(safetensors.torch.load(weights))
         return whole.eval()
 

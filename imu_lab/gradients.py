@@ -10,9 +10,9 @@ per-example gradients for the squares. Nothing of size examples x parameters is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -47,15 +47,24 @@ class LinearGradients:
     task: Task
     model: nn.Module
     name: str
+    _once: dict = field(default_factory=dict, repr=False)
 
-    def factors(self, examples: Examples) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Positions, Δ (c, K) or (c, T, K) and H (c, d) or (c, T, d), chunk by chunk.
+    def factors(self, examples: Examples) -> Iterable[tuple[Tensor, Tensor]]:
+        """Δ (c, K) or (c, T, K) and H (c, d) or (c, T, d), chunk by chunk.
 
         Δ is the derivative of each example's loss at its logits, from the task's own loss, so label smoothing, masks
-        and means over tokens are in it; for cross-entropy it is p − e_y.
+        and means over tokens are in it; for cross-entropy it is p − e_y. A set that fits in one chunk is computed once
+        and serves every sum; a larger one is computed afresh for each, so that nothing of its size is kept.
         """
+        if len(examples) > self._chunk(examples):
+            return self._factors(examples)
+        if id(examples) not in self._once:  # the examples are kept beside their factors, so the id stays theirs
+            self._once[id(examples)] = (examples, list(self._factors(examples)))
+        return self._once[id(examples)][1]
+
+    def _factors(self, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
         with evaluating(self.model):
-            for positions, batch in examples.batches(self._chunk(examples)):
+            for _, batch in examples.batches(self._chunk(examples)):
                 batch = batch.to(device_of(self.model))
                 with torch.no_grad():
                     inputs, outputs = readout.capture(self.model, self.name, batch.inputs)
@@ -63,7 +72,7 @@ class LinearGradients:
                     logits = outputs.detach().requires_grad_()
                     loss = self.task.example_loss(lambda _, logits=logits: logits, batch)
                     (delta,) = torch.autograd.grad(loss.sum(), logits)
-                yield positions, delta, inputs.detach()
+                yield delta, inputs.detach()
 
     def _chunk(self, examples: Examples) -> int:
         layer = self.model.get_submodule(self.name)
@@ -84,7 +93,7 @@ class LinearGradients:
     def moments(self, examples: Examples, squares: bool = True) -> tuple[Gradient, Gradient]:
         """ḡ and (1/n) Σ g_i∘g_i, in one pass: ΔᵀA / n and (Δ²)ᵀ(A²) / n."""
         totals: list[Tensor | float] = [0.0, 0.0, 0.0, 0.0]
-        for _, delta, inputs in self.factors(examples):
+        for delta, inputs in self.factors(examples):
             wide, flat = delta.flatten(0, -2), inputs.flatten(0, -2)
             totals[0] = totals[0] + wide.T @ flat  # (K, d)
             totals[1] = totals[1] + wide.sum(0)  # (K,)
@@ -99,7 +108,7 @@ class LinearGradients:
         """(n,) g_i · v for a direction v over the readout's parameters."""
         weight, *bias = direction.values()
         parts = []
-        for _, delta, inputs in self.factors(examples):
+        for delta, inputs in self.factors(examples):
             moved = inputs @ weight.T  # (c, ..., K): how the logits change along v
             moved = moved + bias[0] if bias else moved
             parts.append((delta * moved).flatten(1).sum(1))
@@ -109,13 +118,32 @@ class LinearGradients:
         """(n,) ‖g_i‖, the bias included."""
         bias = float(self.model.get_submodule(self.name).bias is not None)
         parts = []
-        for _, delta, inputs in self.factors(examples):
+        for delta, inputs in self.factors(examples):
             if delta.ndim == 2:
                 parts.append((delta.square().sum(1) * (inputs.square().sum(1) + bias)).sqrt())
             else:  # ‖Σ_t δ_t ⊗ a_t‖² = Σ_ts (δ_t·δ_s)(a_t·a_s)
                 gram = (delta @ delta.mT) * (inputs @ inputs.mT + bias)
                 parts.append(gram.sum((1, 2)).clamp_min(0).sqrt())
         return torch.cat(parts)
+
+    def quadratic(self, examples: Examples, diagonal: Gradient) -> Tensor:
+        """(n,) g_iᵀ D g_i for a diagonal D over the readout's parameters."""
+        weight, *bias = diagonal.values()
+        parts = []
+        for delta, inputs in self.factors(examples):
+            each = _weighted_squares(delta, inputs, weight)
+            total = delta if delta.ndim == 2 else delta.sum(1)
+            parts.append(each + (total.square() @ bias[0] if bias else 0.0))
+        return torch.cat(parts)
+
+
+def _weighted_squares(delta: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:
+    """(c,) Σ_kj D_kj (Σ_t δ_tk a_tj)² of a chunk."""
+    if delta.ndim == 2:
+        return ((delta.square() @ weight) * inputs.square()).sum(1)
+    few = max(1, ROOM // weight.numel())
+    parts = [((one.mT @ two).square() * weight).sum((1, 2)) for one, two in zip(delta.split(few), inputs.split(few))]
+    return torch.cat(parts)
 
 
 def _squares(delta: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,10 +197,9 @@ class GeneralGradients:
 
     def moments(self, examples: Examples) -> tuple[Gradient, Gradient]:
         """ḡ and (1/n) Σ g_i∘g_i, from per-example gradients in chunks."""
-        size = sum(value.numel() for value in self.parameters().values())
         mean: Gradient = {}
         square: Gradient = {}
-        for values, batch in self._batches(examples, max(1, min(64, 4 * ROOM // size))):
+        for values, batch in self._batches(examples, self._few()):
             each = self._each(values, batch)
             mean = {name: mean.get(name, 0.0) + part.sum(0) for name, part in each.items()}
             square = {name: square.get(name, 0.0) + part.square().sum(0) for name, part in each.items()}
@@ -193,7 +220,7 @@ class GeneralGradients:
     def along(self, examples: Examples, direction: Gradient) -> Tensor:
         """(n,) g_i · v: minus nothing but the derivative of each loss along v, by forward-mode differentiation."""
         parts = []
-        with _plain_attention():
+        with plain_attention():
             for values, batch in self._batches(examples):
                 with torch.no_grad():
                     parts.append(torch.func.jvp(self._losses(batch), (values,), (direction,))[1])
@@ -201,12 +228,21 @@ class GeneralGradients:
 
     def norms(self, examples: Examples) -> Tensor:
         """(n,) ‖g_i‖ over all readout parameters."""
-        size = sum(value.numel() for value in self.parameters().values())
+        return self.quadratic(
+            examples, {name: torch.ones_like(value) for name, value in self.parameters().items()}
+        ).sqrt()
+
+    def quadratic(self, examples: Examples, diagonal: Gradient) -> Tensor:
+        """(n,) g_iᵀ D g_i for a diagonal D over the readout's parameters."""
         parts = []
-        for values, batch in self._batches(examples, max(1, min(64, 4 * ROOM // size))):
+        for values, batch in self._batches(examples, self._few()):
             each = self._each(values, batch)
-            parts.append(torch.stack([part.flatten(1).square().sum(1) for part in each.values()]).sum(0).sqrt())
+            parts.append(sum((each[name].square() * diagonal[name]).flatten(1).sum(1) for name in each))
         return torch.cat(parts)
+
+    def _few(self) -> int:
+        """How many per-example gradients may be held at once."""
+        return max(1, min(64, 4 * ROOM // sum(value.numel() for value in self.parameters().values())))
 
 
 def _one(value: Any) -> Any:
@@ -215,7 +251,7 @@ def _one(value: Any) -> Any:
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
+def plain_attention() -> Iterator[None]:
     """Attention by plain matrix products: the fused kernels have no forward-mode derivative."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

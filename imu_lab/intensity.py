@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from .provenance import plain
 from .registry import intensity_rule, intensity_rules, knob
@@ -39,12 +40,78 @@ class SqrtClipped:
         """(n,) weights; 0 for dropped samples."""
         strength = np.where(influence < 0, -influence, 0.0)
         negative = np.flatnonzero(strength)
-        kept = negative[np.argsort(-strength[negative], kind="stable")[: int(np.ceil(self.top * len(negative)))]]
+        count = int(np.ceil(round(self.top * len(negative), 9)))  # 0.07 of 100 is 7, not 7.000000000000001
+        kept = negative[np.argsort(-strength[negative], kind="stable")[:count]]
         weights = np.zeros(len(influence))
         weights[kept] = np.sqrt(strength[kept])
         if len(kept):
             weights = np.minimum(weights, np.quantile(weights[kept], self.quantile))
         return weights
+
+
+@intensity_rule("linear")
+@dataclass(frozen=True)
+class Linear:
+    """w_i = |I_i| of the negative influences: outliers take all they can."""
+
+    def __call__(self, influence: np.ndarray) -> np.ndarray:
+        """(n,) weights; 0 for dropped samples."""
+        return np.maximum(-influence, 0.0)
+
+
+@intensity_rule("softmax")
+@dataclass(frozen=True)
+class Softmax:
+    """w_i = exp(−I_i / (τ s)), s the standard deviation of the influences: nobody is dropped."""
+
+    temperature: float = knob(
+        1.0, help="τ: small gives all to the strongest, large is uniform.", valid="(0, inf)", range=(0.05, 20), scale="log"
+    )
+
+    def __call__(self, influence: np.ndarray) -> np.ndarray:
+        """(n,) positive weights."""
+        spread = influence.std() or 1.0
+        return np.exp(-(influence - influence.min()) / (self.temperature * spread))
+
+
+@intensity_rule("rank")
+@dataclass(frozen=True)
+class Rank:
+    """w_i = rank of −I_i among the negative influences, 1 for the weakest: only the order counts."""
+
+    def __call__(self, influence: np.ndarray) -> np.ndarray:
+        """(n,) weights; equal influences share their mean rank, dropped samples get 0."""
+        weights = np.zeros(len(influence))
+        negative = influence < 0
+        weights[negative] = pd.Series(-influence[negative]).rank()
+        return weights
+
+
+@intensity_rule("top-fraction")
+@dataclass(frozen=True)
+class TopFraction:
+    """The strongest share of the negative influences, all alike: selection without weighting."""
+
+    top: float = knob(0.2, help="Keep this share of the negative influences.", valid="(0, 1]", range=(0.05, 1.0))
+
+    def __call__(self, influence: np.ndarray) -> np.ndarray:
+        """(n,) ones and zeros."""
+        return (SqrtClipped(quantile=1.0, top=self.top)(influence) > 0).astype(float)
+
+
+@intensity_rule("inverse")
+@dataclass(frozen=True)
+class Inverse:
+    """w_i = 1/√|I_i| of the negative influences, clipped at a quantile: pressure to the best-memorised samples."""
+
+    quantile: float = knob(0.93, help="Clip at this quantile.", valid="(0, 1]", range=(0.05, 1.0))
+
+    def __call__(self, influence: np.ndarray) -> np.ndarray:
+        """(n,) weights; 0 for dropped samples."""
+        weights = np.zeros(len(influence))
+        negative = influence < 0
+        weights[negative] = 1 / np.sqrt(-influence[negative])
+        return np.minimum(weights, np.quantile(weights[negative], self.quantile)) if negative.any() else weights
 
 
 @intensity_rule("uniform")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from . import registry, tasks
@@ -51,6 +52,8 @@ def plain(thing: Any) -> dict[str, Any]:
             return asdict(value)
         if isinstance(value, (list, tuple)):
             return [simple(item) for item in value]
+        if isinstance(value, np.generic):
+            return value.item()
         return value if value is None or isinstance(value, (bool, int, float, str)) else f"<{value!r}>"
 
     return {name: simple(value) for name, value in registry.settings(thing).items()}

@@ -8,16 +8,18 @@ every estimator, method and metric runs on it unchanged, hundreds of times faste
 from __future__ import annotations
 
 import copy
+import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .registry import unknown
-from .tasks.compute import device_of, digest, evaluating
+from .tasks.compute import device_of, evaluating, model_digest
 from .tasks.protocol import Batch, Examples, Task
 
 ALL = ""  # the name that torch gives to the whole model
@@ -81,7 +83,17 @@ def is_linear(model: nn.Module, names: tuple[str, ...], inputs: Any) -> bool:
         return False
     outputs, calls = _watched(model, inputs)
     mine = [call for call in calls if call.name == names[0]]
-    return len(mine) == 1 and _is(mine[0], outputs)
+    return len(mine) == 1 and _is(mine[0], outputs) and not _shared(model, names[0])
+
+
+def _shared(model: nn.Module, name: str) -> bool:
+    """Whether another module uses this layer's parameters too, as tied embeddings do: then moving it moves both."""
+    mine = {id(value) for value in model.get_submodule(name).parameters()}
+    inside = f"{name}." if name else ""
+    return any(
+        id(value) in mine and not key.startswith(inside)
+        for key, value in model.named_parameters(remove_duplicate=False)
+    )
 
 
 class Call(NamedTuple):
@@ -109,11 +121,15 @@ def _watched(model: nn.Module, inputs: Any) -> tuple[Tensor, list[Call]]:
 
 
 def _is(call: Call, outputs: Tensor) -> bool:
-    """Whether a layer's output is the model's, seen whole: a reshape is allowed, arithmetic is not, even in place."""
+    """Whether a layer's output is the model's, seen whole: its leading axes may be reshaped; arithmetic, or another
+    order of its elements, is not allowed, not even in place."""
     return (
         isinstance(outputs, Tensor)
         and call.made.data_ptr() == outputs.data_ptr()
         and call.made.numel() == outputs.numel()
+        and call.made.shape[-1:] == outputs.shape[-1:]
+        and call.made.is_contiguous()
+        and outputs.is_contiguous()
         and outputs._version == call.version
     )
 
@@ -124,9 +140,14 @@ def _with_parameters(model: nn.Module) -> str:
 
 def parameters(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Parameter]:
     """The readout's parameters by their full name in the model, in the model's order."""
-    prefixes = tuple(f"{name}." for name in names if name != ALL)
-    everything = ALL in names
-    return {key: value for key, value in model.named_parameters() if everything or key.startswith(prefixes)}
+    if ALL in names:
+        return dict(model.named_parameters())
+    chosen: dict[str, nn.Parameter] = {}
+    for key, value in model.named_parameters(remove_duplicate=False):  # a tied weight has a name in each of its places
+        known = any(value is other for other in chosen.values())
+        if key.startswith(tuple(f"{name}." for name in names)) and not known:
+            chosen[key] = value
+    return chosen
 
 
 def capture(model: nn.Module, name: str, inputs: Any) -> tuple[Tensor, Tensor]:
@@ -140,7 +161,7 @@ def capture(model: nn.Module, name: str, inputs: Any) -> tuple[Tensor, Tensor]:
         outputs = model(inputs)
     finally:
         hook.remove()
-    return kept[0], outputs
+    return kept[0].reshape(*outputs.shape[:-1], kept[0].shape[-1]), outputs
 
 
 def graft(model: nn.Module, name: str, head: nn.Linear) -> nn.Module:
@@ -152,28 +173,8 @@ def graft(model: nn.Module, name: str, head: nn.Linear) -> nn.Module:
 
 
 def backbone_digest(model: nn.Module, name: str) -> str:
-    """A digest of all that decides what reaches the readout: tensors, architecture and the code of user modules."""
-    layer = f"{name}." if name else ""
-    tensors = [
-        part
-        for key, value in model.state_dict().items()
-        if not (layer and key.startswith(layer))
-        for part in (key, value)
-    ]
-    codes = {
-        type(module): type(module).forward.__code__
-        for module in model.modules()
-        if hasattr(type(module).forward, "__code__")
-    }
-    written = sorted(
-        f"{kind.__qualname__}{code.co_code.hex()}{code.co_names}{_constants(code)}" for kind, code in codes.items()
-    )
-    return digest(repr(model), *tensors, *written)
-
-
-def _constants(code: Any) -> str:
-    """The constants of a function; nested code objects by their bytes, since their repr holds an address."""
-    return repr([value.co_code.hex() if hasattr(value, "co_code") else value for value in code.co_consts])
+    """A digest of all that decides what reaches the readout: tensors, architecture, attributes and user code."""
+    return model_digest(model, without=name)
 
 
 @dataclass
@@ -199,6 +200,10 @@ class FeatureStore:
     def bytes(self) -> int:
         """What the cache holds now."""
         return sum(kept.values.nbytes for kept in self._kept.values())
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
 
     def rows(self, key: tuple, examples: Examples, compute: Callable[[Examples], Tensor]) -> Tensor:
         """The features of ``examples`` (n, ..., d), computing those that are missing."""
@@ -242,8 +247,8 @@ class CachedTask:
     def __getattr__(self, member: str) -> Any:
         if member.startswith("__"):
             raise AttributeError(member)  # copying and pickling look for these before __init__ has run
-        function = getattr(type(self.task), member, None)
-        if callable(function) and hasattr(function, "__get__"):
+        function = inspect.getattr_static(type(self.task), member, None)
+        if isinstance(function, FunctionType):  # not a property, a static or a class method: those do not ask ``self``
             return function.__get__(self)
         return getattr(self.task, member)
 
@@ -255,7 +260,7 @@ class CachedTask:
 
     def seen(self, examples: Examples) -> Examples:
         """Any examples of the task, as features; their targets untouched."""
-        key = (self._backbone, getattr(self.task, "data_key", None) or self.task, examples.source)
+        key = (self._backbone, device_of(self._model), getattr(self.task, "data_key", None) or self.task, examples.source)
         features = self._store.rows(key, examples, self._forward)
         targets = _targets(examples)
         chunk = max(examples.chunk, 2**22 // max(1, features[0].numel()))

@@ -143,8 +143,13 @@ class Registry(Mapping):
 
 def check(thing: Any) -> Any:
     """``thing`` itself, once each of its knobs holds an allowed value."""
+    owner = getattr(type(thing), "name", type(thing).__name__)
     for name, about in knobs(thing).items():
-        about.check(getattr(type(thing), "name", type(thing).__name__), name, getattr(thing, name))
+        about.check(owner, name, getattr(thing, name))
+    for f in fields(thing):
+        value = getattr(thing, f.name)
+        if f.type in (int, "int") and isinstance(value, float) and not value.is_integer():
+            raise ValueError(f"{owner} needs a whole number for {f.name}, got {value!r}")
     return thing
 
 

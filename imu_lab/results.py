@@ -31,10 +31,10 @@ QUANTITIES: dict[str, Quantity] = {
     "example": Quantity("example", "index", "position of the sample in the training split"),
     "step": Quantity("update", "count", "updates made so far; 0 is the original model"),
     "influence": Quantity(
-        "influence", "nats", "−g_iᵀF⁻¹ḡ; negative: pressing this sample raises the forget set's loss"
+        "influence", "no unit", "−g_iᵀF⁻¹ḡ; negative: pressing this sample raises the forget set's loss"
     ),
-    "gradient_norm": Quantity("gradient norm", "nats", "‖g_i‖ over the readout's parameters"),
-    "gradient_dot": Quantity("plain influence", "nats", "−g_iᵀḡ, the sign of the plain gradient step"),
+    "gradient_norm": Quantity("gradient norm", "nats per unit of parameter", "‖g_i‖ over the readout's parameters"),
+    "gradient_dot": Quantity("plain influence", "nats² per unit² of parameter", "−g_iᵀḡ, the sign of the plain gradient step"),
     "selected": Quantity("selected", "yes or no", "whether the sample takes part in unlearning"),
     "weight": Quantity("weight", "share", "the sample's share of the intensity, w_i / Σ w; sums to 1"),
     "pressure": Quantity("pressure", "batch shares", "Σ over updates of w_i / Σ over its batch: what it received"),
@@ -64,6 +64,30 @@ QUANTITIES: dict[str, Quantity] = {
         "share of examples whose largest logit is the true label",
         "on forget: close to the retrained model; elsewhere: high",
     ),
+    "identity_accuracy": Quantity(
+        "identity accuracy",
+        "share correct",
+        "share of pictures whose largest identity logit is the true person's",
+        "on the forgotten person: close to the retrained model; on others: high",
+    ),
+    "map": Quantity(
+        "mAP",
+        "mean average precision",
+        "mean over queries of average precision: how high the same person's pictures from other cameras are ranked",
+        "on the forgotten person: close to the retrained model, which is not zero; on others: high",
+    ),
+    "rank1": Quantity(
+        "rank-1",
+        "share of queries",
+        "share of queries whose most alike counted picture shows the same person",
+        "on the forgotten person: close to the retrained model; on others: high",
+    ),
+    "rank5": Quantity(
+        "rank-5",
+        "share of queries",
+        "share of queries with the same person among the five most alike counted pictures",
+        "on the forgotten person: close to the retrained model; on others: high",
+    ),
     "ascent": Quantity("ascent term", "nats", "−Σ w_i ℓ_i / Σ w_i of the batch"),
     "l1": Quantity("L1 term", "nats", "α‖readout‖₁"),
     "ascent_gradient": Quantity("ascent gradient", "norm", "length of the ascent term's gradient"),
@@ -74,8 +98,8 @@ QUANTITIES: dict[str, Quantity] = {
 SPLITS: dict[str, str] = {
     "forget": "the samples to forget",
     "retain": "the training samples to keep",
-    "test": "unseen samples of the classes that are kept",
-    "test-forget": "unseen samples of the forgotten class",
+    "test": "unseen samples of what is kept",
+    "test-forget": "unseen samples of what is forgotten",
 }
 
 
@@ -198,6 +222,11 @@ class Run:
             parts.append("equal steps")
         return " · ".join(part for part in parts if part)
 
+    @property
+    def headline(self) -> str:
+        """The metric that tells of forgetting on this run's task."""
+        return self.settings.get("forgotten_when", ("accuracy",))[0]
+
     def value(self, split: str, metric: str, step: int | None = None) -> float:
         """One number of the curve, at a step (the last by default); NaN where it was not recorded."""
         rows = self.curve[(self.curve["split"] == split) & (self.curve["metric"] == metric)]
@@ -221,8 +250,8 @@ class Run:
         return Path(path)
 
     def __repr__(self) -> str:
-        forget = self.value("forget", "accuracy")
-        return f"Run({self.label}, {self.events.get('steps')} updates, forget accuracy {forget:.3f})"
+        forget = self.value("forget", self.headline)
+        return f"Run({self.label}, {self.events.get('steps')} updates, forget {self.headline} {forget:.3f})"
 
 
 TABLES = ("curve", "samples", "trajectory", "terms", "reference")

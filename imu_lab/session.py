@@ -21,10 +21,11 @@ from tqdm.auto import tqdm
 from . import readout, registry
 from .gradients import LinearGradients, gradients_of
 from .intensity import intensity
+from .metrics import Reference
 from .provenance import plain, task_settings, versions, weights_about
 from .results import Influence, Intensity, Run
 from .tasks.compute import device_of, digest, one_thread
-from .tasks.protocol import Examples, Task, evaluation_splits
+from .tasks.protocol import Examples, Task, forgotten_when
 from .unlearning import driver
 from .unlearning.recorder import Recorder, outcomes
 from .unlearning.request import Request
@@ -43,7 +44,8 @@ class Session:
         probe = task.split("forget").batch(slice(0, 2)).to(device_of(self.model)).inputs
         self.linear = readout.is_linear(self.model, self.names, probe)
         self._cached: tuple[readout.CachedTask, nn.Linear] | None = None
-        self._references: dict[str, driver.Measured] = {}
+        self._references: dict[str, Reference] = {}
+        self._measured: dict[tuple, driver.Measured] = {}
 
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
         """The task and model to work on: seen from the readout where that gives the same result, else the full ones."""
@@ -108,6 +110,7 @@ class Session:
         reference: nn.Module | None = None,
         cache: bool = True,
         record_every: int = 1,
+        follow: Iterable[Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
         stop: Event | None = None,
         **settings: Any,
@@ -117,7 +120,9 @@ class Session:
             settings = {**self.defaults(method), **settings}
         how = registry.methods.create(method, **settings)
         task, model = self.view(cache, getattr(how, "scope", "readout"))
-        known = self.measured(reference if reference is not None else self.reference)
+        reference = reference if reference is not None else self.reference
+        metrics = self.followed(reference, follow)
+        known = self.measured(reference, metrics)
         request = Request(
             task.split("forget"),
             torch.as_tensor(_checked_weights(weights, task.split("forget"))),
@@ -127,11 +132,16 @@ class Session:
         private = _private(
             model, readout.resolve(task, model) if getattr(how, "scope", "readout") == "readout" else None
         )
-        rule = driver.stop_rule(stop_at, known)
+        rule = driver.stop_rule(stop_at, known, forgotten_when(task))
         started = time.perf_counter()
         with _threads(task):
             state = _follow(
-                driver.drive(task, private, how, request, _count(steps), rule, record_every), steps, progress, stop
+                driver.drive(
+                    task, private, how, request, _count(steps), rule, record_every, self._against(reference, metrics)
+                ),
+                steps,
+                progress,
+                stop,
             )
         events = _events(state, time.perf_counter() - started)
         about = {
@@ -140,7 +150,9 @@ class Session:
             "steps": int(steps),
             "seed": int(seed),
             "stop_at": stop_at,
+            "forgotten_when": list(forgotten_when(task)),
             "record_every": record_every,
+            "follow": [{"metric": type(metric).name, "settings": plain(metric)} for metric in metrics],
             "cached": task is not self.task,
             "weights": weights_about(weights),
             "readout": list(self.names),
@@ -190,16 +202,36 @@ class Session:
             self.task,
         )
 
-    def measured(self, reference: nn.Module | None) -> driver.Measured:
+    def followed(self, reference: nn.Module | None, follow: Iterable[Any] | None = None) -> tuple[Any, ...]:
+        """The metrics that a run records beside the task's own: those asked for, else those that the task follows.
+
+        Of the task's, those that compare with a reference are left out where there is none.
+        """
+        metrics = [registry.metrics.create(each) for each in (getattr(self.task, "follows", ()) if follow is None else follow)]
+        known = reference is not None or follow is not None
+        return tuple(metric for metric in metrics if known or not getattr(metric, "needs_reference", False))
+
+    def measured(self, reference: nn.Module | None, metrics: Iterable[Any] | None = None) -> driver.Measured:
         """The retrained model's metrics on every split, measured once per model; empty without one."""
         if reference is None:
             return {}
+        metrics = self.followed(reference) if metrics is None else tuple(metrics)
+        key = (self._beside(reference), metrics)
+        if key not in self._measured:
+            recorder = Recorder(self.task, self.task.split("forget"), self._against(reference, metrics))
+            self._measured[key] = recorder.record(0, reference)
+        return self._measured[key]
+
+    def _against(self, reference: nn.Module | None, metrics: Iterable[Any]) -> list[Callable]:
+        """The metrics as functions of (task, model), with the reference settled."""
+        beside = None if reference is None else self._beside(reference)
+        return [lambda task, model, metric=metric: metric(task, model, beside) for metric in metrics]
+
+    def _beside(self, reference: nn.Module) -> Reference:
+        """This reference with its outputs, which are computed once per content."""
         key = digest(*(part for item in reference.state_dict().items() for part in item))
         if key not in self._references:
-            splits = [name for name in evaluation_splits(self.task) if len(self.task.split(name))]
-            found = {split: dict(self.task.evaluate(reference, split)) for split in splits}
-            found["forget"]["loss"] = outcomes(self.task, reference, self.task.split("forget"))[:, 0].mean().item()
-            self._references[key] = found
+            self._references[key] = Reference(self.task, copy.deepcopy(reference).eval())
         return self._references[key]
 
 

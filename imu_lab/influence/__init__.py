@@ -1,4 +1,11 @@
 """The estimators: each says how much pressing one sample moves the target's loss. Negative means ascend."""
 
+from .el2n import ErrorNorm as ErrorNorm
+from .exact import GaussNewton as GaussNewton
 from .fisher_diagonal import FisherDiagonal as FisherDiagonal
+from .gradient_cosine import GradientCosine as GradientCosine
 from .gradient_dot import GradientDot as GradientDot
+from .gradient_norm import GradientNorm as GradientNorm
+from .kfac import KroneckerFisher as KroneckerFisher
+from .random import Random as Random
+from .self_influence import SelfInfluence as SelfInfluence

@@ -4,6 +4,8 @@ from .classification import Classification as Classification
 from .protocol import Batch as Batch
 from .protocol import Examples as Examples
 from .protocol import Task as Task
+from .reid import ReID as ReID
+from .sequence import Sequence as Sequence
 from .toy import Toy as Toy
 from .training import Recipe as Recipe
 from .training import train as train

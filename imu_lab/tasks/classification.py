@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import html
 import inspect
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import listed, unknown
+from . import cards, models
 from . import data as sources
-from . import models
 from .compute import device_of, evaluating, seeded
 from .protocol import Batch, Examples
 from .training import Recipe
@@ -34,7 +32,7 @@ class Preset:
 
 
 PRESETS = {
-    "digits": Preset("small-cnn", Recipe(epochs=12, lr=0.05), {"lr": 1e-2, "batch_size": 64}),
+    "digits": Preset("small-cnn", Recipe(epochs=12, lr=0.05, weight_decay=5e-3), {"lr": 1e-3, "batch_size": 64}),
     "folder": Preset(
         "resnet-20", Recipe(epochs=8, lr=0.2, batch_size=128, augment=True, one_thread=False), {"lr": 1e-3}
     ),
@@ -175,7 +173,7 @@ class Classification:
             if given not in classes:
                 raise unknown("class", given, classes)
             return classes.index(given)
-        if not 0 <= int(given) < len(classes):
+        if not 0 <= int(given) < len(classes) or int(given) != given:
             raise ValueError(f"no class {given}; the classes are 0 to {len(classes) - 1}: {', '.join(classes)}")
         return int(given)
 
@@ -265,7 +263,7 @@ class Classification:
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         """``accuracy``: the share of the split's examples whose largest logit is the true label."""
         examples, device, correct = self.split(split), device_of(model), 0
-        with torch.inference_mode(), evaluating(model):
+        with torch.no_grad(), evaluating(model):  # not inference_mode: a model may keep a table it makes here
             for _, batch in examples.batches():
                 batch = batch.to(device)
                 correct += int((model(batch.inputs).argmax(1) == batch.targets).sum())
@@ -273,29 +271,24 @@ class Classification:
 
     def labels(self, examples: Any) -> list[str]:
         """The class names of training examples, by index."""
-        return [self.classes[k] for k in self.labelled.train_labels[torch.as_tensor(np.asarray(examples))].tolist()]
+        return [self.classes[k] for k in self.labelled.train_labels[_positions(examples)].tolist()]
 
     def pictures(self, examples: Any) -> np.ndarray | None:
         """uint8 (n, h, w, 3) of training examples by index; None for data that are no images."""
-        return None if self.labelled.pictures is None else self.labelled.pictures(np.asarray(examples))
+        return None if self.labelled.pictures is None else self.labelled.pictures(_positions(examples).numpy())
 
     def card(self, example: int) -> str:
         """HTML of one training example: its picture and its label."""
-        label = html.escape(self.classes[int(self.labelled.train_labels[example])])
-        pictures = self.pictures([example])
+        label = self.classes[int(self.labelled.train_labels[example])]
+        words, pictures = f"example {int(example)}, class {label}", self.pictures([example])
         if pictures is None:
-            return f"<p>example {int(example)}, class {label}</p>"
-        from PIL import Image
+            return f"<p>{html.escape(words)}</p>"
+        return cards.picture(pictures[0], f"example {int(example)}", words)
 
-        scale = max(1, 128 // pictures.shape[1])
-        buffer = io.BytesIO()
-        picture = Image.fromarray(pictures[0])
-        picture.resize((picture.width * scale, picture.height * scale), Image.NEAREST).save(buffer, "PNG")
-        source = base64.b64encode(buffer.getvalue()).decode()
-        return (
-            f'<figure><img alt="example {int(example)}" src="data:image/png;base64,{source}">'
-            f"<figcaption>example {int(example)}, class {label}</figcaption></figure>"
-        )
+
+def _positions(examples: Any) -> Tensor:
+    """Indices as a tensor of their own: those of pandas are read-only, which torch does not like."""
+    return examples.long() if isinstance(examples, Tensor) else torch.tensor(np.array(examples, dtype=np.int64))
 
 
 def _checked_indices(given: tuple[int, ...], count: int) -> Tensor:
@@ -316,7 +309,7 @@ def _classes(model: nn.Module, train: Any) -> int:
         else torch.stack([torch.as_tensor(train[i][0]) for i in (0, 1)])
     )
     inputs = (inputs if isinstance(inputs, Tensor) else torch.as_tensor(np.asarray(inputs))).to(device_of(model))
-    with torch.inference_mode(), evaluating(model):
+    with torch.no_grad(), evaluating(model):
         outputs = model(inputs)
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(inputs):
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import CodeType, FunctionType, MethodType
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,3 +69,55 @@ def digest(*parts: object) -> str:
             state.update(part if isinstance(part, bytes) else repr(part).encode())
         state.update(b"|")
     return state.hexdigest()
+
+
+def model_digest(model: nn.Module, without: str = "") -> str:
+    """A digest of all that decides what a model computes: tensors, architecture, attributes and the user's code.
+
+    Args:
+        model: any module.
+        without: the name of a module whose own tensors do not count.
+    """
+    left_out = f"{without}." if without else None
+    parts: list[object] = [repr(model)]
+    for key, value in (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)):
+        if left_out is None or not key.startswith(left_out):
+            parts += [key, value]
+    kinds: set[type] = set()
+    for module in model.modules():
+        for name, value in sorted(vars(module).items()):
+            if name != "training" and not name.startswith("_"):
+                parts += [name, _faithful(value)]
+        kinds.update(kind for kind in type(module).__mro__ if not kind.__module__.startswith("torch."))
+    for kind in sorted(kinds, key=lambda kind: kind.__qualname__):
+        parts += [kind.__qualname__]
+        parts += [_faithful(value) for name, value in sorted(vars(kind).items()) if isinstance(value, FunctionType)]
+    return digest(*parts)
+
+
+def _faithful(value: Any) -> object:
+    """A stand-in that has the same digest for the same content: no address of an object ever counts."""
+    if isinstance(value, (Tensor, np.ndarray, bool, int, float, str, bytes, type(None))):
+        return value
+    if isinstance(value, (tuple, list)):
+        return digest(*map(_faithful, value))
+    if isinstance(value, dict):
+        return digest(*(part for key, item in value.items() for part in (repr(key), _faithful(item))))
+    if isinstance(value, (FunctionType, MethodType)):
+        closed = [_faithful(cell.cell_contents) for cell in value.__closure__ or () if _filled(cell)]
+        return digest(_code(value.__code__), _faithful(value.__defaults__), *closed)
+    return type(value).__qualname__
+
+
+def _filled(cell: Any) -> bool:
+    """Whether a closure's cell holds something plain; the class that ``super()`` needs is no content."""
+    try:
+        return not isinstance(cell.cell_contents, type)
+    except ValueError:
+        return False
+
+
+def _code(code: CodeType) -> str:
+    """The bytes, names and constants of a function and of those written inside it."""
+    constants = [_code(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
+    return f"{code.co_code.hex()}{code.co_names}{constants}"

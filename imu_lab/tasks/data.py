@@ -187,7 +187,7 @@ def folder(path: str, image_size: int | None = None) -> Labelled:
     strange = sorted({name for name, _ in lists["test"]} - set(classes))
     if strange:
         raise ValueError(f"{root / 'test'} has {listed(strange)}, not in train; known classes: {', '.join(classes)}")
-    pixels = {side: _decoded(root, lists[side], image_size) for side in lists}
+    pixels = {side: decoded(root, [file for _, file in lists[side]], image_size) for side in lists}
     if pixels["train"].shape[1:] != pixels["test"].shape[1:]:
         raise ValueError(
             f"train pictures are {_size(pixels['train'])}, test pictures {_size(pixels['test'])}; "
@@ -222,17 +222,29 @@ def _listing(root: Path, side: str) -> list[tuple[str, Path]]:
     return found
 
 
-def _decoded(root: Path, files: list[tuple[str, Path]], image_size: int | None) -> np.ndarray:
-    """(n, h, w, 3) uint8, from the cache when nothing on disk has changed since."""
-    facts = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for _, file in files]
+Size = int | tuple[int, int] | None
+
+
+def decoded(root: Path, files: list[Path], image_size: Size) -> np.ndarray:
+    """(n, h, w, 3) uint8 pictures below ``root``, from the cache when nothing on disk has changed since.
+
+    Args:
+        root: the folder; the names below it are part of the cache's key.
+        files: the pictures, in order.
+        image_size: resize to this many pixels square, or to (height, width); None takes them as they are.
+
+    Raises:
+        ValueError: mixed sizes, or a picture that cannot be read (named).
+    """
+    facts = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     kept = data_folder() / "decoded" / f"{digest(str(root.resolve()), facts, image_size)}.npy"
     if kept.exists():
         try:
             return np.load(kept, mmap_mode="r", allow_pickle=False)
-        except ValueError:
+        except (ValueError, EOFError):
             kept.unlink()  # damaged: decode again
     pixels: np.ndarray | None = None
-    for row, (_, file) in enumerate(tqdm(files, desc="decoding pictures", unit="picture", delay=2, leave=False)):
+    for row, file in enumerate(tqdm(files, desc="decoding pictures", unit="picture", delay=2, leave=False)):
         picture = _read(file, image_size)
         if pixels is None:
             pixels, first = np.empty((len(files), *picture.shape), np.uint8), file
@@ -246,13 +258,14 @@ def _decoded(root: Path, files: list[tuple[str, Path]], image_size: int | None) 
     return pixels
 
 
-def _read(file: Path, image_size: int | None) -> np.ndarray:
+def _read(file: Path, image_size: Size) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(file) as picture:
             picture = picture.convert("RGB")
-            return np.asarray(picture if image_size is None else picture.resize((image_size, image_size)))
+            height, width = image_size if isinstance(image_size, tuple) else (image_size, image_size)
+            return np.asarray(picture if image_size is None else picture.resize((width, height)))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"cannot read the picture {file}: {error}; remove or replace it") from error
 

@@ -93,8 +93,11 @@ class Task(Protocol):
 
     A task is a frozen dataclass: its fields are its settings and its equality is the memo key. Beyond these members a
     task may declare ``splits`` (the splits a run follows), ``recipe`` (how to train), ``data_key`` (a digest of its
-    data, for the checkpoint cache), ``unlearning`` (its own defaults for a method's settings) and
-    ``example_margin(forward, batch)`` (n,).
+    data, for the checkpoint cache), ``unlearning`` (its own defaults for a method's settings), ``forgotten_when`` (the
+    metric that falls or rises when something is forgotten, and how: ``("accuracy", "<=")``), ``follows`` (registered
+    metrics to record at every update, such as ``("kl-retrained",)``), ``example_margin(forward, batch)`` (n,), and where
+    an example is several predictions ``example_length(batch)`` (n,), their number, over which ``example_loss`` is a mean,
+    and ``example_divergence(outputs, reference, batch)`` (n,), for outputs that are padded.
     """
 
     readout: tuple[str, ...] | str | None
@@ -113,6 +116,14 @@ class Task(Protocol):
 
     def card(self, example: int) -> str:
         """HTML of what a person looks at: a picture, a person, a sequence, a sentence."""
+
+
+FORGOTTEN_WHEN = ("accuracy", "<=")
+
+
+def forgotten_when(task: Task) -> tuple[str, str]:
+    """The metric on the forget split that tells of forgetting, and the comparison that a bare number stands for."""
+    return getattr(task, "forgotten_when", FORGOTTEN_WHEN)
 
 
 def evaluation_splits(task: Task) -> tuple[str, ...]:

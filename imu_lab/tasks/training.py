@@ -29,13 +29,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a task trains its models: SGD with Nesterov momentum and a one-cycle learning rate."""
+    """How a task trains its models: an optimizer and how its learning rate moves."""
 
     epochs: int = knob(10, help="Passes over the training set.", valid="[1, inf)")
     lr: float = knob(0.1, help="Peak learning rate.", valid="(0, inf)")
     batch_size: int = knob(64, help="Examples per update.", valid="[1, inf)")
-    momentum: float = knob(0.9, help="Momentum of SGD.", valid="[0, 1)")
+    momentum: float = knob(0.9, help="Nesterov momentum of SGD.", valid="[0, 1)")
     weight_decay: float = knob(5e-4, help="L2 penalty on all parameters.", valid="[0, inf)")
+    optimizer: str = knob("sgd", help="How a gradient becomes a step.", choices=("sgd", "adamw"))
+    schedule: str = knob("one-cycle", help="How the learning rate moves.", choices=("one-cycle", "constant"))
     augment: bool = knob(False, help="Shift by up to 4 pixels and mirror at random.")
     one_thread: bool = knob(True, help="Train on one core; right for small networks.")
 
@@ -54,11 +56,7 @@ def epochs(task: Task, model: nn.Module, examples: Examples, recipe: Recipe, see
         DivergedTraining: the loss is not finite; the message names the epoch.
     """
     order = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.SGD(
-        model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0
-    )
-    per_epoch = -(-len(examples) // recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, recipe.epochs * per_epoch + 1)
+    optimizer, schedule = _optimizer(model, recipe, updates=recipe.epochs * -(-len(examples) // recipe.batch_size))
     device = device_of(model)
     for epoch in range(recipe.epochs):
         with one_thread() if recipe.one_thread else nullcontext(), seeded(seed * 1_000_003 + epoch):
@@ -70,6 +68,20 @@ def epochs(task: Task, model: nn.Module, examples: Examples, recipe: Recipe, see
                 schedule.step()
             model.eval()
         yield model
+
+
+def _optimizer(model: nn.Module, recipe: Recipe, updates: int) -> tuple[Any, Any]:
+    """The recipe's optimizer and learning-rate schedule for this many updates."""
+    values, decay = model.parameters(), recipe.weight_decay
+    if recipe.optimizer == "adamw":
+        optimizer: Any = torch.optim.AdamW(values, recipe.lr, weight_decay=decay)
+    else:
+        optimizer = torch.optim.SGD(
+            values, recipe.lr, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0
+        )
+    if recipe.schedule == "constant":
+        return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, updates + 1)
 
 
 def _update(task: Task, model: nn.Module, batch: Any, recipe: Recipe, optimizer: Any, epoch: int) -> None:
@@ -123,8 +135,8 @@ def train(task: Task, split: str = "train", seed: int = 0, recipe: Recipe | None
         if given is not None:
             return given
     recipe = recipe or getattr(task, "recipe", Recipe())
-    path = _checkpoint(task, split, seed, recipe)
     model = task.make_model(seed)
+    path = _checkpoint(task, split, seed, recipe, model)
     if path is not None and _restored(model, path):
         return model.eval()
     examples = task.split(split)
@@ -137,7 +149,7 @@ def train(task: Task, split: str = "train", seed: int = 0, recipe: Recipe | None
     return model.eval()
 
 
-def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe) -> Path | None:
+def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe, fresh: nn.Module) -> Path | None:
     """Where this training is kept; None for a task that cannot tell its data by content."""
     data = getattr(task, "data_key", None)
     if data is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import pandas as pd
 import torch
@@ -28,11 +30,15 @@ def outcomes(task: Task, model: nn.Module, examples: Examples) -> Tensor:
     return torch.cat(rows).cpu()
 
 
+Measured = dict[str, dict[str, float]]  # {split: {metric: value}}
+Followed = Callable[[Task, nn.Module], Measured]  # what a run measures beside the task's own metrics
+
+
 class Recorder:
     """Collects a run while it happens; the tables are built once, at the end."""
 
-    def __init__(self, task: Task, forget: Examples) -> None:
-        self.task, self.forget = task, forget
+    def __init__(self, task: Task, forget: Examples, follow: Iterable[Followed] = ()) -> None:
+        self.task, self.forget, self.follow = task, forget, tuple(follow)
         self.splits = [name for name in evaluation_splits(task) if len(task.split(name))]
         self.steps: list[int] = []
         self.metrics: list[dict[str, dict[str, float]]] = []
@@ -40,11 +46,14 @@ class Recorder:
         self.terms: list[dict[str, float]] = []
         self.pressure = np.zeros(len(forget))
 
-    def record(self, step: int, model: nn.Module) -> dict[str, dict[str, float]]:
+    def record(self, step: int, model: nn.Module) -> Measured:
         """Measure the model after ``step`` updates; returns {split: {metric: value}}."""
         outcome = outcomes(self.task, model, self.forget)
         measured = {split: dict(self.task.evaluate(model, split)) for split in self.splits}
         measured.setdefault("forget", {})["loss"] = outcome[:, 0].mean().item()
+        for metric in self.follow:
+            for split, values in metric(self.task, model).items():
+                measured.setdefault(split, {}).update(values)
         self.steps.append(step)
         self.metrics.append(measured)
         self.outcomes.append(outcome)
@@ -56,7 +65,7 @@ class Recorder:
         if update is None or update.positions is None:
             self.pressure[:] = np.nan  # a method that does not tell who it pressed: unknown is not zero
         else:
-            self.pressure[update.positions.numpy()] += update.shares.cpu().numpy()
+            np.add.at(self.pressure, update.positions.numpy(), update.shares.cpu().numpy())
 
     def curve(self) -> pd.DataFrame:
         """Long table ``step, split, metric, value``."""

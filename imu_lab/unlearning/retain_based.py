@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from ..registry import method
-from ..tasks.protocol import Task
+from ..registry import knob, method
+from ..tasks.compute import device_of
+from ..tasks.outputs import divergences
+from ..tasks.protocol import Batch, Task
 from ..tasks.training import Recipe, epochs
-from .request import Request
+from .descent import Descent, Objective, batches, descend
+from .request import Request, Update
+from .retain_free import SCOPE, forget_batches, frozen, moving, npo
 
 
 @method("retrain")
@@ -33,3 +38,110 @@ class Retrain:
             yield None
         while True:
             yield None
+
+
+@method("fine-tune")
+@dataclass(frozen=True)
+class FineTune(Descent):
+    """Go on training on the retain set alone, and hope that the forget set fades: L = mean_B ℓ(retain).
+
+    Source: the fine-tuning baseline of Golatkar et al. 2020 (arXiv 1911.04933).
+    """
+
+    needs_retain: ClassVar[bool] = True
+    scope: str = knob("readout", **SCOPE)
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        """Update the private ``model`` for ever, yielding after each update."""
+        kept = retain_batches(self, model, request)
+        objectives = (Objective({"retain": task.example_loss(model, batch).mean()}) for batch in kept)
+        return descend(self, moving(task, model, self.scope), objectives)
+
+
+@dataclass(frozen=True)
+class Balanced(Descent):
+    """The settings of methods that press the forget set and hold the retain set at the same time."""
+
+    needs_retain: ClassVar[bool] = True
+    retain_weight: float = knob(
+        1.0, help="How much the retain term counts beside the forget term.", valid="[0, inf)", range=(0.0, 10.0)
+    )
+    scope: str = knob("readout", **SCOPE)
+
+
+@method("gradient-difference")
+@dataclass(frozen=True)
+class GradientDifference(Balanced):
+    """Ascent on the forget set and descent on the retain set: L = −mean_B ℓ(forget) + λ mean_B ℓ(retain).
+
+    Source: Liu, Liu, Stone 2022 (arXiv 2203.12817); "gradient difference" in Maini et al. 2024 (TOFU, arXiv 2401.06121).
+    """
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        """Update the private ``model`` for ever, yielding after each update."""
+        kept = retain_batches(self, model, request)
+        terms = ({"retain": self.retain_weight * task.example_loss(model, batch).mean()} for batch in kept)
+        return descend(self, moving(task, model, self.scope), joined(plain_ascent(self, task, model, request), terms))
+
+
+@method("kl-ascent")
+@dataclass(frozen=True)
+class DivergenceAscent(Balanced):
+    """Ascent on the forget set, held to the model as given on the retain set: L = −mean_B ℓ(forget) + λ mean_B KL(retain).
+
+    KL = KL(model as given ‖ model), the mean over predicted tokens as in the loss. (The reference sums it over tokens, so
+    that its weight grows with the length: defect M8.)
+
+    Source: "KL minimization" of Maini et al. 2024 (TOFU, arXiv 2401.06121).
+    """
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        """Update the private ``model`` for ever, yielding after each update."""
+        terms = kl_terms(self, task, model, frozen(model), request)
+        return descend(self, moving(task, model, self.scope), joined(plain_ascent(self, task, model, request), terms))
+
+
+@method("npo-kl")
+@dataclass(frozen=True)
+class NegativePreferenceKL(Balanced):
+    """NPO on the forget set, held to the model as given on the retain set: L = L_NPO + λ mean_B KL(retain).
+
+    Source: Zhang et al. 2024 (arXiv 2404.05868), NPO + KL; the terms are those of ``npo`` and ``kl-ascent``.
+    """
+
+    beta: float = knob(1.0, help="β: how soon the pressure fades.", valid="(0, inf)", range=(0.01, 10.0), scale="log")
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        """Update the private ``model`` for ever, yielding after each update."""
+        first = frozen(model)
+        pressing, terms = npo(self, task, model, first, request), kl_terms(self, task, model, first, request)
+        return descend(self, moving(task, model, self.scope), joined(pressing, terms))
+
+
+def retain_batches(how: Descent, model: nn.Module, request: Request) -> Iterator[Batch]:
+    """The retain set, a batch at a time, for ever; in another order than the forget set's."""
+    for positions in batches(torch.arange(len(request.retain)), how.batch_size, request.seed + 1_000_003):
+        yield request.retain.batch(positions).to(device_of(model))
+
+
+def plain_ascent(how: Descent, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
+    """−mean ℓ on one batch of the forget set after the other, every sample alike."""
+    for positions, batch in forget_batches(how, model, request):
+        shares = torch.full((len(positions),), 1 / len(positions), dtype=torch.float64)
+        yield Objective({"ascent": -task.example_loss(model, batch).mean()}, positions, shares)
+
+
+def kl_terms(
+    how: Balanced, task: Task, model: nn.Module, first: nn.Module, request: Request
+) -> Iterator[dict[str, Tensor]]:
+    """λ mean KL(model as given ‖ model) on one batch of the retain set after the other."""
+    for batch in retain_batches(how, model, request):
+        with torch.no_grad():
+            reference = first(batch.inputs)
+        yield {"retain_kl": how.retain_weight * divergences(task, model(batch.inputs), reference, batch).mean()}
+
+
+def joined(pressing: Iterator[Objective], holding: Iterator[dict[str, Tensor]]) -> Iterator[Objective]:
+    """The forget term and the retain term of one update, as one objective."""
+    for objective, terms in zip(pressing, holding):
+        yield replace(objective, terms={**objective.terms, **terms})

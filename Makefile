@@ -1,0 +1,45 @@
+# Everything runs inside .venv, which `make install` creates from pyproject.toml.
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+# Touched last, so that it exists only after an installation that succeeded.
+STAMP := $(VENV)/.installed
+# Jupyter refuses to run as root unless told to, and containers usually are root.
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.DEFAULT_GOAL := help
+.PHONY: help install lab test demo bench notebooks clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo "Add flags with ARGS, as in: make test ARGS='-k influence'"
+
+install: $(STAMP) ## Create .venv with everything in it
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable ".[dev]"
+	@# Without this JupyterLab opens with a question about fetching news.
+	$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements
+	@touch $@
+
+lab: $(STAMP) ## Open JupyterLab on the first notebook
+	$(BIN)/jupyter lab $(ROOT) $(ARGS) notebooks/00_start_here.ipynb
+
+test: $(STAMP) ## Run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: $(STAMP) ## Unlearn a class without a browser: a table and an HTML report
+	$(BIN)/python -m imu_lab $(ARGS)
+
+bench: $(STAMP) ## Measure speed and memory
+	$(BIN)/python -m benchmarks $(ARGS)
+
+notebooks: $(STAMP) ## Execute all notebooks again and store them with pictures
+	$(BIN)/python tools/build_notebooks.py $(ARGS)
+
+clean: ## Remove .venv and caches; data/ stays
+	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +

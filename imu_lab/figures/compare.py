@@ -1,0 +1,162 @@
+"""Runs side by side: what each forgot and what each kept."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ..registry import unknown
+from ..results import SPLITS, describe
+from . import live, theme
+
+LEVELS = {"original": "change", "retrained": "gap"}  # the column in which imu.compare says how far a run is from it
+
+
+class ComparisonInfo(NamedTuple):
+    """What is drawn.
+
+    Attributes:
+        metric: its name. splits: those that have it. labels: the runs, in the order of the table, with their updates.
+        dots: long table ``row, split, value``: every row of the frame that has a number.
+        levels: long table ``row, split, level, value``: the original and the retrained model's value beside each run.
+        missing: rows of runs that never reached the level at which the table compares.
+    """
+
+    metric: str
+    splits: list[str]
+    labels: list[str]
+    dots: pd.DataFrame
+    levels: pd.DataFrame
+    missing: list[int]
+
+
+def plot_comparison(frame: pd.DataFrame, *, metric: str = "accuracy") -> go.Figure:
+    """Dots for the table that ``imu.compare`` makes: one row per run, one marker per split and seed.
+
+    Vertical ticks show where the original model was, stars where the retrained model is.
+
+    Raises:
+        UnknownName: the table has no column ``<split> <metric>``.
+    """
+    return live.draw(_content(_comparison_info(frame, metric)))
+
+
+def update_comparison(figure: go.Figure, frame: pd.DataFrame, *, metric: str = "accuracy") -> go.Figure:
+    """Show another table in a figure that :func:`plot_comparison` made."""
+    return live.update(figure, _content(_comparison_info(frame, metric)))
+
+
+def _comparison_info(frame: pd.DataFrame, metric: str = "accuracy") -> ComparisonInfo:
+    """Unfolds the wide table; original = value − change, retrained = value − gap."""
+    splits = [name[: -len(metric) - 1] for name in frame.columns if str(name).endswith(f" {metric}")]
+    if len(frame.columns) and not splits:
+        known = [name.removesuffix(" gap").split(" ", 1)[-1] for name in frame.columns if str(name).endswith(" gap")]
+        raise unknown("metric in this table", metric, list(dict.fromkeys(known)))
+    splits = [*(name for name in SPLITS if name in splits), *(name for name in splits if name not in SPLITS)]
+    runs = list(dict.fromkeys(frame["run"])) if "run" in frame else []
+    row = np.array([runs.index(name) for name in frame.get("run", [])], dtype=int)
+    dots, levels = [], []
+    for split in splits:
+        values = frame[f"{split} {metric}"].to_numpy(dtype=float)
+        dots.append(pd.DataFrame({"row": row, "split": split, "value": values}))
+        for level, column in LEVELS.items():
+            if f"{split} {metric} {column}" in frame:
+                found = values - frame[f"{split} {metric} {column}"].to_numpy(dtype=float)
+                levels.append(pd.DataFrame({"row": row, "split": split, "level": level, "value": found}))
+    empty = pd.DataFrame(columns=["row", "split", "level", "value"])
+    dots = pd.concat(dots).dropna() if dots else empty
+    levels = pd.concat(levels).dropna().groupby(["row", "split", "level"], as_index=False).mean() if levels else empty
+    missing = [index for index in range(len(runs)) if index not in set(dots["row"])]
+    return ComparisonInfo(metric, splits, _labels(frame, runs), dots, levels, missing)
+
+
+def _labels(frame: pd.DataFrame, runs: list[str]) -> list[str]:
+    """Each run with the updates at which it is compared, its seeds' range where they differ."""
+    labels = []
+    for run in runs:
+        updates = frame.loc[frame["run"] == run, "updates"].dropna() if "updates" in frame else []
+        ends = list(dict.fromkeys([f"{min(updates):.0f}", f"{max(updates):.0f}"])) if len(updates) else []
+        labels.append(theme.text(run) + (f"<br>{' to '.join(ends)} updates" if ends else ""))
+    return labels
+
+
+def _content(info: ComparisonInfo) -> live.Content:
+    quantity = describe(info.metric)
+    sides = {axis: splits for axis, splits in (("", _side(info, True)), ("2", _side(info, False))) if splits}
+    traces = [_dots(split, info, splits, axis) for axis, splits in sides.items() for split in splits]
+    traces += [_levels(level, info, splits, axis) for axis, splits in sides.items() for level in LEVELS]
+    title = f"{theme.text(quantity.title).capitalize()} by run" if info.labels else "No runs to show"
+    layout = {
+        "title.text": live.heading(title, theme.text(quantity.good)),
+        "yaxis.tickvals": list(range(len(info.labels))),
+        "yaxis.ticktext": info.labels,
+        "yaxis.range": [len(info.labels) - 0.5, -0.5] if info.labels else [0.5, -0.5],
+        "annotations": [_missing(row, axis) for row in info.missing for axis in sides],
+    }
+    return live.Content(traces, layout, _frame(sides, theme.titled(quantity.title, quantity.unit)))
+
+
+def _side(info: ComparisonInfo, forgotten: bool) -> list[str]:
+    """The splits to forget, or those to keep: each side has its own scale, for a point matters more on the right."""
+    return [split for split in info.splits if ("forget" in split) == forgotten]
+
+
+def _missing(row: int, axis: str) -> dict[str, Any]:
+    middle = dict(x=0.5, xref=f"x{axis} domain", xanchor="center", y=row, yref="y", yanchor="middle")
+    return dict(text="never got there", showarrow=False, font=dict(size=11)) | middle
+
+
+def _offset(split: str, splits: list[str]) -> float:
+    """Splits one under the other within a row, so that equal values do not cover each other."""
+    return 0.6 * ((splits.index(split) + 0.5) / len(splits) - 0.5)
+
+
+def _dots(split: str, info: ComparisonInfo, side: list[str], axis: str) -> dict[str, Any]:
+    """One marker per run and seed."""
+    mine, colour, symbol = info.dots[info.dots["split"] == split], theme.colour(split), theme.symbol(split)
+    marker = dict(color=colour, symbol=symbol, size=10, opacity=0.85)
+    return dict(
+        type="scatter",
+        mode="markers",
+        meta={"role": "value", "split": split},
+        name=theme.text(split),
+        x=mine["value"].to_numpy(dtype=float),
+        y=mine["row"].to_numpy(dtype=float) + _offset(split, side),
+        xaxis=f"x{axis}",
+        customdata=[info.labels[row] for row in mine["row"]],
+        marker=marker | dict(line=dict(width=2 if symbol.endswith("open") else 0, color=colour)),
+        hovertemplate=f"%{{customdata}}<br>{theme.text(split)} %{{x:.4f}}<extra></extra>",
+    )
+
+
+def _levels(level: str, info: ComparisonInfo, side: list[str], axis: str) -> dict[str, Any]:
+    """Where the original or the retrained model is, beside each run."""
+    mine = info.levels[(info.levels["level"] == level) & info.levels["split"].isin(side)]
+    offsets = np.array([_offset(split, side) for split in mine["split"]])
+    symbol, width = ("line-ns-open", 2) if level == "original" else ("star-open", 1)
+    return dict(
+        type="scatter",
+        mode="markers",
+        meta={"role": level},
+        name=level,
+        legendgroup=level,
+        x=mine["value"].to_numpy(dtype=float),
+        y=mine["row"].to_numpy(dtype=float) + offsets,
+        xaxis=f"x{axis}",
+        customdata=[theme.text(split) for split in mine["split"]],
+        marker=dict(symbol=symbol, size=12, color=theme.INK, line=dict(width=width, color=theme.INK)),
+        hovertemplate=f"{level} model<br>%{{customdata}} %{{x:.4f}}<extra></extra>",
+        showlegend=bool(len(mine)) and side[0] == info.splits[0],
+    )
+
+
+def _frame(sides: dict[str, list[str]], title: str) -> dict[str, Any]:
+    names = {"": "to forget", "2": "to keep"}
+    frame: dict[str, Any] = dict(yaxis=dict(anchor="free", position=0, title=dict(text="run")))
+    for place, axis in enumerate(sides):
+        across = [0.53 * place, 0.47 + 0.53 * place] if len(sides) == 2 else [0, 1]
+        frame[f"xaxis{axis}"] = dict(anchor="y", domain=across, nticks=5, title=dict(text=f"{names[axis]}: {title}"))
+    return frame

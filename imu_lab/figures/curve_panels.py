@@ -1,0 +1,289 @@
+"""How curves are laid out and drawn: one panel for one kind of run, small multiples for several."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..results import SPLITS, describe
+from . import live, theme
+
+BOUNDED = ("share correct", "probability")  # units of quantities between 0 and 1
+EVENTS = {  # name in run.events: what it says, its marker, the splits on whose lines it is shown
+    "utility_limit": ("kept accuracy down 5 points", "triangle-down", "kept"),
+    "stopped_at": ("stopped: goal reached", "square", "forget"),
+    "diverged_at": ("diverged", "x", ""),
+}
+
+
+class Line(NamedTuple):
+    """One split of one group of runs: mean, lowest and highest over its seeds at each update, and how many seeds."""
+
+    split: str
+    label: str
+    steps: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    seeds: int
+
+
+class Mark(NamedTuple):
+    """Something that happened to a run: where its line is at that update."""
+
+    event: str
+    split: str
+    label: str
+    step: int
+    value: float
+
+
+class CurvesInfo(NamedTuple):
+    """What is drawn: a line per split and label, marks, and per split the retrained model's level (mean over runs)."""
+
+    metric: str
+    splits: list[str]
+    labels: list[str]
+    lines: list[Line]
+    marks: list[Mark]
+    levels: dict[str, float]
+
+
+class Panel(NamedTuple):
+    """One pair of axes and the splits it shows."""
+
+    axis: str  # "" , "2", "3": the suffix of its axes
+    splits: list[str]
+    across: list[float]
+    up: list[float]
+
+
+def _panels(info: CurvesInfo) -> list[Panel]:
+    """One panel for a single label; else a grid with what is to forget on the left and what is to keep on the right."""
+    if len(info.labels) <= 1 or len(info.splits) <= 1:
+        return [Panel("", info.splits, [0, 1], [0, 0.94])]
+    columns = min(len(info.splits), 2 if len(info.splits) == 4 else 3)
+    rows = -(-len(info.splits) // columns)
+    width, height = (1 - 0.09 * (columns - 1)) / columns, (0.94 - 0.13 * (rows - 1)) / rows
+    panels = []
+    for place, split in enumerate(_reading_order(info)):
+        row, column = divmod(place, columns)
+        left, bottom = column * (width + 0.09), (rows - 1 - row) * (height + 0.13)
+        across, up = [left, min(left + width, 1)], [max(bottom, 0), min(bottom + height, 0.94)]
+        panels.append(Panel(str(place + 1) if place else "", [split], across, up))
+    return panels
+
+
+def _reading_order(info: CurvesInfo) -> list[str]:
+    """The splits, panel by panel; the usual four as training above unseen, to forget beside to keep."""
+    return ["forget", "retain", "test-forget", "test"] if info.splits == list(SPLITS) else info.splits
+
+
+def content(info: CurvesInfo) -> live.Content:
+    panels = _panels(info)
+    several = len(panels) > 1 or len(info.labels) > 1
+    traces = []
+    for panel in panels:
+        lines = [line for split in panel.splits for line in info.lines if line.split == split]
+        traces += [_band(line, panel, several) for line in lines]
+        traces += [_mean(line, info, panel, several) for line in lines]
+        traces += [_reference(split, info, panel, several) for split in panel.splits]
+        traces += [_events(event, info, panel, several) for event in EVENTS]
+    traces.append(_reference_key(info))
+    layout = _titles(info) | {"annotations": _annotations(info, panels)}
+    for panel in panels:
+        layout[f"xaxis{panel.axis}.range"] = [-0.02 * _last(info), 1.02 * _last(info)]
+        layout |= _vertical(info, panel, len(panels) > 1 or len(panel.splits) == 1)
+    return live.Content(traces, layout, _frame(info, panels))
+
+
+def _style(split: str, label: str, several: bool) -> str:
+    """What gives a line its colour and dash: the run where several are compared, else the split."""
+    return label if several else split
+
+
+def _place(panel: Panel) -> dict[str, str]:
+    return dict(xaxis=f"x{panel.axis}", yaxis=f"y{panel.axis}")
+
+
+def _band(line: Line, panel: Panel, several: bool) -> dict[str, Any]:
+    """From the lowest to the highest seed; empty for a single run."""
+    known = np.isfinite(line.low) if line.seeds > 1 else np.zeros(len(line.steps), bool)
+    return dict(
+        type="scatter",
+        mode="lines",
+        meta={"role": "band", "split": line.split, "run": line.label},
+        name=f"{theme.text(_style(line.split, line.label, several))}: lowest to highest seed",
+        x=np.concatenate([line.steps[known], line.steps[known][::-1]]),
+        y=np.concatenate([line.high[known], line.low[known][::-1]]),
+        fill="toself",
+        fillcolor=theme.faint(theme.colour(_style(line.split, line.label, several))),
+        line=dict(width=0),
+        hoverinfo="skip",
+        showlegend=False,
+        **_place(panel),
+    )
+
+
+def _mean(line: Line, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
+    """The line itself: exactly the run's curve, or the mean of its seeds."""
+    style, quantity = _style(line.split, line.label, several), describe(info.metric)
+    unit = f" {theme.text(quantity.unit)}" if quantity.unit else ""
+    words = f"<b>{theme.text(line.label)}</b><br>{theme.text(line.split)} after update %{{x}}"
+    words += f"<br>{theme.text(quantity.title)} %{{y:.4f}}{unit}"
+    if line.seeds > 1:
+        words += f" (mean)<br>{line.seeds} seeds: %{{customdata[0]:.4f}} to %{{customdata[1]:.4f}}"
+    return dict(
+        type="scatter",
+        mode="lines",
+        meta={"role": "line", "split": line.split, "run": line.label, "seeds": line.seeds},
+        name=theme.text(style),
+        x=line.steps,
+        y=line.mean,
+        customdata=np.column_stack([line.low, line.high]),
+        line=dict(color=theme.colour(style), dash=theme.dash(style), width=2.5 if line.seeds <= 1 else 2),
+        hovertemplate=words + (f"<br><i>{theme.text(quantity.good)}</i>" if quantity.good else "") + "<extra></extra>",
+        showlegend=not several or panel.axis == "",
+        **_place(panel),
+    )
+
+
+def _reference(split: str, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
+    """The retrained model's level; empty where no run knows it."""
+    level, known = info.levels[split], np.isfinite(info.levels[split])
+    return dict(
+        type="scatter",
+        mode="lines",
+        meta={"role": "retrained", "split": split},
+        name="retrained model",
+        legendgroup="retrained",
+        x=[0, _last(info)] if known else [],
+        y=[level, level] if known else [],
+        line=dict(color=theme.colour("retrain" if several else split), dash=theme.REFERENCE_DASH, width=2),
+        hovertemplate=f"<b>retrained model</b><br>{theme.text(split)} %{{y:.4f}}<extra></extra>",
+        showlegend=False,
+        **_place(panel),
+    )
+
+
+def _reference_key(info: CurvesInfo) -> dict[str, Any]:
+    """The legend's entry for all retrained levels, in no split's colour."""
+    return dict(
+        type="scatter",
+        mode="lines",
+        meta={"role": "key"},
+        name="retrained model",
+        legendgroup="retrained",
+        x=[None],
+        y=[None],
+        line=dict(color=theme.INK, dash=theme.REFERENCE_DASH, width=2),
+        hoverinfo="skip",
+        showlegend=bool(np.isfinite(list(info.levels.values())).any()) if info.levels else False,
+        **_place(Panel("", [], [], [])),
+    )
+
+
+def _concerned(split: str, which: str, splits: list[str]) -> bool:
+    """Whether an event is shown on this split's lines; on every line, if none that it concerns is shown."""
+
+    def fits(name: str) -> bool:
+        return not which or ("forget" in name) == (which == "forget")
+
+    return fits(split) or not any(fits(name) for name in splits)
+
+
+def _events(event: str, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
+    """A marker on each line at the update at which something happened to its run."""
+    words, symbol, which = EVENTS[event]
+    here = [split for split in panel.splits if _concerned(split, which, info.splits)]
+    marks = [mark for mark in info.marks if mark.event == event and mark.split in here]
+    styles = [theme.colour(_style(mark.split, mark.label, several)) for mark in marks]
+    return dict(
+        type="scatter",
+        mode="markers",
+        meta={"role": event},
+        name=words,
+        legendgroup=event,
+        x=[mark.step for mark in marks],
+        y=[mark.value for mark in marks],
+        customdata=[[theme.text(mark.label), theme.text(mark.split)] for mark in marks],
+        marker=dict(symbol=symbol, size=8, color=theme.INK, line=dict(color=styles, width=2)),
+        cliponaxis=False,
+        hovertemplate=f"<b>{words}</b><br>%{{customdata[0]}}<br>%{{customdata[1]}} at update %{{x}}<extra></extra>",
+        showlegend=bool(marks) and _first(panel, which, info),
+        **_place(panel),
+    )
+
+
+def _first(panel: Panel, which: str, info: CurvesInfo) -> bool:
+    """Whether this is the first panel that shows such an event: the one that has the legend's entry."""
+    concerned = [split for split in _reading_order(info) if _concerned(split, which, info.splits)]
+    return concerned[0] in panel.splits
+
+
+def _last(info: CurvesInfo) -> int:
+    return int(max([1, *(line.steps[-1] for line in info.lines if len(line.steps))]))
+
+
+def _titles(info: CurvesInfo) -> dict[str, Any]:
+    quantity = describe(info.metric)
+    who = theme.text(info.labels[0]) if len(info.labels) == 1 else f"{len(info.labels)} kinds of runs"
+    seeds = max([line.seeds for line in info.lines], default=0)
+    subtitle = [theme.text(quantity.good)] if quantity.good else []
+    if seeds > 1:
+        subtitle.append(f"band: lowest to highest of {seeds} seeds")
+    title = f"{theme.text(quantity.title).capitalize()} while forgetting: {who}" if info.labels else "No runs to show"
+    return {"title.text": live.heading(title, " · ".join(subtitle))}
+
+
+def _annotations(info: CurvesInfo, panels: list[Panel]) -> list[dict[str, Any]]:
+    if not any(len(line.steps) for line in info.lines):
+        return [live.note("nothing was recorded yet")] if info.labels else []
+    if len(panels) == 1 and len(info.labels) <= 1:
+        return []
+    return [
+        live.panel(panel.axis, f"<b>{theme.text(split)}</b>: {theme.text(SPLITS.get(split, ''))}".rstrip(": "), 11)
+        for panel in panels
+        for split in panel.splits[:1]
+    ]
+
+
+def _vertical(info: CurvesInfo, panel: Panel, zoom: bool) -> dict[str, Any]:
+    """The range of a panel's y axis: all of 0 to 1, or in a panel of what is to keep, the tenths that it needs.
+
+    Ranges move in tenths, so that a live figure does not rescale at every answer.
+    """
+    path = f"yaxis{panel.axis}"
+    if describe(info.metric).unit not in BOUNDED:
+        return {f"{path}.autorange": True}
+    values = [line.low for line in info.lines if line.split in panel.splits]
+    values.append(np.array([info.levels[split] for split in panel.splits]))
+    known = np.concatenate(values)[np.isfinite(np.concatenate(values))]
+    forgetting = not zoom or any("forget" in split for split in panel.splits)
+    low = 0.0 if forgetting or not len(known) else min(np.floor(10 * known.min() + 1e-9) / 10, 0.9)
+    return {f"{path}.range": [low - 0.03 * (1 - low), 1 + 0.03 * (1 - low)]}
+
+
+def _frame(info: CurvesInfo, panels: list[Panel]) -> dict[str, Any]:
+    quantity = describe(info.metric)
+    lowest = min(panel.up[0] for panel in panels)
+    leftmost = min(panel.across[0] for panel in panels)
+    title = theme.titled(quantity.title, quantity.unit)
+    frame: dict[str, Any] = dict(hovermode="closest", hoverdistance=40)
+    for panel in panels:
+        below, beside = panel.up[0] == lowest, panel.across[0] == leftmost
+        frame[f"xaxis{panel.axis}"] = dict(
+            anchor=f"y{panel.axis}",
+            domain=panel.across,
+            showticklabels=below,
+            title=dict(text="updates made (0 = original model)" if below else ""),
+            **(dict(matches="x") if panel.axis else {}),
+        )
+        frame[f"yaxis{panel.axis}"] = dict(
+            anchor=f"x{panel.axis}",
+            domain=panel.up,
+            nticks=6,
+            title=dict(text=(title if len(panels) == 1 else title.replace(" (", "<br>(")) if beside else ""),
+        )
+    return frame

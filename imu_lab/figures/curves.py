@@ -1,0 +1,110 @@
+"""Metrics during unlearning: the curves of one run, or of several next to each other."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ..registry import unknown
+from ..results import SPLITS, Run
+from . import live
+from .curve_panels import EVENTS, CurvesInfo, Line, Mark, content
+from .pooling import Group, grouped, together
+
+
+def plot_curves(
+    run_or_runs: Run | Iterable[Run], *, metric: str = "accuracy", splits: Iterable[str] | None = None
+) -> go.Figure:
+    """A metric at every update: one panel for one kind of run, one panel per split where several are compared.
+
+    Runs that differ by seed alone become one line, their mean, in a band from the lowest to the highest. Dotted lines
+    are the retrained model; update 0 is the original. A trace's ``meta`` holds its role, split and run label.
+
+    Args:
+        run_or_runs: one run or several.
+        metric: a metric of ``run.curve``.
+        splits: which splits, in this order; None shows all that have the metric.
+
+    Raises:
+        UnknownName: no run recorded this metric, or this split of it.
+    """
+    return live.draw(content(_curves_info(run_or_runs, metric, splits)))
+
+
+def update_curves(
+    figure: go.Figure,
+    run_or_runs: Run | Iterable[Run],
+    *,
+    metric: str = "accuracy",
+    splits: Iterable[str] | None = None,
+) -> go.Figure:
+    """Show other runs in a figure that :func:`plot_curves` made."""
+    return live.update(figure, content(_curves_info(run_or_runs, metric, splits)))
+
+
+def _curves_info(runs: Run | Iterable[Run], metric: str, splits: Iterable[str] | None = None) -> CurvesInfo:
+    """Pools seeds and finds what is marked."""
+    runs = [runs] if isinstance(runs, Run) else list(runs)
+    series = {id(run): _series(run, metric) for run in runs}
+    recorded = list(dict.fromkeys(split for lines in series.values() for split in lines))
+    known = list(dict.fromkeys(name for run in runs for name in run.curve["metric"]))
+    if known and metric not in known:
+        raise unknown("metric recorded by these runs", metric, known)
+    for split in splits or ():
+        if recorded and split not in recorded:
+            raise unknown(f"split with {metric!r}", split, recorded)
+    order = [*SPLITS, *(name for name in recorded if name not in SPLITS)]
+    shown = list(splits) if splits is not None else [name for name in order if name in recorded]
+    groups = grouped(runs)
+    lines = [_line(split, group, series) for split in shown for group in groups]
+    members = [(group, run) for group in groups for run in group.runs]
+    marks = [mark for split in shown for group, run in members for mark in _marks(split, group, run, series)]
+    levels = {split: _level(runs, split, metric) for split in shown}
+    return CurvesInfo(metric, shown, [group.label for group in groups], lines, marks, levels)
+
+
+def _series(run: Run, metric: str) -> dict[str, pd.Series]:
+    """{split: values indexed by update}."""
+    rows = run.curve[run.curve["metric"] == metric]
+    return {split: part.set_index("step")["value"] for split, part in rows.groupby("split", sort=False)}
+
+
+def _line(split: str, group: Group, series: dict[int, dict[str, pd.Series]]) -> Line:
+    found = [series[id(run)][split] for run in group.runs if split in series[id(run)]]
+    steps, values = together(found)
+    if len(found) == 1:
+        return Line(split, group.label, steps, values[0], values[0], values[0], 1)
+    if not len(found):
+        return Line(split, group.label, steps, *[np.zeros(0)] * 3, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an update at which no seed has a number is a gap
+        mean, low, high = np.nanmean(values, 0), np.nanmin(values, 0), np.nanmax(values, 0)
+    return Line(split, group.label, steps, mean, low, high, len(found))
+
+
+def _marks(split: str, group: Group, run: Run, series: dict[int, dict[str, pd.Series]]) -> list[Mark]:
+    line = series[id(run)].get(split)
+    marks = []
+    for event in EVENTS:
+        step = run.events.get(event)
+        if step is not None and line is not None and len(line):
+            before = line[line.index <= step]  # a diverged update has no record: the mark sits at the last one
+            value = before.iloc[-1] if len(before) else line.iloc[0]
+            marks.append(Mark(event, split, group.label, int(step), float(value)))
+    return marks
+
+
+def _level(runs: list[Run], split: str, metric: str) -> float:
+    """The retrained model's value, the mean over runs that know one; NaN where none does."""
+    found = [run.reference for run in runs if len(run.reference)]
+    values = [
+        value
+        for table in found
+        for value in table.loc[(table["split"] == split) & (table["metric"] == metric), "value"]
+        if np.isfinite(value)
+    ]
+    return float(np.mean(values)) if values else float("nan")

@@ -1,0 +1,182 @@
+"""Each forget sample at each update: which go first, which resist."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ..registry import unknown
+from ..results import Run, describe
+from . import live, theme
+
+ROWS = 1000  # more than a screen has lines; beyond, evenly spaced samples are shown
+
+
+class TrajectoriesInfo(NamedTuple):
+    """What is drawn; rows run from the sample forgotten first (row 0) to those never forgotten.
+
+    Attributes:
+        values: (r, s) the quantity of each shown sample after each recorded update.
+        examples: (r,) their ids. steps: (s,) the updates.
+        time_to_forget: (r,) updates; NaN for samples never forgotten.
+        count: samples in the run. never: how many of them were never forgotten. value: the quantity's name.
+    """
+
+    values: np.ndarray
+    examples: np.ndarray
+    steps: np.ndarray
+    time_to_forget: np.ndarray
+    count: int
+    never: int
+    value: str
+
+
+def plot_trajectories(run: Run, *, value: str = "confidence") -> go.Figure:
+    """Heat map of samples × updates, sorted by time to forget: the first at the bottom, never forgotten on top.
+
+    ``customdata`` holds each cell's example. Of more than 1,000 samples, evenly spaced ones are shown, and the title
+    says so.
+
+    Args:
+        run: the record.
+        value: ``"confidence"``, ``"margin"`` or ``"loss"``.
+    """
+    return live.draw(_content(_trajectories_info(run, value)))
+
+
+def update_trajectories(figure: go.Figure, run: Run, *, value: str = "confidence") -> go.Figure:
+    """Show another run in a figure that :func:`plot_trajectories` made."""
+    return live.update(figure, _content(_trajectories_info(run, value)))
+
+
+def _trajectories_info(run: Run, value: str = "confidence") -> TrajectoriesInfo:
+    """Sorts, and thins where there are too many rows."""
+    columns = [name for name in run.trajectory.columns if name not in ("example", "step")]
+    if value not in columns:
+        raise unknown("column of run.trajectory", value, columns)
+    wide = run.trajectory.pivot(index="example", columns="step", values=value)
+    times = run.samples.set_index("example")["time_to_forget"].reindex(wide.index).to_numpy(dtype=float)
+    values = wide.to_numpy(dtype=float)
+    order = _order(times, values, describe(value).good.startswith("higher"))
+    shown = order
+    if len(order) > ROWS:
+        shown = order[np.unique(np.linspace(0, len(order) - 1, ROWS).round().astype(int))]
+    return TrajectoriesInfo(
+        values[shown],
+        wide.index.to_numpy()[shown],
+        wide.columns.to_numpy(),
+        times[shown],
+        len(order),
+        int(np.isnan(times).sum()),
+        value,
+    )
+
+
+def _order(times: np.ndarray, values: np.ndarray, higher_is_forgotten: bool) -> np.ndarray:
+    """Rows by time to forget, the never forgotten last; ties by how much was still there on average."""
+    known = np.isfinite(values)
+    average = np.where(known, values, 0.0).sum(1) / np.maximum(known.sum(1), 1)
+    return np.lexsort([-average if higher_is_forgotten else average, np.where(np.isnan(times), np.inf, times)])
+
+
+def _content(info: TrajectoriesInfo) -> live.Content:
+    layout = {
+        "title.text": live.heading(_headline(info), _subtitle(info)),
+        "shapes": _shapes(info),
+        "annotations": [] if info.count else [live.note("nothing was recorded yet")],
+    }
+    if len(info.steps) and len(info.examples):
+        half = 0.5 if len(info.steps) < 2 else (info.steps[1] - info.steps[0]) / 2
+        layout["xaxis.range"] = [info.steps[0] - half, info.steps[-1] + half]
+        layout["yaxis.range"] = [-0.5, len(info.examples) - 0.5]
+    return live.Content([_map(info), _boundary(info)], layout, _frame())
+
+
+def _map(info: TrajectoriesInfo) -> dict[str, Any]:
+    """The heat map; probabilities from 0 to 1, margins with their sign change in the middle."""
+    quantity = describe(info.value)
+    rows = len(info.examples)
+    return dict(
+        type="heatmap",
+        meta={"role": "trajectories", "value": info.value},
+        x=info.steps,
+        y=np.arange(rows),
+        z=info.values,
+        customdata=np.repeat(info.examples[:, None], len(info.steps), 1),
+        **_scale(info),
+        colorbar=dict(
+            title=dict(text=theme.titled(quantity.title, quantity.unit), side="right", font=dict(size=12)),
+            thickness=12,
+            outlinewidth=0,
+        ),
+        hovertemplate=f"example %{{customdata}}<br>after update %{{x}}<br>{theme.text(quantity.title)} %{{z:.4g}}"
+        + (f"<br><i>{theme.text(quantity.good)}</i>" if quantity.good else "")
+        + "<extra></extra>",
+    )
+
+
+def _scale(info: TrajectoriesInfo) -> dict[str, Any]:
+    """Colours: from the 99th percentile on, the largest losses and margins share one, so that one cannot hide all."""
+    known = info.values[np.isfinite(info.values)]
+    if describe(info.value).unit == "probability":
+        return dict(zmin=0, zmax=1, colorscale=theme.SEQUENTIAL)
+    top = float(np.percentile(np.abs(known), 99)) if len(known) else 1.0
+    if info.value == "margin":
+        return dict(zmin=-(top or 1.0), zmax=top or 1.0, colorscale=theme.DIVERGING)
+    return dict(zmin=0, zmax=top or 1.0, colorscale=theme.SEQUENTIAL)
+
+
+def _boundary(info: TrajectoriesInfo) -> dict[str, Any]:
+    """Each sample's time to forget: the left edge of the first forgotten cell; it ends where none ever was."""
+    rows = np.flatnonzero(np.isfinite(info.time_to_forget))
+    at = np.searchsorted(info.steps, info.time_to_forget[rows])
+    before = info.steps[np.maximum(at - 1, 0)] if len(rows) else at
+    edges = np.where(at > 0, (before + info.time_to_forget[rows]) / 2, before - 0.5)
+    return dict(
+        type="scatter",
+        mode="lines",
+        meta={"role": "time_to_forget"},
+        name="time to forget",
+        x=np.repeat(edges, 2),
+        y=np.repeat(rows, 2) + np.tile([-0.5, 0.5], len(rows)),
+        line=dict(color="#ffffff", width=2),
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _shapes(info: TrajectoriesInfo) -> list[dict[str, Any]]:
+    """A line below the samples that were never forgotten."""
+    never = int(np.isnan(info.time_to_forget).sum())
+    if not never or never == len(info.examples):
+        return []
+    at = len(info.examples) - never - 0.5
+    line = dict(color=theme.colour("forget"), width=2)
+    return [dict(type="line", xref="paper", x0=0, x1=1, y0=at, y1=at, line=line)]
+
+
+def _headline(info: TrajectoriesInfo) -> str:
+    if not info.count:
+        return "No samples to show"
+    gone, count = theme.number(info.count - info.never), theme.number(info.count)
+    return f"{gone} of {count} samples forgotten, {theme.number(info.never)} never"
+
+
+def _subtitle(info: TrajectoriesInfo) -> str:
+    words = ["white line: when each was forgotten for good"]
+    if info.never:
+        words.append("above the orange line: never" if info.never < info.count else "here: none")
+    if len(info.examples) < info.count:
+        words.append(f"{theme.number(len(info.examples))} evenly spaced samples shown of {theme.number(info.count)}")
+    return " · ".join(words) if info.count else ""
+
+
+def _frame() -> dict[str, Any]:
+    return dict(
+        xaxis=dict(anchor="y", showgrid=False, title=dict(text="updates made (0 = original model)")),
+        yaxis=dict(
+            anchor="x", showgrid=False, title=dict(text="forget samples (sorted, first forgotten<br>at the bottom)")
+        ),
+    )

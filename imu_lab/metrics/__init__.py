@@ -1,0 +1,6 @@
+"""What can be measured of a model beside the task's own metrics; each is registered."""
+
+from .distance import Agreement as Agreement
+from .distance import JSRetrained as JSRetrained
+from .distance import KLRetrained as KLRetrained
+from .reference import Reference as Reference

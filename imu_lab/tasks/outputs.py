@@ -1,0 +1,41 @@
+"""What a model says about examples, and how far that is from what another model says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .protocol import Batch, Task
+
+
+def lengths(task: Task, batch: Batch) -> Tensor | float:
+    """(n,) how many predictions each example's loss is the mean of: tokens for sequences, 1 for anything else."""
+    own = getattr(task, "example_length", None)
+    return own(batch) if own else 1.0
+
+
+def divergences(task: Task, outputs: Any, reference: Any, batch: Batch) -> Tensor:
+    """(n,) KL(reference ‖ model) of each example in nats, the mean over its predictions.
+
+    A task whose outputs are padded, or no logits, declares ``example_divergence(outputs, reference, batch)`` itself.
+
+    Args:
+        outputs, reference: logits (n, ..., K) of the two models on the same inputs.
+    """
+    own = getattr(task, "example_divergence", None)
+    if own:
+        return own(outputs, reference, batch)
+    return per_example(kl(reference.log_softmax(-1), outputs.log_softmax(-1)))
+
+
+def kl(first: Tensor, second: Tensor) -> Tensor:
+    """(...) KL(first ‖ second) in nats from log-probabilities (..., K); what is impossible in the first adds nothing."""
+    share = first.exp()
+    return torch.where(share > 0, share * (first - second), 0.0).sum(-1)
+
+
+def per_example(values: Tensor) -> Tensor:
+    """(n,) the mean of (n, ...) over everything but examples."""
+    return values.flatten(1).mean(1) if values.ndim > 1 else values

@@ -1,0 +1,103 @@
+"""Finding a person again: rank a gallery by likeness to each query and score the ranking, by Market-1501's protocol.
+
+Right is a picture of the same person from *another* camera. The same person from the same camera is too easy and is
+ignored, as is junk; everything else is wrong. Source: Zheng et al. 2015, "Scalable person re-identification: a
+benchmark" (ICCV).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+CHUNK = 1024  # queries ranked at once: 20,000 gallery pictures then need 80 MB
+
+
+class Seen(NamedTuple):
+    """Pictures as retrieval sees them.
+
+    Attributes:
+        embeddings: (n, d).
+        persons: (n,) int64.
+        cameras: (n,) int64.
+    """
+
+    embeddings: Tensor
+    persons: Tensor
+    cameras: Tensor
+
+
+class Ranking(NamedTuple):
+    """The gallery as each query sees it, the most alike first.
+
+    Attributes:
+        order: (q, g) int64, positions in the gallery.
+        right: (q, g) bool, the same person from another camera.
+        counted: (q, g) bool; False for the same person from the same camera and for junk.
+    """
+
+    order: Tensor
+    right: Tensor
+    counted: Tensor
+
+    @property
+    def average_precision(self) -> Tensor:
+        """(q,) the mean, over a query's right answers, of the share of right answers down to that rank."""
+        hits, counted = self.right.cumsum(1).double(), self.counted.cumsum(1).clamp_min(1)
+        return (hits / counted * self.right).sum(1) / self.right.sum(1)
+
+    @property
+    def first_right(self) -> Tensor:
+        """(q,) int64, the rank of the first right answer among those counted, from 1."""
+        place = self.right.int().argmax(1, keepdim=True)  # argmax gives the first of equals
+        return self.counted.cumsum(1).gather(1, place).squeeze(1)
+
+
+def rank(query: Seen, gallery: Seen, junk: int = -1) -> Ranking:
+    """Rank the gallery for each query by the cosine between embeddings; equally alike pictures keep their order.
+
+    Args:
+        query, gallery: may hold the same pictures: a query's own picture is one from the same camera.
+        junk: the person number of pictures that nobody counts.
+
+    Raises:
+        ValueError: a query without any right answer in the gallery, named.
+    """
+    alone = _without_match(query, gallery)
+    if len(alone):
+        first = int(alone[0])
+        raise ValueError(
+            f"{len(alone)} of {len(query.persons)} queries have no match; the first, at position {first}, shows person "
+            f"{int(query.persons[first])} from camera {int(query.cameras[first])}, and no other camera's picture in "
+            "the gallery shows that person: leave the query out, or add such a picture"
+        )
+    queries, known = (torch.nn.functional.normalize(seen.embeddings, dim=1) for seen in (query, gallery))
+    parts = []
+    for rows in torch.arange(len(queries)).split(CHUNK):
+        order = (queries[rows] @ known.T).argsort(dim=1, descending=True, stable=True)
+        same = query.persons[rows, None] == gallery.persons[order]
+        elsewhere = query.cameras[rows, None] != gallery.cameras[order]
+        parts.append((order, same & elsewhere, ~(same & ~elsewhere) & (gallery.persons[order] != junk)))
+    return Ranking(*(torch.cat(column) for column in zip(*parts)))
+
+
+def _without_match(query: Seen, gallery: Seen) -> Tensor:
+    """Positions of the queries whose person no other camera shows in the gallery."""
+    taken = torch.stack([gallery.persons, gallery.cameras], 1).unique(dim=0)  # (pairs, 2)
+    same = query.persons[:, None] == taken[:, 0]
+    return (~(same & (query.cameras[:, None] != taken[:, 1])).any(1)).nonzero().flatten()
+
+
+def cmc(first_right: Tensor, depth: int) -> Tensor:
+    """(depth,) the cumulative matching curve: the share of queries with a right answer among their first k."""
+    ranks = torch.arange(1, depth + 1, device=first_right.device)
+    return (first_right[:, None] <= ranks).double().mean(0)
+
+
+def scores(ranking: Ranking) -> dict[str, float]:
+    """``map``, ``rank1`` and ``rank5`` of a ranking."""
+    first = ranking.first_right
+    found = {f"rank{k}": (first <= k).double().mean().item() for k in (1, 5)}
+    return {"map": ranking.average_precision.mean().item(), **found}

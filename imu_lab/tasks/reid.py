@@ -1,0 +1,234 @@
+"""Person re-identification: forget a person, and look whether the model still knows and still finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..registry import unknown
+from . import cards, drawn_people, models, people, person_networks, ranking
+from .classification import Classification
+from .compute import device_of, evaluating, seeded
+from .people import People
+from .protocol import Batch, Examples, Positions
+from .training import Recipe
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which pretrained weights expect
+MARKET_SIZE = (128, 64)  # Market-1501's own
+
+
+@dataclass(frozen=True)
+class ReID:
+    """Recognise people on pictures of several cameras; forget some of them.
+
+    A model gives every picture an embedding and, one linear layer further, a logit for each training person. So it
+    knows people in two ways: it *names* them (identity accuracy) and it *finds* them among pictures (retrieval by the
+    embeddings' cosine). Both are measured on pictures of the training people that no model was trained on.
+
+    Splits: ``"train"``, ``"forget"`` and ``"retain"``; held out ``"test"`` (people that are kept), ``"test-forget"``
+    (the forgotten) and ``"gallery"`` (both, which every query is looked for in). A folder also has ``"standard"``, the
+    queries of its own test part, with people whom no model is trained on, and their ``"standard-gallery"``.
+
+    Attributes:
+        data: ``"figures"``, people drawn by the library, or the path of a folder laid out like Market-1501.
+        forget_persons: the persons to forget, by number.
+        seed: of the drawn people.
+        readout: the modules that influence and unlearning act on. None is ``"classifier"``, which retrieval never sees;
+            ``("embedding", "classifier")`` or a part of the backbone reaches it.
+        architecture: a name in ``imu_lab.tasks.models``; None for the data's own.
+        recipe: how to train; None for the data's own.
+        image_size: (height, width) of a folder's pictures; None for Market-1501's own 128x64.
+        pretrained: start from ImageNet weights, for ``"person-resnet-50"``; downloaded when a model is first made.
+        device: where models are made, such as ``"cuda"``; None for the CPU.
+
+    Raises:
+        FileNotFoundError, ValueError: an unknown, repeated or unmeasurable person, nobody left to keep, or unusable
+            data (each says which).
+    """
+
+    data: str = "figures"
+    forget_persons: tuple[int, ...] = ()
+    seed: int = 0
+    readout: tuple[str, ...] | str | None = None
+    architecture: str | None = None
+    recipe: Recipe | None = None
+    image_size: tuple[int, int] | None = None
+    pretrained: bool = True
+    device: str | None = None
+
+    forgotten_when: ClassVar[tuple[str, str]] = ("identity_accuracy", "<=")
+    splits: ClassVar[tuple[str, ...]] = ("forget", "retain", "test", "test-forget")
+
+    def __post_init__(self) -> None:
+        drawn = str(self.data) == "figures"
+        own = {
+            "data": str(self.data),
+            "forget_persons": people.numbered(self.forget_persons),
+            "architecture": self.architecture or ("person-cnn" if drawn else "person-resnet-50"),
+            "recipe": self.recipe or (FIGURES if drawn else MARKET),
+            "image_size": None if drawn else tuple(self.image_size or MARKET_SIZE),
+            "readout": tuple(self.readout) if isinstance(self.readout, list) else self.readout,
+        }
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
+        self._check_request()
+
+    def _check_request(self) -> None:
+        asked, known = self.forget_persons, self.persons
+        if not asked:
+            raise ValueError(f"name whom to forget: forget_persons=({known[0]},); there are {_range(known)}")
+        missing = [person for person in asked if person not in known]
+        if missing:
+            raise ValueError(f"no person {', '.join(map(str, missing))} in the training part; there are {_range(known)}")
+        if len(set(asked)) < len(asked):
+            raise ValueError(f"forget_persons {asked} names a person twice")
+        if len(asked) == len(known):
+            raise ValueError(f"the request forgets all {len(known)} persons; somebody must be left to keep")
+        unseen = sorted(set(asked) - set(self.crowd.held_out.persons.tolist()))
+        if unseen:
+            raise ValueError(
+                f"person {unseen[0]} has too few pictures to hold two out from two cameras and train on another, so "
+                "forgetting them could not be measured; choose a person with more"
+            )
+
+    @cached_property
+    def crowd(self) -> people.Crowd:
+        """The people behind the task, drawn or loaded at first use."""
+        return drawn_people.figures(self.seed) if self.data == "figures" else people.market(self.data, self.image_size)
+
+    @cached_property
+    def persons(self) -> tuple[int, ...]:
+        """The training persons' numbers, in the order of the logits."""
+        return tuple(np.unique(self.crowd.train.persons).tolist())
+
+    @cached_property
+    def data_key(self) -> str:
+        """A digest of the data and of what training starts from: part of every checkpoint's name."""
+        return self.crowd.key if self._start is None else f"{self.crowd.key} from ImageNet"
+
+    @cached_property
+    def _start(self) -> Mapping[str, Tensor] | None:
+        """Pretrained weights of the backbone, or None."""
+        wanted = self.pretrained and self.architecture == "person-resnet-50"
+        return person_networks.imagenet_weights() if wanted else None
+
+    @property
+    def unlearning(self) -> Mapping[str, Any]:
+        """This task's own defaults for a method's settings: a deeper readout takes smaller steps."""
+        return {"lr": 1e-2 if self.readout in (None, "classifier", ("classifier",)) else 1e-3, "batch_size": 8}
+
+    def split(self, name: str) -> Examples:
+        """``"train"``, ``"forget"``, ``"retain"``, ``"test"``, ``"test-forget"``, ``"gallery"``, ``"standard"``..."""
+        train, held_out = self.crowd.train, self.crowd.held_out
+        makers = {
+            "train": lambda: self._examples(train, "train"),
+            "forget": lambda: self._those(train, "train", forgotten=True),
+            "retain": lambda: self._those(train, "train", forgotten=False),
+            "test": lambda: self._those(held_out, "test", forgotten=False),
+            "test-forget": lambda: self._those(held_out, "test", forgotten=True),
+            "gallery": lambda: self._examples(held_out, "test"),
+        }
+        if self.crowd.strangers is not None:
+            makers["standard"] = lambda: self._examples(self.crowd.strangers()[0], "standard")
+            makers["standard-gallery"] = lambda: self._examples(self.crowd.strangers()[1], "standard-gallery")
+        if name not in makers:
+            raise unknown("split", name, makers)
+        return makers[name]()
+
+    def _examples(self, some: People, source: str) -> Examples:
+        """Pictures standardised to (n, 3, h, w) with each person's place among the logits, -1 for a stranger."""
+        place = {person: k for k, person in enumerate(self.persons)}
+        known = source in ("train", "test")  # a stranger's number may be a training person's in another set's counting
+        labels = torch.tensor([place[person] if known else -1 for person in some.persons.tolist()])
+        mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
+
+        def fetch(at: Positions) -> Batch:
+            chosen = np.array(some.pixels[at.numpy() if isinstance(at, Tensor) else at])  # a copy: files are read-only
+            images = torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 255
+            return Batch((images - mean) / deviation, labels[at])
+
+        return Examples(torch.arange(len(some)), fetch, source, chunk=128)
+
+    def _those(self, some: People, source: str, forgotten: bool) -> Examples:
+        mine = np.isin(some.persons, self.forget_persons) == forgotten
+        return self._examples(some, source).take(torch.from_numpy(np.flatnonzero(mine)))
+
+    def make_model(self, seed: int) -> nn.Module:
+        """A fresh network under ``seed``, from ImageNet weights where they are asked for and can be had."""
+        with seeded(seed):
+            model = models.build(self.architecture, len(self.persons), 3)
+        if self._start is not None:
+            model.backbone.load_state_dict(self._start)
+        return model.to(self.device or "cpu")
+
+    example_loss = Classification.example_loss
+    example_margin = Classification.example_margin
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """``identity_accuracy`` for training people; ``map``, ``rank1`` and ``rank5`` for held-out pictures.
+
+        Held-out queries are looked for among all held-out pictures, of kept and forgotten people alike.
+        """
+        examples = self.split(split)
+        if examples.source == "train":
+            return {"identity_accuracy": self._named(model, examples)[1]}
+        if examples.source == "standard":
+            query, _ = self._named(model, examples)
+            return ranking.scores(ranking.rank(query, self._named(model, self.split("standard-gallery"))[0]))
+        named = self._named(model, examples)[1]
+        return {"identity_accuracy": named} | ranking.scores(self.ranked(model, split))
+
+    def ranked(self, model: nn.Module, split: str = "test-forget") -> ranking.Ranking:
+        """Each held-out picture of the split as a query, the whole gallery ranked for it."""
+        gallery = self._named(model, self.split("gallery"))[0]
+        rows = self.split(split).ids  # the gallery holds every held-out picture, in the order of its id
+        return ranking.rank(ranking.Seen(*(column[rows] for column in gallery)), gallery)
+
+    def _named(self, model: nn.Module, examples: Examples) -> tuple[ranking.Seen, float]:
+        """What retrieval sees of these pictures, and the share whose largest identity logit is the true person."""
+        device, embeddings, right = device_of(model), [], 0
+        with torch.no_grad(), evaluating(model):
+            for _, batch in examples.batches():
+                batch = batch.to(device)
+                seen, logits = person_networks.embed(model, batch.inputs)
+                embeddings.append(seen.cpu())
+                right += int((logits.argmax(1) == batch.targets).sum())
+        some = self.pictured(examples.source)
+        persons, cameras = (torch.from_numpy(column)[examples.ids] for column in (some.persons, some.cameras))
+        return ranking.Seen(torch.cat(embeddings), persons, cameras), right / len(examples)
+
+    def pictured(self, source: str) -> People:
+        """The pictures that ids of a source count in: ``"train"``, ``"test"``, ``"standard"``, ``"standard-gallery"``."""
+        if source.startswith("standard"):
+            return self.crowd.strangers()[source == "standard-gallery"]
+        return self.crowd.train if source == "train" else self.crowd.held_out
+
+    def labels(self, examples: Any) -> list[str]:
+        """Person and camera of training pictures, by index."""
+        some, chosen = self.crowd.train, np.asarray(examples)
+        return [f"person {p}, camera {c}" for p, c in zip(some.persons[chosen], some.cameras[chosen])]
+
+    def pictures(self, examples: Any, source: str = "train") -> np.ndarray:
+        """uint8 (n, h, w, 3) of pictures by index, of the training part by default."""
+        return np.array(self.pictured(source).pixels[np.asarray(examples)])
+
+    def card(self, example: int) -> str:
+        """HTML of one training picture: the person, the camera and, for drawn people, their looks."""
+        person = int(self.crowd.train.persons[example])
+        looks = self.crowd.train.about.get(person, "")
+        words = f"{self.labels([example])[0]}{': ' if looks else ''}{looks}"
+        return cards.picture(self.pictures([example])[0], f"example {int(example)}", words)
+
+
+FIGURES = Recipe(epochs=12, lr=0.1, batch_size=32, augment=True)
+MARKET = Recipe(epochs=60, lr=0.05, batch_size=64, augment=True, one_thread=False)
+
+
+def _range(known: tuple[int, ...]) -> str:
+    return f"{len(known)} persons, {known[0]} to {known[-1]}"

@@ -1,0 +1,90 @@
+"""Pictures of samples: many as one tiled PNG, one as a data address for a snippet of HTML.
+
+Twenty-five pictures as one PNG reach the screen four times faster than as twenty-five subplots.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import ipywidgets as W
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+FRAME = (230, 97, 0)  # around the selected one: an orange that shows on light, dark and grey
+GREY = (128, 128, 128)  # captions must be readable on a light and a dark page
+GAP = 6
+CAPTION = 14  # pixels
+
+
+def png(picture: Image.Image) -> bytes:
+    """The picture as PNG bytes."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def enlarged(pixels: np.ndarray, size: int) -> Image.Image:
+    """A uint8 picture (h, w, 3) about ``size`` pixels high; pixels stay sharp when it grows."""
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    if picture.height <= size:
+        factor = max(1, size // picture.height)
+        return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    return picture.resize((round(picture.width * size / picture.height), size), Image.Resampling.LANCZOS)
+
+
+def data_address(pixels: np.ndarray, size: int) -> str:
+    """A ``data:`` address of the enlarged picture, for ``<img src=...>``."""
+    return "data:image/png;base64," + base64.b64encode(png(enlarged(pixels, size))).decode()
+
+
+def tiled(pictures: np.ndarray, captions: Sequence[str] = (), *, columns: int = 10, size: int = 64,
+          selected: int | None = None) -> bytes:
+    """One PNG of many pictures, with a transparent background.
+
+    Args:
+        pictures: uint8 (n, h, w, 3).
+        captions: one per picture, or none.
+        columns: pictures in a row.
+        size: height of a picture, in pixels.
+        selected: position of the picture that gets a frame.
+    """
+    if not len(pictures):
+        raise ValueError("no pictures to show; give at least one")
+    tiles = [enlarged(pixels, size) for pixels in pictures]
+    width, height = tiles[0].width + GAP, tiles[0].height + GAP + (CAPTION if captions else 0)
+    columns = min(columns, len(tiles))
+    sheet = Image.new("RGBA", (columns * width, -(-len(tiles) // columns) * height), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(sheet)
+    for position, tile in enumerate(tiles):
+        left, top = position % columns * width + GAP // 2, position // columns * height + GAP // 2
+        sheet.paste(tile, (left, top))
+        if position == selected:
+            draw.rectangle((left - 3, top - 3, left + tile.width + 2, top + tile.height + 2), outline=FRAME, width=3)
+        if captions:
+            draw.text((left + tile.width / 2, top + tile.height + 1), str(captions[position]), GREY, font(11), anchor="ma")
+    return png(sheet)
+
+
+def font(size: int) -> ImageFont.ImageFont:
+    """Pillow's own font, which needs nothing installed."""
+    return ImageFont.load_default(size)
+
+
+class Gallery(W.Image):
+    """Pictures of samples in rows, as one image that is sent once."""
+
+    def __init__(self, **how: int) -> None:
+        """``how`` goes to :func:`tiled`."""
+        super().__init__(format="png", layout=W.Layout(max_width="100%", object_fit="none"))
+        self._how = how
+        self.layout.display = "none"  # an empty image would show as broken
+
+    def show(self, pictures: np.ndarray | None, captions: Sequence[str] = (), selected: int | None = None) -> None:
+        """Show these pictures; None or none hides the gallery."""
+        empty = pictures is None or not len(pictures)
+        self.layout.display = "none" if empty else None
+        if not empty:
+            self.value = tiled(pictures, captions, selected=selected, **self._how)

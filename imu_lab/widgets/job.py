@@ -1,0 +1,204 @@
+"""The worker behind a panel: the newest question is answered in a thread, older ones are dropped.
+
+A slider asks faster than anything can answer. So ``submit`` only notes the newest settings; one thread computes them,
+and what was superseded meanwhile is never computed or drawn. A long computation may yield answers on the way (the main
+run first, then its controls): each is drawn, at most a few a second, and the last one always.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import GeneratorType
+from typing import Any, ClassVar, NamedTuple
+
+IDLE_SECONDS = 10.0
+DRAW_INTERVAL = 0.2  # seconds; drawing at every 2 ms step left a browser seven seconds behind, 5 Hz left it 0.03 s
+PATIENCE = 0.4  # seconds before a computation counts as long: its progress is shown and it can be dropped
+
+
+class Superseded(Exception):
+    """Raised inside a computation that nobody waits for any more."""
+
+
+class Progress(NamedTuple):
+    """How far a long computation is. ``left`` is in seconds, None where nobody knows."""
+
+    seconds: float
+    done: int
+    total: int
+    left: float | None
+    what: str
+
+
+class Report:
+    """What a computation calls to say how far it is: ``report(done, total, what)``.
+
+    It raises Superseded when a newer question waits, but leaves a short computation the time to give its first answer:
+    a slider that is dragged asks faster than that, and would otherwise see nothing until it rests.
+    """
+
+    def __init__(self, superseded: Callable[[], bool], stopped: Callable[[], bool]) -> None:
+        self._superseded, self._stopped = superseded, stopped
+        self.patience = PATIENCE
+        self._start = self._stage = time.perf_counter()
+        self._state = (0, 0, "")
+
+    def __call__(self, done: int = 0, total: int = 0, what: str = "") -> None:
+        now = time.perf_counter()
+        if what != self._state[2]:
+            self._stage = now
+        self._state = (done, total, what)
+        if self._stopped() or (self._superseded() and now - self._start > self.patience):
+            raise Superseded
+
+    def progress(self) -> Progress:
+        """The state at this moment, with the time left if this stage goes on evenly."""
+        done, total, what = self._state
+        now = time.perf_counter()
+        left = (now - self._stage) * (total - done) / done if done else None
+        return Progress(now - self._start, done, total, left, what)
+
+
+class Job:
+    """Computes the newest settings in a thread and hands every answer to ``draw``, from that thread.
+
+    Args:
+        compute: ``(settings, report)`` to an answer, or to a generator of answers that become more complete.
+        draw: takes an answer. Only this thread calls it, because a figure must have one writer.
+        on_error: takes an exception of either.
+        on_progress: takes a :class:`Progress` about five times a second while a computation is long.
+        on_done: takes the seconds that the whole answer took.
+
+    Attributes:
+        errors: every exception of every job of this kernel, in order: nothing that fails in a thread goes unseen.
+        dropped: how many settings were superseded before they were answered.
+    """
+
+    errors: ClassVar[list[BaseException]] = []
+
+    def __init__(self, compute: Callable[[Any, Report], Any], draw: Callable[[Any], None], *,
+                 on_error: Callable[[BaseException], None] | None = None,
+                 on_progress: Callable[[Progress], None] | None = None,
+                 on_done: Callable[[float], None] | None = None) -> None:
+        self._compute, self._draw = compute, draw
+        self._on_error, self._on_progress, self._on_done = on_error, on_progress, on_done
+        self._changed = threading.Condition()
+        self._waiting: list[Any] = []  # empty, or the newest settings
+        self._busy = False
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self.dropped = 0
+
+    def submit(self, settings: Any) -> None:
+        """Ask for the answer to these settings; whatever was asked before and is not yet answered is dropped."""
+        with self._changed:
+            self._stopped.clear()
+            self.dropped += len(self._waiting)
+            self._waiting = [settings]
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="imu_lab job", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Drop what is waiting and what is being computed (at its next report or answer)."""
+        with self._changed:
+            self.dropped += len(self._waiting)
+            self._waiting = []
+            self._stopped.set()
+            self._changed.notify_all()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until nothing is waiting or being computed; False if that took longer than ``timeout`` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout)
+
+    @classmethod
+    def fail(cls, error: BaseException) -> None:
+        """Note an exception where tests and users find it."""
+        cls.errors.append(error)
+
+    def _superseded(self) -> bool:
+        return bool(self._waiting) or self._stopped.is_set()
+
+    def _work(self) -> None:
+        while (settings := self._next()) is not None:
+            try:
+                self._answer(settings[0])
+            except Superseded:
+                self.dropped += 1
+            except Exception as error:  # a thread has nobody above it: the panel and the list are told instead
+                self.fail(error)
+                if self._on_error:
+                    self._on_error(error)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
+
+    def _next(self) -> list[Any] | None:
+        """The newest settings in a list, or None after a while without any: then the thread ends."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._waiting, IDLE_SECONDS):
+                self._thread = None
+                return None
+            settings, self._waiting = self._waiting, []
+            self._busy = True
+            return settings
+
+    def _answer(self, settings: Any) -> None:
+        report, start = Report(self._superseded, self._stopped.is_set), time.perf_counter()
+        ticker = Ticker(lambda: self._on_progress and self._on_progress(report.progress()))
+        try:
+            self._deliver(self._compute(settings, report), report)
+        finally:
+            ticker.stop()
+        if self._on_done:
+            self._on_done(time.perf_counter() - start)
+
+    def _deliver(self, answers: Any, report: Report) -> None:
+        """Draw each answer as it comes, the first at once, the others a few a second, the last one always.
+
+        A finished answer is drawn even if a newer question waits: else nothing would move while a slider is dragged.
+        """
+        held: list[Any] = []
+        last_draw = -DRAW_INTERVAL
+        for answer in answers if isinstance(answers, GeneratorType) else (answers,):
+            if self._stopped.is_set():
+                raise Superseded
+            held = [answer]
+            if time.perf_counter() - last_draw >= DRAW_INTERVAL:
+                self._draw(held.pop())
+                last_draw = time.perf_counter()
+            report.patience = 0.0  # the rest is dropped as soon as nobody waits for it
+            if self._superseded() and isinstance(answers, GeneratorType):
+                raise Superseded
+        for answer in held:
+            self._draw(answer)
+
+
+class Ticker:
+    """Calls ``tick`` a few times a second from its own thread, once some patience has run out, until stopped."""
+
+    def __init__(self, tick: Callable[[], Any], patience: float = PATIENCE, interval: float = DRAW_INTERVAL) -> None:
+        self._tick, self._patience, self._interval = tick, patience, interval
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="imu_lab ticker", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        pause = self._patience
+        while not self._stopped.wait(pause):
+            with self._lock:
+                if not self._stopped.is_set():
+                    self._tick()
+            pause = self._interval
+
+    def stop(self) -> None:
+        """No tick begins or is under way after this returns."""
+        self._stopped.set()
+        with self._lock:
+            pass

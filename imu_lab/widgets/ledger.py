@@ -1,0 +1,110 @@
+"""The ledger as a view: one row per forget sample, sorted by any column, with its picture; and the card of one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from html import escape
+from typing import Any
+
+import ipywidgets as W
+import pandas as pd
+
+from ..results import Run
+from . import gallery, tables
+
+ROWS = 8
+THUMBNAIL = 24  # pixels
+KEPT_PICTURES = 4096
+
+
+class Pictures:
+    """Small pictures of a task's samples, each drawn once; a task without pictures has none."""
+
+    def __init__(self, task: Any) -> None:
+        self._source: Callable | None = getattr(task, "pictures", None)
+        self.tag = lru_cache(maxsize=KEPT_PICTURES)(self._tag)
+
+    def _tag(self, example: int) -> str:
+        """An ``<img>`` of the example, or nothing."""
+        pictures = None if self._source is None else self._source([example])
+        if pictures is None:
+            return ""
+        address = gallery.data_address(pictures[0], THUMBNAIL)
+        return f'<img alt="example {example}" height="{THUMBNAIL}" src="{address}">'
+
+
+class Ledger(W.VBox):
+    """The top of the ledger, by any column, either way round.
+
+    ``turn`` steps through it, row by row, whatever the rows are sorted by.
+    """
+
+    def __init__(self, pictures: Pictures, choose: Callable[[int], None]) -> None:
+        self._pictures, self._choose = pictures, choose
+        self._samples = pd.DataFrame({"example": []})
+        self.chosen: int | None = None
+        self.by = W.Dropdown(options=[(tables.title(name), name) for name in tables.LEDGER], value="pressure",
+                             description="sort by", style={"description_width": "50px"}, layout=W.Layout(width="210px"))
+        self.order = W.ToggleButtons(options=[("highest first", False), ("lowest first", True)],
+                                     style={"button_width": "auto"})
+        self.back, self.forth = (W.Button(icon=icon, tooltip=tip, layout=W.Layout(width="34px")) for icon, tip in
+                                 (("chevron-left", "the sample above"), ("chevron-right", "the sample below")))
+        self.table = W.HTML().add_class("imu-table")
+        head = W.HBox([self.by, self.order, self.back, self.forth], layout=W.Layout(flex_flow="row wrap"))
+        super().__init__([head, self.table])
+        self.add_class("imu-ledger")
+
+    def show(self, run: Run) -> None:
+        """Show the ledger of this run."""
+        self._samples = run.samples
+        self.refresh()
+
+    def refresh(self, *_: Any) -> None:
+        """Write the table again: the order or the chosen sample has changed."""
+        rows = self._sorted()
+        top = 0 if self.chosen is None else self._page(rows)
+        self.table.value = tables.ledger(rows.iloc[top : top + ROWS], self.by.value, self._pictures.tag, self.chosen)
+
+    def turn(self, by: int) -> None:
+        """Choose the sample that many rows further down, or up."""
+        examples = self._sorted()["example"].tolist()
+        if examples:
+            at = examples.index(self.chosen) + by if self.chosen in examples else 0
+            self._choose(int(examples[max(0, min(at, len(examples) - 1))]))
+
+    def _sorted(self) -> pd.DataFrame:
+        if self.by.value not in self._samples:
+            return self._samples
+        return self._samples.sort_values(self.by.value, ascending=self.order.value, kind="stable")
+
+    def _page(self, rows: pd.DataFrame) -> int:
+        """The first row of the page that holds the chosen sample."""
+        examples = rows["example"].tolist()
+        return examples.index(self.chosen) // ROWS * ROWS if self.chosen in examples else 0
+
+
+def card(look: str, example: int, runs: list[tuple[str, str, Run]]) -> str:
+    """The card of one sample as HTML.
+
+    Args:
+        look: the task's own HTML of it.
+        example: its index in the training split.
+        runs: (name, colour, run), the main run first.
+    """
+    row = runs[0][2].samples.set_index("example").loc[example]
+    facts = {name: row[name] for name in tables.LEDGER if name in row}
+    lines = [(name, colour, confidence(run, example)) for name, colour, run in runs]
+    return tables.card(look, facts, lines)
+
+
+def confidence(run: Run, example: int) -> pd.Series:
+    """One sample's confidence, by update."""
+    rows = run.trajectory[run.trajectory["example"] == example]
+    return rows.set_index("step")["confidence"]
+
+
+def no_card(task: Any) -> str:
+    """What stands in the card's place before a sample is chosen."""
+    kind = escape(type(task).__name__)
+    return f'<p class="imu-note">Click a dot in one of the figures to see that sample ({kind}).</p>'

@@ -1,0 +1,118 @@
+"""What every panel has: controls, views, a job between them, a status line, and a place where errors appear."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterable
+from functools import wraps
+from html import escape
+from typing import Any
+
+import ipywidgets as W
+
+from . import still, theme
+from .job import Job, Progress
+
+SIDE_WIDTH = "318px"
+
+
+class Panel(W.VBox):
+    """Controls on the left, views on the right; a question goes from one to the other through a job.
+
+    Args:
+        controls: widgets for the left column.
+        views: widgets for the right side.
+        title: of the panel.
+        question: reads the controls; what it returns goes to ``compute``.
+        compute: ``(question, report)`` to an answer, or to a generator of answers (see :class:`Job`).
+        draw: shows an answer.
+        still_rows: the rows of a static picture: figures, PNG bytes or words (see :func:`still.composed`).
+
+    A callback that is wrapped in ``guarded`` shows its exceptions in the panel, as the job does; otherwise they would be
+    lost, for a notebook shows no exception of a widget's callback.
+    """
+
+    def __init__(self, controls: Iterable[W.Widget], views: Iterable[W.Widget], *, title: str,
+                 question: Callable[[], Any], compute: Callable, draw: Callable[[Any], None],
+                 still_rows: Callable[[], list]) -> None:
+        self.status = W.HTML("ready").add_class("imu-status")
+        self.error = W.HTML().add_class("imu-error")
+        self.error.layout.display = "none"
+        self.title, self._question, self._still_rows = title, question, still_rows
+        self.job = Job(compute, draw, on_error=self.show_error, on_progress=self._progress, on_done=self._done)
+        side = W.VBox(list(controls), layout=W.Layout(flex=f"0 0 {SIDE_WIDTH}", width=SIDE_WIDTH)).add_class("imu-side")
+        main = W.VBox(list(views), layout=W.Layout(flex="1 1 560px", min_width="0")).add_class("imu-main")
+        body = W.HBox([side, main], layout=W.Layout(flex_flow="row wrap", grid_gap="0 16px"))
+        super().__init__([theme.style_sheet(), self._head(), self.error, body])
+        self.add_class("imu-panel")
+
+    def _head(self) -> W.HBox:
+        title = W.HTML(escape(self.title)).add_class("imu-title")
+        return W.HBox([title, self.status], layout=W.Layout(justify_content="space-between")).add_class("imu-head")
+
+    def ask(self, *_: Any) -> None:
+        """Put the controls' question to the job; the newest one wins."""
+        self.guarded(lambda: self.job.submit(self._question()))()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the newest question is answered and drawn; for scripts, tests and static pictures."""
+        return self.job.wait(timeout)
+
+    def guarded(self, callback: Callable) -> Callable:
+        """``callback``, with its exceptions shown in the panel and collected in ``Job.errors``."""
+
+        @wraps(callback)
+        def call(*arguments: Any, **named: Any) -> Any:
+            try:
+                return callback(*arguments, **named)
+            except Exception as error:  # ipywidgets would swallow it
+                Job.fail(error)
+                self.show_error(error)
+
+        return call
+
+    def show_error(self, error: BaseException) -> None:
+        """One escaped line; what was drawn before stays."""
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        self.error.value = f'<p role="alert">{escape(line)}</p>'
+        self.error.layout.display = None
+        self.status.value = "no answer: see the message"
+
+    def clear_error(self) -> None:
+        """Take the message away."""
+        if self.error.value:
+            self.error.value, self.error.layout.display = "", "none"
+
+    def _done(self, seconds: float) -> None:
+        self.clear_error()
+        dropped = f" · {self.job.dropped} superseded" if self.job.dropped else ""
+        self.status.value = f"answered in {duration(seconds)}{dropped}"
+
+    def _progress(self, progress: Progress) -> None:
+        parts = [f"{progress.what or 'computing'} … {duration(progress.seconds)}"]
+        if progress.total:
+            parts.append(f"{progress.done} of {progress.total}")
+        if progress.left is not None:
+            parts.append(f"about {duration(progress.left)} left")
+        self.status.value = escape(" · ".join(parts))
+
+    def picture(self) -> bytes:
+        """The panel as it stands, as one PNG."""
+        self.wait()
+        return still.composed(self.title, self._still_rows())
+
+    def _repr_mimebundle_(self, **how: Any) -> Any:
+        bundle = super()._repr_mimebundle_(**how)
+        if os.environ.get("IMU_LAB_STATIC") and bundle is not None:
+            data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
+            data = {**data, "image/png": base64.b64encode(self.picture()).decode()}
+            return (data, *rest) if rest else data
+        return bundle
+
+
+def duration(seconds: float) -> str:
+    """A time for people: milliseconds, seconds or minutes."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

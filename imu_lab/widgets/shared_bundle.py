@@ -1,0 +1,65 @@
+"""A FigureWidget whose 5 MB plotly bundle crosses the wire once per kernel.
+
+plotly's own FigureWidget carries ``package_data/widgetbundle.js`` (5 MB) as a synced trait of every instance: eight
+figures cost 54 MB of messages, ten seconds and 270 MB of browser memory. Here one hidden widget, the loader, carries
+the bundle, and the JavaScript of each figure is a few lines that wait for it: eight figures then take half a second.
+
+It rests on two private things of plotly: the file above, and that its default export is a function that returns one
+fresh ``{initialize, render}`` per figure. That is why the project asks for plotly<8, and a test looks at both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anywidget
+import plotly
+import plotly.graph_objects as go
+import traitlets
+
+BUNDLE = Path(plotly.__file__).parent / "package_data" / "widgetbundle.js"
+
+# One promise per page and plotly version, made by whoever comes first: the loader or a figure that waits for it.
+PROMISE = f"""(globalThis["imu_lab plotly {plotly.__version__}"] ??= (() => {{
+  let resolve; const promise = new Promise(done => resolve = done); promise.resolve = resolve; return promise }})())"""
+
+
+class Loader(anywidget.AnyWidget):
+    """The hidden widget that brings plotly's JavaScript to the page. Never shown, never closed while figures live."""
+
+    _esm = f"""export default {{ initialize({{ model }}) {{
+      const code = new Blob([model.get("bundle")], {{ type: "text/javascript" }});
+      {PROMISE}.resolve(import(URL.createObjectURL(code))) }} }}"""
+    bundle = traitlets.Unicode().tag(sync=True)
+
+
+_loader: Loader | None = None
+
+
+def loader() -> Loader:
+    """This kernel's loader; a new one if somebody closed it, since figures on a reloaded page would wait for ever."""
+    global _loader
+    if _loader is None or _loader.comm is None:
+        _loader = Loader(bundle=BUNDLE.read_text(encoding="utf-8"))
+    return _loader
+
+
+class FigureWidget(go.FigureWidget):
+    """``plotly.graph_objects.FigureWidget``, light to send, and as wide as the place it is put in."""
+
+    # plotly measures its place once, when it is drawn; the observer makes it follow panels that grow and shrink.
+    _esm = f"""export default async () => {{
+      const figure = await (await {PROMISE}).default();
+      return {{ initialize: figure.initialize, render(context) {{
+        const clean = figure.render(context), element = context.el;
+        let width = element.clientWidth;
+        const observer = new ResizeObserver(() => {{
+          if (element.clientWidth === width || !element.clientWidth) return;
+          width = element.clientWidth; element._responsiveChartHandler?.() }});
+        observer.observe(element);
+        return () => {{ observer.disconnect(); clean?.() }} }} }} }}"""
+
+    def __init__(self, *arguments, **settings) -> None:
+        loader()
+        super().__init__(*arguments, **settings)
+        self._config = {"responsive": True, "displaylogo": False, "displayModeBar": False}

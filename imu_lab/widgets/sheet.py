@@ -1,0 +1,34 @@
+"""A sheet of training pictures in one line of a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from IPython.display import Image
+
+from .gallery import tiled
+
+
+def gallery(task: Any, examples: Iterable[int], *, columns: int = 8, size: int = 64) -> Image:
+    """Training examples by index, as one picture, each with its index and label under it.
+
+    Args:
+        task: a task with ``pictures`` (and, for captions, ``labels``).
+        examples: their indices in the training split, in the order to show.
+        columns: pictures in a row.
+        size: height of a picture, in pixels.
+
+    Raises:
+        ValueError: the task's data are no pictures, or no example is given.
+    """
+    examples = np.asarray(list(examples), dtype=int)
+    pictures = task.pictures(examples) if hasattr(task, "pictures") and len(examples) else None
+    if pictures is None:
+        raise ValueError(
+            f"nothing to show: {len(examples)} examples of {type(task).__name__}; give indices of a task with pictures"
+        )
+    labels = task.labels(examples) if hasattr(task, "labels") else [""] * len(examples)
+    captions = [f"{example}: {label}" if label else str(example) for example, label in zip(examples, labels)]
+    return Image(data=tiled(pictures, captions, columns=columns, size=size), format="png")

@@ -1,0 +1,66 @@
+"""How panels look: one style sheet in JupyterLab's own colour variables, so that light and dark both work.
+
+Nothing here fixes a text or background colour. Plotly draws with colours of its own, written into the drawing, so its
+words and grid lines are re-coloured from outside; what the traces mean by their colours stays as it is.
+"""
+
+from __future__ import annotations
+
+import ipywidgets as W
+
+STYLE_SHEET = """
+.imu-panel { --imu-text: var(--jp-ui-font-color1, currentColor); --imu-soft: var(--jp-ui-font-color2, #808080);
+  --imu-line: var(--jp-border-color2, #80808055); --imu-raised: var(--jp-layout-color2, #80808018);
+  color: var(--imu-text); font-size: 13px; overflow: hidden; padding: 2px 4px 8px }
+.imu-panel .widget-html-content { line-height: 1.4 }
+.imu-panel .widget-vbox, .imu-panel .widget-hbox { overflow: visible }
+.imu-side { border-right: 1px solid var(--imu-line); padding-right: 14px }
+.imu-side .widget-dropdown > select, .imu-side .widget-label { color: var(--imu-text) }
+.imu-head { border-bottom: 1px solid var(--imu-line); align-items: baseline }
+.imu-title { font-size: 15px; font-weight: 600 }
+.imu-section { font-weight: 600; margin-top: 10px; padding-bottom: 2px; border-bottom: 1px solid var(--imu-line) }
+.imu-about p, .imu-note { color: var(--imu-soft); font-size: 11.5px; line-height: 1.35; margin: 0 0 2px 0 }
+.imu-status { color: var(--imu-soft); font-size: 12px; font-variant-numeric: tabular-nums }
+.imu-error p { border-left: 4px solid var(--jp-error-color1, #d32f2f); background: var(--imu-raised); margin: 6px 0 0 0;
+  padding: 5px 10px; font-family: var(--jp-code-font-family, monospace); font-size: 12px; overflow-wrap: anywhere }
+.imu-more > .lm-Widget, .imu-more .jupyter-widget-Collapse-header { background: transparent; border: 0; padding: 2px 0;
+  color: var(--imu-soft); font-size: 12px }
+.imu-more .jupyter-widget-Collapse-contents { background: transparent; border: 0; padding: 0 }
+.imu-more .jupyter-widget-Collapse { border: 0 }
+.imu-table table { border-collapse: collapse; width: 100%; font-size: 12px; font-variant-numeric: tabular-nums }
+.imu-table th { text-align: right; font-weight: 600; color: var(--imu-soft); border-bottom: 1px solid var(--imu-line);
+  padding: 2px 8px; vertical-align: bottom }
+.imu-table td { text-align: right; padding: 1px 8px; border-bottom: 1px solid var(--imu-line); white-space: nowrap }
+.imu-table td.imu-word, .imu-table th.imu-word { text-align: left }
+.imu-table tr.imu-chosen td { background: var(--imu-raised) }
+.imu-table th.imu-sorted { color: var(--imu-text) }
+.imu-table img, .imu-card img { image-rendering: pixelated; vertical-align: middle; border-radius: 2px }
+.imu-caption p { margin: 0; line-height: 1.35; color: var(--imu-soft); font-size: 12px }
+.imu-caption p:first-child { color: var(--imu-text); font-size: 13px; font-weight: 600 }
+.imu-captioned .js-plotly-plot :is(.gtitle, .gtitle-subtitle) { display: none }
+.imu-key { display: inline-block; width: 14px; height: 0; border-top: 3px solid; vertical-align: middle;
+  margin-right: 6px }
+.imu-card-body { display: grid; grid-template-columns: max-content max-content minmax(0, 1fr); gap: 4px 28px;
+  align-items: start }
+.imu-card-body dl { display: grid; grid-template-columns: max-content max-content; gap: 1px 14px; margin: 0;
+  font-size: 12px; font-variant-numeric: tabular-nums }
+.imu-card-body dt { color: var(--imu-soft); font-weight: 400; white-space: nowrap }
+.imu-card-body dd { margin: 0; text-align: right }
+.imu-card-body svg text { fill: var(--imu-soft); font-size: 10px }
+.imu-card-body figure { margin: 0 } .imu-card-body figcaption { color: var(--imu-soft); font-size: 12px }
+.imu-panel .js-plotly-plot .main-svg { background: transparent !important }
+.imu-panel .js-plotly-plot .infolayer text { fill: var(--imu-text) !important }
+.imu-panel .js-plotly-plot .cartesianlayer text { fill: var(--imu-soft) !important }
+.imu-panel .js-plotly-plot :is(.gridlayer path, .zerolinelayer path) { stroke: var(--imu-line) !important }
+.imu-panel .js-plotly-plot .legend .bg { fill: transparent !important }
+"""
+
+
+def style_sheet() -> W.HTML:
+    """The style sheet as a widget that takes no room."""
+    return W.HTML(f"<style>{STYLE_SHEET}</style>", layout=W.Layout(display="none"))
+
+
+def section(title: str) -> W.HTML:
+    """A small heading among controls."""
+    return W.HTML(title).add_class("imu-section")

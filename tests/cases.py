@@ -1,0 +1,185 @@
+"""The tasks and models that tests run on. Each is made once in a session; nobody may change one.
+
+Add a task to ``TASKS`` and every contract is tested on it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import imu_lab as imu
+from imu_lab.tasks.compute import seeded
+from imu_lab.tasks.protocol import Batch, Examples, Task
+
+QUICK = imu.tasks.Recipe(epochs=3, lr=0.05, batch_size=64)
+
+TASKS: dict[str, Callable[[], Task]] = {
+    "toy": lambda: imu.tasks.Toy(),
+    "digits class": lambda: imu.tasks.Classification("digits", forget_class=3, recipe=QUICK),
+    "digits fraction": lambda: imu.tasks.Classification("digits", forget_fraction=0.03, seed=1, recipe=QUICK),
+    "digits indices": lambda: imu.tasks.Classification("digits", forget_indices=(5, 3, 900, 41), recipe=QUICK),
+    "own data": lambda: own_data(forget_indices=[0, 7, 8, 30, 31]),
+}
+
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
+
+
+@cache
+def task(name: str) -> Task:
+    """One of the tasks, made once."""
+    return TASKS[name]()
+
+
+@cache
+def original(name: str) -> nn.Module:
+    """Its original model, trained once."""
+    return imu.train(task(name), "train")
+
+
+@cache
+def retrained(name: str) -> nn.Module:
+    """Its retrained model, trained once."""
+    return imu.train(task(name), "retain")
+
+
+def frozen(model: nn.Module) -> dict[str, Any]:
+    """All that must not change in a model: tensors, modes, requires_grad, gradients."""
+    return {
+        "state": {name: value.clone() for name, value in model.state_dict().items()},
+        "training": {name: module.training for name, module in model.named_modules()},
+        "requires_grad": {name: value.requires_grad for name, value in model.named_parameters()},
+        "gradients": {name: value.grad for name, value in model.named_parameters()},
+    }
+
+
+def same(before: dict[str, Any], model: nn.Module) -> bool:
+    """Whether a model is bit for bit what ``frozen`` saw."""
+    after = frozen(model)
+    return (
+        before["state"].keys() == after["state"].keys()
+        and all(torch.equal(value, after["state"][name]) for name, value in before["state"].items())
+        and all(before[part] == after[part] for part in ("training", "requires_grad"))
+        and all(after["gradients"][name] is value for name, value in before["gradients"].items())
+    )
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """Largest difference over largest value."""
+    assert found.shape == expected.shape
+    return ((found.double() - expected.double()).abs().max() / expected.double().abs().max()).item()
+
+
+class ConvNet(nn.Module):
+    """A small network with BatchNorm, dropout and a head of its own name."""
+
+    def __init__(self, classes: int = 3, bias: bool = True) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5))
+        self.narrow = nn.Linear(4, 6)
+        self.classifier = nn.Linear(6, classes, bias=bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 1, h, w) to (n, classes)."""
+        return self.classifier(torch.tanh(self.narrow(self.body(images).mean((2, 3)))))
+
+
+def conv_net(seed: int = 0, bias: bool = True) -> nn.Module:
+    """A :class:`ConvNet` whose running statistics are not the initial ones."""
+    with seeded(seed):
+        model = ConvNet(bias=bias)
+        for _ in range(5):
+            model(2 * torch.randn(16, 1, 5, 5) + 1)
+    return model.eval()
+
+
+def images(count: int, seed: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """Random pictures of three classes that differ in brightness."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    return (torch.randn(count, 1, 5, 5, generator=generator) + labels[:, None, None, None]).to(dtype), labels
+
+
+def own_data(model: nn.Module | None = None, dtype: torch.dtype = torch.float32, **request: Any) -> Task:
+    """A task around a model and data of a user's own: 60 training pictures, 30 for testing."""
+    model = (model if model is not None else conv_net()).to(dtype)
+    if not {"forget_indices", "forget_class", "forget_fraction"} & set(request):
+        request["forget_class"] = 1
+    request.setdefault("recipe", imu.tasks.Recipe(epochs=2, lr=0.05, batch_size=16))
+    return imu.tasks.Classification.from_data(model, images(60, 0, dtype), images(30, 1, dtype), **request)
+
+
+class Attention(nn.Module):
+    """One causal self-attention layer over tokens, written out, and a linear readout over the vocabulary."""
+
+    def __init__(self, words: int = 7, width: int = 8) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, width)
+        self.mixing = nn.Linear(width, 3 * width)
+        self.head = nn.Linear(width, words)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(n, T) to (n, T, words)."""
+        hidden = self.embedding(tokens)
+        query, key, value = self.mixing(hidden).chunk(3, -1)
+        scores = query @ key.mT / query.shape[-1] ** 0.5
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+        return self.head(hidden + scores.masked_fill(future, -torch.inf).softmax(-1) @ value)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Short sequences of tokens; the loss of one is the mean over its predicted tokens. Follows the protocol alone."""
+
+    seed: int = 0
+    count: int = 12
+    length: int = 6
+    readout: tuple[str, ...] | str | None = None
+    dtype: torch.dtype = torch.float64
+
+    def make_model(self, seed: int) -> nn.Module:
+        """A fresh transformer."""
+        with seeded(seed):
+            return Attention().to(self.dtype).eval()
+
+    def split(self, name: str) -> Examples:
+        """The first half is to be forgotten, the second kept."""
+        generator = torch.Generator().manual_seed(self.seed)
+        tokens = torch.randint(7, (self.count, self.length), generator=generator)
+        half = self.count // 2
+        rows = {"forget": slice(0, half), "retain": slice(half, None)}.get(name, slice(None))
+        return Examples.of(tokens[rows], tokens[rows], torch.arange(self.count)[rows])
+
+    def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
+        """(n,) mean cross-entropy over the predicted tokens."""
+        logits = forward(batch.inputs)[:, :-1]  # (n, T - 1, words)
+        losses = nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets[:, 1:].flatten(), reduction="none")
+        return losses.unflatten(0, (len(batch.targets), -1)).mean(1)
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """The mean loss, in nats per predicted token."""
+        with torch.no_grad():
+            return {"loss": self.example_loss(model, self.split(split).batch()).mean().item()}
+
+    def card(self, example: int) -> str:
+        """The tokens."""
+        return str(self.split("train").batch(torch.tensor([example])).inputs.tolist())
+
+
+def in_double(name: str) -> tuple[Task, nn.Module]:
+    """A float64 twin of a task of ours: the same inputs, request and weights."""
+    given, model = task(name), copy.deepcopy(original(name)).double()
+    batch = given.split("train").batch()
+    pairs = (batch.inputs.double(), batch.targets)
+    test = given.split("test").batch()
+    ids = given.split("forget").ids
+    return (
+        imu.tasks.Classification.from_data(model, pairs, (test.inputs.double(), test.targets), forget_indices=ids),
+        model,
+    )

@@ -1,0 +1,113 @@
+"""Every notebook runs, is short enough to read, and its stored pictures were made from the sources of today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import build_notebooks
+import nbformat
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+PATHS = build_notebooks.notebooks()
+every_notebook = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
+
+MAX_CODE_CELLS = 25
+MAX_CELL_LINES = 20
+MAX_CODE_LINES = 130
+
+
+def read(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_lines(notebook: NotebookNode) -> list[int]:
+    """The number of lines of each code cell."""
+    return [len(cell.source.splitlines()) for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.slow
+@every_notebook
+def test_runs(path: Path) -> None:
+    executed = build_notebooks.execute(path, {"PLOTLY_RENDERER": "plotly_mimetype"}, timeout=180)
+    assert not [output for _, output in build_notebooks.outputs(executed) if output.output_type == "error"]
+
+
+@every_notebook
+def test_is_short_enough_to_read(path: Path) -> None:
+    lines = code_lines(read(path))
+    assert len(lines) <= MAX_CODE_CELLS
+    assert max(lines, default=0) <= MAX_CELL_LINES
+    assert sum(lines) <= MAX_CODE_LINES
+
+
+@every_notebook
+def test_is_readable_without_a_kernel(path: Path) -> None:
+    notebook = read(path)
+    assert path.stat().st_size <= build_notebooks.MAX_BYTES
+    assert "widgets" not in notebook.metadata
+    assert notebook.metadata["kernelspec"]["name"] == "python3"  # without it JupyterLab asks which kernel to start
+    assert build_notebooks.problems(notebook) == []
+
+
+@every_notebook
+def test_outputs_are_of_today(path: Path) -> None:
+    assert not build_notebooks.is_stale(read(path)), f"{path.name} was made from other sources: run `make notebooks`"
+
+
+def notebook_with(*outputs: NotebookNode) -> NotebookNode:
+    return new_notebook(cells=[new_code_cell("1", outputs=list(outputs))])
+
+
+@pytest.mark.parametrize("figure", build_notebooks.FIGURES)
+def test_refuses_a_figure_without_a_picture(figure: str) -> None:
+    without = new_output("display_data", data={figure: {}})
+    beside = new_output("display_data", data={figure: {}, "image/png": "..."})
+    assert "without image/png" in build_notebooks.problems(notebook_with(without))[0]
+    assert build_notebooks.problems(notebook_with(beside)) == []
+
+
+def test_refuses_an_error_and_a_large_file() -> None:
+    error = new_output("error", ename="ValueError", evalue="no", traceback=[])
+    large = new_output("stream", text="x" * build_notebooks.MAX_BYTES)
+    assert build_notebooks.problems(notebook_with(error)) == ["cell 0: ValueError: no"]
+    assert "more than 1,500,000" in build_notebooks.problems(notebook_with(large))[0]
+
+
+def test_only_pictures_and_text_are_stored() -> None:
+    view = {build_notebooks.WIDGET: {"model_id": "1"}}
+    panel = new_output("display_data", data={**view, "image/png": "..."})
+    bar = new_output("display_data", data={**view, "text/plain": "  0%|          | 0/3 [00:00<?, ?it/s]"})
+    notebook = notebook_with(new_output("stream", name="stderr", text="warning"), bar, panel)
+    notebook.metadata["widgets"] = {}
+    build_notebooks.drop_noise(notebook)
+    build_notebooks.drop_views(notebook)
+    assert "widgets" not in notebook.metadata
+    assert [output.data for output in notebook.cells[0].outputs] == [{"image/png": "..."}]
+
+
+def test_digest_follows_cells_and_library_but_not_outputs(tmp_path: Path) -> None:
+    module = tmp_path / "imu_lab" / "module.py"
+    module.parent.mkdir()
+    module.write_text("a = 1\n")
+    plain, printed = notebook_with(), notebook_with(new_output("stream", text="1"))
+    before = build_notebooks.digest(plain, tmp_path)
+    assert build_notebooks.digest(printed, tmp_path) == before
+    assert build_notebooks.digest(new_notebook(cells=[new_code_cell("2")]), tmp_path) != before
+    module.write_text("a = 2\n")
+    assert build_notebooks.digest(plain, tmp_path) != before
+
+
+def test_a_failing_cell_is_refused_and_the_file_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "failing.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")]), path)
+    before = path.read_bytes()
+    with pytest.raises(build_notebooks.Refused, match="ZeroDivisionError"):
+        build_notebooks.execute(path, {})
+    assert path.read_bytes() == before
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(build_notebooks.Refused, match="no notebook starts with 'nothing'"):
+        build_notebooks.selected(["nothing"])
