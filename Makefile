@@ -25,7 +25,8 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 lab: $(STAMP) ## Open JupyterLab on the first notebook
-	$(BIN)/jupyter lab $(ROOT) $(ARGS) notebooks/00_start_here.ipynb
+	@# As the default page, so that the address printed for a remote browser leads there too.
+	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
 
 test: $(STAMP) ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)

@@ -38,14 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     title = f"Forgetting class {task.classes[task.forgotten]}: {len(scores)} samples, {given.data}"
     page = report.write(plain, weights[0], shown, title)
     archive.write_whole(given.out, page.encode())
-    sys.stdout.write(f"{title}\n\n{shown.to_string(index=False, na_rep='not reached')}\n\n")
-    sys.stdout.write(f"original:  {_line(task, original)}\nretrained: {_line(task, retrained)}\n")
-    sys.stdout.write(f"\nThe report with all curves: {given.out}\n")
+    sys.stdout.write(f"{title}\n\n{shown.to_string(index=False, na_rep='–')}\n\n")
+    sys.stdout.write(f"The report with all curves: {given.out}\n")
     return 0
-
-
-def _line(task: imu.tasks.Classification, model: object) -> str:
-    return ", ".join(f"{split} {task.evaluate(model, split)['accuracy']:.3f}" for split in task.splits)
 
 
 if __name__ == "__main__":

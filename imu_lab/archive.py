@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
+import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,16 +32,14 @@ def write_whole(path: Path, data: bytes, overwrite: bool = True) -> None:
         FileExistsError: ``path`` exists and ``overwrite`` is False.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        if overwrite:
-            os.replace(temporary, path)
-        else:
-            _claim(temporary, path)
+        temporary.write_bytes(data)
+        if not overwrite and path.exists():
+            raise FileExistsError(f"{path} exists already; give another path, or overwrite=True to replace it")
+        os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_array(path: Path, values: np.ndarray) -> None:
@@ -49,12 +47,6 @@ def write_array(path: Path, values: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, values, allow_pickle=False)
     write_whole(path, buffer.getbuffer())
-
-
-def _claim(temporary: str, path: Path) -> None:
-    if path.exists():
-        raise FileExistsError(f"{path} exists already; give another path, or overwrite=True to replace it")
-    os.replace(temporary, path)
 
 
 def pack(kind: str, tables: Mapping[str, pd.DataFrame], about: Mapping[str, Any], weights: bytes = b"") -> bytes:

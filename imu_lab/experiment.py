@@ -25,7 +25,7 @@ def _session(task: Task, model: nn.Module) -> Session:
     """The session of this task and this model's content; the last four are kept."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}; arguments are (task, model, ...)")
-    key = (task, readout.backbone_digest(model, ""))
+    key = (task, getattr(task, "data_key", None), readout.backbone_digest(model, ""))
     if key not in _sessions:
         _sessions[key] = Session(task, model)
     _sessions.move_to_end(key)
@@ -88,8 +88,8 @@ def unlearn(
         reference: the retrained model, to measure the distance to.
         cache: work on cached features where the method moves only a linear readout; the result is the same.
         record_every: record each k-th update (and the last).
-        follow: names in ``imu_lab.metrics`` (or instances) to measure at each recorded update beside the task's own, such
-            as ``["kl-retrained"]``; None for those that the task declares.
+        follow: names in ``imu_lab.metrics`` (or instances) to measure at each recorded update beside the task's own,
+            such as ``["kl-retrained"]``; None for those that the task declares.
         progress: called with (updates made, updates asked); None shows a bar for work longer than two seconds.
         stop: an event that ends the run at the next update; what was recorded is kept. So does an interrupt.
 

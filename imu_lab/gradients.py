@@ -98,8 +98,8 @@ class LinearGradients:
             totals[0] = totals[0] + wide.T @ flat  # (K, d)
             totals[1] = totals[1] + wide.sum(0)  # (K,)
             if squares:
-                square, bias = _squares(delta, inputs)
-                totals[2], totals[3] = totals[2] + square, totals[3] + bias
+                totals[2] = totals[2] + Outer(delta, inputs).squares()
+                totals[3] = totals[3] + _over_positions(delta).square().sum(0)
         count = len(examples)
         mean = self._named(totals[0] / count, totals[1] / count)
         return mean, self._named(totals[2] / count, totals[3] / count) if squares else {}
@@ -131,34 +131,14 @@ class LinearGradients:
         weight, *bias = diagonal.values()
         parts = []
         for delta, inputs in self.factors(examples):
-            each = _weighted_squares(delta, inputs, weight)
-            total = delta if delta.ndim == 2 else delta.sum(1)
-            parts.append(each + (total.square() @ bias[0] if bias else 0.0))
+            each = Outer(delta, inputs).weighted(weight)
+            parts.append(each + (_over_positions(delta).square() @ bias[0] if bias else 0.0))
         return torch.cat(parts)
 
 
-def _weighted_squares(delta: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:
-    """(c,) Σ_kj D_kj (Σ_t δ_tk a_tj)² of a chunk."""
-    if delta.ndim == 2:
-        return ((delta.square() @ weight) * inputs.square()).sum(1)
-    few = max(1, ROOM // weight.numel())
-    parts = [((one.mT @ two).square() * weight).sum((1, 2)) for one, two in zip(delta.split(few), inputs.split(few))]
-    return torch.cat(parts)
-
-
-def _squares(delta: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Σ_i g_i∘g_i of a chunk, for weight (K, d) and bias (K,)."""
-    if delta.ndim == 2:
-        return delta.square().T @ inputs.square(), delta.square().sum(0)
-    total: Tensor | float = 0.0
-    per_example = delta.shape[-1] * inputs.shape[-1]
-    for few_delta, few_inputs in zip(
-        delta.split(max(1, ROOM // per_example)), inputs.split(max(1, ROOM // per_example))
-    ):
-        total = total + (few_delta.mT @ few_inputs).square().sum(
-            0
-        )  # the square of a sum over tokens, not a sum of squares
-    return total, delta.sum(1).square().sum(0)
+def _over_positions(delta: Tensor) -> Tensor:
+    """(c, K) the bias's per-example gradients, from Δ (c, K) or (c, T, K)."""
+    return delta if delta.ndim == 2 else delta.sum(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +153,9 @@ class GeneralGradients:
         """What the gradients are taken for, by name."""
         return readout.parameters(self.model, self.names)
 
+    def _values(self) -> Gradient:
+        return {name: value.detach() for name, value in self.parameters().items()}
+
     def _losses(self, batch: Batch) -> Callable[[Gradient], Tensor]:
         """From readout parameters to the (n,) losses of a batch."""
 
@@ -181,70 +164,115 @@ class GeneralGradients:
 
         return losses
 
-    def _batches(self, examples: Examples, size: int | None = None) -> Iterator[tuple[Gradient, Batch]]:
-        values = {name: value.detach() for name, value in self.parameters().items()}
+    def _batches(self, examples: Examples, size: int = BATCH) -> Iterator[tuple[slice, Batch]]:
         with evaluating(self.model):
-            for _, batch in examples.batches(size):
-                yield values, batch.to(device_of(self.model))
+            for positions, batch in examples.batches(min(size, examples.chunk)):
+                yield positions, batch.to(device_of(self.model))
+
+    def _summed(self, batch: Batch) -> Gradient:
+        """Σ g_i of a batch, by one backward pass; zeros where a parameter plays no part."""
+        values = {name: value.requires_grad_() for name, value in self._values().items()}
+        with torch.enable_grad():
+            loss = self._losses(batch)(values).sum()
+            found = torch.autograd.grad(loss, list(values.values()), allow_unused=True, materialize_grads=True)
+        return dict(zip(values, found))
 
     def mean(self, examples: Examples) -> Gradient:
         """ḡ = (1/n) Σ g_i, by one backward pass."""
-        total: Gradient = {}
-        for values, batch in self._batches(examples):
-            part = torch.func.grad(lambda given, batch=batch: self._losses(batch)(given).sum())(values)
-            total = {name: total.get(name, 0.0) + part[name] for name in part}
-        return {name: value / len(examples) for name, value in total.items()}
+        return _divided(_added(self._summed(batch) for _, batch in self._batches(examples)), len(examples))
 
     def moments(self, examples: Examples) -> tuple[Gradient, Gradient]:
-        """ḡ and (1/n) Σ g_i∘g_i, from per-example gradients in chunks."""
-        mean: Gradient = {}
-        square: Gradient = {}
-        for values, batch in self._batches(examples, self._few()):
-            each = self._each(values, batch)
-            mean = {name: mean.get(name, 0.0) + part.sum(0) for name, part in each.items()}
-            square = {name: square.get(name, 0.0) + part.square().sum(0) for name, part in each.items()}
-        count = len(examples)
-        return (
-            {name: value / count for name, value in mean.items()},
-            {name: value / count for name, value in square.items()},
-        )
+        """ḡ and (1/n) Σ g_i∘g_i, in one forward and backward pass where every layer has a product form."""
+        squares = {name: torch.zeros_like(value) for name, value in self._values().items()}
 
-    def _each(self, values: Gradient, batch: Batch) -> Gradient:
-        """Per-example gradients (c, *shape) of a chunk."""
+        def add(name: str, part: Part, _: slice) -> None:
+            squares[name] += part.squares().view_as(squares[name])
 
-        def loss(given: Gradient, inputs: Any, targets: Any) -> Tensor:
-            return self._losses(Batch(_one(inputs), _one(targets)))(given).squeeze(0)
-
-        return torch.func.vmap(torch.func.grad(loss), (None, 0, 0), randomness="different")(values, *batch)
-
-    def along(self, examples: Examples, direction: Gradient) -> Tensor:
-        """(n,) g_i · v: minus nothing but the derivative of each loss along v, by forward-mode differentiation."""
-        parts = []
-        with plain_attention():
-            for values, batch in self._batches(examples):
-                with torch.no_grad():
-                    parts.append(torch.func.jvp(self._losses(batch), (values,), (direction,))[1])
-        return torch.cat(parts)
-
-    def norms(self, examples: Examples) -> Tensor:
-        """(n,) ‖g_i‖ over all readout parameters."""
-        return self.quadratic(
-            examples, {name: torch.ones_like(value) for name, value in self.parameters().items()}
-        ).sqrt()
+        total = self._visit(examples, add)
+        return _divided(total, len(examples)), _divided(squares, len(examples))
 
     def quadratic(self, examples: Examples, diagonal: Gradient) -> Tensor:
         """(n,) g_iᵀ D g_i for a diagonal D over the readout's parameters."""
-        parts = []
-        for values, batch in self._batches(examples, self._few()):
-            each = self._each(values, batch)
-            parts.append(sum((each[name].square() * diagonal[name]).flatten(1).sum(1) for name in each))
-        return torch.cat(parts)
+        return self._collected(examples, lambda name, part: part.weighted(_matrix(part, diagonal[name])))
 
-    def _few(self) -> int:
-        """How many per-example gradients may be held at once."""
-        return max(1, min(64, 4 * ROOM // sum(value.numel() for value in self.parameters().values())))
+    def norms(self, examples: Examples) -> Tensor:
+        """(n,) ‖g_i‖ over all readout parameters."""
+        ones = {name: torch.ones_like(value) for name, value in self._values().items()}
+        return self.quadratic(examples, ones).sqrt()
 
+    def along(self, examples: Examples, direction: Gradient) -> Tensor:
+        """(n,) g_i · v: the derivative of each loss along v, by one forward-mode pass.
 
+        Warns:
+            UserWarning: once per kind of model, that it has no forward mode; per-example gradients serve instead.
+        """
+        values, parts = self._values(), []
+        try:
+            with plain_attention(), torch.no_grad():
+                for _, batch in self._batches(examples):
+                    parts.append(torch.func.jvp(self._losses(batch), (values,), (direction,))[1])
+            return torch.cat(parts)
+        except NotImplementedError as error:
+            _say_once(self.model, error)
+        return self._collected(examples, lambda name, part: part.along(_matrix(part, direction[name])))
+
+    def _collected(self, examples: Examples, measure: Callable[[str, Part], Tensor]) -> Tensor:
+        """(n,) the sum over parameters of a measure of each example's gradient."""
+        totals = torch.zeros(len(examples), dtype=next(iter(self._values().values())).dtype)
+        totals = totals.to(device_of(self.model))
+
+        def add(name: str, part: Part, positions: slice) -> None:
+            totals[positions] += measure(name, part)
+
+        self._visit(examples, add)
+        return totals
+
+    def _visit(self, examples: Examples, use: Callable[[str, Part, slice], None]) -> Gradient:
+        """Show ``use`` each parameter's per-example gradients, a few examples at a time; returns Σ g_i.
+
+        One backward pass serves all layers with a product form; what else there is, is differentiated one by one.
+        """
+        layers, total = self._layers, None
+        served = {f"{name}.{key}" if name else key for name, layer in layers.items() for key in _own(layer)}
+        rest = [name for name in self._values() if name not in served]
+        for positions, batch in self._batches(examples):
+
+            def visit(name: str, layer: nn.Module, inputs: Tensor, error: Tensor, start: int = positions.start) -> None:
+                for at, made in parts(name, layer, inputs, error):
+                    for key, part in made.items():
+                        use(key, part, slice(start + at.start, start + at.stop))
+
+            with watching(layers, visit):
+                found = self._summed(batch)
+            total = found if total is None else {name: total[name] + found[name] for name in found}
+        if rest:
+            for positions, batch in self._batches(examples, self._few(rest)):
+                for key, each in self._each(batch, rest).items():
+                    use(key, Entries(each), positions)
+        return total
+
+    @cached_property
+    def _layers(self) -> dict[str, nn.Module]:
+        """The layers whose product form holds, as seen on two examples: one call each, squares as differentiated.
+
+        A layer that is called twice, whose weight is used elsewhere too, or whose rows are no examples, is not among
+        them.
+        """
+        layers = candidates(self.model, self._values())
+        probe = self.task.split("forget").batch(slice(0, 2)).to(device_of(self.model))
+        seen: dict[str, list[dict[str, Tensor]]] = {name: [] for name in layers}
+
+        def visit(name: str, layer: nn.Module, inputs: Tensor, error: Tensor) -> None:
+            whole = len(inputs) == len(error) == count
+            squares = [{key: part.squares() for key, part in made.items()} for _, made in parts(name, layer, inputs, error)]
+            seen[name].append(_added(squares) if whole else {})
+
+        with evaluating(self.model):
+            truth = {name: each.square().sum(0) for name, each in self._loop(probe, list(self._values())).items()}
+            count = len(next(iter(truth.values()))) 
+            with watching(layers, visit):
+                self._summed(probe)
+        return {name: layer for name, layer in layers.items() if len(seen[name]) == 1 and _agree(seen[name][0], truth)}
 def _one(value: Any) -> Any:
     """A batch of one, from one example under vmap."""
     return {key: item[None] for key, item in value.items()} if isinstance(value, dict) else value[None]

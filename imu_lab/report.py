@@ -11,29 +11,36 @@ from . import figures
 from .comparison import compare
 from .results import Intensity, Run, describe
 
+KEPT = ("retain", "test")
+
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; } td, th { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #8886; }
-td:first-child, th:first-child { text-align: left; }
+td:first-child, th:first-child { text-align: left; white-space: nowrap; }
 """
 
 
 def table(runs: Sequence[Run], at_forget: float, metric: str = "accuracy") -> pd.DataFrame:
-    """What a reader compares: one row per run at equal forgetting, one column per split, changes in points.
+    """What a reader compares: one row per run at equal forgetting, below the original and the retrained model.
 
     Args:
-        runs: runs of one task.
+        runs: runs of one task, from one original, with the retrained model as their reference.
         at_forget: the forget accuracy at which they are compared.
     """
     rows = compare(runs, at_forget=at_forget)
     splits = list(dict.fromkeys(runs[0].curve["split"]))
-    shown = rows[["run", "updates"]].copy()
-    for split in splits:
-        shown[f"{split} {metric}"] = rows[f"{split} {metric}"].round(3)
-    for split in [name for name in splits if name in ("retain", "test")]:
-        shown[f"{split} change, points"] = (100 * rows[f"{split} {metric} change"]).round(2)
-    return shown
+    known = runs[0].reference[runs[0].reference["metric"] == metric].set_index("split")["value"]
+    ends = {"original": {split: runs[0].value(split, metric, 0) for split in splits}, "retrained": known}
+    shown = [
+        {"run": name, **{f"{split} {metric}": values.get(split) for split in splits}} for name, values in ends.items()
+    ]
+    for _, row in rows.iterrows():
+        kept = {f"{split} change, points": 100 * row[f"{split} {metric} change"] for split in KEPT if split in splits}
+        shown.append(row[["run", "updates", *(f"{split} {metric}" for split in splits)]].to_dict() | kept)
+    frame = pd.DataFrame(shown).round(3)
+    front = ["run", "updates"]
+    return frame[[*front, *(name for name in frame if name not in front)]].astype({"updates": "Int64"}).astype({"updates": object})
 
 
 def write(runs: Sequence[Run], weights: Intensity, shown: pd.DataFrame, title: str) -> str:
@@ -46,14 +53,17 @@ def write(runs: Sequence[Run], weights: Intensity, shown: pd.DataFrame, title: s
         title: its heading.
     """
     pictures = [figures.plot_curves(list(runs)), figures.plot_intensity(weights), figures.plot_trajectories(runs[0])]
-    drawn = [picture.to_html(full_html=False, include_plotlyjs=number == 0) for number, picture in enumerate(pictures)]
+    drawn = [
+        picture.to_html(full_html=False, include_plotlyjs=number == 0, config={"displayModeBar": False})
+        for number, picture in enumerate(pictures)
+    ]
     accuracy = describe("accuracy")
     body = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{html.escape(accuracy.title)}: {html.escape(accuracy.meaning)} ({html.escape(accuracy.good)}). Runs are "
         "compared at equal forgetting: each at its first update with the forget accuracy asked for. A saving in updates "
         "that vanishes at equal step length is a matter of step size, not of influence.</p>",
-        shown.to_html(index=False, border=0, na_rep="not reached"),
+        shown.to_html(index=False, border=0, na_rep="–"),
         *drawn,
     ]
     return (

@@ -207,7 +207,8 @@ class Session:
 
         Of the task's, those that compare with a reference are left out where there is none.
         """
-        metrics = [registry.metrics.create(each) for each in (getattr(self.task, "follows", ()) if follow is None else follow)]
+        wanted = getattr(self.task, "follows", ()) if follow is None else follow
+        metrics = [registry.metrics.create(each) for each in wanted]
         known = reference is not None or follow is not None
         return tuple(metric for metric in metrics if known or not getattr(metric, "needs_reference", False))
 

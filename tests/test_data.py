@@ -79,9 +79,10 @@ def test_a_folder_task_forgets_a_class_by_name(pictures: Path) -> None:
 
 
 def test_pictures_are_decoded_once_and_kept_as_bytes(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = data.folder.__wrapped__(str(pictures))
+    first = data.folder(str(pictures))
+    data._folder.cache_clear()
     monkeypatch.setattr(data, "_read", lambda *_: pytest.fail("decoded again"))
-    again = data.folder.__wrapped__(str(pictures))
+    again = data.folder(str(pictures))
     assert again.key == first.key and torch.equal(again.train.batch().inputs, first.train.batch().inputs)
 
 
@@ -97,12 +98,13 @@ def test_a_changed_picture_gives_new_data_in_the_same_session(pictures: Path) ->
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"not an array", None])
 def test_a_damaged_cache_of_pixels_is_made_again(pictures: Path, damage: bytes | None, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path / "data"))
-    first = data.folder.__wrapped__(str(pictures))
+    first = data.folder(str(pictures))
+    data._folder.cache_clear()
     kept = sorted((tmp_path / "data" / "decoded").glob("*.npy"))
     assert len(kept) == 2
     for path in kept:
         path.write_bytes(path.read_bytes()[:-40] if damage is None else damage)
-    again = data.folder.__wrapped__(str(pictures))
+    again = data.folder(str(pictures))
     assert again.key == first.key
 
 

@@ -53,7 +53,8 @@ def test_is_readable_without_a_kernel(path: Path) -> None:
 
 @every_notebook
 def test_outputs_are_of_today(path: Path) -> None:
-    assert not build_notebooks.is_stale(read(path)), f"{path.name} was made from other sources: run `make notebooks`"
+    stale = build_notebooks.is_stale(read(path))
+    assert not stale, f"{path.name} was made from other sources: run `make notebooks`"
 
 
 def notebook_with(*outputs: NotebookNode) -> NotebookNode:

@@ -86,10 +86,11 @@ def content(info: CurvesInfo) -> live.Content:
     traces = []
     for panel in panels:
         lines = [line for split in panel.splits for line in info.lines if line.split == split]
-        traces += [_band(line, panel, several) for line in lines]
+        if any(line.seeds > 1 for line in info.lines):
+            traces += [_band(line, panel, several) for line in lines]
         traces += [_mean(line, info, panel, several) for line in lines]
         traces += [_reference(split, info, panel, several) for split in panel.splits]
-        traces += [_events(event, info, panel, several) for event in EVENTS]
+        traces += [_events(event, info, panel, several) for event in EVENTS if _shown_on(event, info, panel)]
     traces.append(_reference_key(info))
     layout = _titles(info) | {"annotations": _annotations(info, panels)}
     for panel in panels:
@@ -184,19 +185,18 @@ def _reference_key(info: CurvesInfo) -> dict[str, Any]:
     )
 
 
-def _concerned(split: str, which: str, splits: list[str]) -> bool:
-    """Whether an event is shown on this split's lines; on every line, if none that it concerns is shown."""
-
-    def fits(name: str) -> bool:
-        return not which or ("forget" in name) == (which == "forget")
-
-    return fits(split) or not any(fits(name) for name in splits)
+def _shown_on(event: str, info: CurvesInfo, panel: Panel | None = None) -> list[str]:
+    """The splits (of a panel) on whose lines an event is marked: those it concerns, or all if none of them is drawn."""
+    which = EVENTS[event][2]
+    concerned = [name for name in _reading_order(info) if not which or ("forget" in name) == (which == "forget")]
+    concerned = concerned or _reading_order(info)
+    return concerned if panel is None else [name for name in concerned if name in panel.splits]
 
 
 def _events(event: str, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
     """A marker on each line at the update at which something happened to its run."""
-    words, symbol, which = EVENTS[event]
-    here = [split for split in panel.splits if _concerned(split, which, info.splits)]
+    words, symbol, _ = EVENTS[event]
+    here = _shown_on(event, info, panel)
     marks = [mark for mark in info.marks if mark.event == event and mark.split in here]
     styles = [theme.colour(_style(mark.split, mark.label, several)) for mark in marks]
     return dict(
@@ -211,15 +211,9 @@ def _events(event: str, info: CurvesInfo, panel: Panel, several: bool) -> dict[s
         marker=dict(symbol=symbol, size=8, color=theme.INK, line=dict(color=styles, width=2)),
         cliponaxis=False,
         hovertemplate=f"<b>{words}</b><br>%{{customdata[0]}}<br>%{{customdata[1]}} at update %{{x}}<extra></extra>",
-        showlegend=bool(marks) and _first(panel, which, info),
+        showlegend=bool(marks) and here[0] == _shown_on(event, info)[0],
         **_place(panel),
     )
-
-
-def _first(panel: Panel, which: str, info: CurvesInfo) -> bool:
-    """Whether this is the first panel that shows such an event: the one that has the legend's entry."""
-    concerned = [split for split in _reading_order(info) if _concerned(split, which, info.splits)]
-    return concerned[0] in panel.splits
 
 
 def _last(info: CurvesInfo) -> int:

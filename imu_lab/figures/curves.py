@@ -6,14 +6,13 @@ import warnings
 from collections.abc import Iterable
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 
 from ..registry import unknown
 from ..results import SPLITS, Run
 from . import live
 from .curve_panels import EVENTS, CurvesInfo, Line, Mark, content
-from .pooling import Group, grouped, together
+from .pooling import Group, Series, grouped, together
 
 
 def plot_curves(
@@ -51,7 +50,7 @@ def _curves_info(runs: Run | Iterable[Run], metric: str, splits: Iterable[str] |
     runs = [runs] if isinstance(runs, Run) else list(runs)
     series = {id(run): _series(run, metric) for run in runs}
     recorded = list(dict.fromkeys(split for lines in series.values() for split in lines))
-    known = list(dict.fromkeys(name for run in runs for name in run.curve["metric"]))
+    known = list(dict.fromkeys(name for run in runs for name in run.curve["metric"].unique()))
     if known and metric not in known:
         raise unknown("metric recorded by these runs", metric, known)
     for split in splits or ():
@@ -63,17 +62,20 @@ def _curves_info(runs: Run | Iterable[Run], metric: str, splits: Iterable[str] |
     lines = [_line(split, group, series) for split in shown for group in groups]
     members = [(group, run) for group in groups for run in group.runs]
     marks = [mark for split in shown for group, run in members for mark in _marks(split, group, run, series)]
-    levels = {split: _level(runs, split, metric) for split in shown}
+    known_levels = _levels(runs, metric)
+    levels = {split: known_levels.get(split, float("nan")) for split in shown}
     return CurvesInfo(metric, shown, [group.label for group in groups], lines, marks, levels)
 
 
-def _series(run: Run, metric: str) -> dict[str, pd.Series]:
-    """{split: values indexed by update}."""
-    rows = run.curve[run.curve["metric"] == metric]
-    return {split: part.set_index("step")["value"] for split, part in rows.groupby("split", sort=False)}
+def _series(run: Run, metric: str) -> dict[str, Series]:
+    """{split: its updates and values}."""
+    chosen = (run.curve["metric"] == metric).to_numpy(dtype=bool)
+    splits = run.curve["split"].to_numpy(dtype=object)[chosen]
+    steps, values = run.curve["step"].to_numpy()[chosen], run.curve["value"].to_numpy(dtype=float)[chosen]
+    return {name: Series(steps[splits == name], values[splits == name]) for name in dict.fromkeys(splits)}
 
 
-def _line(split: str, group: Group, series: dict[int, dict[str, pd.Series]]) -> Line:
+def _line(split: str, group: Group, series: dict[int, dict[str, Series]]) -> Line:
     found = [series[id(run)][split] for run in group.runs if split in series[id(run)]]
     steps, values = together(found)
     if len(found) == 1:
@@ -86,25 +88,24 @@ def _line(split: str, group: Group, series: dict[int, dict[str, pd.Series]]) -> 
     return Line(split, group.label, steps, mean, low, high, len(found))
 
 
-def _marks(split: str, group: Group, run: Run, series: dict[int, dict[str, pd.Series]]) -> list[Mark]:
+def _marks(split: str, group: Group, run: Run, series: dict[int, dict[str, Series]]) -> list[Mark]:
     line = series[id(run)].get(split)
     marks = []
     for event in EVENTS:
         step = run.events.get(event)
-        if step is not None and line is not None and len(line):
-            before = line[line.index <= step]  # a diverged update has no record: the mark sits at the last one
-            value = before.iloc[-1] if len(before) else line.iloc[0]
-            marks.append(Mark(event, split, group.label, int(step), float(value)))
+        if step is not None and line is not None and len(line.steps):
+            # a diverged update has no record: the mark sits at the last one before it
+            at = max(int(np.searchsorted(line.steps, step, side="right")) - 1, 0)
+            marks.append(Mark(event, split, group.label, int(step), float(line.values[at])))
     return marks
 
 
-def _level(runs: list[Run], split: str, metric: str) -> float:
-    """The retrained model's value, the mean over runs that know one; NaN where none does."""
-    found = [run.reference for run in runs if len(run.reference)]
-    values = [
-        value
-        for table in found
-        for value in table.loc[(table["split"] == split) & (table["metric"] == metric), "value"]
-        if np.isfinite(value)
-    ]
-    return float(np.mean(values)) if values else float("nan")
+def _levels(runs: list[Run], metric: str) -> dict[str, float]:
+    """{split: the retrained model's value}, the mean over runs that know one."""
+    tables = [run.reference for run in runs if len(run.reference)]
+    found: dict[str, list[float]] = {}
+    for table in tables:
+        for split, name, value in zip(table["split"], table["metric"], table["value"]):
+            if name == metric and np.isfinite(value):
+                found.setdefault(split, []).append(float(value))
+    return {split: sum(values) / len(values) for split, values in found.items()}

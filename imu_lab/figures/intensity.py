@@ -123,7 +123,8 @@ def _uniform(info: IntensityInfo) -> dict[str, Any]:
     """The weight 1/n that every sample has under the uniform rule."""
     known = info.influences[np.isfinite(info.influences)]
     ends = [known.min(), known.max()] if len(known) else []
-    return _line("uniform", ends, [1 / len(info.weights)] * len(ends), "uniform weights, 1/n", "uniform") | dict(
+    level = 1 / max(len(info.weights), 1)
+    return _line("uniform", ends, [level] * len(ends), "uniform weights, 1/n", "uniform") | dict(
         hovertemplate="uniform: every sample %{y:.3%}<extra></extra>"
     )
 

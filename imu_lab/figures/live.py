@@ -7,14 +7,15 @@ template, whose transfer takes a quarter of a second in a browser, is sent once,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
+import numpy as np
 import plotly.graph_objects as go
 
 from . import theme
 
-FIXED = ("type", "mode", "xaxis", "yaxis")  # what a trace is; a change of these needs new traces
-KEPT = ("hoverinfo", "fill", "cliponaxis", "legendgroup", "xgap", "ygap")  # follow from the role
+STRUCTURE = ("type", "mode", "xaxis", "yaxis")  # what a trace is; a change of these needs new traces
 
 
 class Content(NamedTuple):
@@ -23,7 +24,7 @@ class Content(NamedTuple):
     Attributes:
         traces: each a plotly trace as a dictionary; its ``meta`` is its identity, a dictionary with at least ``role``.
         layout: dotted path to value, such as ``{"title.text": "accuracy"}``.
-        frame: axes and all else that stays while the structure does.
+        frame: axes, with all that does not change from one answer to the next.
     """
 
     traces: list[dict[str, Any]]
@@ -31,49 +32,67 @@ class Content(NamedTuple):
     frame: dict[str, Any]
 
 
+NOTHING = Content([], {}, {})
+
+
 def draw(content: Content) -> go.Figure:
-    """A new figure: an empty frame, written into by the same path as every later update."""
-    figure = go.Figure(layout={"template": theme.NAME})
-    return update(figure, content)
+    """A new figure: empty, then written into by the same path as every later update."""
+    return update(go.Figure(layout={"template": theme.NAME}), content)
 
 
 def update(figure: go.Figure, content: Content) -> go.Figure:
     """Write new content into a figure (or FigureWidget) that :func:`draw` made; returns that figure.
 
-    Where the kinds of traces differ from those drawn, the traces are made again, the template stays.
+    Only what differs from the content written last is touched. Where the kinds of traces differ, they are made again;
+    the template stays.
     """
-    if _structure(figure.data) != _structure(content.traces):
-        _rebuild(figure, content)
+    drawn = getattr(figure, "_imu_drawn", NOTHING)
+    if not (len(figure.data) == len(drawn.traces) and _structure(drawn.traces) == _structure(content.traces)):
+        drawn = NOTHING
+        if _structure(figure.data) != _structure(content.traces):
+            figure.data = []
+            figure.add_traces([dict(trace) for trace in content.traces])
+            drawn = Content(content.traces, {}, {})
     with figure.batch_update():
-        for trace, wanted in zip(figure.data, content.traces):
-            for key, value in wanted.items():
-                if key not in FIXED and key not in KEPT:
-                    trace[key] = value
-        for path, value in content.layout.items():
-            figure.layout[path] = value
+        if drawn.frame != content.frame:
+            _reframe(figure, content.frame)
+            drawn = drawn._replace(layout={})
+        for trace, wanted, known in zip_longest(figure.data, content.traces, drawn.traces, fillvalue={}):
+            _write(trace, {key: value for key, value in wanted.items() if key not in STRUCTURE}, known)
+        _write(figure.layout, content.layout, drawn.layout)
+    figure._imu_drawn = content
     return figure
 
 
+def _write(target: Any, wanted: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for key, value in wanted.items():
+        if key not in known or not _same(known[key], value):
+            target[key] = value
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)  # NaN differs from itself: written again, which is right if needless
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return one == other
+
+
 def _structure(traces: Any) -> list[tuple]:
-    return [((each["meta"] or {}).get("role"), *(_get(each, key) for key in FIXED)) for each in traces]
+    return [((_get(each, "meta") or {}).get("role"), *(_get(each, key) for key in STRUCTURE)) for each in traces]
 
 
 def _get(trace: Any, key: str) -> Any:
-    if isinstance(trace, Mapping):
-        return trace.get(key)
-    return trace[key] if key in trace else None
+    return trace.get(key) if isinstance(trace, Mapping) else (trace[key] if key in trace else None)
 
 
-def _rebuild(figure: go.Figure, content: Content) -> None:
-    figure.data = []
-    stale = {
-        name: dict(visible=False)
-        for name in figure.layout.to_plotly_json()
-        if name.startswith(("xaxis", "yaxis")) and name not in content.frame
-    }
-    shown = {name: dict(visible=True) | axis for name, axis in content.frame.items() if "axis" in name}
-    figure.update_layout(content.frame | stale | shown, overwrite=True)
-    figure.add_traces([dict(trace) for trace in content.traces])
+def _reframe(figure: go.Figure, frame: dict[str, Any]) -> None:
+    """Write the axes anew, and hide those of an earlier structure: plotly cannot take an axis away."""
+    shown = {name: dict(visible=True) | value if "axis" in name else value for name, value in frame.items()}
+    there = [name for name in figure.layout if name.startswith(("xaxis", "yaxis"))]
+    stale = {name: dict(visible=False) for name in there if name not in frame}
+    for name, value in (shown | stale).items():
+        figure.layout[name] = value
 
 
 def heading(title: str, subtitle: str = "") -> str:

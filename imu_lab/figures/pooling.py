@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from ..results import Run
 
@@ -19,6 +18,13 @@ class Group(NamedTuple):
 
     label: str
     runs: list[Run]
+
+
+class Series(NamedTuple):
+    """(s,) updates, ascending, and (s,) values."""
+
+    steps: np.ndarray
+    values: np.ndarray
 
 
 def grouped(runs: Iterable[Run]) -> list[Group]:
@@ -57,7 +63,7 @@ def _told_apart(group: Group, groups: list[Group]) -> str:
     return f"{group.label} ({said})"
 
 
-def together(lines: list[pd.Series]) -> tuple[np.ndarray, np.ndarray]:
+def together(lines: list[Series]) -> tuple[np.ndarray, np.ndarray]:
     """The lines of several runs on common updates.
 
     A run that stopped early keeps its last value from there on, for its model stays what it is; otherwise a mean would
@@ -69,12 +75,10 @@ def together(lines: list[pd.Series]) -> tuple[np.ndarray, np.ndarray]:
     if not lines:
         return np.zeros(0, dtype=int), np.zeros((0, 0))
     if len(lines) == 1:
-        return lines[0].index.to_numpy(), lines[0].to_numpy(dtype=float)[None]
-    steps = np.unique(np.concatenate([line.index.to_numpy() for line in lines]))
+        return lines[0].steps, lines[0].values[None]
+    steps = np.unique(np.concatenate([line.steps for line in lines]))
     rows = []
     for line in lines:
-        known = line.index.to_numpy()
-        at = np.searchsorted(known, steps, side="right") - 1
-        values = line.to_numpy(dtype=float)
-        rows.append(np.where(at >= 0, values[np.maximum(at, 0)], np.nan))
+        at = np.searchsorted(line.steps, steps, side="right") - 1
+        rows.append(np.where(at >= 0, line.values[np.maximum(at, 0)], np.nan))
     return steps, np.stack(rows)

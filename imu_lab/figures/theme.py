@@ -29,7 +29,7 @@ METHOD_COLOURS = {
     "gradient-ascent": "#178f8f",
     "retrain": "#6b6b6b",
 }
-FURTHER_COLOURS = ("#3b6b59", "#5a6fd0", "#8a5637", "#7f8a35", "#a02aa0", "#8e6bb8")
+FURTHER_COLOURS = ("#3b6b59", "#5a6fd0", "#8a5637", "#7f8a35", "#a830a8", "#8e6bb8")
 DASHES = {
     "forget": "solid",  # splits: solid was seen in training, dashed was not
     "retain": "solid",
@@ -173,4 +173,5 @@ def _template() -> go.layout.Template:
     return go.layout.Template(layout=layout)
 
 
-pio.templates[NAME] = _template()  # registered, not made the default: a user's own figures keep their looks
+TEMPLATE = _template()
+pio.templates[NAME] = TEMPLATE  # registered, not made the default: a user's own figures keep their looks

@@ -88,8 +88,7 @@ def _content(info: TrajectoriesInfo) -> live.Content:
         "annotations": [] if info.count else [live.note("nothing was recorded yet")],
     }
     if len(info.steps) and len(info.examples):
-        half = 0.5 if len(info.steps) < 2 else (info.steps[1] - info.steps[0]) / 2
-        layout["xaxis.range"] = [info.steps[0] - half, info.steps[-1] + half]
+        layout["xaxis.range"] = [*_edges(info.steps)[[0, -1]]]
         layout["yaxis.range"] = [-0.5, len(info.examples) - 0.5]
     return live.Content([_map(info), _boundary(info)], layout, _frame())
 
@@ -131,9 +130,7 @@ def _scale(info: TrajectoriesInfo) -> dict[str, Any]:
 def _boundary(info: TrajectoriesInfo) -> dict[str, Any]:
     """Each sample's time to forget: the left edge of the first forgotten cell; it ends where none ever was."""
     rows = np.flatnonzero(np.isfinite(info.time_to_forget))
-    at = np.searchsorted(info.steps, info.time_to_forget[rows])
-    before = info.steps[np.maximum(at - 1, 0)] if len(rows) else at
-    edges = np.where(at > 0, (before + info.time_to_forget[rows]) / 2, before - 0.5)
+    edges = _edges(info.steps)[np.searchsorted(info.steps, info.time_to_forget[rows])]
     return dict(
         type="scatter",
         mode="lines",
@@ -145,6 +142,14 @@ def _boundary(info: TrajectoriesInfo) -> dict[str, Any]:
         hoverinfo="skip",
         showlegend=False,
     )
+
+
+def _edges(steps: np.ndarray) -> np.ndarray:
+    """(s + 1,) the edges of the cells that plotly draws around (s,) updates: half-way between them."""
+    if len(steps) < 2:
+        return np.array([*(steps - 0.5), *(steps + 0.5)], dtype=float)
+    middles = (steps[1:] + steps[:-1]) / 2
+    return np.array([2 * steps[0] - middles[0], *middles, 2 * steps[-1] - middles[-1]])
 
 
 def _shapes(info: TrajectoriesInfo) -> list[dict[str, Any]]:

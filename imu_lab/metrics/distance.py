@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..registry import metric
 from ..tasks.compute import device_of, evaluating
-from ..tasks.outputs import divergences, kl, per_example
+from ..tasks.outputs import divergences, kl, log_probabilities, per_example
 from ..tasks.protocol import Batch, Task, evaluation_splits
 from .reference import Reference
 
@@ -77,14 +77,14 @@ class KLRetrained(Distance):
 @metric("js-retrained")
 @dataclass(frozen=True)
 class JSRetrained(Distance):
-    """``js_retrained``: Jensen-Shannon divergence to the reference, in nats per prediction, from 0 to log 2; 0 is the goal.
+    """``js_retrained``: Jensen-Shannon divergence to the reference, in nats per prediction, 0 to log 2; 0 is the goal.
 
     ½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2: unlike KL it stays finite where one of them says "never".
     """
 
     def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
         """(n,) Jensen-Shannon divergence."""
-        first, second = outputs.log_softmax(-1), reference.log_softmax(-1)
+        first, second = log_probabilities(outputs), log_probabilities(reference)
         middle = torch.logaddexp(first, second) - torch.log(torch.tensor(2.0))
         return per_example((kl(first, middle) + kl(second, middle)) / 2)
 

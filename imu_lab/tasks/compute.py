@@ -85,14 +85,27 @@ def model_digest(model: nn.Module, without: str = "") -> str:
             parts += [key, value]
     kinds: set[type] = set()
     for module in model.modules():
-        for name, value in sorted(vars(module).items()):
-            if name != "training" and not name.startswith("_"):
-                parts += [name, _faithful(value)]
+        own = {name: value for name, value in vars(module).items() if name not in TORCHS_OWN}
+        hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+        parts += [_faithful(dict(sorted(own.items()))), _faithful(hooks)]
         kinds.update(kind for kind in type(module).__mro__ if not kind.__module__.startswith("torch."))
     for kind in sorted(kinds, key=lambda kind: kind.__qualname__):
-        parts += [kind.__qualname__]
-        parts += [_faithful(value) for name, value in sorted(vars(kind).items()) if isinstance(value, FunctionType)]
+        parts += [kind.__qualname__, *(_faithful(value) for name, value in sorted(_written(kind).items()))]
     return digest(*parts)
+
+
+TORCHS_OWN = frozenset(vars(nn.Module()))  # hooks, the mode, and the tables of parameters and children
+
+
+def _written(kind: type) -> dict[str, Any]:
+    """What a class body says: its functions and plain values."""
+    said = {name: value for name, value in vars(kind).items() if name not in ("__module__", "__doc__", "__dict__")}
+    unwrapped = {name: getattr(value, "__func__", getattr(value, "fget", value)) for name, value in said.items()}
+    return {
+        name: value
+        for name, value in unwrapped.items()
+        if isinstance(value, FunctionType) or not name.startswith("__")
+    }
 
 
 def _faithful(value: Any) -> object:

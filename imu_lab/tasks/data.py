@@ -163,7 +163,6 @@ def _pictures(examples: Examples) -> Callable[[np.ndarray], np.ndarray]:
     return pictures
 
 
-@lru_cache(maxsize=2)
 def folder(path: str, image_size: int | None = None) -> Labelled:
     """A folder of pictures, ``train/<class>/*`` and ``test/<class>/*``, decoded once and kept as uint8.
 
@@ -178,6 +177,13 @@ def folder(path: str, image_size: int | None = None) -> Labelled:
         ValueError: no pictures, a single class, mixed sizes, or a picture that cannot be read (named).
     """
     root = Path(path)
+    facts = tuple(fact for side in ("train", "test") for fact in _facts(root, [file for _, file in _listing(root, side)]))
+    return _folder(root, image_size, facts)
+
+
+@lru_cache(maxsize=2)
+def _folder(root: Path, image_size: int | None, facts: tuple) -> Labelled:
+    """See :func:`folder`; ``facts`` about the files are there to notice a changed one."""
     lists = {side: _listing(root, side) for side in ("train", "test")}
     classes = tuple(sorted({name for name, _ in lists["train"]}))
     if len(classes) < 2:
@@ -222,6 +228,11 @@ def _listing(root: Path, side: str) -> list[tuple[str, Path]]:
     return found
 
 
+def _facts(root: Path, files: list[Path]) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of each file."""
+    return [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
 Size = int | tuple[int, int] | None
 
 
@@ -236,7 +247,7 @@ def decoded(root: Path, files: list[Path], image_size: Size) -> np.ndarray:
     Raises:
         ValueError: mixed sizes, or a picture that cannot be read (named).
     """
-    facts = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    facts = _facts(root, files)
     kept = data_folder() / "decoded" / f"{digest(str(root.resolve()), facts, image_size)}.npy"
     if kept.exists():
         try:

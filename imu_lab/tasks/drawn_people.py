@@ -8,7 +8,7 @@ than a change of clothes does: good retrieval has to look at several things at o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -92,10 +92,12 @@ class Camera:
     backdrop: Callable[[ImageDraw.ImageDraw, np.random.Generator, int, int], None]
 
 
-def _looks(rng: np.random.Generator) -> Looks:
+def _looks(seed: int, person: int) -> Looks:
+    """One person's looks. Every third person shares most of them with the one before, as people do in a crowd."""
+    rng = np.random.default_rng([seed, person])
     pick = lambda *values: values[rng.integers(len(values))]  # noqa: E731
     top = pick(*CLOTHES)
-    return Looks(
+    own = Looks(
         tall=rng.uniform(0.88, 1.08),
         broad=rng.uniform(0.85, 1.3),
         skin=SKINS[rng.integers(len(SKINS))],
@@ -109,6 +111,10 @@ def _looks(rng: np.random.Generator) -> Looks:
         bag=pick("none", "none", "backpack", "shoulder bag"),
         bag_colour=pick("red", "yellow", "black", "teal"),
     )
+    if person % 3 != 2:
+        return own
+    different = ("tall", "broad", *pick(("hair", "hair_style"), ("bottom", "bag", "bag_colour"), ("skin", "pattern")))
+    return replace(_looks(seed, person - 1), **{name: getattr(own, name) for name in different})
 
 
 def _lawn(draw: ImageDraw.ImageDraw, rng: np.random.Generator, width: int, height: int) -> None:
@@ -338,7 +344,7 @@ def picture(looks: Looks, camera: Camera, rng: np.random.Generator) -> np.ndarra
     small = canvas.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
     if camera.blur:
         small = small.filter(ImageFilter.GaussianBlur(camera.blur))
-    light = np.array(camera.light) * rng.uniform(0.88, 1.12)
+    light = np.array(camera.light) * rng.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07, 3)
     seen = 255 * np.clip(np.asarray(small) / 255 * light, 0, 1) ** camera.gamma
     return np.clip(seen + rng.normal(0, camera.noise, seen.shape), 0, 255).round().astype(np.uint8)
 
@@ -352,7 +358,7 @@ def figures(seed: int = 0, persons: int = PERSONS, per_camera: int = PER_CAMERA)
         persons: how many, numbered from 0.
         per_camera: pictures of each person in each camera.
     """
-    looks = [_looks(np.random.default_rng([seed, person])) for person in range(persons)]
+    looks = [_looks(seed, person) for person in range(persons)]
     rows = [(p, c, k) for p in range(persons) for c in range(len(CAMERAS)) for k in range(per_camera)]
     pixels = [picture(looks[p], CAMERAS[c], np.random.default_rng([seed, p, c, k])) for p, c, k in rows]
     person, camera = (np.array([row[column] for row in rows], dtype=np.int64) for column in (0, 1))

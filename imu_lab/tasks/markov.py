@@ -18,8 +18,8 @@ def owners(states: int, sources: int) -> Tensor:
 def chains(owner: Tensor, leakage: float) -> Tensor:
     """(S, K, K) the transition matrix of each source; row i holds the probabilities of what follows state i.
 
-    From a state of its own a source stays among its own with probability 1 − leakage, each of them alike; the leakage is
-    spread over all other states. From a foreign state, which only leakage leads to, every state is equally likely.
+    From a state of its own a source stays among its own with probability 1 − leakage, each of them alike; the leakage
+    is spread over all other states. From a foreign state, which only leakage leads to, every state is equally likely.
 
     Source: the synthetic study of Fan et al. 2025 (arXiv 2508.01620), which takes it from Fan et al. 2024 (SimNPO,
     arXiv 2410.07163).

@@ -53,7 +53,7 @@ def embed(model: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
 def person_cnn(persons: int, channels: int) -> nn.Module:
     """Four blocks of one convolution for 64x32 pictures, 0.1 M parameters, embeddings of 64: trains in seconds."""
     blocks: OrderedDict[str, nn.Module] = OrderedDict()
-    shapes = ((channels, 16, 2), (16, 32, 2), (32, 64, 1), (64, 96, 1))  # channels in and out, stride
+    shapes = ((channels, 16, 2), (16, 32, 2), (32, 64, 2), (64, 96, 1))  # channels in and out, stride
     for number, (before, after, stride) in enumerate(shapes, 1):
         convolution = nn.Conv2d(before, after, 3, stride, 1, bias=False)
         blocks[f"block{number}"] = nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())

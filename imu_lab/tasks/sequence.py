@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import listed, unknown
-from . import markov
+from . import corpus as corpora
 from .compute import device_of, digest, evaluating, seeded
+from .corpus import Corpus
+from .outputs import log_probabilities
 from .protocol import Batch, Examples
 from .training import Recipe
 from .transformer import Shape, Transformer
 
-HELD_OUT = 0.2  # share of each source's sequences that no model is trained on
-STATES, SOURCES, LENGTH = 10, 3, 20  # of the published study
 COLOURS = ("#9ecae9", "#ffbf79", "#88d27a", "#d6a5c9")  # behind a state, by the source that owns it; text is black
 
 
@@ -51,42 +50,12 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """Sequences with the source of each, in a training and a held-out part. Equal when the contents are equal.
-
-    Attributes:
-        key: a digest of the content.
-        train, test: tokens (n, L) and sources (n,), both int64.
-        owner: (K,) the source that each state belongs to.
-        chains: (S, K, K) the true transition matrices; None where nobody knows them.
-        preset: the name of the preset whose network and recipe are used.
-    """
-
-    key: str
-    train: tuple[Tensor, Tensor] = field(compare=False, repr=False)
-    test: tuple[Tensor, Tensor] = field(compare=False, repr=False)
-    owner: Tensor = field(compare=False, repr=False)
-    chains: Tensor | None = field(default=None, compare=False, repr=False)
-    preset: str = "small"
-
-    @property
-    def states(self) -> int:
-        """K, how many tokens there are."""
-        return len(self.owner)
-
-    @property
-    def sources(self) -> int:
-        """S, how many sources there are."""
-        return int(self.train[1].max()) + 1
-
-
-@dataclass(frozen=True)
 class Sequence:
     """Predict the next token of sequences from several sources; forget the sequences of some sources.
 
     The presets are the synthetic study of the paper: ten states, three Markov sources with states of their own, and
-    sequences of 20 tokens, of which the 19 after the first are predicted. Splits: ``"forget"`` and ``"retain"`` (trained
-    on), ``"test"`` (held-out sequences of the kept sources), ``"test-forget"`` (of the forgotten ones) and
+    sequences of 20 tokens, of which the 19 after the first are predicted. Splits: ``"forget"`` and ``"retain"``
+    (trained on), ``"test"`` (held-out sequences of the kept sources), ``"test-forget"`` (of the forgotten ones) and
     ``"source-0"``, ... (held-out sequences of one source).
 
     Attributes:
@@ -98,8 +67,8 @@ class Sequence:
         readout: the modules that influence and unlearning act on, by name; None for the last linear layer, ``"all"``
             for every parameter.
         recipe: how to train; None for the preset's own.
-        forget_unlearned: allow ``forget_sources`` that the model was never trained on. The reference's published command
-            does so (its defect M4); half of what it "forgets" was never learned.
+        forget_unlearned: allow ``forget_sources`` that the model was never trained on. The reference's published
+            command does so (its defect M4); half of what it "forgets" was never learned.
 
     Raises:
         UnknownName: no such preset.
@@ -121,7 +90,7 @@ class Sequence:
             raise unknown("preset of Sequence", self.data, PRESETS)
         if not 0 <= self.leakage < 1:
             raise ValueError(f"leakage is a probability in [0, 1), got {self.leakage!r}")
-        count = self.data.sources if isinstance(self.data, Corpus) else SOURCES
+        count = self.data.sources if isinstance(self.data, Corpus) else len(PRESETS[self.data].counts)
         trained = range(count) if self.train_sources is None else self.train_sources
         settled = {
             "train_sources": _sources(trained, "train_sources", count),
@@ -149,7 +118,14 @@ class Sequence:
 
     @classmethod
     def from_data(
-        cls, train: Any, test: Any, *, states: int | None = None, chains: Any = None, preset: str = "small", **request: Any
+        cls,
+        train: Any,
+        test: Any,
+        *,
+        states: int | None = None,
+        chains: Any = None,
+        preset: str = "small",
+        **request: Any,
     ) -> Sequence:
         """A task around sequences of your own.
 
@@ -167,16 +143,7 @@ class Sequence:
         """
         if preset not in PRESETS:
             raise unknown("preset of Sequence", preset, PRESETS)
-        parts = [_part(part, name) for part, name in ((train, "train"), (test, "test"))]
-        lengths = {tokens.shape[1] for tokens, _ in parts if len(tokens)}
-        if len(lengths) > 1:
-            raise ValueError(f"train and test sequences have lengths {sorted(lengths)}; cut or pad them to one length")
-        states = states or 1 + max(int(tokens.max()) for tokens, _ in parts if len(tokens))
-        _check_tokens(parts, states)
-        owner = _owners(*parts[0], states)
-        known = None if chains is None else _chains(chains, int(parts[0][1].max()) + 1, states)
-        key = digest(*(part for pair in parts for part in pair), states, known)
-        return cls(Corpus(key, *parts, owner, known, preset), **request)
+        return cls(replace(corpora.supplied(train, test, states, chains), preset=preset), **request)
 
     @property
     def _preset(self) -> Preset:
@@ -190,11 +157,12 @@ class Sequence:
     @cached_property
     def corpus(self) -> Corpus:
         """The sequences, those of trained sources first, so that an example's id is its place in the training split."""
-        corpus = self.data if isinstance(self.data, Corpus) else _drawn(self.data, float(self.leakage), self.seed)
-        tokens, sources = corpus.train
+        given = self.data
+        if not isinstance(given, Corpus):
+            given = corpora.drawn(PRESETS[given].counts, float(self.leakage), self.seed)
+        tokens, sources = given.train
         order = (~torch.isin(sources, torch.tensor(self.train_sources))).byte().argsort(stable=True)
-        ordered = (tokens[order], sources[order])
-        return Corpus(corpus.key, ordered, corpus.test, corpus.owner, corpus.chains, corpus.preset)
+        return replace(given, train=(tokens[order], sources[order]))
 
     @property
     def data_key(self) -> str:
@@ -287,7 +255,7 @@ class Sequence:
         with torch.inference_mode(), evaluating(model):
             for _, batch in examples.batches():
                 batch = batch.to(device)
-                logs = model(batch.inputs).log_softmax(-1)  # (n, T, K)
+                logs = log_probabilities(model(batch.inputs))  # (n, T, K)
                 for name, values in self._per_token(logs, batch).items():
                     totals[name] += values.mean(1).sum().item()
         return {name: total / len(examples) if len(examples) else float("nan") for name, total in totals.items()}
@@ -298,8 +266,9 @@ class Sequence:
         values = {"loss": -logs.gather(2, tokens[:, 1:, None]).squeeze(2)}
         if self.corpus.chains is not None:
             chains = self.corpus.chains.to(logs)  # (S, K, K)
-            truth = chains[batch.targets["source"][:, None], tokens[:, :-1]]  # (n, T, K)
-            values["kl_true"] = (torch.xlogy(truth, truth) - truth * logs).sum(2)
+            state = batch.targets["source"][:, None], tokens[:, :-1]
+            sure = torch.xlogy(chains, chains).sum(2)  # (S, K), Σ_k P log P
+            values["kl_true"] = sure[state] - (chains[state] * logs).sum(2)
         return values
 
     def labels(self, examples: Any) -> list[str]:
@@ -314,16 +283,19 @@ class Sequence:
     def card(self, example: int) -> str:
         """HTML of one training sequence: its tokens, each on the colour of the source that owns it."""
         owner = self.corpus.owner.tolist()
-        style = "display:inline-block;min-width:1.4em;text-align:center;color:#000;font-family:monospace;background:"
         cells = "".join(
-            f'<span title="state {token}, of source {owner[token]}" style="{style}{COLOURS[owner[token] % 4]}">{token}</span>'
+            _cell(str(token), owner[token], f"state {token}, of source {owner[token]}")
             for token in self.tokens([example])[0].tolist()
         )
-        key = " ".join(
-            f'<span style="{style}{COLOURS[source % 4]}">&nbsp;</span> source {source}' for source in sorted(set(owner))
-        )
-        label = html.escape(self.labels([example])[0])
-        return f"<figure><div>{cells}</div><figcaption>sequence {int(example)}, {label}; states of {key}</figcaption></figure>"
+        key = " ".join(f"{_cell('&nbsp;', source)} source {source}" for source in sorted(set(owner)))
+        words = f"sequence {int(example)}, {self.labels([example])[0]}; states of {key}"
+        return f"<figure><div>{cells}</div><figcaption>{words}</figcaption></figure>"
+
+
+def _cell(text: str, source: int, title: str = "") -> str:
+    """A token, or a key to the colours, as HTML."""
+    look = f"min-width:1.4em;color:#000;background:{COLOURS[source % len(COLOURS)]}"
+    return f'<span title="{title}" style="display:inline-block;text-align:center;{look}">{text}</span>'
 
 
 def _sources(given: Any, name: str, count: int) -> tuple[int, ...]:
@@ -337,85 +309,3 @@ def _sources(given: Any, name: str, count: int) -> tuple[int, ...]:
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"{name} repeats a source: {numbers}; name each once")
     return tuple(sorted(int(number) for number in numbers))
-
-
-@lru_cache(maxsize=4)
-def _drawn(preset: str, leakage: float, seed: int) -> Corpus:
-    """The sequences of a preset: each source draws from its own generator, so that sizes and sources do not mix."""
-    owner = markov.owners(STATES, SOURCES)
-    chains, starts = markov.chains(owner, leakage), markov.starts(owner, leakage)
-    parts: dict[str, list[Tensor]] = {"train": [], "test": []}
-    for source, count in enumerate(PRESETS[preset].counts):
-        generator = torch.Generator().manual_seed(SOURCES * seed + source)
-        sequences = markov.draw(chains[source], starts[source], count, LENGTH, generator)
-        test, train = sequences.split([round(HELD_OUT * count), count - round(HELD_OUT * count)])
-        parts["train"].append(train)
-        parts["test"].append(test)
-    train, test = (
-        (torch.cat(several), torch.arange(SOURCES).repeat_interleave(torch.tensor([len(part) for part in several])))
-        for several in parts.values()
-    )
-    return Corpus(digest("markov", preset, leakage, seed, chains), train, test, owner, chains, preset)
-
-
-def _part(given: Any, name: str) -> tuple[Tensor, Tensor]:
-    """Tokens (n, L) and sources (n,) of a user's training or test part."""
-    sequences, sources = given
-    if not isinstance(sequences, (Tensor, np.ndarray)):
-        lengths = sorted({len(sequence) for sequence in sequences})
-        if len(lengths) > 1:
-            raise ValueError(
-                f"{name} sequences have {len(lengths)} different lengths, from {lengths[0]} to {lengths[-1]}; cut or "
-                "pad them to one length"
-            )
-    tokens, sources = (_whole(values, f"{name} {what}") for values, what in ((sequences, "tokens"), (sources, "sources")))
-    if tokens.ndim != 2 or tokens.shape[1] < 2:
-        raise ValueError(f"{name} sequences must be (n, L) with at least 2 tokens each; got {tuple(tokens.shape)}")
-    if sources.shape != (len(tokens),):
-        raise ValueError(f"{name} has {len(tokens)} sequences but sources of shape {tuple(sources.shape)}; give one each")
-    if (sources < 0).any():
-        raise ValueError(f"{name} sources must be 0 or more; the smallest is {int(sources.min())}")
-    return tokens, sources
-
-
-def _whole(values: Any, what: str) -> Tensor:
-    """int64 values, refused where that would change them."""
-    given = torch.as_tensor(np.asarray(values))
-    if given.is_floating_point() and not torch.equal(given, given.round()):
-        raise ValueError(f"{what} must be whole numbers; found {given[given != given.round()][0].item()}")
-    return given.to(torch.int64)
-
-
-def _check_tokens(parts: Iterable[tuple[Tensor, Tensor]], states: int) -> None:
-    sources = parts[0][1]
-    if not len(sources):
-        raise ValueError("there are no training sequences")
-    for (tokens, source), name in zip(parts, ("train", "test")):
-        outside = ((tokens < 0) | (tokens >= states)).any(1).nonzero().flatten()
-        if len(outside):
-            row = int(outside[0])
-            raise ValueError(
-                f"{name} sequence {row} has token {int(tokens[row].max()) if tokens[row].max() >= states else int(tokens[row].min())}; tokens must lie in 0 to {states - 1}"
-            )
-        without = sorted(set(range(1 + int(max(sources.max(), source.max() if len(source) else 0)))) - set(sources.tolist()))
-        if without:
-            raise ValueError(
-                f"source {listed(without)} has no training sequences; number the sources 0, 1, ... without gaps"
-            )
-
-
-def _owners(tokens: Tensor, sources: Tensor, states: int) -> Tensor:
-    """(K,) the source that visits each state most often, as a share of its own tokens."""
-    visits = torch.stack(
-        [tokens[sources == source].flatten().bincount(minlength=states).double() for source in range(int(sources.max()) + 1)]
-    )
-    return (visits / visits.sum(1, keepdim=True)).argmax(0)
-
-
-def _chains(given: Any, sources: int, states: int) -> Tensor:
-    chains = torch.as_tensor(np.asarray(given), dtype=torch.float64)
-    if chains.shape != (sources, states, states):
-        raise ValueError(f"chains must be ({sources}, {states}, {states}), one matrix a source; got {tuple(chains.shape)}")
-    if (chains < 0).any() or not torch.allclose(chains.sum(2), torch.ones(sources, states, dtype=torch.float64)):
-        raise ValueError("chains must hold transition matrices: no negative entry, and every row sums to 1")
-    return chains

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from .. import archive
 from ..registry import check, knob
-from .compute import device_of, digest, one_thread, seeded
+from .compute import device_of, digest, model_digest, one_thread, seeded
 from .data import data_folder
 from .protocol import Examples, Task
 
@@ -154,9 +154,9 @@ def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe, fresh: nn.Mod
     data = getattr(task, "data_key", None)
     if data is None:
         return None
-    ids = task.split(split).ids
-    made = getattr(task, "architecture", None)
-    return data_folder() / "checkpoints" / f"{digest(data, ids, made, asdict(recipe), seed, VERSION)}.safetensors"
+    examples = task.split(split)
+    key = digest(data, examples.source, examples.ids, model_digest(fresh), asdict(recipe), seed, VERSION)
+    return data_folder() / "checkpoints" / f"{key}.safetensors"
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 
@@ -56,7 +55,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention with several heads (Vaswani et al. 2017): each place averages the past, each head its way."""
+    """Causal self-attention (Vaswani et al. 2017): each place averages what came before it, each head differently."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

@@ -74,7 +74,7 @@ class Balanced(Descent):
 class GradientDifference(Balanced):
     """Ascent on the forget set and descent on the retain set: L = −mean_B ℓ(forget) + λ mean_B ℓ(retain).
 
-    Source: Liu, Liu, Stone 2022 (arXiv 2203.12817); "gradient difference" in Maini et al. 2024 (TOFU, arXiv 2401.06121).
+    Source: Liu, Liu, Stone 2022 (arXiv 2203.12817); "gradient difference" in TOFU (Maini et al. 2024, 2401.06121).
     """
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
@@ -87,10 +87,10 @@ class GradientDifference(Balanced):
 @method("kl-ascent")
 @dataclass(frozen=True)
 class DivergenceAscent(Balanced):
-    """Ascent on the forget set, held to the model as given on the retain set: L = −mean_B ℓ(forget) + λ mean_B KL(retain).
+    """Ascent on the forget set, held to the model as given on the retain set: L = −mean_B ℓ(forget) + λ mean_B KL.
 
-    KL = KL(model as given ‖ model), the mean over predicted tokens as in the loss. (The reference sums it over tokens, so
-    that its weight grows with the length: defect M8.)
+    KL = KL(model as given ‖ model) of retain examples, the mean over predicted tokens as in the loss. (The reference
+    sums it over tokens, so that its weight grows with the length: defect M8.)
 
     Source: "KL minimization" of Maini et al. 2024 (TOFU, arXiv 2401.06121).
     """

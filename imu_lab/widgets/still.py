@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from functools import lru_cache
 
 import plotly.graph_objects as go
@@ -61,7 +62,9 @@ def _side_by_side(row: list) -> Image.Image:
 def _figure(figure: go.Figure, width: int) -> Image.Image:
     _start_browser()
     still = go.Figure(figure).update_layout(margin_t=None)  # a copy: in a panel the title stands outside the figure
-    return _loaded(still.to_image("png", width=width, height=(figure.layout.height or 360) + 40))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The kopts argument is ignored")  # plotly's, whenever kaleido keeps its browser
+        return _loaded(still.to_image("png", width=width, height=(figure.layout.height or 360) + 40))
 
 
 def _loaded(png: bytes) -> Image.Image:

@@ -102,9 +102,9 @@ def confidence_lines(lines: Sequence[tuple[str, str, pd.Series]]) -> str:
             f"{frame}{''.join(paths)}</svg>")
 
 
-def caption(title: str | None, subtitle: str | None) -> str:
-    """A figure's title and subtitle, which are already safe to show, as words that wrap."""
-    return f"<p>{title or ''}</p><p>{subtitle or ''}</p>"
+def caption(title: str | None) -> str:
+    """A figure's title, which is already safe to show, as words that wrap; what follows its first line is small."""
+    return f"<p>{title or ''}</p>"
 
 
 def legend_name(run: Run) -> str:

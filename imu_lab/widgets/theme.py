@@ -35,8 +35,8 @@ STYLE_SHEET = """
 .imu-table tr.imu-chosen td { background: var(--imu-raised) }
 .imu-table th.imu-sorted { color: var(--imu-text) }
 .imu-table img, .imu-card img { image-rendering: pixelated; vertical-align: middle; border-radius: 2px }
-.imu-caption p { margin: 0; line-height: 1.35; color: var(--imu-soft); font-size: 12px }
-.imu-caption p:first-child { color: var(--imu-text); font-size: 13px; font-weight: 600 }
+.imu-caption p { margin: 0; line-height: 1.35; font-size: 13px; font-weight: 600 }
+.imu-caption span { color: var(--imu-soft); font-weight: 400 }
 .imu-captioned .js-plotly-plot :is(.gtitle, .gtitle-subtitle) { display: none }
 .imu-key { display: inline-block; width: 14px; height: 0; border-top: 3px solid; vertical-align: middle;
   margin-right: 6px }

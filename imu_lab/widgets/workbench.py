@@ -169,7 +169,7 @@ class Workbench(Panel):
         else:
             update(self.figures[name], *records)
         figure = self.figures[name]
-        self.captions[name].value = tables.caption(figure.layout.title.text, figure.layout.title.subtitle.text)
+        self.captions[name].value = tables.caption(figure.layout.title.text)
         for trace in figure.data if name in CLICKABLE else ():
             if trace.uid not in self._listening:  # a figure makes new traces when it needs others
                 self._listening.add(trace.uid)
