@@ -23,6 +23,7 @@ from .experiment import influence as influence
 from .experiment import load_run as load_run
 from .experiment import unlearn as unlearn
 from .intensity import intensity as intensity
+from .metrics.tokens import token_scores as token_scores
 from .readout import NoReadout as NoReadout
 from .registry import UnknownName as UnknownName
 from .registry import estimator as estimator
@@ -49,6 +50,8 @@ _LATER = {
     "plot_curves": "figures",
     "plot_trajectories": "figures",
     "plot_comparison": "figures",
+    "plot_transitions": "figures.sequence",
+    "plot_tokens": "figures.sequence",
     "gallery": "widgets.sheet",
     "workbench": "widgets",
 }

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 FORMAT = "imu_lab record 1"
+SNAPSHOTS = "snapshots.safetensors"
 
 
 class DamagedFile(ValueError):
@@ -49,7 +50,13 @@ def write_array(path: Path, values: np.ndarray) -> None:
     write_whole(path, buffer.getbuffer())
 
 
-def pack(kind: str, tables: Mapping[str, pd.DataFrame], about: Mapping[str, Any], weights: bytes = b"") -> bytes:
+def pack(
+    kind: str,
+    tables: Mapping[str, pd.DataFrame],
+    about: Mapping[str, Any],
+    weights: bytes = b"",
+    snapshots: bytes = b"",
+) -> bytes:
     """One zip of these tables, settings and safetensors bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
@@ -58,6 +65,8 @@ def pack(kind: str, tables: Mapping[str, pd.DataFrame], about: Mapping[str, Any]
             file.writestr(f"{name}.parquet", table.to_parquet(index=False))
         if weights:
             file.writestr("weights.safetensors", weights)
+        if snapshots:
+            file.writestr(SNAPSHOTS, snapshots)
     return buffer.getvalue()
 
 
@@ -83,6 +92,7 @@ def unpack(path: str | Path, kind: str) -> tuple[dict[str, pd.DataFrame], dict[s
             raise DamagedFile(f"{path} holds {held[0]!r} in {held[1]!r}, not a {kind} in {FORMAT!r}")
         about = record["about"]
         weights = members.pop("weights.safetensors", b"")
+        members.pop(SNAPSHOTS, None)  # read by :func:`snapshots`, by those who need them
         tables = {name.removesuffix(".parquet"): pd.read_parquet(io.BytesIO(data)) for name, data in members.items()}
     except DamagedFile:
         raise
@@ -91,3 +101,9 @@ def unpack(path: str | Path, kind: str) -> tuple[dict[str, pd.DataFrame], dict[s
             f"{path} is not a whole saved {kind} ({error}); it may be truncated or another program's"
         ) from error
     return tables, about, weights
+
+
+def snapshots(path: str | Path) -> bytes:
+    """The safetensors bytes of the snapshots in a saved record that :func:`unpack` has found whole; empty without."""
+    with zipfile.ZipFile(path) as file:
+        return file.read(SNAPSHOTS) if SNAPSHOTS in file.namelist() else b""

@@ -17,6 +17,7 @@ from .provenance import task_again
 from .results import TABLES, Influence, Run
 from .session import Session
 from .tasks.protocol import Task
+from .unlearning.snapshots import Snapshots
 
 _sessions: OrderedDict[Any, Session] = OrderedDict()  # by content, so that a sequence of verbs caches features once
 
@@ -153,4 +154,5 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
         build_model=build,
         pack_weights=lambda: weights,
         task=task,
+        snapshots=Snapshots.unpack(archive.snapshots(path)),
     )

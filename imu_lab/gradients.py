@@ -1,31 +1,25 @@
 """Streamed per-example quantities of a readout: mean gradient, Fisher diagonal, directional derivatives, norms.
 
-Two ways, one answer. A linear readout has a closed form: example i's gradient is δ_i ⊗ [h_i; 1], a product of what
-reaches the layer and of the loss's derivative at the logits, so sums over examples are matrix products. Any other
-readout takes one backward pass for the mean, one forward-mode pass for directional derivatives, and chunks of
-per-example gradients for the squares. Nothing of size examples x parameters is ever stored.
+Two ways, one answer. A linear readout has a closed form, here: example i's gradient is δ_i ⊗ [h_i; 1], a product of
+what reaches the layer and of the loss's derivative at the logits, so sums over examples are matrix products. Any other
+readout is served by :mod:`imu_lab.general_gradients`. Nothing of size examples x parameters is ever stored.
 
 ``explicit`` is the slow loop that checks both: one backward pass per example.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from . import readout
+from .general_gradients import GeneralGradients, forward_mode
+from .squares import ROOM, Gradient, Outer
 from .tasks.compute import device_of, evaluating
-from .tasks.protocol import Batch, Examples, Task
-
-Gradient = dict[str, Tensor]  # parameter name -> tensor of the parameter's shape
-
-# Elements in the largest intermediate tensor: 16 M floats are 64 MB.
-ROOM = 2**24
+from .tasks.protocol import Examples, Task
 
 
 def gradients_of(task: Task, model: nn.Module) -> LinearGradients | GeneralGradients:
@@ -141,155 +135,6 @@ def _over_positions(delta: Tensor) -> Tensor:
     return delta if delta.ndim == 2 else delta.sum(1)
 
 
-@dataclass(frozen=True, eq=False)
-class GeneralGradients:
-    """Any readout: several layers, attention weights, the whole network."""
-
-    task: Task
-    model: nn.Module
-    names: tuple[str, ...]
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """What the gradients are taken for, by name."""
-        return readout.parameters(self.model, self.names)
-
-    def _values(self) -> Gradient:
-        return {name: value.detach() for name, value in self.parameters().items()}
-
-    def _losses(self, batch: Batch) -> Callable[[Gradient], Tensor]:
-        """From readout parameters to the (n,) losses of a batch."""
-
-        def losses(values: Gradient) -> Tensor:
-            return self.task.example_loss(lambda x: torch.func.functional_call(self.model, values, (x,)), batch)
-
-        return losses
-
-    def _batches(self, examples: Examples, size: int = BATCH) -> Iterator[tuple[slice, Batch]]:
-        with evaluating(self.model):
-            for positions, batch in examples.batches(min(size, examples.chunk)):
-                yield positions, batch.to(device_of(self.model))
-
-    def _summed(self, batch: Batch) -> Gradient:
-        """Σ g_i of a batch, by one backward pass; zeros where a parameter plays no part."""
-        values = {name: value.requires_grad_() for name, value in self._values().items()}
-        with torch.enable_grad():
-            loss = self._losses(batch)(values).sum()
-            found = torch.autograd.grad(loss, list(values.values()), allow_unused=True, materialize_grads=True)
-        return dict(zip(values, found))
-
-    def mean(self, examples: Examples) -> Gradient:
-        """ḡ = (1/n) Σ g_i, by one backward pass."""
-        return _divided(_added(self._summed(batch) for _, batch in self._batches(examples)), len(examples))
-
-    def moments(self, examples: Examples) -> tuple[Gradient, Gradient]:
-        """ḡ and (1/n) Σ g_i∘g_i, in one forward and backward pass where every layer has a product form."""
-        squares = {name: torch.zeros_like(value) for name, value in self._values().items()}
-
-        def add(name: str, part: Part, _: slice) -> None:
-            squares[name] += part.squares().view_as(squares[name])
-
-        total = self._visit(examples, add)
-        return _divided(total, len(examples)), _divided(squares, len(examples))
-
-    def quadratic(self, examples: Examples, diagonal: Gradient) -> Tensor:
-        """(n,) g_iᵀ D g_i for a diagonal D over the readout's parameters."""
-        return self._collected(examples, lambda name, part: part.weighted(_matrix(part, diagonal[name])))
-
-    def norms(self, examples: Examples) -> Tensor:
-        """(n,) ‖g_i‖ over all readout parameters."""
-        ones = {name: torch.ones_like(value) for name, value in self._values().items()}
-        return self.quadratic(examples, ones).sqrt()
-
-    def along(self, examples: Examples, direction: Gradient) -> Tensor:
-        """(n,) g_i · v: the derivative of each loss along v, by one forward-mode pass.
-
-        Warns:
-            UserWarning: once per kind of model, that it has no forward mode; per-example gradients serve instead.
-        """
-        values, parts = self._values(), []
-        try:
-            with plain_attention(), torch.no_grad():
-                for _, batch in self._batches(examples):
-                    parts.append(torch.func.jvp(self._losses(batch), (values,), (direction,))[1])
-            return torch.cat(parts)
-        except NotImplementedError as error:
-            _say_once(self.model, error)
-        return self._collected(examples, lambda name, part: part.along(_matrix(part, direction[name])))
-
-    def _collected(self, examples: Examples, measure: Callable[[str, Part], Tensor]) -> Tensor:
-        """(n,) the sum over parameters of a measure of each example's gradient."""
-        totals = torch.zeros(len(examples), dtype=next(iter(self._values().values())).dtype)
-        totals = totals.to(device_of(self.model))
-
-        def add(name: str, part: Part, positions: slice) -> None:
-            totals[positions] += measure(name, part)
-
-        self._visit(examples, add)
-        return totals
-
-    def _visit(self, examples: Examples, use: Callable[[str, Part, slice], None]) -> Gradient:
-        """Show ``use`` each parameter's per-example gradients, a few examples at a time; returns Σ g_i.
-
-        One backward pass serves all layers with a product form; what else there is, is differentiated one by one.
-        """
-        layers, total = self._layers, None
-        served = {f"{name}.{key}" if name else key for name, layer in layers.items() for key in _own(layer)}
-        rest = [name for name in self._values() if name not in served]
-        for positions, batch in self._batches(examples):
-
-            def visit(name: str, layer: nn.Module, inputs: Tensor, error: Tensor, start: int = positions.start) -> None:
-                for at, made in parts(name, layer, inputs, error):
-                    for key, part in made.items():
-                        use(key, part, slice(start + at.start, start + at.stop))
-
-            with watching(layers, visit):
-                found = self._summed(batch)
-            total = found if total is None else {name: total[name] + found[name] for name in found}
-        if rest:
-            for positions, batch in self._batches(examples, self._few(rest)):
-                for key, each in self._each(batch, rest).items():
-                    use(key, Entries(each), positions)
-        return total
-
-    @cached_property
-    def _layers(self) -> dict[str, nn.Module]:
-        """The layers whose product form holds, as seen on two examples: one call each, squares as differentiated.
-
-        A layer that is called twice, whose weight is used elsewhere too, or whose rows are no examples, is not among
-        them.
-        """
-        layers = candidates(self.model, self._values())
-        probe = self.task.split("forget").batch(slice(0, 2)).to(device_of(self.model))
-        seen: dict[str, list[dict[str, Tensor]]] = {name: [] for name in layers}
-
-        def visit(name: str, layer: nn.Module, inputs: Tensor, error: Tensor) -> None:
-            whole = len(inputs) == len(error) == count
-            squares = [{key: part.squares() for key, part in made.items()} for _, made in parts(name, layer, inputs, error)]
-            seen[name].append(_added(squares) if whole else {})
-
-        with evaluating(self.model):
-            truth = {name: each.square().sum(0) for name, each in self._loop(probe, list(self._values())).items()}
-            count = len(next(iter(truth.values()))) 
-            with watching(layers, visit):
-                self._summed(probe)
-        return {name: layer for name, layer in layers.items() if len(seen[name]) == 1 and _agree(seen[name][0], truth)}
-def _one(value: Any) -> Any:
-    """A batch of one, from one example under vmap."""
-    return {key: item[None] for key, item in value.items()} if isinstance(value, dict) else value[None]
-
-
-@contextmanager
-def plain_attention() -> Iterator[None]:
-    """Attention by plain matrix products: the fused kernels have no forward-mode derivative."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-
-
 def explicit(task: Task, model: nn.Module, examples: Examples) -> Tensor:
     """(n, P) every example's own gradient, by one backward pass each: the oracle, for small cases only."""
     values = readout.parameters(model, readout.resolve(task, model))
@@ -298,10 +143,14 @@ def explicit(task: Task, model: nn.Module, examples: Examples) -> Tensor:
         for position in range(len(examples)):
             batch = examples.batch(slice(position, position + 1)).to(device_of(model))
             loss = task.example_loss(model, batch).sum()
-            rows.append(flat(dict(zip(values, torch.autograd.grad(loss, list(values.values()))))))
+            parts = torch.autograd.grad(loss, list(values.values()), allow_unused=True, materialize_grads=True)
+            rows.append(flat(dict(zip(values, parts))))
     return torch.stack(rows)
 
 
 def flat(gradient: Gradient) -> Tensor:
     """(P,) the parts of a gradient in one vector, in the model's order."""
     return torch.cat([part.flatten() for part in gradient.values()])
+
+
+__all__ = ["GeneralGradients", "Gradient", "LinearGradients", "explicit", "flat", "gradients_of", "forward_mode"]

@@ -6,6 +6,7 @@ the whole forget set, so the sample deserves pressure (Fan et al. 2025, arXiv 25
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,6 +59,45 @@ QUANTITIES: dict[str, Quantity] = {
         "updates",
         "first update after which the margin stays negative; empty when that never happened",
     ),
+    "confidence_retrained": Quantity(
+        "retrained confidence", "probability", "the retrained model's confidence in the label; it never saw the sample"
+    ),
+    "time_below_retrained": Quantity(
+        "time below retrained",
+        "updates",
+        "first update after which the confidence stays at or under the retrained model's; empty when it never does",
+    ),
+    "censored": Quantity("never forgotten", "yes or no", "the run ended before the sample was forgotten for good"),
+    "confidence_auc": Quantity("mean confidence", "probability", "confidence in the label, averaged over the updates"),
+    "final_margin": Quantity("final margin", "logits", "the margin after the last update; negative means misclassified"),
+    "forgetting_events": Quantity("forgetting events", "count", "how often it went from right to wrong during the run"),
+    "pressed": Quantity("pressed", "yes or no", "whether it got any pressure; without, it cannot be said to resist"),
+    "after_limit": Quantity(
+        "after the limit", "yes or no", "forgotten only after kept accuracy had fallen 5 points: by collapse"
+    ),
+    "rank": Quantity("resistance rank", "1 = forgotten first", "order of forgetting; the highest rank resists most"),
+    "rebound": Quantity(
+        "rebound", "updates", "updates on other data of its class until the forgotten sample is right again"
+    ),
+    "mean_rank": Quantity("mean rank", "1 = forgotten first", "the resistance rank, averaged over runs"),
+    "held_out_confidence": Quantity(
+        "held-out confidence", "probability", "confidence in the label of a model that was trained without the sample"
+    ),
+    "label_suspicion": Quantity(
+        "label suspicion", "probability", "σ(−margin) of a model trained without it: above one half, it doubts the label"
+    ),
+    "memorisation": Quantity(
+        "memorisation", "probability", "confidence with the sample in training minus confidence without it"
+    ),
+    "training_events": Quantity("learning events", "count", "how often it went from right to wrong between epochs"),
+    "first_learned": Quantity("first learned", "epochs", "the epoch from which it stayed right; epochs + 1 for never"),
+    "retain_distance": Quantity("distance to retain", "feature units", "distance to the nearest retained sample"),
+    "nearest_distance": Quantity("nearest sample", "feature units", "distance to the nearest other training sample"),
+    "retain_share": Quantity("retained neighbours", "share", "share of its nearest training samples that are retained"),
+    "class_overlap": Quantity("class overlap", "share", "share of its nearest training samples with another label"),
+    "near_duplicate": Quantity("near-duplicate", "yes or no", "its nearest sample is unusually close"),
+    "predicted": Quantity("predicted damage", "nats", "first-order rise of the loss: Σ lr · pressure_i · g_r·g_i"),
+    "measured": Quantity("measured damage", "nats", "loss after the run minus loss before"),
     "accuracy": Quantity(
         "accuracy",
         "share correct",
@@ -88,6 +128,36 @@ QUANTITIES: dict[str, Quantity] = {
         "share of queries with the same person among the five most alike counted pictures",
         "on the forgotten person: close to the retrained model; on others: high",
     ),
+    "kl_true": Quantity(
+        "KL to the true chain",
+        "nats per token",
+        "KL(true transition probabilities ‖ model), the mean over predicted tokens",
+        "on forget: close to the retrained model; elsewhere: low",
+    ),
+    "kl_retrained": Quantity(
+        "KL to the retrained model",
+        "nats per prediction",
+        "KL(retrained ‖ model), the mean over predictions",
+        "low everywhere; 0 is the retrained model",
+    ),
+    "js_retrained": Quantity(
+        "Jensen-Shannon divergence to the retrained model",
+        "nats per prediction",
+        "½ KL(p ‖ m) + ½ KL(q ‖ m), m half-way between model and retrained model; at most log 2",
+        "low everywhere; 0 is the retrained model",
+    ),
+    "agreement": Quantity(
+        "agreement with the retrained model",
+        "share of predictions",
+        "share of predictions whose likeliest answer is the retrained model's",
+        "high everywhere; 1 is full agreement",
+    ),
+    "retain": Quantity("retain term", "nats", "λ mean ℓ of the retain batch"),
+    "retain_gradient": Quantity("retain gradient", "norm", "length of the retain term's gradient"),
+    "retain_kl": Quantity("KL term", "nats", "λ mean KL(model as given ‖ model) of the retain batch"),
+    "retain_kl_gradient": Quantity("KL gradient", "norm", "length of the KL term's gradient"),
+    "npo": Quantity("NPO term", "nats", "−(2/β) mean log σ(...) of the forget batch"),
+    "npo_gradient": Quantity("NPO gradient", "norm", "length of the NPO term's gradient"),
     "ascent": Quantity("ascent term", "nats", "−Σ w_i ℓ_i / Σ w_i of the batch"),
     "l1": Quantity("L1 term", "nats", "α‖readout‖₁"),
     "ascent_gradient": Quantity("ascent gradient", "norm", "length of the ascent term's gradient"),
@@ -182,7 +252,8 @@ class Run:
     Attributes:
         curve: long table ``step, split, metric, value``; step 0 is the original model.
         samples: the ledger, one row per forget sample: ``example, label, influence, selected, weight, pressure,``
-            ``loss_before, loss_after, confidence_before, confidence_after, margin_before, margin_after, time_to_forget``.
+            ``loss_before, loss_after, confidence_before, confidence_after, margin_before, margin_after, time_to_forget``,
+            and where a retrained model was given ``confidence_retrained``.
         trajectory: long table ``example, step, loss, confidence, margin``.
         terms: long table ``step, term, value``: the objective's terms, their gradients and the update length, apart.
         reference: ``split, metric, value`` of the retrained model, empty when none was given.
@@ -191,6 +262,8 @@ class Run:
             ``seconds``.
         build_model: makes the unlearned model when asked.
         pack_weights: safetensors bytes of the unlearned model.
+        task: what was unlearned, where it is known.
+        snapshots: the moving parameters after each recorded update (see :meth:`model_at`).
     """
 
     curve: pd.DataFrame
@@ -203,11 +276,29 @@ class Run:
     build_model: Callable[[], Any] = field(repr=False)
     pack_weights: Callable[[], bytes] = field(repr=False)
     task: Any = field(default=None, repr=False)
+    snapshots: Any = field(default=None, repr=False)
 
     @cached_property
     def model(self) -> Any:
         """The unlearned ``nn.Module``, in eval mode; the original is untouched."""
         return self.build_model()
+
+    @property
+    def kept_steps(self) -> list[int]:
+        """The updates whose model :meth:`model_at` can give back: all recorded ones, unless the model is very large."""
+        return sorted(self.snapshots.kept) if self.snapshots is not None else []
+
+    def model_at(self, step: int) -> Any:
+        """A fresh ``nn.Module`` as it was after update ``step``, in eval mode; 0 is the original model.
+
+        Raises:
+            ValueError: the weights of that update were not kept; the message lists those that were.
+        """
+        if step not in self.kept_steps:
+            known = self.kept_steps
+            what = f"it keeps {len(known)}: {known[0]} to {known[-1]}" if known else "it keeps none"
+            raise ValueError(f"this run does not keep the weights after update {step}; {what}")
+        return self.snapshots.write(step, copy.deepcopy(self.model))
 
     @property
     def steps(self) -> np.ndarray:
@@ -246,7 +337,9 @@ class Run:
         """
         tables = {name: getattr(self, name) for name in TABLES}
         about = {"settings": dict(self.settings), "events": dict(self.events)}
-        archive.write_whole(Path(path), archive.pack("run", tables, about, self.pack_weights()), overwrite)
+        snapshots = self.snapshots.pack() if self.snapshots is not None else b""
+        packed = archive.pack("run", tables, about, self.pack_weights(), snapshots)
+        archive.write_whole(Path(path), packed, overwrite)
         return Path(path)
 
     def __repr__(self) -> str:

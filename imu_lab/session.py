@@ -45,6 +45,7 @@ class Session:
         self.linear = readout.is_linear(self.model, self.names, probe)
         self._cached: tuple[readout.CachedTask, nn.Linear] | None = None
         self._references: dict[str, Reference] = {}
+        self._confidences: dict[Reference, np.ndarray] = {}
         self._measured: dict[tuple, driver.Measured] = {}
 
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
@@ -167,7 +168,7 @@ class Session:
                 "before and all that was recorded are kept",
                 stacklevel=3,
             )
-        return self._record(state.recorder, weights, task, private, known, about, events)
+        return self._record(state.recorder, weights, task, private, known, about, events, reference)
 
     def _record(
         self,
@@ -178,6 +179,7 @@ class Session:
         known: driver.Measured,
         about: dict,
         events: dict,
+        reference: nn.Module | None,
     ) -> Run:
         rows = [(split, metric, value) for split, values in known.items() for metric, value in values.items()]
 
@@ -191,7 +193,7 @@ class Session:
 
         return Run(
             recorder.curve(),
-            _ledger(recorder, weights, self.task),
+            _ledger(recorder, weights, self.task, self._confidence(reference)),
             recorder.trajectory(),
             recorder.term_table(),
             pd.DataFrame(rows, columns=["split", "metric", "value"]),
@@ -200,6 +202,7 @@ class Session:
             build,
             pack,
             self.task,
+            recorder.snapshots if task is self.task else recorder.snapshots.renamed(self.names[0]),
         )
 
     def followed(self, reference: nn.Module | None, follow: Iterable[Any] | None = None) -> tuple[Any, ...]:
@@ -222,6 +225,16 @@ class Session:
             recorder = Recorder(self.task, self.task.split("forget"), self._against(reference, metrics))
             self._measured[key] = recorder.record(0, reference)
         return self._measured[key]
+
+    def _confidence(self, reference: nn.Module | None) -> np.ndarray | None:
+        """(n,) the retrained model's confidence in each forget sample's label, computed once per model."""
+        if reference is None:
+            return None
+        beside = self._beside(reference)
+        if beside not in self._confidences:
+            losses = outcomes(self.task, beside.model, self.task.split("forget"))[:, 0]
+            self._confidences[beside] = np.exp(-losses.double().numpy())
+        return self._confidences[beside]
 
     def _against(self, reference: nn.Module | None, metrics: Iterable[Any]) -> list[Callable]:
         """The metrics as functions of (task, model), with the reference settled."""
@@ -322,8 +335,8 @@ def _events(state: driver.Driven, seconds: float) -> dict[str, Any]:
     }
 
 
-def _ledger(recorder: Recorder, weights: Any, task: Task) -> pd.DataFrame:
-    """The recorder's rows with what was known before: label, influence, selected, weight."""
+def _ledger(recorder: Recorder, weights: Any, task: Task, retrained: np.ndarray | None) -> pd.DataFrame:
+    """The recorder's rows with what is known besides: label, influence, selected, weight, the retrained confidence."""
     rows = recorder.ledger()
     count = len(rows)
     if isinstance(weights, Intensity):
@@ -332,5 +345,7 @@ def _ledger(recorder: Recorder, weights: Any, task: Task) -> pd.DataFrame:
         shares = _checked_weights(weights, recorder.forget)
         known = pd.DataFrame({"influence": np.full(count, np.nan), "selected": shares > 0, "weight": shares})
     labels = task.labels(rows["example"]) if hasattr(task, "labels") else [""] * count
+    if retrained is not None:
+        rows["confidence_retrained"] = retrained
     first = pd.DataFrame({"example": rows.pop("example"), "label": labels})
     return pd.concat([first, known, rows], axis=1)

@@ -1,7 +1,7 @@
 """Per-example gradients layer by layer: one backward pass gives every layer's, and none is kept.
 
-At a layer, an example's gradient is a product of what went in and of the loss's derivative at what came out, summed over
-the layer's positions: Σ_t δ_t ⊗ a_t for a linear layer, the same over image patches for a convolution. Hooks see both
+At a layer, an example's gradient is a product of what went in and of the loss's derivative at what came out, summed
+over the layer's positions: Σ_t δ_t ⊗ a_t for a linear layer, the same over image patches for a convolution. Hooks see both
 factors during one ordinary backward pass, so the sums over examples of squares cost a few matrix products per layer,
 where differentiating each example apart costs 12 to 18 forward passes.
 
@@ -17,10 +17,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+Gradient = dict[str, Tensor]  # parameter name -> tensor of the parameter's shape
+
 # Elements in the largest intermediate tensor: 16 M floats are 64 MB.
 ROOM = 2**24
 # Elements of per-example gradients multiplied out at once: what a processor's cache holds.
 NEAR = 2**20
+# Positions up to which pairs of them cost less than multiplying gradients out.
+FEW_POSITIONS = 4
 
 
 class Outer(NamedTuple):
@@ -38,6 +42,8 @@ class Outer(NamedTuple):
         """(K, d) Σ_i g_i∘g_i: with positions the square of a sum, not a sum of squares."""
         if self.delta.ndim == 2:
             return self.delta.square().T @ self.inputs.square()
+        if self.delta.shape[1] <= FEW_POSITIONS:
+            return self._pairs()
         total = self.delta.new_zeros(self.delta.shape[-1], self.inputs.shape[-1])
         for each in self.products():
             if len(each) == 1:
@@ -45,6 +51,14 @@ class Outer(NamedTuple):
             else:
                 total += each.square_().sum(0)
         return total
+
+    def _pairs(self) -> Tensor:
+        """Σ_i (Σ_t δ_t ⊗ a_t)² as Σ_i Σ_ts (δ_t δ_s) ⊗ (a_t a_s): one matrix product, nothing multiplied out."""
+        first, second = torch.triu_indices(self.delta.shape[1], self.delta.shape[1], device=self.delta.device)
+        times = (2.0 - (first == second).to(self.delta.dtype))[:, None]
+        left = self.delta[:, first] * self.delta[:, second] * times  # (c, pairs, K)
+        right = self.inputs[:, first] * self.inputs[:, second]  # (c, pairs, d)
+        return (left.flatten(0, 1).T @ right.flatten(0, 1)).clamp_min(0)  # rounding can leave -1e-20
 
     def weighted(self, diagonal: Tensor) -> Tensor:
         """(c,) Σ_kj D_kj g_i,kj² of each example."""
@@ -128,10 +142,20 @@ def candidates(model: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, 
     """The layers with a product form all of whose own parameters are asked for, by name."""
     found = {}
     for name, layer in model.named_modules():
-        own = [f"{name}.{key}" if name else key for key, _ in layer.named_parameters(recurse=False)]
-        if type(layer) in FORMS and own and all(key in parameters for key in own) and _plain(layer):
+        asked = [joined(name, key) in parameters for key in own(layer)]
+        if type(layer) in FORMS and asked and all(asked) and _plain(layer):
             found[name] = layer
     return found
+
+
+def own(layer: nn.Module) -> list[str]:
+    """The names of the parameters that belong to this layer itself."""
+    return [key for key, _ in layer.named_parameters(recurse=False)]
+
+
+def joined(layer: str, parameter: str) -> str:
+    """A parameter's full name in the model; the whole model's name is empty."""
+    return f"{layer}.{parameter}" if layer else parameter
 
 
 def _plain(layer: nn.Module) -> bool:
@@ -170,11 +194,10 @@ def watching(
 def parts(name: str, layer: nn.Module, inputs: Tensor, error: Tensor) -> Iterator[tuple[slice, dict[str, Part]]]:
     """The layer's per-example gradients by the full name of its parameters, a few examples at a time."""
     few = max(1, ROOM // _width(layer, inputs, error))
-    own = [key for key, _ in layer.named_parameters(recurse=False)]
     for start in range(0, len(inputs), few):
         at = slice(start, min(start + few, len(inputs)))
         made = FORMS[type(layer)](layer, inputs[at], error[at])
-        yield at, {f"{name}.{key}" if name else key: made[key] for key in own}
+        yield at, {joined(name, key): made[key] for key in own(layer)}
 
 
 def _width(layer: nn.Module, inputs: Tensor, error: Tensor) -> int:

@@ -23,7 +23,7 @@ QUICK = imu.tasks.Recipe(epochs=3, lr=0.05, batch_size=64)
 TASKS: dict[str, Callable[[], Task]] = {
     "toy": lambda: imu.tasks.Toy(),
     "digits class": lambda: imu.tasks.Classification("digits", forget_class=3, recipe=QUICK),
-    "digits fraction": lambda: imu.tasks.Classification("digits", forget_fraction=0.03, seed=1, recipe=QUICK),
+    "digits fraction": lambda: imu.tasks.Classification("digits", forget_fraction=0.02, seed=1, recipe=QUICK),
     "digits indices": lambda: imu.tasks.Classification("digits", forget_indices=(5, 3, 900, 41), recipe=QUICK),
     "own data": lambda: own_data(forget_indices=[0, 7, 8, 30, 31]),
 }

@@ -8,6 +8,7 @@ from figures.records import as_values, influence
 from imu_lab.figures import plot_influence, update_influence
 from imu_lab.figures.influence import MANY, _bins, _influence_info
 from imu_lab.registry import UnknownName
+from imu_lab.results import describe
 
 VALUES = [0.5, -3.0, -1.0, 0.0, -2.0]
 
@@ -49,7 +50,7 @@ def test_the_words_say_how_many_ask_for_pressure():
     assert figure.layout.title.text.startswith("3 of 5 samples (60 %) ask for pressure")
     assert "disagrees in sign for 40 %" in figure.layout.title.text
     assert [note.text for note in figure.layout.annotations] == ["← ascend: 3", "dropped: 2 →"]
-    assert "(nats)" in figure.layout.xaxis2.title.text and figure.layout.yaxis2.title.text
+    assert f"({describe('influence').unit})" in figure.layout.xaxis2.title.text and figure.layout.yaxis2.title.text
     assert "disagrees" not in plot_influence(influence(VALUES)).layout.title.text
 
 

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 
+import imu_lab as imu
 from imu_lab.figures import colour, dash, symbol, theme
 
 FAMILIES = [theme.SPLIT_COLOURS, theme.METHOD_COLOURS]
@@ -88,8 +89,17 @@ def test_a_run_label_has_the_colour_of_what_distinguishes_it():
 
 
 def test_unknown_names_have_stable_further_colours():
-    assert [colour(name) for name in ("mine", "npo", "scrub")] == ["#8e6bb8", "#3b6b59", "#5a6fd0"]
-    assert colour("mine") in theme.FURTHER_COLOURS and dash("mine") and symbol("mine")
+    names = [f"method {index}" for index in range(60)]
+    assert {colour(name) for name in names} == set(theme.FURTHER_COLOURS)
+    assert [colour(name) for name in ("mine", "npo", "scrub")] == ["#5a6fd0", "#7f8a35", "#a830a8"]
+    same = [dash(name) for name in names if colour(name) == colour(names[0])]
+    assert len(set(same)) > 1  # names that share a colour may still differ
+
+
+@pytest.mark.parametrize("registry", [imu.methods, imu.intensity_rules], ids=["methods", "rules"])
+def test_what_is_registered_can_be_told_apart(registry):
+    for first, second in combinations(registry, 2):
+        assert (colour(first), dash(first)) != (colour(second), dash(second)), (first, second)
 
 
 def test_the_template_is_registered_transparent_and_not_the_default():

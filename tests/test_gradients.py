@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -14,8 +14,15 @@ import cases
 import imu_lab as imu
 from imu_lab import gradients, readout
 from imu_lab.gradients import GeneralGradients, LinearGradients, explicit, flat, gradients_of
-from imu_lab.tasks.compute import seeded
+from imu_lab.tasks.compute import one_thread, seeded
 from imu_lab.tasks.protocol import Task
+
+
+@pytest.fixture(autouse=True)
+def single() -> Iterator[None]:
+    """Many tiny products: one thread is faster."""
+    with one_thread():
+        yield
 
 
 @dataclass(frozen=True)

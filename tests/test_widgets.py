@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -276,7 +277,9 @@ def test_the_bundle_is_where_plotly_keeps_it() -> None:
     code = shared_bundle.BUNDLE.read_text(encoding="utf-8")
     assert len(code) > 1_000_000
     assert str(go.FigureWidget._esm) == code, "plotly's own figures load another file now"
-    assert "as default}" in code[-60_000:], "the bundle no longer has the default export that the figures call"
+    exported = re.search(r"export\{(.*?)\}", code[-60_000:]).group(1)
+    assert "as default" in exported and "as FigureView" in exported, "the figures call other exports now"
+    assert "_sendTraceDeltas(" in code and "_sendLayoutDelta(" in code, "the loader silences other methods now"
 
 
 def test_only_the_loader_carries_the_bundle() -> None:

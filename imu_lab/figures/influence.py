@@ -18,9 +18,9 @@ class InfluenceInfo(NamedTuple):
     """What is drawn.
 
     Attributes:
-        edges: (b + 1,) bin edges in nats; one of them is 0.
+        edges: (b + 1,) bin edges; one of them is 0.
         counts: (b,) samples in each bin.
-        values: (n,) influences in nats, sorted from the most negative.
+        values: (n,) influences, sorted from the most negative.
         examples: (n,) their example ids.
         colours: (n,) the quantity that colours them, or None.
         colour_by: its name.
@@ -100,6 +100,7 @@ def _content(info: InfluenceInfo) -> live.Content:
 def _bars(info: InfluenceInfo) -> dict[str, Any]:
     """The histogram; bars left of zero in the colour of ascent."""
     left, right = info.edges[:-1], info.edges[1:]
+    between = "from %{customdata[0]:.4g} to %{customdata[1]:.4g}"
     return dict(
         type="bar",
         meta={"role": "histogram"},
@@ -109,8 +110,7 @@ def _bars(info: InfluenceInfo) -> dict[str, Any]:
         width=right - left,
         customdata=np.column_stack([left, right]),
         marker=dict(color=[theme.ASCEND if edge < 0 else theme.DROPPED for edge in left], line=dict(width=0)),
-        hovertemplate="%{y} samples with an influence<br>from %{customdata[0]:.4g} to %{customdata[1]:.4g} nats"
-        "<extra></extra>",
+        hovertemplate=f"%{{y}} samples with an<br>{theme.measured(between, 'influence')}<extra></extra>",
         showlegend=False,
     )
 
@@ -133,7 +133,8 @@ def _dots(info: InfluenceInfo, ranks: np.ndarray, chosen: np.ndarray, role: str)
         yaxis="y2",
         customdata=info.examples[chosen],
         marker=marker,
-        hovertemplate="example %{customdata}<br>influence %{x:.4g} nats<br>rank %{y}" + f"<extra>{role}</extra>",
+        hovertemplate=f"example %{{customdata}}<br>{theme.measured('%{x:.4g}', 'influence')}<br>rank %{{y}}"
+        f"<extra>{role}</extra>",
         showlegend=False,
     )
 

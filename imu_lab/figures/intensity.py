@@ -16,7 +16,7 @@ class IntensityInfo(NamedTuple):
     """What is drawn.
 
     Attributes:
-        influences: (n,) nats. weights: (n,) shares that sum to 1. examples: (n,) ids. selected: (n,) bool.
+        influences: (n,). weights: (n,) shares that sum to 1. examples: (n,) ids. selected: (n,) bool.
         heaviest: (n + 1,) share of the samples, counted from the heaviest; 0 to 1.
         cumulative: (n + 1,) the share of all pressure that these take together; 0 to 1.
         order: (n,) the examples from the heaviest to the lightest.
@@ -113,7 +113,8 @@ def _points(info: IntensityInfo, chosen: np.ndarray, role: str) -> dict[str, Any
         y=info.weights[chosen],
         customdata=info.examples[chosen],
         marker=marker,
-        hovertemplate="example %{customdata}<br>weight %{y:.3%} of all pressure<br>influence %{x:.4g} nats"
+        hovertemplate="example %{customdata}<br>weight %{y:.3%} of all pressure<br>"
+        f"{theme.measured('%{x:.4g}', 'influence')}"
         f"<extra>{role}</extra>",
         showlegend=bool(chosen.any()),
     )

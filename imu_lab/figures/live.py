@@ -47,16 +47,17 @@ def update(figure: go.Figure, content: Content) -> go.Figure:
     the template stays.
     """
     drawn = getattr(figure, "_imu_drawn", NOTHING)
+    figure._imu_drawn = NOTHING  # until all is written: after an error nothing may be taken for drawn
     if not (len(figure.data) == len(drawn.traces) and _structure(drawn.traces) == _structure(content.traces)):
         drawn = NOTHING
         if _structure(figure.data) != _structure(content.traces):
             figure.data = []
             figure.add_traces([dict(trace) for trace in content.traces])
             drawn = Content(content.traces, {}, {})
+    if drawn.frame != content.frame:
+        _reframe(figure, content.frame)
+        drawn = drawn._replace(layout={})
     with figure.batch_update():
-        if drawn.frame != content.frame:
-            _reframe(figure, content.frame)
-            drawn = drawn._replace(layout={})
         for trace, wanted, known in zip_longest(figure.data, content.traces, drawn.traces, fillvalue={}):
             _write(trace, {key: value for key, value in wanted.items() if key not in STRUCTURE}, known)
         _write(figure.layout, content.layout, drawn.layout)
@@ -87,12 +88,16 @@ def _get(trace: Any, key: str) -> Any:
 
 
 def _reframe(figure: go.Figure, frame: dict[str, Any]) -> None:
-    """Write the axes anew, and hide those of an earlier structure: plotly cannot take an axis away."""
+    """Write the axes anew, and hide those of an earlier structure: plotly cannot take an axis away.
+
+    A batch of its own, for within one batch a range that equals the old one would be dropped.
+    """
     shown = {name: dict(visible=True) | value if "axis" in name else value for name, value in frame.items()}
     there = [name for name in figure.layout if name.startswith(("xaxis", "yaxis"))]
     stale = {name: dict(visible=False) for name in there if name not in frame}
-    for name, value in (shown | stale).items():
-        figure.layout[name] = value
+    with figure.batch_update():
+        for name, value in (shown | stale).items():
+            figure.layout[name] = value
 
 
 def heading(title: str, subtitle: str = "") -> str:

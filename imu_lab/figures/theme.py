@@ -15,6 +15,8 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io as pio
 
+from ..results import describe
+
 NAME = "imu_lab"
 BACKGROUNDS = ("#ffffff", "#111111")  # JupyterLab's light and dark page
 INK = "#797979"
@@ -81,7 +83,8 @@ def _identity(name: str) -> str:
 
 
 def _further(name: str, choices: tuple[str, ...]) -> str:
-    return choices[zlib.crc32(name.encode()) % len(choices)]  # by name: the same in every notebook and session
+    # by name, so the same in every notebook; the choices too, so that names that share a colour can differ in dashes
+    return choices[zlib.crc32("".join([name, *choices]).encode()) % len(choices)]
 
 
 def colour(name: str) -> str:
@@ -126,6 +129,13 @@ def share(part: float, whole: float) -> str:
     if 0 < per_cent < 1:
         return "under 1 %"
     return "over 99 %" if 99 < per_cent < 100 else f"{per_cent:.0f} %"
+
+
+def measured(template: str, name: str) -> str:
+    """A value in a hover text: what it is, the number, its unit; ``template`` is such as ``"%{x:.4g}"``."""
+    quantity = describe(name)
+    unit = "" if quantity.unit == "no unit" else f" {text(quantity.unit)}"
+    return f"{text(quantity.title)} {template}{unit}"
 
 
 def titled(title: str, unit: str = "") -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import readout
-from ..gradients import Gradient, flat, plain_attention
+from ..gradients import Gradient, flat, forward_mode
 from ..tasks.compute import device_of, evaluating
 from ..tasks.protocol import Batch, Examples, Task
 
@@ -25,7 +25,7 @@ def product(task: Task, model: nn.Module, examples: Examples) -> Callable[[Tenso
     def apply(vector: Tensor) -> Tensor:
         direction: Gradient = unflat(vector, values)
         total: Tensor | float = 0.0
-        with evaluating(model), plain_attention():
+        with evaluating(model), forward_mode():
             for _, batch in examples.batches():
                 total = total + flat(_batch_product(task, model, values, direction, batch.to(device_of(model))))
         return total / len(examples)

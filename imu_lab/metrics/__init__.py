@@ -4,3 +4,5 @@ from .distance import Agreement as Agreement
 from .distance import JSRetrained as JSRetrained
 from .distance import KLRetrained as KLRetrained
 from .reference import Reference as Reference
+from .tokens import token_scores as token_scores
+from .transitions import Transitions as Transitions

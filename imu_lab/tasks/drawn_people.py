@@ -113,7 +113,8 @@ def _looks(seed: int, person: int) -> Looks:
     )
     if person % 3 != 2:
         return own
-    different = ("tall", "broad", *pick(("hair", "hair_style"), ("bottom", "bag", "bag_colour"), ("skin", "pattern")))
+    further = pick(("bottom",), ("bag", "bag_colour"), ("pattern", "second"), ("skin",))
+    different = ("tall", "broad", "hair", "hair_style", *further)
     return replace(_looks(seed, person - 1), **{name: getattr(own, name) for name in different})
 
 

@@ -226,7 +226,7 @@ class ReID:
         return cards.picture(self.pictures([example])[0], f"example {int(example)}", words)
 
 
-FIGURES = Recipe(epochs=12, lr=0.1, batch_size=32, augment=True)
+FIGURES = Recipe(epochs=16, lr=0.1, batch_size=32, augment=True)
 MARKET = Recipe(epochs=60, lr=0.05, batch_size=64, augment=True, one_thread=False)
 
 

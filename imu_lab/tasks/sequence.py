@@ -223,11 +223,14 @@ class Sequence:
         with seeded(seed):
             return Transformer(self.corpus.states, self.corpus.train[0].shape[1] - 1, self._preset.shape)
 
+    def token_losses(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
+        """(n, T) cross-entropy in nats of each predicted token."""
+        logits = forward(batch.inputs)  # (n, T, K)
+        return nn.functional.cross_entropy(logits.mT, batch.targets["tokens"][:, 1:], reduction="none")
+
     def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
         """(n,) cross-entropy in nats, the mean over a sequence's predicted tokens."""
-        logits = forward(batch.inputs)  # (n, T, K)
-        following = batch.targets["tokens"][:, 1:]  # (n, T)
-        return nn.functional.cross_entropy(logits.mT, following, reduction="none").mean(1)
+        return self.token_losses(forward, batch).mean(1)
 
     def example_margin(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
         """(n,) true logit minus the largest other, the mean over a sequence's predicted tokens.
@@ -273,12 +276,12 @@ class Sequence:
 
     def labels(self, examples: Any) -> list[str]:
         """The source of training examples, by index."""
-        rows = torch.as_tensor(np.asarray(examples))
+        rows = torch.tensor(np.array(examples))  # a copy: a record's column may be read-only
         return [f"source {source}" for source in self.corpus.train[1][rows].tolist()]
 
     def tokens(self, examples: Any) -> np.ndarray:
         """(n, L) the tokens of training examples, by index."""
-        return self.corpus.train[0][torch.as_tensor(np.asarray(examples))].numpy()
+        return self.corpus.train[0][torch.tensor(np.array(examples))].numpy()
 
     def card(self, example: int) -> str:
         """HTML of one training sequence: its tokens, each on the colour of the source that owns it."""

@@ -98,7 +98,7 @@ def drive(
     ``follow`` is measured beside the task's own metrics.
     """
     recorder = Recorder(task, request.forget, follow)
-    state = Driven(0, recorder.record(0, model), recorder)
+    state = Driven(0, recorder.record(0, model, keep=True), recorder)
     state.stopped_at = 0 if stop and stop(state.measured) else None
     yield state
     updates = iter(method(task, model, request))
@@ -115,12 +115,12 @@ def drive(
                 _restore(held, before)
                 state.diverged_at = step if update == DIVERGED else None
                 if recorder.steps[-1] < step - 1:
-                    state.step, state.measured = step - 1, recorder.record(step - 1, model)
+                    state.step, state.measured = step - 1, recorder.record(step - 1, model, keep=True)
                 yield state
                 return
             due = step % record_every == 0 or step == steps
             if due:
-                state.step, state.measured = step, recorder.record(step, model)
+                state.step, state.measured = step, recorder.record(step, model, keep=True)
             recorder.note(update)
         except KeyboardInterrupt:
             _restore(held, recorded)

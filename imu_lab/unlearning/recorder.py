@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..tasks.compute import device_of, evaluating
 from ..tasks.protocol import Examples, Task, evaluation_splits
 from .request import Update
+from .snapshots import Snapshots
 
 
 def outcomes(task: Task, model: nn.Module, examples: Examples) -> Tensor:
@@ -45,9 +46,10 @@ class Recorder:
         self.outcomes: list[Tensor] = []
         self.terms: list[dict[str, float]] = []
         self.pressure = np.zeros(len(forget))
+        self.snapshots = Snapshots()
 
-    def record(self, step: int, model: nn.Module) -> Measured:
-        """Measure the model after ``step`` updates; returns {split: {metric: value}}."""
+    def record(self, step: int, model: nn.Module, keep: bool = False) -> Measured:
+        """Measure the model after ``step`` updates, and ``keep`` what moves in it; returns {split: {metric: value}}."""
         outcome = outcomes(self.task, model, self.forget)
         measured = {split: dict(self.task.evaluate(model, split)) for split in self.splits}
         measured.setdefault("forget", {})["loss"] = outcome[:, 0].mean().item()
@@ -57,6 +59,8 @@ class Recorder:
         self.steps.append(step)
         self.metrics.append(measured)
         self.outcomes.append(outcome)
+        if keep:
+            self.snapshots.add(step, model)
         return measured
 
     def note(self, update: Update | None) -> None:

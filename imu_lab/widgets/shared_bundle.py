@@ -4,8 +4,9 @@ plotly's own FigureWidget carries ``package_data/widgetbundle.js`` (5 MB) as a s
 figures cost 54 MB of messages, ten seconds and 270 MB of browser memory. Here one hidden widget, the loader, carries
 the bundle, and the JavaScript of each figure is a few lines that wait for it: eight figures then take half a second.
 
-It rests on two private things of plotly: the file above, and that its default export is a function that returns one
-fresh ``{initialize, render}`` per figure. That is why the project asks for plotly<8, and a test looks at both.
+It rests on three private things of plotly: the file above; that its default export is a function that returns one fresh
+``{initialize, render}`` per figure; and the names of two methods of its ``FigureView`` (see :class:`Loader`). That is
+why the project asks for plotly<8, and a test looks at all three.
 """
 
 from __future__ import annotations
@@ -25,11 +26,18 @@ PROMISE = f"""(globalThis["imu_lab plotly {plotly.__version__}"] ??= (() => {{
 
 
 class Loader(anywidget.AnyWidget):
-    """The hidden widget that brings plotly's JavaScript to the page. Never shown, never closed while figures live."""
+    """The hidden widget that brings plotly's JavaScript to the page. Never shown, never closed while figures live.
+
+    After each redraw plotly's figures report to Python every property that plotly.js has filled in. Nobody here reads
+    that, it costs more than the redraw's own message, and Python deletes from a figure what a late report mentions:
+    data that a newer answer has just written. So the views are told to keep it to themselves.
+    """
 
     _esm = f"""export default {{ initialize({{ model }}) {{
       const code = new Blob([model.get("bundle")], {{ type: "text/javascript" }});
-      {PROMISE}.resolve(import(URL.createObjectURL(code))) }} }}"""
+      {PROMISE}.resolve(import(URL.createObjectURL(code)).then(bundle => {{
+        bundle.FigureView.prototype._sendTraceDeltas = bundle.FigureView.prototype._sendLayoutDelta = () => {{}};
+        return bundle }})) }} }}"""
     bundle = traitlets.Unicode().tag(sync=True)
 
 

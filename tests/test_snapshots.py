@@ -1,0 +1,73 @@
+"""The weights after each recorded update: exact, small, saved, thinned when large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cases
+import pytest
+import torch
+from torch import nn
+
+import imu_lab as imu
+from imu_lab.unlearning.snapshots import Snapshots
+
+
+@pytest.fixture(scope="module")
+def run() -> imu.Run:
+    return imu.unlearn(cases.task("toy"), cases.original("toy"), steps=6, lr=0.1)
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    return all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+def test_the_first_is_the_original_and_the_last_the_unlearned(run: imu.Run) -> None:
+    assert same(run.model_at(0), cases.original("toy"))
+    assert same(run.model_at(6), run.model)
+    assert not same(run.model_at(3), run.model)
+
+
+def test_each_model_has_the_accuracy_that_was_recorded(run: imu.Run) -> None:
+    for step in run.kept_steps:
+        found = cases.task("toy").evaluate(run.model_at(step), "retain")["accuracy"]
+        assert found == run.value("retain", "accuracy", step)
+
+
+def test_only_what_moves_is_kept(run: imu.Run) -> None:
+    assert set(run.snapshots.kept[0]) == {"2.weight", "2.bias"}
+
+
+def test_a_whole_model_is_kept_too() -> None:
+    run = imu.unlearn(cases.task("toy"), cases.original("toy"), method="gradient-ascent", scope="all", steps=2, lr=0.1)
+    assert same(run.model_at(2), run.model) and same(run.model_at(0), cases.original("toy"))
+
+
+def test_an_update_that_was_not_kept_is_refused(run: imu.Run) -> None:
+    with pytest.raises(ValueError, match="after update 7; it keeps 7: 0 to 6"):
+        run.model_at(7)
+
+
+def test_a_saved_run_gives_its_models_back(run: imu.Run, tmp_path: Path) -> None:
+    loaded = imu.load_run(run.save(tmp_path / "run.imu"))
+    assert loaded.kept_steps == run.kept_steps
+    assert all(same(loaded.model_at(step), run.model_at(step)) for step in (0, 3, 6))
+
+
+def test_a_limit_thins_evenly_and_keeps_both_ends() -> None:
+    model = nn.Linear(8, 8)
+    kept = Snapshots(limit=10 * (8 * 8 + 8) * 4)
+    for step in range(40):
+        kept.add(step, model)
+        assert kept.bytes <= kept.limit
+    steps = sorted(kept.kept)
+    assert steps[0] == 0 and steps[-1] == 39 and max(b - a for a, b in zip(steps, steps[1:])) <= 16
+
+
+def test_the_ledger_knows_the_retrained_models_confidence(run: imu.Run) -> None:
+    assert "confidence_retrained" not in run.samples
+    task, retrained = cases.task("toy"), cases.retrained("toy")
+    known = imu.unlearn(task, cases.original("toy"), steps=1, reference=retrained).samples["confidence_retrained"]
+    batch = task.split("forget").batch()
+    truth = retrained(batch.inputs).softmax(1).gather(1, batch.targets[:, None])[:, 0]
+    assert torch.allclose(torch.tensor(known.to_numpy()), truth.double(), atol=1e-6)
