@@ -17,13 +17,22 @@ __version__ = "0.1.0"
 from . import influence as _estimators  # noqa: F401  (registers the estimators)
 from . import tasks as tasks
 from . import unlearning as _methods  # noqa: F401
+from .again import again as again
 from .archive import DamagedFile as DamagedFile
+from .collateral import collateral as collateral
+from .collateral import damage_by_class as damage_by_class
+from .collateral import responsible as responsible
 from .comparison import compare as compare
 from .experiment import influence as influence
 from .experiment import load_run as load_run
 from .experiment import unlearn as unlearn
+from .explanation import explain_resistance as explain_resistance
+from .explanation import predict_resistance as predict_resistance
+from .explanation import reasons as reasons
 from .intensity import intensity as intensity
 from .metrics.tokens import token_scores as token_scores
+from .neighbours import neighbours as neighbours
+from .rank_agreement import agreement_of_ranks as agreement_of_ranks
 from .readout import NoReadout as NoReadout
 from .registry import UnknownName as UnknownName
 from .registry import estimator as estimator
@@ -35,6 +44,8 @@ from .registry import method as method
 from .registry import methods as methods
 from .registry import metric as metric
 from .registry import metrics as metrics
+from .resistance import mean_ranks as mean_ranks
+from .resistance import resistance as resistance
 from .results import Influence as Influence
 from .results import Intensity as Intensity
 from .results import Run as Run
@@ -45,6 +56,11 @@ from .unlearning.request import Update as Update
 
 # Drawing needs plotly and ipywidgets, a second to import: they load when first asked for.
 _LATER = {
+    "plot_resistance": "figures.resistance",
+    "plot_reasons": "figures.resistance",
+    "plot_dependence": "figures.resistance",
+    "plot_collateral": "figures.collateral",
+    "plot_damage": "figures.collateral",
     "plot_influence": "figures",
     "plot_intensity": "figures",
     "plot_curves": "figures",

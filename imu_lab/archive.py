@@ -60,7 +60,8 @@ def pack(
     """One zip of these tables, settings and safetensors bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
-        file.writestr("record.json", json.dumps({"format": FORMAT, "kind": kind, "about": about}, indent=1))
+        record = {"format": FORMAT, "kind": kind, "about": about}
+        file.writestr("record.json", json.dumps(record, indent=1, default=_number))
         for name, table in tables.items():
             file.writestr(f"{name}.parquet", table.to_parquet(index=False))
         if weights:
@@ -68,6 +69,13 @@ def pack(
         if snapshots:
             file.writestr(SNAPSHOTS, snapshots)
     return buffer.getvalue()
+
+
+def _number(value: Any) -> Any:
+    """A NumPy number as Python's, which JSON knows."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a saved record holds plain values only, not {value!r}")
 
 
 def unpack(path: str | Path, kind: str) -> tuple[dict[str, pd.DataFrame], dict[str, Any], bytes]:

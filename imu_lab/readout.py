@@ -8,6 +8,7 @@ every estimator, method and metric runs on it unchanged, hundreds of times faste
 from __future__ import annotations
 
 import copy
+import fnmatch
 import inspect
 import time
 from collections.abc import Callable
@@ -32,7 +33,8 @@ class NoReadout(ValueError):
 def resolve(task: Task, model: nn.Module) -> tuple[str, ...]:
     """The names of the modules that influence and unlearning act on.
 
-    ``task.readout`` names them, with ``"all"`` for the whole model; None finds the last linear layer.
+    ``task.readout`` names them, with ``"all"`` for the whole model and patterns such as ``"layer4.*"`` for several; None
+    finds the last linear layer.
 
     Raises:
         UnknownName: a module that is not there.
@@ -44,6 +46,7 @@ def resolve(task: Task, model: nn.Module) -> tuple[str, ...]:
     names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     known = dict(model.named_modules())
     names = tuple(ALL if name == "all" and name not in known else name for name in names)
+    names = tuple(each for name in names for each in (_matching(name, known) if name not in known else [name]))
     for name in names:
         if name not in known:
             raise unknown("module", name, [key for key in known if key])
@@ -52,6 +55,15 @@ def resolve(task: Task, model: nn.Module) -> tuple[str, ...]:
                 f"module {name!r} has no parameters to unlearn; modules with parameters: {_with_parameters(model)}"
             )
     return names
+
+
+def _matching(name: str, known: dict[str, nn.Module]) -> list[str]:
+    """The outermost modules with parameters that a pattern with ``*``, ``?`` or ``[...]`` fits; else the name."""
+    found: list[str] = []
+    for key in fnmatch.filter(known, name):
+        if list(known[key].parameters()) and not key.startswith(tuple(f"{outer}." for outer in found)):
+            found.append(key)
+    return found or [name]
 
 
 def find(model: nn.Module, inputs: Any) -> str:
@@ -260,7 +272,14 @@ class CachedTask:
 
     def seen(self, examples: Examples) -> Examples:
         """Any examples of the task, as features; their targets untouched."""
-        key = (self._backbone, device_of(self._model), getattr(self.task, "data_key", None) or self.task, examples.source)
+        if not len(examples):
+            return examples  # nothing reaches the readout
+        key = (
+            self._backbone,
+            device_of(self._model),
+            getattr(self.task, "data_key", None) or self.task,
+            examples.source,
+        )
         features = self._store.rows(key, examples, self._forward)
         targets = _targets(examples)
         chunk = max(examples.chunk, 2**22 // max(1, features[0].numel()))

@@ -61,7 +61,7 @@ class Session:
     ) -> Influence:
         """See :func:`influence`."""
         estimate = registry.estimators.create(estimator, **settings)
-        task, model = self.view(cache)
+        task, model = self.view(cache, getattr(estimate, "scope", "readout"))
         forget = task.split("forget")
         with _threads(task):
             values = estimate(task, model, forget, _target(task, target, forget))
@@ -120,6 +120,7 @@ class Session:
         if isinstance(method, str):
             settings = {**self.defaults(method), **settings}
         how = registry.methods.create(method, **settings)
+        steps, every = _count("steps", steps), _count("record_every", record_every, 1)
         task, model = self.view(cache, getattr(how, "scope", "readout"))
         reference = reference if reference is not None else self.reference
         metrics = self.followed(reference, follow)
@@ -137,9 +138,7 @@ class Session:
         started = time.perf_counter()
         with _threads(task):
             state = _follow(
-                driver.drive(
-                    task, private, how, request, _count(steps), rule, record_every, self._against(reference, metrics)
-                ),
+                driver.drive(task, private, how, request, steps, rule, every, self._against(reference, metrics)),
                 steps,
                 progress,
                 stop,
@@ -250,8 +249,9 @@ class Session:
 
 
 def _threads(task: Task) -> Any:
-    """One thread for the small products of a cached task, all cores for whole models."""
-    return one_thread() if isinstance(task, readout.CachedTask) else nullcontext()
+    """One thread for the small products of a cached task and for networks trained on one, all cores for the others."""
+    small = isinstance(task, readout.CachedTask) or getattr(getattr(task, "recipe", None), "one_thread", False)
+    return one_thread() if small else nullcontext()
 
 
 def _target(task: Task, target: Any, forget: Examples) -> Examples:
@@ -288,10 +288,10 @@ def _checked_weights(weights: Any, forget: Examples) -> np.ndarray:
     return values / values.sum()
 
 
-def _count(steps: Any) -> int:
-    if int(steps) != steps or steps < 0:
-        raise ValueError(f"steps must be a whole number >= 0, got {steps!r}")
-    return int(steps)
+def _count(name: str, given: Any, least: int = 0) -> int:
+    if int(given) != given or given < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {given!r}")
+    return int(given)
 
 
 def _private(model: nn.Module, names: tuple[str, ...] | None) -> nn.Module:

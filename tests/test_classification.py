@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import cases
 import pytest
 import torch
 from torch import nn
 
-import cases
 import imu_lab as imu
 from imu_lab.tasks import Classification
 

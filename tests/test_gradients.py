@@ -6,11 +6,11 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import cases
 import pytest
 import torch
 from torch import Tensor, nn
 
-import cases
 import imu_lab as imu
 from imu_lab import gradients, readout
 from imu_lab.gradients import GeneralGradients, LinearGradients, explicit, flat, gradients_of
@@ -190,7 +190,8 @@ def test_a_torchvision_network(named: object) -> None:
 
     with seeded(0):
         model = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=3).double().eval()
-    parts = [(x.expand(-1, 3, -1, -1).repeat(1, 1, 4, 4), y) for x, y in (cases.images(9, s, torch.float64) for s in (0, 1))]
+    drawn = [cases.images(9, seed, torch.float64) for seed in (0, 1)]
+    parts = [(x.expand(-1, 3, -1, -1).repeat(1, 1, 4, 4), y) for x, y in drawn]
     task = imu.tasks.Classification.from_data(model, *parts, forget_indices=[0, 1, 5], readout=named)
     found, forget = gradients_of(task, model), task.split("forget")
     each, direction = explicit(task, model, forget), random_direction(readout.parameters(model, found.names))
@@ -229,7 +230,8 @@ def test_less_room_changes_nothing(room: int, monkeypatch: pytest.MonkeyPatch) -
 def test_the_squares_of_a_sequence_are_of_its_sum_and_not_the_sum_of_its_tokens_squares() -> None:
     task, model = sequences()
     forget = task.split("forget").take(torch.tensor([0]))
-    assert cases.relative(flat(gradients_of(task, model).moments(forget)[1]), explicit(task, model, forget)[0] ** 2) < 1e-9
+    squares = flat(gradients_of(task, model).moments(forget)[1])
+    assert cases.relative(squares, explicit(task, model, forget)[0] ** 2) < 1e-9
 
 
 @pytest.mark.parametrize("kind", ["linear", "general"])
@@ -238,7 +240,8 @@ def test_the_model_is_left_as_it_was_also_in_training_mode(kind: str) -> None:
     model.train().body.eval()
     model.requires_grad_(False)
     before = cases.frozen(model)
-    found = LinearGradients(task, model, "classifier") if kind == "linear" else GeneralGradients(task, model, ("classifier",))
+    linear = LinearGradients(task, model, "classifier")
+    found = linear if kind == "linear" else GeneralGradients(task, model, ("classifier",))
     forget = task.split("forget")
     mean, squares = found.moments(forget)
     along = found.along(forget, mean)

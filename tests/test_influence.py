@@ -6,19 +6,19 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import cases
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from test_gradients import LINEAR, own, tolerance
 from torch import Tensor, nn
 
-import cases
 import imu_lab as imu
 from imu_lab import readout
 from imu_lab.gradients import explicit
 from imu_lab.tasks.compute import one_thread
 from imu_lab.tasks.protocol import Examples, Task
-from test_gradients import LINEAR, own, tolerance
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_negative_means_that_pressing_the_sample_raises_the_sets_loss() -> None:
     for sample in (int(influence.argmin()), int(influence.argmax())):
         moved = copy.deepcopy(model)
         start = list(readout.parameters(moved, ("2",)).values())
-        step = 1e-6 * (each[sample] / fisher).split([value.numel() for value in start])
+        step = (1e-6 * each[sample] / fisher).split([value.numel() for value in start])
         with torch.no_grad():
             for value, part in zip(start, step):
                 value += part.view_as(value)
@@ -214,7 +214,9 @@ def test_the_size_of_a_chunk_does_not_matter(name: str, chunk: int) -> None:
 @pytest.mark.parametrize("cache", [True, False])
 def test_another_target_gives_its_mean_gradient(name: str, target: object, cache: bool) -> None:
     task, model = cases.in_double("toy")
-    examples = task.split(target) if isinstance(target, str) else task.split(target[0]).take(torch.tensor([target[1]]).flatten())
+    split, *at = [target] if isinstance(target, str) else target
+    examples = task.split(split)
+    examples = examples.take(torch.tensor(at).flatten()) if at else examples
     mean, each = explicit(task, model, examples).mean(0), explicit(task, model, task.split("forget"))
     metric = each.square().mean(0) + 1e-2 if name == "fisher-diagonal" else 1.0
     found = imu.influence(task, model, name, target=target, cache=cache)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import cases
 import pytest
 import torch
 from torch import Tensor, nn
 
-import cases
 import imu_lab as imu
 from imu_lab import readout
 from imu_lab.gradients import GeneralGradients, LinearGradients, gradients_of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import cases
 import numpy as np
 import pandas as pd
 import pytest
 
-import cases
 import imu_lab as imu
 from imu_lab import results
 from imu_lab.results import Influence, Intensity

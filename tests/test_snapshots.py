@@ -61,7 +61,7 @@ def test_a_limit_thins_evenly_and_keeps_both_ends() -> None:
         kept.add(step, model)
         assert kept.bytes <= kept.limit
     steps = sorted(kept.kept)
-    assert steps[0] == 0 and steps[-1] == 39 and max(b - a for a, b in zip(steps, steps[1:])) <= 16
+    assert steps[0] == 0 and steps[-1] == 39 and max(b - a for a, b in zip(steps, steps[1:])) <= 8
 
 
 def test_the_ledger_knows_the_retrained_models_confidence(run: imu.Run) -> None:

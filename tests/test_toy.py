@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import cases
 import pytest
 import torch
 
-import cases
 from imu_lab.tasks import Toy
 
 

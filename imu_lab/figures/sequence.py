@@ -51,7 +51,8 @@ def plot_transitions(run: Run, *, source: int | None = None, step: int | None = 
 
 def _transitions_info(run: Run, source: int | None = None) -> TransitionsInfo:
     """Reads the matrices from the run's curve and reference."""
-    followed = [each["settings"]["source"] for each in run.settings.get("follow", ()) if each["metric"] == "transitions"]
+    follow = run.settings.get("follow", ())
+    followed = [each["settings"]["source"] for each in follow if each["metric"] == "transitions"]
     if not followed or (source is not None and source not in followed):
         wanted = 1 if source is None else source
         raise ValueError(
@@ -87,13 +88,14 @@ def _matrix(values: pd.Series) -> np.ndarray:
 def _place(steps: np.ndarray, step: int) -> int:
     found = np.flatnonzero(steps == step)
     if not len(found):
-        raise ValueError(f"update {step} was not recorded; the run has {len(steps)} updates from {steps[0]} to {steps[-1]}")
+        raise ValueError(f"update {step} was not recorded; the run has {len(steps)}, from {steps[0]} to {steps[-1]}")
     return int(found[0])
 
 
 def _matrices(info: TransitionsInfo, shown: int) -> live.Content:
-    panels = [("the true chain", info.true), ("the model", info.learned[shown]), ("the retrained model", info.retrained)]
-    panels = [(title, matrix) for title, matrix in panels if matrix is not None]
+    now = info.learned[shown]
+    beside = [("the true chain", info.true), ("the model", now), ("the retrained model", info.retrained)]
+    panels = [(title, matrix) for title, matrix in beside if matrix is not None]
     at = [title for title, _ in panels].index("the model")
     top = float(np.nanmax([np.nanmax(matrix) for _, matrix in panels] + [np.nanmax(info.learned)]))
     traces = [_heat(number, title, matrix, top) for number, (title, matrix) in enumerate(panels, 1)]
@@ -225,10 +227,9 @@ def _tokens_info(table: pd.DataFrame, examples: list[int] | None = None) -> Toke
 
 def _strips(info: TokensInfo) -> live.Content:
     strongest = float(np.abs(info.influence).max()) or 1.0
-    traces = [
-        _strip(info, info.loss, "loss", "", dict(zmin=0, zmax=float(info.loss.max()), colorscale=theme.SEQUENTIAL)),
-        _strip(info, info.influence, "influence", "2", dict(zmin=-strongest, zmax=strongest, colorscale=theme.DIVERGING)),
-    ]
+    losses = dict(zmin=0, zmax=float(info.loss.max()), colorscale=theme.SEQUENTIAL)
+    signed = dict(zmin=-strongest, zmax=strongest, colorscale=theme.DIVERGING)
+    traces = [_strip(info, info.loss, "loss", "", losses), _strip(info, info.influence, "influence", "2", signed)]
     words = "numbers: the tokens; rows from the most negative influence (top: pressed) to the most positive (dropped)"
     shown = f"{len(info.examples)} of {theme.number(info.count)} sequences, token by token"
     titles = (("", "loss of each token"), ("2", "its share of the influence; orange: ascend"))
@@ -256,7 +257,7 @@ def _strip(info: TokensInfo, values: np.ndarray, name: str, axis: str, scale: di
         textfont=dict(size=10),
         customdata=names,
         colorbar=bar,
-        hovertemplate=f"sequence %{{customdata}}, place %{{x}}: token %{{text}}<br>{name} %{{z:.4g}} nats<extra></extra>",
+        hovertemplate="sequence %{customdata}, place %{x}: token %{text}<br>" + name + " %{z:.4g} nats<extra></extra>",
         xaxis=f"x{axis}",
         yaxis=f"y{axis}",
         **scale,

@@ -1,5 +1,6 @@
 """The estimators: each says how much pressing one sample moves the target's loss. Negative means ascend."""
 
+from .checkpoints import checkpoints as checkpoints
 from .el2n import ErrorNorm as ErrorNorm
 from .exact import GaussNewton as GaussNewton
 from .fisher_diagonal import FisherDiagonal as FisherDiagonal
@@ -8,4 +9,7 @@ from .gradient_dot import GradientDot as GradientDot
 from .gradient_norm import GradientNorm as GradientNorm
 from .kfac import KroneckerFisher as KroneckerFisher
 from .random import Random as Random
+from .second_order import ArnoldiHessian as ArnoldiHessian
+from .second_order import NaiveHessian as NaiveHessian
 from .self_influence import SelfInfluence as SelfInfluence
+from .tracin import TracIn as TracIn

@@ -25,9 +25,10 @@ def product(task: Task, model: nn.Module, examples: Examples) -> Callable[[Tenso
     def apply(vector: Tensor) -> Tensor:
         direction: Gradient = unflat(vector, values)
         total: Tensor | float = 0.0
-        with evaluating(model), forward_mode():
+        with evaluating(model), forward_mode(), torch.no_grad():
             for _, batch in examples.batches():
-                total = total + flat(_batch_product(task, model, values, direction, batch.to(device_of(model))))
+                moved = flat(_batch_product(task, model, values, direction, batch.to(device_of(model))))
+                total = total + moved.detach()  # the backbone's parameters are no part of it
         return total / len(examples)
 
     return apply

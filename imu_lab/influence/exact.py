@@ -21,11 +21,11 @@ DENSE_LIMIT = 6_000  # parameters: a matrix of 288 MB in double precision
 class GaussNewton:
     """I_i = −g_iᵀ (H + λ)⁻¹ ḡ, H = mean Jᵀ ∇²ℓ J, the Gauss-Newton matrix of the loss over the readout's parameters.
 
-    For a linear head and cross-entropy H is the Hessian itself. Up to 6,000 parameters H is built and factored by
-    Cholesky; above, the system is solved by conjugate gradients. With ``curvature="train"`` H is over the whole training
+    For a linear head and cross-entropy H is the Hessian itself. Up to 6,000 parameters H is built and factored
+    by Cholesky; above, the system is solved by conjugate gradients. With ``curvature="train"`` H is over the training
     set, which unlearning without retain data does not have: that is for ground truth.
 
-    Source: Koh & Liang 2017 (arXiv 1703.04730), influence with damping; Martens 2020 (arXiv 1412.1193) for Gauss-Newton.
+    Source: Koh & Liang 2017 (arXiv 1703.04730), influence; Martens 2020 (arXiv 1412.1193), Gauss-Newton.
     """
 
     damping: float = knob(1e-2, help="λ, added to the curvature.", valid="(0, inf)", range=(1e-6, 1e2), scale="log")

@@ -18,7 +18,7 @@ class FisherDiagonal:
     """I_i = −g_iᵀ F⁻¹ ḡ with F = (1/n) Σ g_i∘g_i + λ over the forget set and ḡ over the target.
 
     Source: Fan et al. 2025 (arXiv 2508.01620), influence with the diagonal empirical Fisher. With the paper's absolute
-    λ = 0.01 on a well-fitted model λ is far larger than F, and the result is the plain gradient product scaled; relative
+    λ = 0.01 on a well-fitted model λ is far larger than F, and the result is the plain product of gradients; relative
     damping, λ = c · mean of the undamped diagonal, keeps the metric in play.
     """
 

@@ -15,7 +15,7 @@ from ..tasks.protocol import Examples, Task
 @estimator("kfac")
 @dataclass(frozen=True)
 class KroneckerFisher:
-    """I_i = −g_iᵀ (S ⊗ A + λ)⁻¹ ḡ, A = mean a aᵀ of what reaches the head, S = mean δ δᵀ of its errors, over the forget set.
+    """I_i = −g_iᵀ (S ⊗ A + λ)⁻¹ ḡ, A = mean a aᵀ of the head's inputs, S = mean δ δᵀ of its errors over the forget set.
 
     Positions of a sequence count as samples of their own (S then sums over them). The damping is exact, not split
     between the factors: both are diagonalised.

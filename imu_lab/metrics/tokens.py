@@ -17,7 +17,12 @@ from ..tasks.protocol import Examples, Task
 
 
 def token_scores(
-    task: Task, model: nn.Module, examples: Iterable[int] | None = None, *, damping: float = 1e-2, relative: bool = False
+    task: Task,
+    model: nn.Module,
+    examples: Iterable[int] | None = None,
+    *,
+    damping: float = 1e-2,
+    relative: bool = False,
 ) -> pd.DataFrame:
     """Each predicted token's share of its sequence's loss and influence.
 
@@ -31,7 +36,7 @@ def token_scores(
         damping, relative: see the estimator.
 
     Returns:
-        DataFrame ``example, place, token, loss, influence``: place 1 is the first token that is predicted; loss in nats.
+        DataFrame ``example, place, token, loss, influence``: place 1 is the first predicted token; loss in nats.
 
     Raises:
         TypeError: the task has no tokens, or the readout is not one linear layer.
@@ -64,7 +69,7 @@ def _chosen(forget: Examples, examples: Iterable[int] | None) -> Examples:
     wanted = torch.as_tensor(np.asarray(list(examples)), dtype=torch.int64)
     outside = wanted[~torch.isin(wanted, forget.ids)]
     if len(outside):
-        raise ValueError(f"sequences {outside[:5].tolist()} are not to be forgotten; the forget split has {len(forget)}")
+        raise ValueError(f"sequences {outside[:5].tolist()} are not among the {len(forget)} to be forgotten")
     return forget.take(torch.stack([(forget.ids == each).nonzero()[0, 0] for each in wanted]))
 
 

@@ -17,7 +17,7 @@ from ..tasks.protocol import Task
 @metric("transitions")
 @dataclass(frozen=True)
 class Transitions:
-    """``0→3``, ...: the model's probability of state 3 next, the mean over all places of state 0 in one source's tokens.
+    """``0→3``, ...: the model's probability of state 3 next, the mean over all places where state 0 is now.
 
     Measured on held-out sequences of that source, so the model may read from the tokens before which source it is. A
     model that has learned the source has its transition matrix here. Needs a task with sequences; others give nothing.

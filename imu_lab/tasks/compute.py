@@ -60,7 +60,8 @@ def digest(*parts: object) -> str:
         if isinstance(part, Tensor):
             part = part.detach().cpu().contiguous()
             state.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            state.update(part.flatten().view(torch.uint8).numpy().data)
+            if part.numel():  # torch cannot see an empty tensor as bytes
+                state.update(part.flatten().view(torch.uint8).numpy().data)
         elif isinstance(part, np.ndarray):
             part = np.ascontiguousarray(part)
             state.update(f"{part.dtype}{part.shape}".encode())

@@ -18,7 +18,7 @@ from .people import Crowd, People, crowd
 
 HEIGHT, WIDTH = 64, 32
 FINE = 4  # drawn this much larger and then reduced, so that edges are smooth
-PERSONS, PER_CAMERA = 24, 8
+PERSONS, PER_CAMERA = 24, 6
 
 Colour = tuple[int, int, int]
 CLOTHES: dict[str, Colour] = {
@@ -63,11 +63,16 @@ class Looks:
 
     def words(self) -> str:
         """The looks in a few words, for a caption and for readers who hear the page."""
-        patterns = {"plain": "", "stripes": f" with {self.second} stripes", "badge": f" with a {self.second} badge"}
-        pattern = patterns.get(self.pattern, f" open over {self.second}")
-        hair = f"a {self.second} cap" if self.hair_style == "cap" else f"{self.hair_style} {self.hair} hair"
-        bag = "" if self.bag == "none" else f", a {self.bag_colour} {self.bag}"
-        return f"{self.top} top{pattern}, {self.legs} {self.bottom}, {hair}{bag}"
+        second, style = self.second, self.hair_style
+        patterns = {"plain": "", "stripes": f" with {second} stripes", "badge": f" with {_a(second)} badge"}
+        pattern = patterns.get(self.pattern, f" open over {second}")
+        heads = {"cap": f"{_a(second)} cap", "bun": f"{self.hair} hair in a bun"}
+        bag = "" if self.bag == "none" else f", {_a(self.bag_colour)} {self.bag}"
+        return f"{self.top} top{pattern}, {self.legs} {self.bottom}, {heads.get(style, f'{style} {self.hair} hair')}{bag}"
+
+
+def _a(word: str) -> str:
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
 @dataclass(frozen=True)
@@ -352,7 +357,7 @@ def picture(looks: Looks, camera: Camera, rng: np.random.Generator) -> np.ndarra
 
 @lru_cache(maxsize=2)
 def figures(seed: int = 0, persons: int = PERSONS, per_camera: int = PER_CAMERA) -> Crowd:
-    """The drawn set: each person ``per_camera`` times in each of four cameras; the last quarter is held out.
+    """The drawn set: each person ``per_camera`` times in each of four cameras; the last third is held out.
 
     Args:
         seed: another seed draws other people.

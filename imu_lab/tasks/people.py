@@ -1,7 +1,7 @@
-"""Pictures of people, each with a person and a camera: the record, what is held out of training, and Market-1501's folder.
+"""Pictures of people by several cameras: the record, what is held out of training, and Market-1501's folder.
 
-Forgetting a person can only be seen on pictures of that person that no model was trained on. Market-1501's own test part
-holds other people, so some pictures of every training person are held out here, from at least two cameras each.
+Forgetting a person can only be seen on pictures of that person that no model was trained on. Market-1501's own test
+part holds other people, so some pictures of every training person are held out, from at least two cameras each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .compute import digest
 
 JUNK, DISTRACTOR = -1, 0  # Market-1501: a bad detection, which nobody ranks; a passer-by, who is never right
 PARTS = ("bounding_box_train", "query", "bounding_box_test")
-HELD_OUT = 0.25  # of each person's pictures in each camera
+HELD_OUT = 1 / 3  # of each person's pictures in each camera
 NAME = re.compile(r"^(-?\d+)_c(\d+)")
 
 
@@ -66,7 +66,7 @@ class Crowd:
 
 
 def crowd(known: People, strangers: Callable[[], tuple[People, People]] | None = None) -> Crowd:
-    """Hold out a quarter of each person's pictures in each camera, the last ones, and keep the rest for training.
+    """Hold out a third of each person's pictures in each camera, the last ones, and keep the rest for training.
 
     The last ones, not random ones: pictures from one camera are often neighbouring video frames, and a random share
     would hold out near copies of training pictures.

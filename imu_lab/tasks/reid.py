@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from ..registry import unknown
 from . import cards, drawn_people, models, people, person_networks, ranking
 from .classification import Classification
-from .compute import device_of, evaluating, seeded
+from .compute import device_of, evaluating, one_thread, seeded
 from .people import People
 from .protocol import Batch, Examples, Positions
 from .training import Recipe
@@ -85,7 +86,7 @@ class ReID:
             raise ValueError(f"name whom to forget: forget_persons=({known[0]},); there are {_range(known)}")
         missing = [person for person in asked if person not in known]
         if missing:
-            raise ValueError(f"no person {', '.join(map(str, missing))} in the training part; there are {_range(known)}")
+            raise ValueError(f"no person {', '.join(map(str, missing))} to train on; there are {_range(known)}")
         if len(set(asked)) < len(asked):
             raise ValueError(f"forget_persons {asked} names a person twice")
         if len(asked) == len(known):
@@ -171,29 +172,37 @@ class ReID:
     example_margin = Classification.example_margin
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """``identity_accuracy`` for training people; ``map``, ``rank1`` and ``rank5`` for held-out pictures.
+        """``identity_accuracy`` for training people; ``map``, ``rank1`` and ``rank5`` for pictures that are held out.
 
         Held-out queries are looked for among all held-out pictures, of kept and forgotten people alike.
         """
         examples = self.split(split)
-        if examples.source == "train":
-            return {"identity_accuracy": self._named(model, examples)[1]}
-        if examples.source == "standard":
-            query, _ = self._named(model, examples)
-            return ranking.scores(ranking.rank(query, self._named(model, self.split("standard-gallery"))[0]))
-        named = self._named(model, examples)[1]
-        return {"identity_accuracy": named} | ranking.scores(self.ranked(model, split))
+        named = {} if examples.source == "standard" else {"identity_accuracy": self._looked_at(model, examples)[1]}
+        return named if examples.source == "train" else named | ranking.scores(self.ranked(model, split))
 
     def ranked(self, model: nn.Module, split: str = "test-forget") -> ranking.Ranking:
-        """Each held-out picture of the split as a query, the whole gallery ranked for it."""
-        gallery = self._named(model, self.split("gallery"))[0]
-        rows = self.split(split).ids  # the gallery holds every held-out picture, in the order of its id
-        return ranking.rank(ranking.Seen(*(column[rows] for column in gallery)), gallery)
+        """Each picture of a held-out split (or of ``"standard"``) as a query, the whole gallery ranked for it.
 
-    def _named(self, model: nn.Module, examples: Examples) -> tuple[ranking.Seen, float]:
-        """What retrieval sees of these pictures, and the share whose largest identity logit is the true person."""
+        Raises:
+            ValueError: the split was trained on.
+        """
+        asked = self.split(split)
+        if asked.source == "train":
+            raise ValueError(f"retrieval is measured on pictures that are held out; {split!r} was trained on")
+        if asked.source == "standard":
+            return ranking.rank(self.embeddings(model, split), self.embeddings(model, "standard-gallery"))
+        gallery = self.embeddings(model, "gallery")  # of every held-out picture, in the order of its id
+        return ranking.rank(ranking.Seen(*(column[asked.ids] for column in gallery)), gallery)
+
+    def embeddings(self, model: nn.Module, split: str) -> ranking.Seen:
+        """What retrieval compares: each picture's embedding, its person and its camera."""
+        return self._looked_at(model, self.split(split))[0]
+
+    def _looked_at(self, model: nn.Module, examples: Examples) -> tuple[ranking.Seen, float]:
+        """Embeddings, and the share of pictures whose largest identity logit is the true person's, in one pass."""
         device, embeddings, right = device_of(model), [], 0
-        with torch.no_grad(), evaluating(model):
+        threads = one_thread() if self.recipe.one_thread else nullcontext()
+        with threads, torch.no_grad(), evaluating(model):
             for _, batch in examples.batches():
                 batch = batch.to(device)
                 seen, logits = person_networks.embed(model, batch.inputs)
@@ -204,7 +213,7 @@ class ReID:
         return ranking.Seen(torch.cat(embeddings), persons, cameras), right / len(examples)
 
     def pictured(self, source: str) -> People:
-        """The pictures that ids of a source count in: ``"train"``, ``"test"``, ``"standard"``, ``"standard-gallery"``."""
+        """The pictures that the ids of examples count in, by the examples' source."""
         if source.startswith("standard"):
             return self.crowd.strangers()[source == "standard-gallery"]
         return self.crowd.train if source == "train" else self.crowd.held_out
@@ -216,7 +225,7 @@ class ReID:
 
     def pictures(self, examples: Any, source: str = "train") -> np.ndarray:
         """uint8 (n, h, w, 3) of pictures by index, of the training part by default."""
-        return np.array(self.pictured(source).pixels[np.asarray(examples)])
+        return np.array(self.pictured(source).pixels[np.asarray(examples, dtype=np.int64)])
 
     def card(self, example: int) -> str:
         """HTML of one training picture: the person, the camera and, for drawn people, their looks."""
@@ -226,7 +235,7 @@ class ReID:
         return cards.picture(self.pictures([example])[0], f"example {int(example)}", words)
 
 
-FIGURES = Recipe(epochs=16, lr=0.1, batch_size=32, augment=True)
+FIGURES = Recipe(epochs=24, lr=0.1, batch_size=32, augment=True)
 MARKET = Recipe(epochs=60, lr=0.05, batch_size=64, augment=True, one_thread=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from ..registry import listed, unknown
 from . import corpus as corpora
-from .compute import device_of, digest, evaluating, seeded
+from .compute import device_of, digest, evaluating, one_thread, seeded
 from .corpus import Corpus
 from .outputs import log_probabilities
 from .protocol import Batch, Examples
@@ -255,7 +256,8 @@ class Sequence:
         """
         examples, device = self.split(split), device_of(model)
         totals = {"loss": 0.0} if self.corpus.chains is None else {"loss": 0.0, "kl_true": 0.0}
-        with torch.inference_mode(), evaluating(model):
+        threads = one_thread() if self.recipe.one_thread else nullcontext()
+        with threads, torch.inference_mode(), evaluating(model):
             for _, batch in examples.batches():
                 batch = batch.to(device)
                 logs = log_probabilities(model(batch.inputs))  # (n, T, K)
@@ -276,12 +278,11 @@ class Sequence:
 
     def labels(self, examples: Any) -> list[str]:
         """The source of training examples, by index."""
-        rows = torch.tensor(np.array(examples))  # a copy: a record's column may be read-only
-        return [f"source {source}" for source in self.corpus.train[1][rows].tolist()]
+        return [f"source {source}" for source in self.corpus.train[1][_rows(examples)].tolist()]
 
     def tokens(self, examples: Any) -> np.ndarray:
         """(n, L) the tokens of training examples, by index."""
-        return self.corpus.train[0][torch.tensor(np.array(examples))].numpy()
+        return self.corpus.train[0][_rows(examples)].numpy()
 
     def card(self, example: int) -> str:
         """HTML of one training sequence: its tokens, each on the colour of the source that owns it."""
@@ -293,6 +294,11 @@ class Sequence:
         key = " ".join(f"{_cell('&nbsp;', source)} source {source}" for source in sorted(set(owner)))
         words = f"sequence {int(example)}, {self.labels([example])[0]}; states of {key}"
         return f"<figure><div>{cells}</div><figcaption>{words}</figcaption></figure>"
+
+
+def _rows(examples: Any) -> Tensor:
+    """Indices as a tensor; copied, because a record's column may be read-only."""
+    return torch.as_tensor(np.asarray(examples).copy(), dtype=torch.int64)
 
 
 def _cell(text: str, source: int, title: str = "") -> str:

@@ -84,6 +84,18 @@ def _optimizer(model: nn.Module, recipe: Recipe, updates: int) -> tuple[Any, Any
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, updates + 1)
 
 
+def learning_rates(recipe: Recipe, count: int) -> list[float]:
+    """The mean learning rate of each epoch over ``count`` examples."""
+    per_epoch = -(-count // recipe.batch_size)
+    optimizer, schedule = _optimizer(nn.Linear(1, 1), recipe, recipe.epochs * per_epoch)
+    rates = []
+    for _ in range(recipe.epochs * per_epoch):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()  # without a gradient it moves nothing
+        schedule.step()
+    return torch.tensor(rates).view(recipe.epochs, per_epoch).mean(1).tolist()
+
+
 def _update(task: Task, model: nn.Module, batch: Any, recipe: Recipe, optimizer: Any, epoch: int) -> None:
     if recipe.augment:
         batch = batch._replace(inputs=shifted(batch.inputs))

@@ -16,13 +16,15 @@ State = dict[str, Tensor]
 class Snapshots:
     """The moving parameters of a model after its recorded updates, by update.
 
-    Where they would exceed ``limit`` bytes, every other one is dropped (never the first or the newest), so a long run
-    of a large model keeps an even, coarser row of them.
+    Where they would exceed ``limit`` bytes, only every second, fourth, ... is kept (and always the first and the
+    newest), so a long run of a large model keeps an even, coarser row of them.
     """
 
     def __init__(self, kept: Mapping[int, State] | None = None, limit: int = LIMIT) -> None:
         self.limit = limit
         self.kept: dict[int, State] = dict(kept or {})
+        self._order: list[int] = list(self.kept)  # all that were ever added
+        self._stride = 1
 
     @property
     def bytes(self) -> int:
@@ -32,11 +34,17 @@ class Snapshots:
     def add(self, step: int, model: nn.Module) -> None:
         """Keep what moves in ``model``, as it is after update ``step``."""
         moving = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        self._order.append(step)
         self.kept[step] = {name: value.detach().cpu().clone() for name, value in moving.items()}
+        self._thin()
         while self.bytes > self.limit and len(self.kept) > 2:
-            steps = sorted(self.kept)
-            for dropped in steps[1:-1:2]:
-                del self.kept[dropped]
+            self._stride *= 2
+            self._thin()
+
+    def _thin(self) -> None:
+        wanted = {*self._order[:: self._stride], self._order[-1]}
+        for dropped in [step for step in self.kept if step not in wanted]:
+            del self.kept[dropped]
 
     def write(self, step: int, model: nn.Module) -> nn.Module:
         """Put the parameters of update ``step`` into ``model``, which is returned.

@@ -78,7 +78,7 @@ class Gallery(W.Image):
 
     def __init__(self, **how: int) -> None:
         """``how`` goes to :func:`tiled`."""
-        super().__init__(format="png", layout=W.Layout(max_width="100%", object_fit="none"))
+        super().__init__(format="png", layout=W.Layout(max_width="100%", align_self="flex-start"))
         self._how = how
         self.layout.display = "none"  # an empty image would show as broken
 

@@ -7,13 +7,16 @@ run first, then its controls): each is drawn, at most a few a second, and the la
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from types import GeneratorType
 from typing import Any, ClassVar, NamedTuple
 
 IDLE_SECONDS = 10.0
+EXIT_SECONDS = 10.0
 DRAW_INTERVAL = 0.2  # seconds; drawing at every 2 ms step left a browser seven seconds behind, 5 Hz left it 0.03 s
 PATIENCE = 0.4  # seconds before a computation counts as long: its progress is shown and it can be dropped
 
@@ -98,6 +101,7 @@ class Job:
             self.dropped += len(self._waiting)
             self._waiting = [settings]
             if self._thread is None:
+                _working.add(self)
                 self._thread = threading.Thread(target=self._work, name="imu_lab job", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
@@ -177,6 +181,17 @@ class Job:
                 raise Superseded
         for answer in held:
             self._draw(answer)
+
+
+_working: weakref.WeakSet[Job] = weakref.WeakSet()
+
+
+@atexit.register
+def _finish() -> None:
+    """Let no thread be inside torch while the interpreter is taken down: that aborts the process."""
+    for job in list(_working):
+        job.stop()
+        job.wait(EXIT_SECONDS)
 
 
 class Ticker:

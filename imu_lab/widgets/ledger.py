@@ -1,4 +1,4 @@
-"""The ledger as a view: one row per forget sample, sorted by any column, with its picture; and the card of one sample."""
+"""The ledger as a view: one row per forget sample, sorted by any column, with its picture; and one sample's card."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ from html import escape
 from typing import Any
 
 import ipywidgets as W
+import numpy as np
 import pandas as pd
 
 from ..results import Run
 from . import gallery, tables
 
 ROWS = 8
+STRIP = 20  # pictures
 THUMBNAIL = 24  # pixels
 KEPT_PICTURES = 4096
 
 
 class Pictures:
-    """Small pictures of a task's samples, each drawn once; a task without pictures has none."""
+    """Pictures of a task's samples, each drawn once; a task without pictures has none."""
 
     def __init__(self, task: Any) -> None:
-        self._source: Callable | None = getattr(task, "pictures", None)
+        self._task = task
         self.tag = lru_cache(maxsize=KEPT_PICTURES)(self._tag)
+
+    def of(self, examples: list[int]) -> np.ndarray | None:
+        """uint8 (n, h, w, 3), or None where there are none."""
+        source = getattr(self._task, "pictures", None)
+        return None if source is None or not examples else source(examples)
 
     def _tag(self, example: int) -> str:
         """An ``<img>`` of the example, or nothing."""
-        pictures = None if self._source is None else self._source([example])
+        pictures = self.of([example])
         if pictures is None:
             return ""
         address = gallery.data_address(pictures[0], THUMBNAIL)
@@ -35,7 +42,7 @@ class Pictures:
 
 
 class Ledger(W.VBox):
-    """The top of the ledger, by any column, either way round.
+    """The top of the ledger, by any column, either way round: a strip of pictures, and a table.
 
     ``turn`` steps through it, row by row, whatever the rows are sorted by.
     """
@@ -43,16 +50,18 @@ class Ledger(W.VBox):
     def __init__(self, pictures: Pictures, choose: Callable[[int], None]) -> None:
         self._pictures, self._choose = pictures, choose
         self._samples = pd.DataFrame({"example": []})
+        self._drawn: tuple = ()
         self.chosen: int | None = None
         self.by = W.Dropdown(options=[(tables.title(name), name) for name in tables.LEDGER], value="pressure",
-                             description="sort by", style={"description_width": "50px"}, layout=W.Layout(width="210px"))
+                             description="sort by", style={"description_width": "50px"}, layout=W.Layout(width="220px"))
         self.order = W.ToggleButtons(options=[("highest first", False), ("lowest first", True)],
                                      style={"button_width": "auto"})
         self.back, self.forth = (W.Button(icon=icon, tooltip=tip, layout=W.Layout(width="34px")) for icon, tip in
                                  (("chevron-left", "the sample above"), ("chevron-right", "the sample below")))
+        self.strip = gallery.Gallery(columns=STRIP, size=36).add_class("imu-strip")
         self.table = W.HTML().add_class("imu-table")
         head = W.HBox([self.by, self.order, self.back, self.forth], layout=W.Layout(flex_flow="row wrap"))
-        super().__init__([head, self.table])
+        super().__init__([head, self.strip, self.table])
         self.add_class("imu-ledger")
 
     def show(self, run: Run) -> None:
@@ -61,10 +70,15 @@ class Ledger(W.VBox):
         self.refresh()
 
     def refresh(self, *_: Any) -> None:
-        """Write the table again: the order or the chosen sample has changed."""
+        """Show the rows again: the order or the chosen sample has changed."""
         rows = self._sorted()
-        top = 0 if self.chosen is None else self._page(rows)
-        self.table.value = tables.ledger(rows.iloc[top : top + ROWS], self.by.value, self._pictures.tag, self.chosen)
+        page = rows.iloc[self._page(rows, ROWS) :][:ROWS]
+        self.table.value = tables.ledger(page, self.by.value, self._pictures.tag, self.chosen)
+        examples = rows["example"].iloc[self._page(rows, STRIP) :][:STRIP].tolist()
+        if self._drawn != (examples, self.chosen):  # most answers leave the order as it was
+            self._drawn = (examples, self.chosen)
+            at = examples.index(self.chosen) if self.chosen in examples else None
+            self.strip.show(self._pictures.of(examples), selected=at)
 
     def turn(self, by: int) -> None:
         """Choose the sample that many rows further down, or up."""
@@ -78,10 +92,10 @@ class Ledger(W.VBox):
             return self._samples
         return self._samples.sort_values(self.by.value, ascending=self.order.value, kind="stable")
 
-    def _page(self, rows: pd.DataFrame) -> int:
+    def _page(self, rows: pd.DataFrame, length: int) -> int:
         """The first row of the page that holds the chosen sample."""
         examples = rows["example"].tolist()
-        return examples.index(self.chosen) // ROWS * ROWS if self.chosen in examples else 0
+        return examples.index(self.chosen) // length * length if self.chosen in examples else 0
 
 
 def card(look: str, example: int, runs: list[tuple[str, str, Run]]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from .. import registry
 from ..results import Influence, Intensity, Run
 from ..session import Session
 from .controls import Choice
@@ -61,7 +62,8 @@ class Answer(NamedTuple):
 class Pipeline:
     """Answers questions on one session: the main run first, then with its controls.
 
-    Controls are kept, because moving a slider of the main run leaves most of them as they were.
+    Runs are kept, because moving a slider of the main run leaves most controls as they were, and because people go back
+    and forth. A setting that was registered again is a new one.
     """
 
     def __init__(self, session: Session) -> None:
@@ -69,39 +71,43 @@ class Pipeline:
         self._kept: OrderedDict[Any, Run] = OrderedDict()
 
     def __call__(self, question: Question, report: Report) -> Iterator[Answer]:
-        """Yield the answer twice: with the main run alone, and with its controls."""
+        """Yield the answer with the main run alone, unless its controls are at hand, and then with its controls."""
         scores = self.session.influence(question.estimator.name, **question.estimator.settings)
         weights = self.session.intensity(scores, question.rule.name, **question.rule.settings)
-        expected = len(question.compare)
-        runs = (self._run(question, weights, report),)
-        yield Answer(scores, weights, runs, expected)
-        for rule in question.compare:
-            settings = control_settings(rule, question)
-            weights_of = lambda rule=rule, settings=settings: self.session.intensity(scores, rule, **settings)  # noqa: E731
-            needs = None if rule == "uniform" else question.estimator  # uniform weights read no influence
-            runs = (*runs, self._kept_run(question, rule, settings, needs, weights_of, report))
-        if expected:
-            yield Answer(scores, weights, runs, expected)
+        controls = [Choice(rule, control_settings(rule, question)) for rule in question.compare]
+        main, expected = self._run(question, question.rule, lambda: weights, report), len(controls)
+        if not all(self._key(question, control) in self._kept for control in controls):
+            yield Answer(scores, weights, (main,), expected)
+        runs = [main]
+        for rule, settings in controls:
+            weigh = lambda rule=rule, settings=settings: self.session.intensity(scores, rule, **settings)  # noqa: E731
+            runs.append(self._run(question, Choice(rule, settings), weigh, report))
+        yield Answer(scores, weights, tuple(runs), expected)
 
     def forget_runs(self) -> None:
-        """Drop the kept runs: they were made without the reference, or with code that has changed."""
+        """Drop the kept runs, which were made without the reference."""
         self._kept.clear()
 
-    def _kept_run(self, question: Question, rule: str, settings: Mapping, needs: Any,
-                  weights_of: Callable[[], Intensity], report: Report) -> Run:
-        key = repr((rule, settings, needs, question.method, question.steps, question.seed, question.stop_at))
+    def _key(self, question: Question, rule: Choice) -> tuple:
+        """What a run depends on; uniform weights read no influence, so they do not depend on the estimator."""
+        code = [registry.methods[question.method.name], registry.intensity_rules[rule.name]]
+        if rule.name != "uniform":
+            code.append(registry.estimators[question.estimator.name])
+        reads = None if rule.name == "uniform" else question.estimator
+        asked = (question.method, question.steps, question.seed, question.stop_at)
+        return repr((rule, reads, asked)), *code
+
+    def _run(self, question: Question, rule: Choice, weigh: Callable[[], Intensity], report: Report) -> Run:
+        key = self._key(question, rule)
         if key not in self._kept:
-            self._kept[key] = self._run(question, weights_of(), report)
+            name, settings = question.method
+            self._kept[key] = self.session.unlearn(
+                weigh(), name, steps=question.steps, seed=question.seed, stop_at=question.stop_at,
+                progress=lambda done, total: report(done, total, f"unlearning, {rule.name} weights"), **settings)
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT_RUNS:
             self._kept.popitem(last=False)
         return self._kept[key]
-
-    def _run(self, question: Question, weights: Intensity, report: Report) -> Run:
-        name, settings = question.method
-        what = f"unlearning, {weights.settings['rule']} weights"
-        return self.session.unlearn(weights, name, steps=question.steps, seed=question.seed, stop_at=question.stop_at,
-                                    progress=lambda done, total: report(done, total, what), **settings)
 
 
 def control_settings(rule: str, question: Question) -> dict[str, Any]:
@@ -115,6 +121,6 @@ def usual_step(run: Run) -> float:
     The ascent has no bottom: once everything is forgotten the updates grow without limit, and say nothing of the way
     there.
     """
-    lengths = run.terms[run.terms["term"] == "update_norm"].set_index("step")["value"]
+    lengths = run.terms.loc[run.terms["term"] == "update_norm", "value"]
     remembered = run.series("forget", "accuracy").iloc[:-1]
-    return float(lengths.iloc[: int((remembered > 0).sum())].median())
+    return float(lengths.iloc[: int((remembered > 0).sum()) or None].median())

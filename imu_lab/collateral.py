@@ -1,0 +1,159 @@
+"""What forgetting does to the rest: the damage that first order predicts, the damage measured, and who is responsible.
+
+Pressing sample i moves the readout along its own gradient, θ ← θ + lr · w_i g_i, so the loss of a retained sample r
+rises by **lr · w_i g_r·g_i** to first order: it falls victim when the two gradients point the same way. Positive is
+damage. The prediction looks at the original model alone; after many updates the measured damage is another, and the
+difference between the two is part of what there is to see.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from . import readout
+from .gradients import Gradient, gradients_of
+from .rebound import seen
+from .results import Run
+from .tasks.compute import device_of, evaluating, one_thread
+from .unlearning.recorder import outcomes
+
+
+def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.DataFrame:
+    """Each sample of a kept split: the damage that first order predicts of the whole run, and the damage measured.
+
+    Args:
+        run: with its task and its models.
+        split: whose samples.
+        step: the recorded update to measure at, and to predict for; None for the last.
+
+    Returns:
+        ``example, label, predicted, measured`` (nats of loss, positive is damage), ``margin_before, margin_after,
+        lost`` (right before, wrong after), most damaged first.
+    """
+    step = run.kept_steps[-1] if step is None else step
+    task, before = seen(run.task, run.model_at(0))
+    _, after = seen(run.task, run.model_at(step))
+    examples = task.split(split)
+    with one_thread():
+        direction = _pressed(run, task, before, step)
+        predicted = gradients_of(task, before).along(examples, direction).double().cpu().numpy()
+        first, last = (outcomes(task, model, examples).double().numpy() for model in (before, after))
+    table = pd.DataFrame({"example": examples.ids.numpy(), "label": _labels(run.task, split)})
+    table["predicted"], table["measured"] = predicted, last[:, 0] - first[:, 0]
+    table["margin_before"], table["margin_after"] = first[:, 1], last[:, 1]
+    table["lost"] = (first[:, 1] >= 0) & (last[:, 1] < 0)
+    return table.sort_values("measured", ascending=False, ignore_index=True)
+
+
+def responsible(run: Run, example: int, split: str = "retain", step: int | None = None) -> pd.DataFrame:
+    """The forget samples by their share of the damage predicted for one kept sample, the worst first.
+
+    Args:
+        run, split, step: see :func:`collateral`.
+        example: the damaged one's index in its source.
+
+    Returns:
+        ``example, label, pressure, alignment`` (cosine of the two gradients) and ``predicted`` (nats).
+
+    Raises:
+        ValueError: the split does not hold that example.
+    """
+    step = run.kept_steps[-1] if step is None else step
+    task, before = seen(run.task, run.model_at(0))
+    examples, forget = task.split(split), task.split("forget")
+    at = (examples.ids == example).nonzero().flatten()
+    if not len(at):
+        raise ValueError(f"example {example} is not in {split!r}; it holds {len(examples)} examples")
+    victim = examples.take(at)
+    gradients = gradients_of(task, before)
+    with one_thread():
+        toward = gradients.mean(victim)
+        products = gradients.along(forget, toward).double().cpu().numpy()
+        size = float(sum(part.square().sum() for part in toward.values())) ** 0.5
+        own = gradients.norms(forget).double().cpu().numpy()
+    table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
+    table["pressure"] = received(run, step)
+    table["alignment"] = np.divide(products, own * size, out=np.zeros_like(products), where=own * size > 0)
+    table["predicted"] = step_length(run) * table["pressure"] * products
+    return table.sort_values("predicted", ascending=False, ignore_index=True)
+
+
+def damage_by_class(run: Run, split: str = "retain", step: int | None = None) -> pd.DataFrame:
+    """For every forget sample the mean damage that first order predicts on each class of a kept split.
+
+    Returns:
+        One row per forget sample, indexed by ``example``; one column per class, in nats; positive is damage.
+    """
+    step = run.kept_steps[-1] if step is None else step
+    task, before = seen(run.task, run.model_at(0))
+    gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
+    labels = np.asarray(_labels(run.task, split))
+    length = step_length(run) * received(run, step)
+    columns = {}
+    with one_thread():
+        for label in sorted(set(labels.tolist())):
+            of_class = gradients.mean(examples.take(torch.as_tensor(np.flatnonzero(labels == label))))
+            columns[label] = length * gradients.along(forget, of_class).double().cpu().numpy()
+    return pd.DataFrame(columns, index=pd.Index(forget.ids.numpy(), name="example"))
+
+
+def step_length(run: Run) -> float:
+    """The learning rate that a share of pressure is multiplied with: lr / (1 − momentum) for SGD, in the long run.
+
+    NaN for another optimizer, or for steps scaled to one length: those have no fixed length per share.
+    """
+    how = run.settings.get("settings") or {}
+    if how.get("optimizer", "sgd") != "sgd" or how.get("step_norm"):
+        return float("nan")
+    updates = max(1, int(run.events.get("steps") or 1))
+    return float(how["lr"]) * _momentum_gain(float(how.get("momentum", 0.0)), updates)
+
+
+def _momentum_gain(momentum: float, updates: int) -> float:
+    """How far momentum carries a gradient on average over a run: mean over updates t of (1 − m^(T−t+1)) / (1 − m)."""
+    left = np.arange(1, updates + 1)
+    return float(np.mean((1 - momentum**left) / (1 - momentum)))
+
+
+def received(run: Run, step: int) -> np.ndarray:
+    """(n,) the pressure that each forget sample got up to an update; before the last, its even share of the total."""
+    total = run.samples["pressure"].to_numpy(dtype=float)
+    steps = run.events.get("steps") or 1
+    return total * (step / steps)
+
+
+def _pressed(run: Run, task: Any, model: nn.Module, step: int) -> Gradient:
+    """Σ_i lr · pressure_i g_i over the readout's parameters: the way that the run went, to first order.
+
+    Streamed: one backward pass of Σ_i c_i ℓ_i per batch.
+    """
+    counts = torch.as_tensor(step_length(run) * received(run, step))
+    if not torch.isfinite(counts).all():
+        how = run.settings.get("settings") or {}
+        raise ValueError(
+            "first-order damage needs plain SGD steps and a known pressure; this run has method="
+            f"{run.settings.get('method')!r}, optimizer={how.get('optimizer')!r}, step_norm={how.get('step_norm')!r}"
+        )
+    values = readout.parameters(model, readout.resolve(task, model))
+    total = {name: torch.zeros_like(value) for name, value in values.items()}
+    with evaluating(model), torch.enable_grad():
+        for positions, batch in task.split("forget").batches():
+            losses = task.example_loss(model, batch.to(device_of(model)))
+            loss = (counts[positions].to(losses) * losses).sum()
+            found = torch.autograd.grad(loss, list(values.values()), allow_unused=True, materialize_grads=True)
+            for name, part in zip(total, found):
+                total[name] += part
+    return total
+
+
+def _labels(task: Any, split: str) -> list[str]:
+    """The labels of a split's samples; a task without labels has empty ones, test splits are told by their targets."""
+    examples = task.split(split)
+    if examples.source == "train" and hasattr(task, "labels"):
+        return list(task.labels(examples.ids))
+    return [""] * len(examples)

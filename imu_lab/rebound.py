@@ -1,0 +1,89 @@
+"""How fast a forgotten sample comes back: a short fine-tuning on other data of its class, never on the sample itself."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import readout
+from .results import Run
+from .tasks.compute import device_of, one_thread
+from .tasks.protocol import Examples, Task
+from .unlearning.descent import Descent, Objective, batches, descend
+from .unlearning.recorder import outcomes
+
+FOLDS = 2
+
+
+def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size: int = 64, seed: int = 0) -> np.ndarray:
+    """(n,) updates until each forget sample is right again, while the readout learns other data of its class.
+
+    Where retained samples share the forgotten ones' labels, the readout learns those; where a whole class is forgotten
+    nothing of it is retained, and it learns one half of the forget set while the other half is watched, in turn.
+    0 for a sample that the run left right; NaN for one that did not come back in time.
+
+    Args:
+        run: with its task and model; without, every number is NaN.
+        updates: how many at most, plain gradient descent on the mean loss.
+        lr: learning rate; None for the run's own.
+        batch_size: samples per update.
+        seed: of the halves and of the order of batches.
+    """
+    missing = np.full(len(run.samples), np.nan)
+    if run.task is None:
+        return missing
+    task, model = seen(run.task, run.model)
+    lr = (run.settings.get("settings") or {}).get("lr") or 1e-2 if lr is None else lr
+    how = Descent(lr=lr, momentum=0.0, weight_decay=0.0, batch_size=batch_size)
+    forget, found = task.split("forget"), missing.copy()
+    with one_thread():
+        for pool, watched in _lessons(task, run, seed):
+            found[watched.numpy()] = _relearned(task, model, how, pool, forget.take(watched), updates, seed)
+    return found
+
+
+def seen(task: Task, model: nn.Module) -> tuple[Task, nn.Module]:
+    """The task and model from the readout where it is one linear layer, else themselves."""
+    names = readout.resolve(task, model)
+    probe = task.split("forget").batch(slice(0, 2)).to(device_of(model)).inputs
+    return readout.cached(task, model, names[0]) if readout.is_linear(model, names, probe) else (task, model)
+
+
+def _lessons(task: Task, run: Run, seed: int) -> Iterator[tuple[Examples, Tensor]]:
+    """What is learned, and the positions in the forget set that are watched meanwhile."""
+    forget, retain = task.split("forget"), task.split("retain")
+    if hasattr(task, "labels"):
+        wanted = set(task.labels(forget.ids))
+        alike = torch.tensor([label in wanted for label in task.labels(retain.ids)], dtype=torch.bool)
+        if alike.any():
+            yield retain.take(alike.nonzero().flatten()), torch.arange(len(forget))
+            return
+    order = torch.randperm(len(forget), generator=torch.Generator().manual_seed(seed))
+    for fold in range(FOLDS if len(forget) > 1 else 0):
+        mine = torch.arange(len(forget)) % FOLDS == fold
+        yield forget.take(order[~mine]), order[mine]
+
+
+def _relearned(
+    task: Task, model: nn.Module, how: Descent, pool: Examples, watched: Examples, updates: int, seed: int
+) -> np.ndarray:
+    """(m,) the first update at which each watched example is right; NaN where there is none."""
+    private = copy.deepcopy(model).eval().requires_grad_(False)
+    moving = [value.requires_grad_(True) for value in readout.parameters(private, readout.resolve(task, model)).values()]
+    found = np.where(outcomes(task, private, watched)[:, 1] >= 0, 0.0, np.nan)
+    made = descend(how, moving, _lesson(task, private, how, pool, seed))
+    for update in range(1, updates + 1):
+        next(made)
+        right = (outcomes(task, private, watched)[:, 1] >= 0).numpy()
+        found[np.isnan(found) & right] = update
+    return found
+
+
+def _lesson(task: Task, model: nn.Module, how: Descent, pool: Examples, seed: int) -> Iterator[Objective]:
+    for positions in batches(torch.arange(len(pool)), how.batch_size, seed):
+        batch = pool.batch(positions).to(device_of(model))
+        yield Objective({"loss": task.example_loss(model, batch).mean()})

@@ -1,0 +1,154 @@
+"""Which samples resist forgetting: how long and how strongly each withstands a run, from its trajectory alone.
+
+A sample that is still right when the run ends is *censored*: it was not forgotten at the end, it was not forgotten.
+And resistance is confounded by pressure: a sample that received none cannot be said to resist, so it is marked, and the
+same figures under uniform pressure can stand beside a run's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .rebound import rebound as rebound_of
+from .results import Run
+from .unlearning.recorder import time_to_forget
+
+COLUMNS = ("time_to_forget", "censored", "confidence_auc", "rank")  # those that stand again under uniform pressure
+
+
+def resistance(
+    runs: Run | Iterable[Run], *, uniform: Run | Sequence[Run] | None = None, rebound: int | None = None
+) -> pd.DataFrame:
+    """How each forget sample withstood one run or several; works on loaded runs.
+
+    Args:
+        runs: a run, or several: other seeds, other methods, other originals.
+        uniform: for each of them the same run under uniform weights (``imu.again(run, weights=None)``): then
+            ``uniform_time_to_forget, uniform_censored, uniform_confidence_auc, uniform_rank`` stand beside its own.
+        rebound: how many updates of relearning to try; None tries none, and without a model the column is empty.
+
+    Returns:
+        One row per run and forget sample: ``number`` (of the run, from 0), ``run``, ``seed``, ``example``, ``label``,
+        ``time_to_forget`` (empty where ``censored``), ``time_below_retrained``, ``confidence_auc`` (mean confidence over
+        the updates, 0 to 1), ``final_margin``, ``forgetting_events``, ``pressure``, ``pressed``, ``after_limit``,
+        ``rank`` (1 = forgotten first; the never forgotten last, among themselves by ``confidence_auc``), ``rebound``.
+    """
+    runs = [runs] if isinstance(runs, Run) else list(runs)
+    beside = _beside(uniform, runs)
+    rows = [_of_run(run, number, other, rebound) for number, (run, other) in enumerate(zip(runs, beside))]
+    if not rows:
+        raise ValueError("resistance needs at least one run; got none")
+    return pd.concat(rows, ignore_index=True)
+
+
+def _beside(uniform: Run | Sequence[Run] | None, runs: list[Run]) -> list[Run | None]:
+    if uniform is None:
+        return [None] * len(runs)
+    others = [uniform] if isinstance(uniform, Run) else list(uniform)
+    if len(others) != len(runs):
+        raise ValueError(f"uniform must hold a run for each of the {len(runs)} runs, got {len(others)}")
+    return others
+
+
+def _of_run(run: Run, number: int, uniform: Run | None, rebound: int | None) -> pd.DataFrame:
+    table = _measured(run)
+    table.insert(0, "number", number)
+    table.insert(1, "run", run.label)
+    table.insert(2, "seed", run.settings.get("seed"))
+    if uniform is not None:
+        other = _measured(uniform).set_index("example").reindex(table["example"])
+        for name in COLUMNS:
+            table[f"uniform_{name}"] = other[name].to_numpy()
+    table["rebound"] = np.nan if rebound is None else rebound_of(run, rebound)
+    return table
+
+
+def _measured(run: Run) -> pd.DataFrame:
+    """Everything that the records of one run say."""
+    samples, examples = run.samples, run.samples["example"]
+    confidence, margin = (wide(run, name).reindex(columns=examples).to_numpy() for name in ("confidence", "margin"))
+    steps = np.sort(run.trajectory["step"].unique())
+    times = time_to_forget(margin, steps)
+    table = pd.DataFrame({"example": examples.to_numpy()})
+    table["label"] = samples["label"].to_numpy() if "label" in samples else ""
+    table["time_to_forget"] = times
+    table["censored"] = np.isnan(times)
+    table["time_below_retrained"] = _time_below(confidence, samples, steps)
+    table["confidence_auc"] = mean_over_updates(confidence, steps)
+    table["final_margin"] = margin[-1] if len(margin) else np.nan
+    table["forgetting_events"] = forgetting_events(margin)
+    table["pressure"] = samples["pressure"].to_numpy() if "pressure" in samples else np.nan
+    table["pressed"] = table["pressure"] != 0  # a method that does not tell whom it pressed: unknown is not zero
+    limit = run.events.get("utility_limit")
+    table["after_limit"] = times > (np.inf if limit is None else limit)
+    table["rank"] = ranked(times, table["confidence_auc"].to_numpy())
+    return table
+
+
+def wide(run: Run, value: str) -> pd.DataFrame:
+    """A quantity of the trajectory with one row per recorded update and one column per example."""
+    return run.trajectory.pivot(index="step", columns="example", values=value)
+
+
+def _time_below(confidence: np.ndarray, samples: pd.DataFrame, steps: np.ndarray) -> np.ndarray:
+    """(n,) the first update after which the confidence stays at or under the retrained model's."""
+    if "confidence_retrained" not in samples:
+        return np.full(len(samples), np.nan)
+    above = confidence - samples["confidence_retrained"].to_numpy()
+    return time_to_forget(np.where(above <= 0, -1.0, above), steps)
+
+
+def mean_over_updates(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """(n,) the mean of (s, n) values over the updates from the first to the last, by the trapezoid rule."""
+    if len(steps) < 2:
+        return values[0] if len(values) else np.full(values.shape[1], np.nan)
+    widths = np.diff(steps)[:, None]
+    return ((values[1:] + values[:-1]) / 2 * widths).sum(0) / widths.sum()
+
+
+def forgetting_events(margins: np.ndarray) -> np.ndarray:
+    """(n,) how often each goes from right to wrong between one record (s, n) and the next (Toneva et al. 2019)."""
+    right = margins >= 0
+    return (right[:-1] & ~right[1:]).sum(0)
+
+
+def ranked(times: np.ndarray, auc: np.ndarray) -> np.ndarray:
+    """(n,) ranks from 1, forgotten first, to n, withstood longest; what cannot be told apart shares its mean rank.
+
+    Args:
+        times: (n,) updates, NaN for the never forgotten, who come last.
+        auc: (n,) mean confidence, which decides between equal times.
+    """
+    from scipy.stats import rankdata  # half a second to import
+
+    keys = np.column_stack([np.where(np.isnan(times), np.inf, times), np.nan_to_num(auc)])
+    if not len(keys):
+        return np.zeros(0)
+    order = np.unique(keys, axis=0, return_inverse=True)[1]
+    return rankdata(order.ravel())
+
+
+def mean_ranks(table: pd.DataFrame) -> pd.DataFrame:
+    """Each sample over several runs, the most resistant first.
+
+    Args:
+        table: what :func:`resistance` gave for them.
+
+    Returns:
+        ``example, label, mean_rank, lowest_rank, highest_rank, runs, censored`` and ``pressed`` (shares of runs).
+    """
+    groups: Any = table.groupby("example", sort=False)
+    found = groups.agg(
+        label=("label", "first"),
+        mean_rank=("rank", "mean"),
+        lowest_rank=("rank", "min"),
+        highest_rank=("rank", "max"),
+        runs=("rank", "size"),
+        censored=("censored", "mean"),
+        pressed=("pressed", "mean"),
+    )
+    return found.reset_index().sort_values("mean_rank", ascending=False, ignore_index=True)

@@ -1,0 +1,89 @@
+"""Predicted damage against measured damage, against explicit gradients, and against its own parts."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pytest
+
+import imu_lab as imu
+from imu_lab.collateral import _momentum_gain, received
+from imu_lab.gradients import explicit
+
+PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
+
+
+def made(name: str = "toy", steps: int = 1, lr: float = 1e-3, **how: object) -> imu.Run:
+    task, original = cases.task(name), cases.original(name)
+    weights = imu.intensity(imu.influence(task, original))
+    return imu.unlearn(task, original, weights, steps=steps, lr=lr, **PLAIN | how)
+
+
+@pytest.mark.parametrize("name", ["toy", "digits class", "own data"])
+def test_one_small_step_does_the_damage_that_first_order_predicts(name: str) -> None:
+    table = imu.collateral(made(name, lr=1e-4, batch_size=512))
+    assert table["measured"].abs().max() > 0
+    error = (table["predicted"] - table["measured"]).abs().max() / table["measured"].abs().max()
+    assert error < 0.05
+
+
+def test_the_prediction_is_the_sum_over_the_responsible() -> None:
+    run = made(steps=5, lr=1e-2)
+    table = imu.collateral(run).set_index("example")
+    for example in table.index[:3]:
+        parts = imu.responsible(run, example)
+        assert parts["predicted"].sum() == pytest.approx(table.loc[example, "predicted"], rel=1e-4)
+        assert parts["alignment"].abs().max() <= 1 + 1e-6
+        assert parts["predicted"].is_monotonic_decreasing
+
+
+def test_it_equals_explicit_gradients() -> None:
+    run, task, original = made(), cases.task("toy"), cases.original("toy")
+    forget, retain = (explicit(task, original, task.split(name)).double().numpy() for name in ("forget", "retain"))
+    expected = retain @ forget.T @ (1e-3 * run.samples["pressure"].to_numpy())
+    found = imu.collateral(run).set_index("example")["predicted"].loc[task.split("retain").ids.numpy()]
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-9)
+
+
+def test_the_damage_by_class_is_the_mean_over_its_samples() -> None:
+    run = made("digits class", steps=3)
+    by_class, table = imu.damage_by_class(run), imu.collateral(run)
+    assert by_class.shape == (len(run.samples), 9) and "3" not in by_class
+    assert np.allclose(by_class.sum(axis=0), table.groupby("label")["predicted"].mean()[by_class.columns], rtol=1e-3)
+
+
+def test_a_sample_without_pressure_does_no_damage() -> None:
+    task, original = cases.task("toy"), cases.original("toy")
+    weights = np.ones(40)
+    weights[:20] = 0
+    run = imu.unlearn(task, original, weights, steps=3, **PLAIN)
+    parts = imu.responsible(run, int(task.split("retain").ids[0]))
+    assert (parts.loc[parts["pressure"] == 0, "predicted"] == 0).all() and (parts["pressure"] == 0).sum() == 20
+
+
+def test_lost_samples_were_right_and_are_wrong() -> None:
+    table = imu.collateral(made(steps=60, lr=0.3))
+    assert table["lost"].any()
+    assert (table.loc[table["lost"], "margin_before"] >= 0).all() and (table.loc[table["lost"], "margin_after"] < 0).all()
+
+
+def test_momentum_carries_a_step_further() -> None:
+    assert _momentum_gain(0.9, 1) == pytest.approx(1.0) and _momentum_gain(0.0, 50) == 1.0
+    assert _momentum_gain(0.5, 2) == pytest.approx((1.0 + 1.5) / 2)
+    run = made(steps=4)
+    assert received(run, 4).sum() == pytest.approx(4) and received(run, 2).sum() == pytest.approx(2)
+
+
+def test_what_has_no_step_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs plain SGD steps.*optimizer='adamw'"):
+        imu.collateral(made(optimizer="adamw"))
+    with pytest.raises(ValueError, match="step_norm=0.1"):
+        imu.collateral(made(step_norm=0.1))
+    with pytest.raises(ValueError, match="example 0 is not in 'retain'; it holds 80"):
+        imu.responsible(made(), 0)
+
+
+def test_it_can_be_measured_earlier_in_the_run() -> None:
+    run = made(steps=6, lr=0.05)
+    early, late = imu.collateral(run, step=1), imu.collateral(run)
+    assert early["measured"].abs().sum() < late["measured"].abs().sum()

@@ -1,0 +1,171 @@
+"""Every registered thing on every task: shape, finite, seeded, and nothing touched that it was not given.
+
+A new task joins by its line in ``cases.TASKS``; a new estimator, rule or method joins by being registered.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import imu_lab as imu
+from imu_lab import readout
+from imu_lab.tasks.protocol import Examples
+from imu_lab.unlearning import Request
+
+pytestmark = pytest.mark.parametrize("name", cases.TASKS)
+
+
+@contextmanager
+def nothing_else_changes(model: nn.Module) -> Iterator[None]:
+    """The model, the global random states and the number of threads are what they were."""
+    torch.set_num_threads(2)
+    before, states = cases.frozen(model), (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())
+    grad, fast = torch.is_grad_enabled(), torch.backends.mha.get_fastpath_enabled()
+    yield
+    assert cases.same(before, model), "the original was changed"
+    assert torch.equal(states[0], torch.get_rng_state()), "torch's global random state moved"
+    assert np.array_equal(states[1], np.random.get_state()[1]), "numpy's global random state moved"
+    assert states[2] == random.getstate(), "python's global random state moved"
+    assert torch.get_num_threads() == 2, "the number of threads was not restored"
+    assert (grad, fast) == (torch.is_grad_enabled(), torch.backends.mha.get_fastpath_enabled())
+
+
+class Guarded:
+    """A task whose retain set may not be touched, and nothing that contains it."""
+
+    def __init__(self, task: Any, allowed: tuple[str, ...] = ("forget",)) -> None:
+        self._task, self._allowed = task, allowed
+
+    def __getattr__(self, member: str) -> Any:
+        if member.startswith("__"):
+            raise AttributeError(member)
+        return getattr(self._task, member)
+
+    def split(self, name: str) -> Examples:
+        """The forget set alone."""
+        if name not in self._allowed:
+            raise AssertionError(f"the {name} split was touched")
+        return self._task.split(name)
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """Measuring is not the method's business."""
+        raise AssertionError(f"the {split} split was evaluated")
+
+
+def in_training_mode(name: str) -> nn.Module:
+    """The original as a user may hand it over: in training mode, partly, and partly frozen."""
+    model = copy.deepcopy(cases.original(name)).train()
+    next(model.children()).eval()
+    next(model.parameters()).requires_grad_(False)
+    return model
+
+
+@pytest.mark.parametrize("estimator", imu.estimators)
+def test_estimators(name: str, estimator: str) -> None:
+    task, model = cases.task(name), in_training_mode(name)
+    with nothing_else_changes(model):
+        first, again = (imu.influence(task, model, estimator) for _ in "ab")
+    assert first.values.shape == (len(task.split("forget")),) and np.isfinite(first.values).all()
+    assert np.array_equal(first.values, again.values)
+    assert first.values.std() > 0
+    assert first.frame["example"].tolist() == task.split("forget").ids.tolist()
+
+
+@pytest.mark.parametrize("estimator", imu.estimators)
+@pytest.mark.parametrize("cached", [True, False])
+def test_estimators_see_the_forget_set_alone(name: str, estimator: str, cached: bool) -> None:
+    task, model = cases.task(name), in_training_mode(name)
+    guarded = Guarded(task)
+    if cached:
+        guarded, model = readout.cached(guarded, model, readout.resolve(task, model)[0])
+    forget = guarded.split("forget")
+    with nothing_else_changes(model):
+        values = imu.estimators.create(estimator)(guarded, model, forget, forget)
+    assert values.shape == (len(forget),) and not torch.as_tensor(values).requires_grad
+
+
+@pytest.mark.parametrize("rule", imu.intensity_rules)
+def test_intensity_rules(name: str, rule: str) -> None:
+    scores = imu.influence(cases.task(name), cases.original(name))
+    before = scores.frame.copy(), scores.context.copy()
+    with nothing_else_changes(cases.original(name)):
+        first, again = (imu.intensity(scores, rule) for _ in "ab")
+    assert first.values.shape == scores.values.shape and np.isfinite(first.values).all()
+    assert (first.values >= 0).all() and first.values.sum() == pytest.approx(1)
+    assert np.array_equal(first.values, again.values)
+    assert before[0].equals(scores.frame) and before[1].equals(scores.context)
+
+
+@pytest.mark.parametrize("method", imu.methods)
+def test_methods(name: str, method: str) -> None:
+    task, model, reference = cases.task(name), in_training_mode(name), cases.retrained(name)
+    with nothing_else_changes(model), nothing_else_changes(reference):
+        first, again = (imu.unlearn(task, model, method=method, steps=2, reference=reference) for _ in "ab")
+    assert first.curve.equals(again.curve) and first.trajectory.equals(again.trajectory)
+    assert np.isfinite(first.curve["value"]).all() and np.isfinite(first.terms["value"].astype(float)).all()
+    assert len(first.samples) == len(task.split("forget")) and first.events["steps"] == 2
+    one, other = first.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(one[key], other[key]) and torch.isfinite(one[key]).all() for key in one)
+    assert any(not torch.equal(one[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("method", imu.methods)
+def test_only_the_declared_scope_moves(name: str, method: str) -> None:
+    task, model = cases.task(name), cases.original(name)
+    how = imu.methods.create(method)
+    if getattr(how, "scope", "readout") != "readout":
+        pytest.skip("moves the whole model, and says so")
+    allowed = readout.parameters(model, readout.resolve(task, model)).keys()
+    for cache in (True, False):
+        after = imu.unlearn(task, model, method=method, steps=2, cache=cache).model.state_dict()
+        assert {key for key, value in model.state_dict().items() if not torch.equal(value, after[key])} <= allowed
+
+
+@pytest.mark.parametrize("method", imu.methods)
+def test_methods_leave_the_retain_set_alone_unless_they_declare_it(name: str, method: str) -> None:
+    task, private = cases.task(name), copy.deepcopy(cases.original(name)).eval()
+    how = imu.methods.create(method)
+    if getattr(how, "needs_retain", False):
+        with pytest.raises(Exception):  # noqa: B017  it was promised a retain set: without one it cannot work
+            next(how(Guarded(task), private, request(task, None)))
+        return
+    with nothing_else_changes(cases.original(name)):
+        updates = list(islice(how(Guarded(task), private, request(task, None)), 3))
+    assert len(updates) == 3
+
+
+@pytest.mark.parametrize("method", imu.methods)
+def test_methods_that_declare_it_get_the_retain_set_and_others_do_not(name: str, method: str, monkeypatch) -> None:
+    task, seen = cases.task(name), []
+    item = imu.methods[method]
+    real = item.__call__
+
+    def looks(self: object, task: object, model: nn.Module, request: Request) -> Iterator:
+        seen.append(request)
+        return real(self, task, model, request)
+
+    monkeypatch.setattr(item, "__call__", looks)
+    imu.unlearn(task, cases.original(name), method=method, steps=1)
+    (given,) = seen
+    declared = getattr(item, "needs_retain", False)
+    assert (given.retain is not None) == declared
+    if declared:
+        assert torch.equal(given.retain.ids, task.split("retain").ids)
+    assert given.weights.sum().item() == pytest.approx(1)
+
+
+def request(task: Any, retain: Examples | None) -> Request:
+    """A request with even weights."""
+    forget = task.split("forget")
+    return Request(forget, torch.full((len(forget),), 1 / len(forget), dtype=torch.float64), retain, 0)

@@ -1,0 +1,34 @@
+"""What the figures of collateral damage draw, with words from data escaped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+import imu_lab as imu
+
+TABLE = pd.DataFrame({"example": [5, 6, 7], "label": ["a", "<b>", "c"], "predicted": [0.1, 0.2, -0.1],
+                      "measured": [0.3, 0.1, -0.2], "lost": [True, False, False]})
+
+
+def roles(figure):
+    return {trace.meta["role"]: trace for trace in figure.data}
+
+
+def test_lost_samples_stand_out_and_every_dot_knows_its_example():
+    drawn = roles(imu.plot_collateral(TABLE))
+    assert drawn["lost: right before, wrong after"].customdata.tolist() == [5]
+    assert drawn["still as before"].customdata.tolist() == [6, 7] and drawn["still as before"].text[0] == "&lt;b&gt;"
+    assert "1 of 3" in imu.plot_collateral(TABLE).layout.title.text
+
+
+def test_the_line_is_where_both_agree():
+    line = roles(imu.plot_collateral(TABLE))["equal"]
+    assert list(line.x) == list(line.y) and line.x[0] == -0.1
+
+
+def test_the_most_damaging_are_on_top():
+    by_class = pd.DataFrame({"0": [0.1, -3.0, 0.5], "1": [0.2, 0.0, 0.1]}, index=pd.Index([11, 12, 13], name="example"))
+    heat = imu.plot_damage(by_class, count=2).data[0]
+    assert heat.customdata[:, 0].tolist() == [13, 12] and (heat.zmin, heat.zmax) == (-3.0, 3.0)
+    assert np.array_equal(heat.z[1], [-3.0, 0.0])

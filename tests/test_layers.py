@@ -1,0 +1,165 @@
+"""Imports point one way, up the list in the design; heavy packages stay where they belong and load when needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import imu_lab
+
+LIBRARY = Path(imu_lab.__file__).parent
+
+# Each may import only what stands above it; a name stands for a module or for a whole package.
+LAYERS = [
+    "registry", "archive", "results", "tasks", "provenance", "readout", "squares", "general_gradients", "gradients",
+    "influence", "intensity", "metrics", "unlearning", "rank_agreement", "rebound", "resistance", "collateral",
+    "comparison", "session", "experiment", "memorisation", "neighbours", "explanation", "again", "figures", "widgets",
+    "report", "__init__", "__main__",
+]  # fmt: skip
+# Who may import what. Anywhere else, importing it is a mistake.
+NO_TORCH = {"registry", "archive", "results", "rank_agreement", "figures", "widgets", "report", "__init__", "__main__"}
+HOMES = {
+    "torch": set(LAYERS) - NO_TORCH,
+    "captum": {"influence", "metrics"},
+    "plotly": {"figures", "widgets", "report"},
+    "ipywidgets": {"widgets"},
+    "anywidget": {"widgets"},
+    "IPython": {"widgets"},
+}
+
+# Costs half a second or more: only inside a function, at its first use.
+LATE = {"torchvision", "sklearn", "captum", "transformers", "scipy", "matplotlib"}
+
+FILES = sorted(LIBRARY.rglob("*.py"))
+
+
+def layer(path: Path) -> str:
+    """The module or package at the top of the library that a file belongs to."""
+    first = path.relative_to(LIBRARY).parts[0]
+    return first.removesuffix(".py")
+
+
+@cache
+def imports(path: Path) -> tuple[tuple[str, bool], ...]:
+    """Absolute dotted names that a file imports, and whether that happens when the file is loaded."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, bool]]:
+    tree = ast.parse(path.read_text(), str(path))
+    late = {id(inner) for node in ast.walk(tree) if isinstance(node, FUNCTIONS) for inner in ast.walk(node)}
+    package = ["imu_lab", *path.relative_to(LIBRARY).parts[:-1]]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) not in late) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            names = [node.module] if node.module else []
+            yield from ((".".join([*base, *names, alias.name]), id(node) not in late) for alias in node.names)
+
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def own(dotted: str) -> str | None:
+    """The layer that a name of ours belongs to; None for names of others and of the package itself."""
+    parts = dotted.split(".")
+    return parts[1] if parts[0] == "imu_lab" and len(parts) > 1 and parts[1] in LAYERS else None
+
+
+def test_every_file_has_its_layer() -> None:
+    assert {layer(path) for path in FILES} <= set(LAYERS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_imports_go_only_up_the_list(path: Path) -> None:
+    mine = LAYERS.index(layer(path))
+    lower = {name for name, _ in imports(path) if own(name) and LAYERS.index(own(name)) > mine}
+    assert not lower
+
+
+def test_the_finder_of_imports_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules above hold for nothing if this function sees nothing."""
+    file = LIBRARY / "tasks" / "never_written.py"
+    monkeypatch.setattr(Path, "read_text", lambda self: "from ..registry import a\nfrom . import b\nimport c.d\n"
+                        "def f():\n    from ...x import e\n    import g\n")  # fmt: skip
+    assert list(_imports(file)) == [
+        ("imu_lab.registry.a", True), ("imu_lab.tasks.b", True), ("c.d", True), ("x.e", False), ("g", False),
+    ]  # fmt: skip
+    assert own("imu_lab.registry.a") == "registry" and own("torch.nn") is None
+
+
+def test_no_module_imports_one_that_imports_it() -> None:
+    """Within a package, too, nothing goes round in circles."""
+    names = {".".join(["imu_lab", *path.relative_to(LIBRARY).with_suffix("").parts]): path for path in FILES}
+    wants = {name: {other for other in names if other != name and uses(path, other)} for name, path in names.items()}
+    done: set[str] = set()
+    while ready := {name for name in wants if name not in done and wants[name] <= done}:
+        done |= ready
+    assert not {name for name in set(wants) - done if not name.endswith("__init__")}
+
+
+def uses(path: Path, module: str) -> bool:
+    """Whether a file imports a module, or a name from it, when it is loaded."""
+    return any(now and (name == module or name.rsplit(".", 1)[0] == module) for name, now in imports(path))
+
+
+@pytest.mark.parametrize("package", HOMES)
+def test_heavy_packages_stay_where_they_belong(package: str) -> None:
+    users = {layer(path) for path in FILES for name, _ in imports(path) if name.split(".")[0] == package}
+    assert users <= HOMES[package]
+
+
+def test_slow_packages_are_imported_at_first_use() -> None:
+    early = {
+        (str(path.relative_to(LIBRARY)), name)
+        for path in FILES
+        for name, now in imports(path)
+        if now and name.split(".")[0] in LATE
+    }
+    assert not early
+
+
+def test_the_library_prints_nothing() -> None:
+    """Only the command line may; a library returns, raises, warns or logs."""
+    for path in FILES:
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        printed = [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
+        assert path.name == "__main__.py" or not printed, (path, printed)
+
+
+ALONE = """
+import socket, sys
+def refuse(*arguments, **settings):
+    raise AssertionError("import imu_lab opened a socket")
+socket.socket.connect = socket.socket.bind = socket.create_connection = socket.getaddrinfo = refuse
+before = set(sys.modules)
+import imu_lab
+loaded = {"torchvision", "sklearn", "captum", "transformers", "plotly", "ipywidgets", "IPython"} & set(sys.modules)
+assert not loaded, loaded
+assert callable(imu_lab.plot_curves)
+"""
+
+
+def test_importing_is_light_and_touches_no_network(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ALONE], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_package_lists_what_it_has() -> None:
+    promised = {
+        "tasks", "train", "influence", "intensity", "unlearn", "load_run", "compare", "plot_influence",
+        "plot_intensity", "plot_curves", "plot_trajectories", "workbench", "estimators", "intensity_rules", "methods",
+        "metrics", "estimator", "intensity_rule", "method", "metric", "knob", "Influence", "Intensity", "Run",
+    }  # fmt: skip
+    assert promised <= set(dir(imu_lab))
+    with pytest.raises(AttributeError, match="no attribute 'no_such_thing'"):
+        imu_lab.no_such_thing

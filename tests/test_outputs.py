@@ -1,0 +1,41 @@
+"""Divergences between two models' outputs, per example."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from imu_lab.tasks import outputs
+from imu_lab.tasks.protocol import Batch
+
+BATCH = Batch(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 3, 5), (4, 3, 100)])
+def test_log_probabilities_are_torchs(shape: tuple[int, ...]) -> None:
+    logits = 10 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(outputs.log_probabilities(logits), logits.log_softmax(-1), atol=1e-5)
+
+
+def test_kl_by_hand_and_where_something_is_impossible() -> None:
+    first, second = torch.tensor([[0.5, 0.5, 0.0]]).log(), torch.tensor([[0.25, 0.25, 0.5]]).log()
+    assert outputs.kl(first, second).item() == pytest.approx(torch.log(torch.tensor(2.0)).item())
+    assert outputs.kl(second, first).item() == torch.inf
+    assert outputs.kl(first, first).item() == 0.0
+
+
+def test_the_divergence_is_the_mean_over_an_examples_predictions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    model, reference = torch.randn(4, 3, 5, generator=generator), torch.randn(4, 3, 5, generator=generator)
+    found = outputs.divergences(SimpleNamespace(), model, reference, BATCH)
+    p, q = reference.softmax(-1), model.softmax(-1)
+    assert torch.allclose(found, (p * (p / q).log()).sum(-1).mean(1), atol=1e-6)
+    assert torch.equal(outputs.divergences(SimpleNamespace(), model, model, BATCH), torch.zeros(4))
+
+
+def test_a_task_may_count_its_own_predictions() -> None:
+    own = SimpleNamespace(example_divergence=lambda *given: torch.ones(4), example_length=lambda batch: torch.arange(4))
+    assert outputs.divergences(own, None, None, BATCH).tolist() == [1.0] * 4
+    assert outputs.lengths(own, BATCH).tolist() == [0, 1, 2, 3] and outputs.lengths(SimpleNamespace(), BATCH) == 1.0
