@@ -29,7 +29,11 @@ from .experiment import unlearn as unlearn
 from .explanation import explain_resistance as explain_resistance
 from .explanation import predict_resistance as predict_resistance
 from .explanation import reasons as reasons
+from .fork import fork as fork
 from .intensity import intensity as intensity
+from .metrics.attribution import gradcam as gradcam
+from .metrics.retrieval import embedding_map as embedding_map
+from .metrics.retrieval import retrieve as retrieve
 from .metrics.tokens import token_scores as token_scores
 from .neighbours import neighbours as neighbours
 from .rank_agreement import agreement_of_ranks as agreement_of_ranks
@@ -53,6 +57,7 @@ from .session import Session as Session
 from .tasks.training import train as train
 from .unlearning.request import Request as Request
 from .unlearning.request import Update as Update
+from .what_if import what_if as what_if
 
 # Drawing needs plotly and ipywidgets, a second to import: they load when first asked for.
 _LATER = {
@@ -68,8 +73,14 @@ _LATER = {
     "plot_comparison": "figures",
     "plot_transitions": "figures.sequence",
     "plot_tokens": "figures.sequence",
+    "plot_retrieval": "figures.retrieval",
+    "plot_cmc": "figures.retrieval",
+    "plot_embedding": "figures.embedding",
+    "plot_attribution": "figures.attribution",
     "gallery": "widgets.sheet",
     "workbench": "widgets",
+    "explore": "widgets.explorer",
+    "run_control": "widgets.run_control",
 }
 
 

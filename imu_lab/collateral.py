@@ -79,7 +79,7 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
     table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
     table["pressure"] = received(run, step)
     table["alignment"] = np.divide(products, own * size, out=np.zeros_like(products), where=own * size > 0)
-    table["predicted"] = step_length(run) * table["pressure"] * products
+    table["predicted"] = step_length(run, step) * table["pressure"] * products
     return table.sort_values("predicted", ascending=False, ignore_index=True)
 
 
@@ -93,7 +93,7 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     task, before = seen(run.task, run.model_at(0))
     gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
     labels = np.asarray(_labels(run.task, split))
-    length = step_length(run) * received(run, step)
+    length = step_length(run, step) * received(run, step)
     columns = {}
     with one_thread():
         for label in sorted(set(labels.tolist())):
@@ -102,16 +102,15 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     return pd.DataFrame(columns, index=pd.Index(forget.ids.numpy(), name="example"))
 
 
-def step_length(run: Run) -> float:
-    """The learning rate that a share of pressure is multiplied with: lr / (1 − momentum) for SGD, in the long run.
+def step_length(run: Run, updates: int) -> float:
+    """The learning rate that a share of pressure is multiplied with in so many updates of SGD, momentum counted in.
 
     NaN for another optimizer, or for steps scaled to one length: those have no fixed length per share.
     """
     how = run.settings.get("settings") or {}
     if how.get("optimizer", "sgd") != "sgd" or how.get("step_norm"):
         return float("nan")
-    updates = max(1, int(run.events.get("steps") or 1))
-    return float(how["lr"]) * _momentum_gain(float(how.get("momentum", 0.0)), updates)
+    return float(how["lr"]) * _momentum_gain(float(how.get("momentum", 0.0)), max(1, updates))
 
 
 def _momentum_gain(momentum: float, updates: int) -> float:
@@ -132,7 +131,7 @@ def _pressed(run: Run, task: Any, model: nn.Module, step: int) -> Gradient:
 
     Streamed: one backward pass of Σ_i c_i ℓ_i per batch.
     """
-    counts = torch.as_tensor(step_length(run) * received(run, step))
+    counts = torch.as_tensor(step_length(run, step) * received(run, step))
     if not torch.isfinite(counts).all():
         how = run.settings.get("settings") or {}
         raise ValueError(

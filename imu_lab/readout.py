@@ -33,7 +33,7 @@ class NoReadout(ValueError):
 def resolve(task: Task, model: nn.Module) -> tuple[str, ...]:
     """The names of the modules that influence and unlearning act on.
 
-    ``task.readout`` names them, with ``"all"`` for the whole model and patterns such as ``"layer4.*"`` for several; None
+    ``task.readout`` names them, with ``"all"`` for the whole model and patterns such as ``"layer4.*"``; None
     finds the last linear layer.
 
     Raises:

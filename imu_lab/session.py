@@ -24,6 +24,7 @@ from .intensity import intensity
 from .metrics import Reference
 from .provenance import plain, task_settings, versions, weights_about
 from .results import Influence, Intensity, Run
+from .targets import target_examples
 from .tasks.compute import device_of, digest, one_thread
 from .tasks.protocol import Examples, Task, forgotten_when
 from .unlearning import driver
@@ -64,7 +65,7 @@ class Session:
         task, model = self.view(cache, getattr(estimate, "scope", "readout"))
         forget = task.split("forget")
         with _threads(task):
-            values = estimate(task, model, forget, _target(task, target, forget))
+            values = estimate(task, model, forget, target_examples(task, target, forget))
             context = self._context(task, model, forget)
         values = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values, dtype=np.float64)
         if values.shape != (len(forget),) or not np.isfinite(values).all():
@@ -252,20 +253,6 @@ def _threads(task: Task) -> Any:
     """One thread for the small products of a cached task and for networks trained on one, all cores for the others."""
     small = isinstance(task, readout.CachedTask) or getattr(getattr(task, "recipe", None), "one_thread", False)
     return one_thread() if small else nullcontext()
-
-
-def _target(task: Task, target: Any, forget: Examples) -> Examples:
-    if isinstance(target, str):
-        examples = forget if target == "forget" else task.split(target)
-    elif isinstance(target, Examples):
-        examples = task.seen(target) if isinstance(task, readout.CachedTask) else target
-    elif isinstance(target, tuple) and len(target) == 2:
-        examples = task.split(target[0]).take(torch.as_tensor(target[1]).reshape(-1))
-    else:
-        raise TypeError(f"target must be a split's name, Examples or (split, positions); got {target!r}")
-    if not len(examples):
-        raise ValueError(f"the target {target!r} holds no examples")
-    return examples
 
 
 def _checked_weights(weights: Any, forget: Examples) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Per-example gradients layer by layer: one backward pass gives every layer's, and none is kept.
 
 At a layer, an example's gradient is a product of what went in and of the loss's derivative at what came out, summed
-over the layer's positions: Σ_t δ_t ⊗ a_t for a linear layer, the same over image patches for a convolution. Hooks see both
-factors during one ordinary backward pass, so the sums over examples of squares cost a few matrix products per layer,
+over the layer's positions: Σ_t δ_t ⊗ a_t for a linear layer, the same over image patches for a convolution. Hooks see
+both factors during one ordinary backward pass, so sums over examples of squares cost a few matrix products per layer,
 where differentiating each example apart costs 12 to 18 forward passes.
 
 Source: Goodfellow 2015 (arXiv 1510.01799) for linear layers; Rochette et al. 2019 (arXiv 1912.06015) for convolutions.

@@ -1,0 +1,123 @@
+"""What if some samples were treated otherwise? The same run again with a changed request, beside the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .again import again, weights_of
+from .experiment import unlearn
+from .results import Intensity, Run
+
+
+def what_if(
+    run: Run,
+    *,
+    drop: Iterable[int] = (),
+    reweight: Mapping[int, float] | None = None,
+    keep: Iterable[int] = (),
+    request: Iterable[int] | None = None,
+    **changes: Any,
+) -> Run:
+    """``run`` again with some samples treated otherwise.
+
+    Args:
+        run: with its task and models.
+        drop: forget samples that get no pressure; they stay in the forget set and are measured there.
+        reweight: from forget samples to factors of their weights; 2 counts a sample twice, 0 drops it.
+        keep: forget samples moved to the retain set: the request shrinks.
+        request: training samples that make up a new request altogether, under uniform weights.
+        changes: anything else, as in :func:`imu_lab.again`.
+
+    Raises:
+        ValueError: an example that is not in the forget set, or a request that this task cannot make.
+    """
+    factors = {**dict.fromkeys(drop, 0.0), **(reweight or {})}
+    keep = [int(example) for example in keep]
+    _check(run, [*factors, *keep])
+    if request is None and not keep:
+        return again(run, reweighted(weights_of(run), factors), **changes)
+    wanted = list(request) if request is not None else [e for e in run.samples["example"] if e not in set(keep)]
+    task = requesting(run.task, wanted)
+    weights = None if request is not None else remaining(reweighted(weights_of(run), factors), wanted)
+    about = run.settings
+    given = {"steps": about["steps"], "seed": about["seed"], "method": about["method"], **about["settings"], **changes}
+    return unlearn(task, run.model_at(0), weights, stop_at=given.pop("stop_at", None), **given)
+
+
+def _check(run: Run, examples: Iterable[int]) -> None:
+    known = set(run.samples["example"].tolist())
+    strange = [example for example in examples if example not in known]
+    if strange:
+        raise ValueError(f"examples {strange[:5]} are not in the forget set, which holds {len(known)}")
+
+
+def reweighted(weights: Intensity, factors: Mapping[int, float]) -> Intensity:
+    """The weights with some multiplied; they sum to 1 again."""
+    frame = weights.frame.copy()
+    frame["weight"] = frame["weight"] * frame["example"].map(factors).fillna(1.0)
+    if not frame["weight"].sum() > 0:
+        raise ValueError("no sample is left with any weight; drop fewer")
+    frame["weight"] /= frame["weight"].sum()
+    frame["selected"] = frame["weight"] > 0
+    rule = f"{weights.settings.get('rule')}, {len(factors)} changed" if factors else weights.settings.get("rule")
+    return Intensity(frame, weights.context, {**weights.settings, "rule": rule})
+
+
+def remaining(weights: Intensity, examples: Iterable[int]) -> Intensity:
+    """The weights of these examples alone; they sum to 1 again."""
+    frame = weights.frame[weights.frame["example"].isin(list(examples))].reset_index(drop=True)
+    frame = frame.assign(weight=frame["weight"] / frame["weight"].sum())
+    rule = f"{weights.settings.get('rule')}, {len(weights) - len(frame)} kept"
+    return Intensity(frame, frame[["example"]], {**weights.settings, "rule": rule})
+
+
+def requesting(task: Any, examples: Iterable[int]) -> Any:
+    """The same task with another request: these training samples, by index.
+
+    Raises:
+        ValueError: a task whose requests are no samples, such as persons or sources.
+    """
+    names = {field.name for field in fields(task)}
+    if "forget_indices" not in names:
+        raise ValueError(f"{type(task).__name__} forgets no single samples; make another task for another request")
+    others = {name: None for name in names if name.startswith("forget_")}
+    return replace(task, **others | {"forget_indices": tuple(sorted(int(example) for example in examples))})
+
+
+def differences(run: Run, other: Run) -> pd.DataFrame:
+    """What changed for each forget sample that both runs have: time to forget, final confidence, margin.
+
+    Returns:
+        ``example``, and per quantity its value in ``run``, in ``other`` (``_other``) and the difference (``_change``),
+        largest change of final margin first.
+    """
+    names = ["time_to_forget", "confidence_after", "margin_after", "pressure"]
+    both = run.samples[["example", *names]].merge(other.samples[["example", *names]], on="example", suffixes=("", "_other"))
+    for name in names:
+        both[f"{name}_change"] = both[f"{name}_other"] - both[name]
+    order = np.argsort(-both["margin_after_change"].abs().to_numpy(), kind="stable")
+    return both.iloc[order].reset_index(drop=True)
+
+
+def subset(run: Run, examples: Iterable[int], most: int = 1000) -> Run:
+    """The same run seen through some of its forget samples; of more than ``most``, evenly spaced ones follow each update.
+
+    Its curves stay those of all samples.
+    """
+    wanted = np.asarray(list(examples), dtype=int)
+    samples = run.samples[run.samples["example"].isin(wanted)]
+    shown = samples["example"].to_numpy()
+    if len(shown) > most:
+        shown = shown[np.unique(np.linspace(0, len(shown) - 1, most).round().astype(int))]
+    ids = run.samples["example"].to_numpy()
+    columns = np.flatnonzero(np.isin(ids, shown))
+    rows = (np.arange(len(run.trajectory) // max(1, len(ids)))[:, None] * len(ids) + columns).ravel()
+    return replace(run, samples=samples, trajectory=run.trajectory.iloc[rows])
+
+
+__all__ = ["differences", "remaining", "requesting", "reweighted", "subset", "what_if"]

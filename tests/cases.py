@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import sequences
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +26,8 @@ TASKS: dict[str, Callable[[], Task]] = {
     "digits class": lambda: imu.tasks.Classification("digits", forget_class=3, recipe=QUICK),
     "digits fraction": lambda: imu.tasks.Classification("digits", forget_fraction=0.02, seed=1, recipe=QUICK),
     "digits indices": lambda: imu.tasks.Classification("digits", forget_indices=(5, 3, 900, 41), recipe=QUICK),
+    "person": lambda: imu.tasks.ReID("figures", forget_persons=(7,), recipe=QUICK),
+    "sequence": lambda: sequences.tiny(),
     "own data": lambda: own_data(forget_indices=[0, 7, 8, 30, 31]),
 }
 

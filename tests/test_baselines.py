@@ -6,14 +6,14 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
+import sequences
 import torch
 from torch import Tensor, nn
 
-import cases
 import imu_lab as imu
-import sequences
 from imu_lab.tasks.compute import one_thread
 from imu_lab.tasks.protocol import Task
 from imu_lab.unlearning.descent import Objective, descend
@@ -73,7 +73,8 @@ def by_hand(model: nn.Module, loss: Callable[[nn.Module], Tensor], steps: int = 
 
 def difference(one: nn.Module, other: nn.Module, start: nn.Module) -> float:
     """Largest difference between two ways, over the largest movement."""
-    first, second, begin = (torch.cat([value.flatten() for value in model.parameters()]) for model in (one, other, start))
+    models = (one, other, start)
+    first, second, begin = (torch.cat([value.flatten() for value in model.parameters()]) for model in models)
     return ((first - second).abs().max() / (second - begin).abs().max()).item()
 
 
@@ -120,7 +121,7 @@ def test_npo_presses_what_is_still_likely(given: Callable) -> None:
     first, last = updates[0].shares, updates[-1].shares
     assert torch.allclose(first, torch.full_like(first, 1 / len(first))) and last.sum().item() == pytest.approx(1)
     moved, _ = stepped(task, model, "npo", steps=5, beta=5.0)
-    fallen = (losses(task, moved, "forget") - losses(task, model, "forget")).detach()
+    fallen = (losses(task, moved, "forget") - losses(task, model, "forget")).detach()[updates[-1].positions]
     assert torch.equal(fallen.argsort(), (-last).argsort())  # the further gone, the smaller the share
 
 
@@ -134,7 +135,7 @@ def test_simnpo(given: Callable, beta: float, gamma: float) -> None:
 
     moved, updates = stepped(task, model, "simnpo", steps=4, beta=beta, gamma=gamma)
     assert difference(moved, by_hand(model, loss, steps=4), model) < 1e-4
-    expected = torch.sigmoid(gamma - beta * losses(task, model, "forget")).detach().double()
+    expected = torch.sigmoid(gamma - beta * losses(task, model, "forget")).detach().double()[updates[0].positions]
     assert torch.allclose(updates[0].shares, expected / expected.sum(), atol=1e-6)
 
 
@@ -150,7 +151,7 @@ def test_gradient_difference(given: Callable) -> None:
     assert updates[0].terms["retain"] == pytest.approx(3 * losses(task, model, "retain").mean().item(), rel=1e-5)
     alone, _ = stepped(task, model, "gradient-difference", steps=3, retain_weight=0.0)
     ascent, _ = stepped(task, model, "gradient-ascent", steps=3)
-    assert difference(alone, ascent, model) < 1e-6
+    assert difference(alone, ascent, model) < 1e-4
 
 
 def retain_kl(task: Task, model: nn.Module, moved: nn.Module) -> Tensor:

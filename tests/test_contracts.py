@@ -20,6 +20,7 @@ from torch import nn
 
 import imu_lab as imu
 from imu_lab import readout
+from imu_lab.tasks.compute import one_thread
 from imu_lab.tasks.protocol import Examples
 from imu_lab.unlearning import Request
 
@@ -90,7 +91,8 @@ def test_estimators_see_the_forget_set_alone(name: str, estimator: str, cached: 
     if cached:
         guarded, model = readout.cached(guarded, model, readout.resolve(task, model)[0])
     forget = guarded.split("forget")
-    with nothing_else_changes(model):
+    forget = forget.take(torch.arange(min(10, len(forget))))  # some estimators take a pass per sample
+    with nothing_else_changes(model), one_thread():
         values = imu.estimators.create(estimator)(guarded, model, forget, forget)
     assert values.shape == (len(forget),) and not torch.as_tensor(values).requires_grad
 

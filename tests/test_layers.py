@@ -19,7 +19,8 @@ LIBRARY = Path(imu_lab.__file__).parent
 LAYERS = [
     "registry", "archive", "results", "tasks", "provenance", "readout", "squares", "general_gradients", "gradients",
     "influence", "intensity", "metrics", "unlearning", "rank_agreement", "rebound", "resistance", "collateral",
-    "comparison", "session", "experiment", "memorisation", "neighbours", "explanation", "again", "figures", "widgets",
+    "comparison", "session", "experiment", "memorisation", "neighbours", "explanation", "again", "fork", "what_if",
+    "landscape", "figures", "widgets",
     "report", "__init__", "__main__",
 ]  # fmt: skip
 # Who may import what. Anywhere else, importing it is a mistake.

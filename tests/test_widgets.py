@@ -7,6 +7,7 @@ import io
 import re
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -103,6 +104,16 @@ def test_a_value_outside_the_slider_widens_it() -> None:
     assert controls.value["quantile"] == 0.01
     controls.value = {**controls.value, "damping": 1e4}
     assert controls.controls["damping"].value == 1e4
+
+
+def test_a_value_that_is_not_allowed_is_refused_before_anything_moves() -> None:
+    controls = Controls(Everything)
+    for wrong in ({"count": 5, "damping": -1.0}, {"count": 5, "optimizer": "adam"}, {"count": 5, "dampnig": 1.0}):
+        with pytest.raises(ValueError, match="damping|Did you mean"):
+            controls.value = wrong
+        assert controls.value["count"] == 8 and controls.controls["count"].editor.value == 8
+    with pytest.raises(ValueError, match="damping"):
+        controls.controls["damping"].value = -1.0
 
 
 def test_help_is_the_tooltip() -> None:
@@ -218,6 +229,14 @@ def test_a_long_computation_is_left_when_a_newer_question_comes(no_errors: None)
     job.submit("short")
     assert job.wait(SECONDS)
     assert drawn == ["short"] and job.dropped == 1
+
+
+def test_warnings_are_told_with_the_answer(no_errors: None) -> None:
+    told: list[list[str]] = []
+    job = Job(lambda settings, report: warnings.warn("it diverged", stacklevel=1), lambda answer: None,
+              on_done=lambda seconds, warned: told.append(warned))
+    job.submit(1)
+    assert job.wait(SECONDS) and told == [["it diverged"]]
 
 
 def test_stop_ends_the_computation_at_its_next_report(no_errors: None) -> None:

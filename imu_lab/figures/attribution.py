@@ -13,7 +13,8 @@ from ..metrics.attribution import Attribution
 from . import live, theme
 from .pictures import address, tile
 
-FULL = 0.85  # how much of the picture the strongest place covers
+FULL = 0.9  # how much of the picture the strongest place covers
+STRONGEST = 0.99  # quantile of |values| that has full colour, so that one place does not pale all others
 
 
 def plot_attribution(attributions: Attribution | Iterable[Attribution], *, pictures: int = 6) -> go.Figure:
@@ -32,7 +33,7 @@ def plot_attribution(attributions: Attribution | Iterable[Attribution], *, pictu
         raise ValueError("these attributions are of different pictures; make them from the same examples")
     chosen = np.unique(np.linspace(0, len(first) - 1, min(pictures, len(first))).round().astype(int))
     pixels = first.task.pictures(first.examples[chosen], first.source)
-    strongest = max(float(np.abs(each.maps[chosen]).max()) for each in several) or 1.0
+    strongest = float(np.quantile(np.abs([each.maps[chosen] for each in several]), STRONGEST)) or 1.0
     images = [tile(address(picture), column, 0) for column, picture in enumerate(pixels)]
     for row, each in enumerate(several, 1):
         laid = [overlaid(picture, values / strongest) for picture, values in zip(pixels, each.maps[chosen])]
@@ -42,7 +43,7 @@ def plot_attribution(attributions: Attribution | Iterable[Attribution], *, pictu
 
 def overlaid(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
     """uint8 (h, w, 3): the picture in pale grey under colours for values in [-1, 1]."""
-    grey = 90 + 0.6 * pixels.mean(2, keepdims=True)
+    grey = 60 + 0.7 * pixels.mean(2, keepdims=True)
     low, _, high = (np.array(hex_to_rgb(colour), dtype=float) for _, colour in theme.DIVERGING)
     strength = FULL * np.abs(values)[..., None].clip(0, 1)
     return ((1 - strength) * grey + strength * np.where(values[..., None] < 0, low, high)).round().astype(np.uint8)

@@ -26,7 +26,8 @@ def plot_embedding(known: EmbeddingMap) -> go.Figure:
     for number, model in enumerate(models):
         axis, mine = str(number + 1) if number else "", points[points["model"] == model]
         traces += [_trace(person, rows, axis, number == 0) for person, rows in _groups(mine)]
-        images += [_portrait(known, person, rows, axis) for person, rows in _groups(mine) if person is not None]
+        if not number:  # colours tell who is who in the other panels
+            images = [_portrait(known, mine, person, rows) for person, rows in _groups(mine) if person is not None]
         titles.append(live.panel(axis, theme.text(model), 13))
     layout = {
         "title.text": live.heading(
@@ -77,11 +78,15 @@ def _trace(person: int | None, rows: pd.DataFrame, axis: str, legend: bool) -> d
     )
 
 
-def _portrait(known: EmbeddingMap, person: int, rows: pd.DataFrame, axis: str) -> dict[str, Any]:
-    """The person's first picture at the middle of their points."""
-    source = address(known.task.pictures([rows["example"].iloc[0]], "test")[0])
-    tall = 0.22 * np.ptp(known.points["y"])
-    return tile(source, rows["x"].mean(), rows["y"].mean(), tall, tall, axis) | dict(opacity=0.8, layer="below")
+def _portrait(known: EmbeddingMap, everybody: pd.DataFrame, person: int, rows: pd.DataFrame) -> dict[str, Any]:
+    """The person's first picture beside their points, on the side away from the middle of all."""
+    colour = _look(person, rows["role"].iloc[0], person)["color"]
+    source = address(known.task.pictures([rows["example"].iloc[0]], "test")[0], colour)
+    tall = 0.2 * np.ptp(known.points["y"])
+    middle, own = (table[["x", "y"]].mean().to_numpy() for table in (everybody, rows))
+    outwards = (own - middle) / (np.linalg.norm(own - middle) or 1.0)
+    away = np.abs((rows[["x", "y"]].to_numpy() - own) @ outwards).max() + np.abs(outwards) @ (0.3 * tall, 0.55 * tall)
+    return tile(source, *(own + away * outwards), tall, tall)
 
 
 def _frame(points: pd.DataFrame, count: int) -> dict[str, Any]:
@@ -96,11 +101,11 @@ def _frame(points: pd.DataFrame, count: int) -> dict[str, Any]:
         plain = dict(showticklabels=False, ticks="", mirror=True)
         frame[f"xaxis{axis}"] = plain | dict(domain=[left, left + width], anchor=f"y{axis}", range=ranges["x"])
         frame[f"yaxis{axis}"] = plain | dict(anchor=f"x{axis}", range=ranges["y"], scaleanchor=f"x{axis}")
-        frame[f"xaxis{axis}"]["title"] = dict(text="first direction (cosine units)")
+        frame[f"xaxis{axis}"]["title"] = dict(text="first direction (unit embeddings)")
     frame["yaxis"]["title"] = dict(text="second direction")
     return frame
 
 
 def _range(values: np.ndarray) -> list[float]:
-    room = 0.08 * np.ptp(values)
+    room = 0.24 * np.ptp(values)
     return [float(values.min() - room), float(values.max() + room)]

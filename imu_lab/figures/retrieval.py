@@ -15,7 +15,7 @@ from .pictures import address, tile
 
 
 class Look(NamedTuple):
-    """How a mark looks: colour and shape, so that neither is needed alone, and its words in the legend."""
+    """How a mark or a curve looks: colour and shape, so that neither is needed alone, and words or a dash pattern."""
 
     colour: str
     symbol: str
@@ -27,7 +27,13 @@ MARKS = {
     WRONG: Look("#D55E00", "x", "wrong: somebody else"),
     IGNORED: Look(theme.INK, "square-open", "same person, same camera: not counted"),
 }
-ROW, TILE = 132, 62  # pixels
+CURVES = (
+    Look("#0072B2", "circle", "solid"),
+    Look(theme.colour("imu"), "diamond", "8px,3px"),
+    Look("#A9772B", "triangle-up", "4px,3px"),
+    Look("#009E73", "square", "14px,3px,4px,3px"),
+)
+ROW = 132  # pixels
 FIRST = 1.35  # x of the first answer; the query sits at 0
 
 
@@ -36,9 +42,11 @@ class StripInfo(NamedTuple):
 
     Attributes:
         answers: long table ``row, x, mark, words, source``: every answer with its place and its picture.
-        queries: ``row, source``: each query's picture, on its first row.
-        labels: of each row: the model. scores: of each row: the query's average precision.
-        tops: y of each row. heads: ``x, words`` over the columns.
+        queries: ``row, source, words``: each query's picture, on its first row.
+        labels: of each row, the model.
+        scores: of each row, the query's average precision.
+        tops: y of each row.
+        places: how many answers a row has room for.
     """
 
     answers: pd.DataFrame
@@ -56,7 +64,7 @@ def plot_retrieval(
 
     Args:
         retrievals: one, or several of the same queries (before, after, retrained).
-        queries: which query rows; None takes up to three: those whose average precision differs most between the first
+        queries: which query rows; None takes up to two: those whose average precision differs most between the first
             and the last, or is lowest where there is one.
         places: how many answers to show.
 
@@ -94,7 +102,7 @@ def _strip_info(several: list[Retrieval], queries: Sequence[int] | None, places:
     return StripInfo(pd.concat(answers), pd.DataFrame(asked), labels, scores, np.array(tops), places)
 
 
-def _most_changed(several: list[Retrieval], count: int = 3) -> list[int]:
+def _most_changed(several: list[Retrieval], count: int = 2) -> list[int]:
     first, last = (several[k].queries["average_precision"].to_numpy() for k in (0, -1))
     worth = np.abs(first - last) if len(several) > 1 else 1 - first
     return sorted(np.argsort(-worth, kind="stable")[:count].tolist())
@@ -103,7 +111,7 @@ def _most_changed(several: list[Retrieval], count: int = 3) -> list[int]:
 def _query(one: Retrieval, query: int) -> dict[str, Any]:
     about = one.queries.iloc[query]
     source = address(one.task.pictures([about["example"]], one.sources[0])[0])
-    return {"source": source, "words": f"query: person {about['person']:.0f}, camera {about['camera']:.0f}"}
+    return {"source": source, "words": f"person {about['person']:.0f}<br>camera {about['camera']:.0f}"}
 
 
 def _answer_words(rank: float, person: int, camera: int, mark: str) -> str:
@@ -112,12 +120,16 @@ def _answer_words(rank: float, person: int, camera: int, mark: str) -> str:
 
 
 def _content(info: StripInfo) -> live.Content:
-    traces = [_marks(mark, info) for mark in MARKS] + [_asked(info)]
+    traces = [_marks(mark, info) for mark in MARKS]
     heads = [(0.0, "query"), *((FIRST + place, str(place + 1)) for place in range(info.places))]
     right = FIRST + info.places - 0.4
     scores = [
         dict(text=f"AP {score:.2f}", x=right, y=top, xanchor="left", showarrow=False, font=dict(size=12))
         for score, top in zip(info.scores, info.tops)
+    ]
+    asked = [
+        dict(text=words, x=0, y=info.tops[row] + 0.46, yanchor="top", showarrow=False, font=dict(size=11))
+        for row, words in _columns(info.queries, "row words")
     ]
     images = [tile(source, x, info.tops[row], tall=0.86) for row, x, source in _columns(info.answers, "row x source")]
     images += [tile(source, 0, info.tops[row], tall=0.86) for row, source in _columns(info.queries, "row source")]
@@ -126,7 +138,7 @@ def _content(info: StripInfo) -> live.Content:
     layout = {
         "title.text": live.heading(title, "place 1 is the most alike; AP: average precision of the whole ranking"),
         "images": images,
-        "annotations": scores,
+        "annotations": [*scores, *asked],
         "xaxis.tickvals": [x for x, _ in heads],
         "xaxis.ticktext": [words for _, words in heads],
         "yaxis.tickvals": info.tops.tolist(),
@@ -163,36 +175,22 @@ def _marks(mark: str, info: StripInfo) -> dict[str, Any]:
     )
 
 
-def _asked(info: StripInfo) -> dict[str, Any]:
-    """A point to hover at, under each query."""
-    return dict(
-        type="scatter",
-        mode="markers",
-        meta={"role": "query"},
-        showlegend=False,
-        x=np.zeros(len(info.queries)),
-        y=info.tops[info.queries["row"].to_numpy(dtype=int)] + 0.5,
-        customdata=info.queries["words"].tolist(),
-        marker=dict(color=theme.INK, symbol="triangle-up", size=9),
-        hovertemplate="%{customdata}<extra></extra>",
-    )
-
-
 def plot_cmc(retrievals: Retrieval | Iterable[Retrieval]) -> go.Figure:
     """The cumulative matching curve: the share of queries with a right answer among the first k counted places."""
     several = [retrievals] if isinstance(retrievals, Retrieval) else list(retrievals)
-    traces = [_curve(one) for one in several]
+    traces = [_curve(one, CURVES[position % len(CURVES)]) for position, one in enumerate(several)]
     layout = {"title.text": live.heading("How far down the right person is", "higher means found sooner")}
     frame = dict(
-        xaxis=dict(title=dict(text="rank k (counted places looked at)"), dtick=5, tick0=0),
+        xaxis=dict(title=dict(text="rank k (counted places looked at)"), tickvals=[1, 5, 10, 15, 20]),
         yaxis=dict(title=dict(text="queries answered by rank k (share)"), range=[-0.03, 1.03]),
         height=380,
     )
     return live.draw(live.Content(traces, layout, frame))
 
 
-def _curve(one: Retrieval) -> dict[str, Any]:
-    colour = theme.colour(one.label)
+def _curve(one: Retrieval, look: Look) -> dict[str, Any]:
+    if one.label == "retrained":  # looks the same in every figure
+        look = Look(theme.colour(one.label), theme.symbol(one.label), theme.dash(one.label))
     return dict(
         type="scatter",
         mode="lines+markers",
@@ -200,7 +198,7 @@ def _curve(one: Retrieval) -> dict[str, Any]:
         name=f"{theme.text(one.label)} (mAP {one.map:.2f})",
         x=one.curve["rank"].to_numpy(),
         y=one.curve["share"].to_numpy(),
-        line=dict(color=colour, dash=theme.dash(one.label), width=2),
-        marker=dict(color=colour, symbol=theme.symbol(one.label), size=7),
+        line=dict(color=look.colour, dash=look.words, width=2),
+        marker=dict(color=look.colour, symbol=look.symbol, size=8),
         hovertemplate=f"{theme.text(one.label)}<br>by rank %{{x}}: %{{y:.3f}} of the queries<extra></extra>",
     )

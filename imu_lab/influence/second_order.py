@@ -23,7 +23,8 @@ TOLERANCE = {"help": "Drop eigenvalues of the mean Hessian + λ below this.", "v
 class NaiveHessian:
     """I_i = −g_iᵀ (H + λ)⁻¹ ḡ, H the mean Hessian over the forget set, by captum from its eigenvectors.
 
-    Negative curvature is dropped, and everything below ``tolerance``. ``projection`` keeps the largest eigenvalues only.
+    Equals ``exact`` on a linear readout; elsewhere the Hessian has a part that Gauss-Newton leaves out. Negative
+    curvature is dropped, and everything below ``tolerance``. ``projection`` keeps the largest eigenvalues only.
 
     Source: Koh & Liang 2017 (arXiv 1703.04730); captum's NaiveInfluenceFunction, which sums the Hessian and adds its
     regulariser to the sum: λ is multiplied by the number of samples here, and the result too.
@@ -57,7 +58,7 @@ class NaiveHessian:
 class ArnoldiHessian:
     """I_i = −g_iᵀ (H + λ)⁻¹ ḡ on the Krylov subspace of the Hessian, by captum's Arnoldi iteration.
 
-    Source: Schioppa et al. 2022 (arXiv 2112.03052); captum's ArnoldiInfluenceFunction. Its own stopping tolerance of 0.1
+    Source: Schioppa et al. 2022 (arXiv 2112.03052); captum's ArnoldiInfluenceFunction. Its stopping tolerance of 0.1
     ends at once on a well-fitted model; ours is smaller.
     """
 

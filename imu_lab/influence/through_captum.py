@@ -38,22 +38,14 @@ class _Pairs(Dataset):
     """Examples whose "label" is the whole batch, on a device and in a precision."""
 
     def __init__(self, examples: Examples, model: nn.Module) -> None:
-        self.examples, self.device = examples, device_of(model)
-        self.dtype = next(model.parameters()).dtype
+        self.examples, self.device = examples.in_precision(next(model.parameters()).dtype), device_of(model)
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitems__(self, positions: list[int]) -> tuple[Any, Batch]:
         batch = self.examples.batch(torch.tensor(positions)).to(self.device)
-        batch = batch._replace(inputs=_in_precision(batch.inputs, self.dtype))
         return batch.inputs, batch
-
-
-def _in_precision(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, dict):
-        return {key: _in_precision(item, dtype) for key, item in value.items()}
-    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def loader(examples: Examples, model: nn.Module) -> DataLoader:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .. import readout
 from ..gradients import LinearGradients, gradients_of
 from ..registry import estimator, knob
-from ..tasks.compute import device_of
+from ..tasks.compute import device_of, evaluating
 from ..tasks.protocol import Examples, Task
 from .checkpoints import Checkpoints
 from .through_captum import Loss, loader, undisturbed
@@ -61,7 +61,7 @@ class TracIn:
 
 def _flat(task: Task, model: nn.Module) -> bool:
     """Whether the outputs are (n, K): captum's fast way knows no positions."""
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(model):
         return model(task.split("forget").batch(slice(0, 1)).to(device_of(model)).inputs).ndim == 2
 
 
@@ -96,7 +96,8 @@ def _by_captum(
 ) -> Tensor:
     from captum.influence import TracInCPFast
 
-    folded = Folded(model, name)
+    with undisturbed():
+        folded = Folded(model, name)
 
     def load(_: nn.Module, checkpoint: tuple[dict, float]) -> float:
         folded.load(checkpoint[0])

@@ -90,4 +90,3 @@ def imagenet_weights() -> Mapping[str, Tensor] | None:
         )
         return None
     return {name: value for name, value in state.items() if not name.startswith("fc.")}
-

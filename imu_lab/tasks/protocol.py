@@ -7,7 +7,7 @@ cache assumes that something fits in memory, and it says what it will need first
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -30,6 +30,16 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         return Batch(_moved(self.inputs, device), _moved(self.targets, device))
+
+    def in_precision(self, dtype: torch.dtype) -> Batch:
+        """The same batch with real-valued inputs in this precision; targets as they are."""
+        return self._replace(inputs=_precise(self.inputs, dtype))
+
+
+def _precise(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, dict):
+        return {key: _precise(item, dtype) for key, item in value.items()}
+    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _moved(value: Any, device: torch.device) -> Any:
@@ -77,6 +87,10 @@ class Examples:
             positions = slice(start, min(start + size, len(self)))
             yield positions, self.fetch(positions)
 
+    def in_precision(self, dtype: torch.dtype) -> Examples:
+        """The same examples with real-valued inputs in this precision."""
+        return replace(self, fetch=lambda at: self.fetch(at).in_precision(dtype))
+
     def take(self, positions: Tensor) -> Examples:
         """The examples at these positions, as a collection of their own."""
         positions = torch.as_tensor(positions, dtype=torch.int64)
@@ -95,7 +109,7 @@ class Task(Protocol):
     task may declare ``splits`` (the splits a run follows), ``recipe`` (how to train), ``data_key`` (a digest of its
     data, for the checkpoint cache), ``unlearning`` (its own defaults for a method's settings), ``forgotten_when`` (the
     metric that falls or rises when something is forgotten, and how: ``("accuracy", "<=")``), ``follows`` (registered
-    metrics to record at every update, such as ``("kl-retrained",)``), ``example_margin(forward, batch)`` (n,), and where
+    metrics to record at every update, such as ``("kl-retrained",)``), ``example_margin(forward, batch)`` (n,), and, where
     an example is several predictions ``example_length(batch)`` (n,), their number, over which ``example_loss`` is a mean,
     and ``example_divergence(outputs, reference, batch)`` (n,), for outputs that are padded.
     """

@@ -122,7 +122,7 @@ class ReID:
     @property
     def unlearning(self) -> Mapping[str, Any]:
         """This task's own defaults for a method's settings: a deeper readout takes smaller steps."""
-        return {"lr": 1e-2 if self.readout in (None, "classifier", ("classifier",)) else 1e-3, "batch_size": 8}
+        return {"lr": 3e-3 if self.readout in (None, "classifier", ("classifier",)) else 3e-4, "batch_size": 8}
 
     def split(self, name: str) -> Examples:
         """``"train"``, ``"forget"``, ``"retain"``, ``"test"``, ``"test-forget"``, ``"gallery"``, ``"standard"``..."""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import ipywidgets as W
 import traitlets
 
-from ..registry import Knob, Registry, knobs
+from ..registry import Knob, Registry, knobs, unknown
 
 LABEL_WIDTH = "104px"
 STYLE = {"description_width": LABEL_WIDTH}
@@ -41,9 +41,9 @@ class Control(W.HBox):
     value = traitlets.Any(allow_none=True)
 
     def __init__(self, name: str, about: Knob, value: Any) -> None:
-        self.about, self.whole, self._showing = about, _is_whole(value), False
+        self.name, self.about, self.whole, self._showing = name, about, _is_whole(value), False
         self.off = 0.0 if about.scale == "log" and not about.optional else None
-        can_be_off = about.optional or (self.off == 0.0 and value == 0)
+        can_be_off = about.optional or (self.off == 0.0 and (value == 0 or about.valid.startswith("[0")))
         on = not can_be_off or value not in (None, 0)
         label = LABELS.get(name, name.replace("_", " "))
         self.editor = editor(label if not can_be_off else "", about, value if on else _middle(about))
@@ -53,6 +53,12 @@ class Control(W.HBox):
         self.observe(self._show, "value")
         for part in filter(None, (self.switch, self.editor)):
             part.observe(self._read, "value")
+
+    @traitlets.validate("value")
+    def _checked(self, proposal: Any) -> Any:
+        """A value that the knob does not allow is refused before anything moves."""
+        self.about.check("the control", self.name, proposal.value)
+        return proposal.value
 
     def _parts(self) -> list[W.Widget]:
         if self.switch is None:
@@ -151,7 +157,7 @@ class Controls(W.VBox):
         hide: settings without a control.
 
     Attributes:
-        value: dict of the settings; observe it, or set some of them.
+        value: dict of the settings; observe it, or set some of them (the others stay).
     """
 
     value = traitlets.Dict()
@@ -174,6 +180,15 @@ class Controls(W.VBox):
         more = W.Accordion([W.VBox(rest)], titles=("more settings",), selected_index=None)
         more.add_class("imu-more")
         return [*shown, more]
+
+    @traitlets.validate("value")
+    def _checked(self, proposal: Any) -> dict[str, Any]:
+        """All or nothing: settings that do not exist or are not allowed are refused before anything moves."""
+        for name, value in proposal.value.items():
+            if name not in self.controls:
+                raise unknown("setting", name, self.controls)
+            self.controls[name].about.check("the control", name, value)
+        return self._read() | proposal.value
 
     def _read(self) -> dict[str, Any]:
         return {name: control.value for name, control in self.controls.items()}
@@ -259,7 +274,7 @@ class Menu(W.VBox):
         name, settings = change.new
         self.names.value = name
         if settings != self.controls.value:
-            self.controls.value = {**self.controls.value, **settings}
+            self.controls.value = settings
 
 
 def summary(thing: type) -> str:

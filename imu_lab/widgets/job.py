@@ -72,7 +72,7 @@ class Job:
         draw: takes an answer. Only this thread calls it, because a figure must have one writer.
         on_error: takes an exception of either.
         on_progress: takes a :class:`Progress` about five times a second while a computation is long.
-        on_done: takes the seconds that the whole answer took.
+        on_done: takes the seconds that the whole answer took, and what was warned of meanwhile.
 
     Attributes:
         errors: every exception of every job of this kernel, in order: nothing that fails in a thread goes unseen.
@@ -84,7 +84,7 @@ class Job:
     def __init__(self, compute: Callable[[Any, Report], Any], draw: Callable[[Any], None], *,
                  on_error: Callable[[BaseException], None] | None = None,
                  on_progress: Callable[[Progress], None] | None = None,
-                 on_done: Callable[[float], None] | None = None) -> None:
+                 on_done: Callable[[float, list[str]], None] | None = None) -> None:
         self._compute, self._draw = compute, draw
         self._on_error, self._on_progress, self._on_done = on_error, on_progress, on_done
         self._changed = threading.Condition()
@@ -155,12 +155,16 @@ class Job:
     def _answer(self, settings: Any) -> None:
         report, start = Report(self._superseded, self._stopped.is_set), time.perf_counter()
         ticker = Ticker(lambda: self._on_progress and self._on_progress(report.progress()))
-        try:
-            self._deliver(self._compute(settings, report), report)
-        finally:
-            ticker.stop()
+        # In a notebook a thread's warnings would appear under whatever cell ran last, once per slider position.
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                self._deliver(self._compute(settings, report), report)
+            finally:
+                ticker.stop()
         if self._on_done:
-            self._on_done(time.perf_counter() - start)
+            told = [str(each.message) for each in caught if issubclass(each.category, (UserWarning, RuntimeWarning))]
+            self._on_done(time.perf_counter() - start, told)
 
     def _deliver(self, answers: Any, report: Report) -> None:
         """Draw each answer as it comes, the first at once, the others a few a second, the last one always.

@@ -74,18 +74,23 @@ class Panel(W.VBox):
 
     def show_error(self, error: BaseException) -> None:
         """One escaped line; what was drawn before stays."""
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        self.error.value = f'<p role="alert">{escape(line)}</p>'
-        self.error.layout.display = None
+        self._tell(f"{type(error).__name__}: {error}", "alert")
         self.status.value = "no answer: see the message"
+
+    def _tell(self, words: str, role: str) -> None:
+        self.error.value = f'<p role="{role}">{escape(" ".join(words.split()))}</p>'
+        self.error.layout.display = None
 
     def clear_error(self) -> None:
         """Take the message away."""
         if self.error.value:
             self.error.value, self.error.layout.display = "", "none"
 
-    def _done(self, seconds: float) -> None:
-        self.clear_error()
+    def _done(self, seconds: float, warned: list[str]) -> None:
+        if warned:
+            self._tell(warned[-1], "status")
+        else:
+            self.clear_error()
         dropped = f" · {self.job.dropped} superseded" if self.job.dropped else ""
         self.status.value = f"answered in {duration(seconds)}{dropped}"
 

@@ -1,0 +1,66 @@
+"""A run that leaves another one at some update and goes on with other settings; its record begins where both are one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .again import again
+from .results import Run
+from .unlearning.recorder import time_to_forget
+from .unlearning.snapshots import Snapshots
+
+
+def fork(run: Run, step: int, **changes: Any) -> Run:
+    """Go back to a recorded update and go on differently; the result can be compared with ``run`` update by update.
+
+    The optimizer starts afresh: momentum that had gathered before is gone.
+
+    Args:
+        run: with its task and models.
+        step: the recorded update to leave at.
+        changes: weights, method, steps (after the fork) and settings, as in :func:`imu_lab.again`.
+
+    Returns:
+        A run whose curves and trajectories are those of ``run`` up to ``step``. Its ledger tells the pressure received
+        after the fork; ``settings["forked"]`` names the run and the update.
+    """
+    made = again(run, start=step, **changes)
+    tables = {name: _joined(getattr(run, name), getattr(made, name), step) for name in ("curve", "trajectory", "terms")}
+    kept = {at: state for at, state in run.snapshots.kept.items() if at < step}
+    kept |= {at + step: state for at, state in made.snapshots.kept.items()}
+    events = {name: _moved(made.events.get(name), step) for name in ("steps", "stopped_at", "diverged_at")}
+    early, late = run.events.get("utility_limit"), _moved(made.events.get("utility_limit"), step)
+    events["utility_limit"] = early if early is not None and early <= step else late
+    about = {**made.settings, "forked": {"run": run.label, "step": int(step)}}
+    return replace(
+        made,
+        **tables,
+        samples=_ledger(run, made, tables["trajectory"]),
+        events={**made.events, **events},
+        settings=about,
+        snapshots=Snapshots(kept),
+    )
+
+
+def _joined(before: pd.DataFrame, after: pd.DataFrame, step: int) -> pd.DataFrame:
+    """The rows of ``before`` up to the fork, then those of ``after``, whose own first state is that of the fork."""
+    late = after[after["step"] > 0]
+    return pd.concat([before[before["step"] <= step], late.assign(step=late["step"] + step)], ignore_index=True)
+
+
+def _moved(at: int | None, step: int) -> int | None:
+    return None if at is None else int(at) + step
+
+
+def _ledger(run: Run, made: Run, trajectory: pd.DataFrame) -> pd.DataFrame:
+    """The fork's ledger: "before" is the original model, the time to forget counts from it."""
+    samples, before = made.samples.copy(), run.samples.set_index("example").loc[made.samples["example"]]
+    for name in ("loss_before", "confidence_before", "margin_before"):
+        samples[name] = before[name].to_numpy()
+    margins = trajectory.pivot(index="step", columns="example", values="margin")[samples["example"]]
+    samples["time_to_forget"] = time_to_forget(margins.to_numpy(), np.asarray(margins.index))
+    return samples

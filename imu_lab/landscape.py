@@ -1,0 +1,201 @@
+"""All samples in one plane, the same for every model of a run, and what each model of the run says of them."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from . import readout
+from .neighbours import features
+from .readout import CachedTask
+from .rebound import seen
+from .registry import unknown
+from .results import Run
+from .tasks.compute import device_of, evaluating, one_thread
+from .unlearning.recorder import outcomes
+
+PROJECTIONS = ("pca", "t-sne", "umap")
+CONTEXT = 4_000  # retained samples shown around the forget set; all forget samples are
+GRID = 56  # cells along each side of the map of regions
+
+
+class State(NamedTuple):
+    """What one model says of every shown sample: (n,) confidence in its label, margin, and the likeliest class."""
+
+    confidence: np.ndarray
+    margin: np.ndarray
+    predicted: np.ndarray
+
+
+class Regions(NamedTuple):
+    """Which class the readout names at each point of the plane: (g,) places across and up, (g, g) class numbers."""
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: np.ndarray
+
+
+class Landscape:
+    """The samples of a run in one plane.
+
+    The features are what the readout reads, so they are the same for every model of the run: the points stand still, and
+    what moves from update to update is the border. A run without its task has no features; then the plane is made of the
+    forget samples' own confidence curves, and there is no border.
+
+    Args:
+        run: any run, also a loaded one.
+        projection: ``"pca"``, ``"t-sne"`` (slow), or ``"umap"`` where that package is installed.
+        context: how many retained samples to show at most, drawn by ``seed``.
+
+    Attributes:
+        examples: (n,) ids of training samples, the forget set first.
+        forgotten: (n,) whether each is to be forgotten.
+        labels: (n,) label names; empty where there are none.
+        places: (n, 2) in the plane.
+        about: how the plane was made, in words.
+    """
+
+    def __init__(self, run: Run, projection: str = "pca", context: int = CONTEXT, seed: int = 0) -> None:
+        if projection not in PROJECTIONS:
+            raise unknown("projection", projection, PROJECTIONS)
+        self.run, self._seed = run, seed
+        self._view = seen(run.task, run.model_at(0)) if run.task is not None and run.kept_steps else None
+        self._choose(context)
+        self.places, self.about = project(self.space, projection, seed)
+        self.state = lru_cache(maxsize=256)(self._state)
+
+    def _choose(self, context: int) -> None:
+        """Which samples are shown, and their features."""
+        self.forget = self.run.samples["example"].to_numpy()
+        if self._view is None:
+            curves = self.run.trajectory.pivot(index="example", columns="step", values="confidence")
+            self.examples, self.space = self.forget, curves.loc[self.forget].to_numpy(dtype=np.float32)
+            self.labels = self.run.samples["label"].astype(str).to_numpy()
+        else:
+            task = self._view[0]
+            ids, mine = task.split("train").ids.numpy(), self.forget
+            kept = np.intersect1d(task.split("retain").ids.numpy(), ids)
+            if len(kept) > context:
+                kept = np.sort(np.random.default_rng(self._seed).choice(kept, context, replace=False))
+            self.examples = np.concatenate([mine, kept])
+            order = np.argsort(ids, kind="stable")
+            self._at = order[np.searchsorted(ids, self.examples, sorter=order)]
+            self.space = features(self.run.task, self.run.model_at(0))[self._at]
+            self.labels = np.asarray(task.labels(self.examples) if hasattr(task, "labels") else [""] * len(self._at))
+        self.forgotten = np.arange(len(self.examples)) < len(self.forget)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The recorded updates."""
+        return np.sort(self.run.trajectory["step"].unique())
+
+    @cached_property
+    def position(self) -> dict[int, int]:
+        """From an example to its row."""
+        return {int(example): row for row, example in enumerate(self.examples)}
+
+    def _state(self, step: int) -> State:
+        """What the model after update ``step`` says; retained samples are NaN where it is not to be had at once."""
+        confidence, margin = (np.full(len(self.examples), np.nan) for _ in "cm")
+        predicted = np.full(len(self.examples), -1)
+        head = self._head(step)
+        if head is None:
+            rows = self.run.trajectory[self.run.trajectory["step"] == step].set_index("example").loc[self.forget]
+            confidence[self.forgotten], margin[self.forgotten] = rows["confidence"], rows["margin"]
+            return State(confidence, margin, predicted)
+        shown = self._shown
+        with one_thread():
+            known = outcomes(self._view[0], head, shown).double().numpy()
+            if self._flat:
+                with torch.no_grad(), evaluating(head):
+                    predicted = head(torch.from_numpy(self.space).to(device_of(head))).argmax(1).cpu().numpy()
+        return State(np.exp(-known[:, 0]), known[:, 1], predicted)
+
+    @cached_property
+    def _shown(self) -> Any:
+        return self._view[0].split("train").take(torch.as_tensor(self._at))
+
+    @cached_property
+    def _flat(self) -> bool:
+        """Whether the readout maps each sample's features, as they are here, to one row of logits."""
+        if self._view is None or not isinstance(self._view[0], CachedTask):
+            return False
+        return self._view[0].split("forget").batch(slice(0, 1)).inputs.ndim == 2
+
+    def _head(self, step: int) -> Any:
+        """The readout after that update, where everything can be asked of it within milliseconds."""
+        if self._view is None or not isinstance(self._view[0], CachedTask) or step not in self.run.kept_steps:
+            return None
+        names = readout.resolve(self.run.task, self.run.model)
+        return self.run.model_at(step).get_submodule(names[0])
+
+    def regions(self, step: int) -> Regions | None:
+        """The border on the plane through the mean feature that PCA lays; None for another plane or readout.
+
+        It is a cut through the space, not a shadow of it: a sample far from the plane may lie on the other side.
+        """
+        head = self._head(step) if self._flat and self._axes is not None else None
+        if head is None:
+            return None
+        (low_x, low_y), (high_x, high_y) = self.places.min(0), self.places.max(0)
+        x, y = np.linspace(low_x, high_x, GRID), np.linspace(low_y, high_y, GRID)
+        across, up = np.meshgrid(x, y)
+        mean, axes = self._axes
+        points = mean + np.column_stack([across.ravel(), up.ravel()]) @ axes
+        with one_thread(), torch.no_grad():
+            classes = head(torch.as_tensor(points, dtype=torch.float32, device=device_of(head))).argmax(1)
+        return Regions(x, y, classes.cpu().numpy().reshape(GRID, GRID))
+
+    @cached_property
+    def _axes(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """(d,) the mean and (2, d) the directions of the plane, where it is flat."""
+        if not self.about.startswith("PCA"):
+            return None
+        mean = self.space.mean(0)
+        axes = np.linalg.lstsq(self.space - mean, self.places, rcond=None)[0]  # (d, 2), orthonormal for PCA
+        return mean, np.linalg.pinv(axes)
+
+    def nearest(self, example: int, count: int = 6) -> list[int]:
+        """The shown samples whose features are nearest, itself left out."""
+        row = self.position[int(example)]
+        distances = np.square(self.space - self.space[row]).sum(1)
+        distances[row] = np.inf
+        count = min(count, len(distances) - 1)
+        near = np.argpartition(distances, count - 1)[:count] if count else np.empty(0, int)
+        return self.examples[near[np.argsort(distances[near], kind="stable")]].tolist()
+
+    def values(self, column: str, step: int, table: pd.DataFrame) -> np.ndarray:
+        """(n,) a quantity of every sample: a live one at this update, or a column of the ledger (NaN for retained)."""
+        if column in State._fields:
+            return np.asarray(getattr(self.state(int(step)), column), dtype=float)
+        if column not in table:
+            raise unknown("column to colour by", column, [*State._fields, *table.columns])
+        found = np.full(len(self.examples), np.nan)
+        found[self.forgotten] = table.set_index("example")[column].loc[self.forget].astype(float)
+        return found
+
+
+def project(space: np.ndarray, how: str = "pca", seed: int = 0) -> tuple[np.ndarray, str]:
+    """(n, 2) places of (n, d) points, and words that say how they were made."""
+    if min(space.shape) < 2:
+        return np.column_stack([np.resize(space[:, 0], len(space)), np.zeros(len(space))]), "one feature"
+    if how == "t-sne":
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, (len(space) - 1) / 3)
+        return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(space), "t-SNE"
+    if how == "umap":
+        try:
+            from umap import UMAP
+        except ImportError as error:
+            raise ImportError('projection="umap" needs: pip install umap-learn') from error
+        return UMAP(random_state=seed).fit_transform(space), "UMAP"
+    from sklearn.decomposition import PCA
+
+    fitted = PCA(2, svd_solver="full" if len(space) < 500 else "covariance_eigh")
+    places = fitted.fit_transform(space)
+    return places, f"PCA of the readout's inputs, {100 * fitted.explained_variance_ratio_.sum():.0f} % of the variance"
