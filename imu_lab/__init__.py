@@ -18,6 +18,12 @@ from . import influence as _estimators  # noqa: F401  (registers the estimators)
 from . import tasks as tasks
 from . import unlearning as _methods  # noqa: F401
 from .again import again as again
+from .agreement import damping_effect as damping_effect
+from .agreement import largest_disagreements as largest_disagreements
+from .agreement import lorenz_curve as lorenz_curve
+from .agreement import pressure_shares as pressure_shares
+from .agreement import rank_correlations as rank_correlations
+from .agreement import stability as stability
 from .archive import DamagedFile as DamagedFile
 from .collateral import collateral as collateral
 from .collateral import damage_by_class as damage_by_class
@@ -30,12 +36,20 @@ from .explanation import explain_resistance as explain_resistance
 from .explanation import predict_resistance as predict_resistance
 from .explanation import reasons as reasons
 from .fork import fork as fork
+from .ground_truth import leave_groups_out as leave_groups_out
+from .ground_truth import leave_one_out as leave_one_out
+from .ground_truth import linear_datamodeling_score as linear_datamodeling_score
+from .influence.checkpoints import checkpoints as checkpoints
+from .influence_matrix import InfluenceMatrix as InfluenceMatrix
+from .influence_matrix import influence_matrix as influence_matrix
+from .influence_matrix import supporters as supporters
 from .intensity import intensity as intensity
 from .metrics.attribution import gradcam as gradcam
 from .metrics.retrieval import embedding_map as embedding_map
 from .metrics.retrieval import retrieve as retrieve
 from .metrics.tokens import token_scores as token_scores
 from .neighbours import neighbours as neighbours
+from .one_step import one_step_check as one_step_check
 from .rank_agreement import agreement_of_ranks as agreement_of_ranks
 from .readout import NoReadout as NoReadout
 from .registry import UnknownName as UnknownName
@@ -54,6 +68,7 @@ from .results import Influence as Influence
 from .results import Intensity as Intensity
 from .results import Run as Run
 from .session import Session as Session
+from .stationary import refit as refit
 from .tasks.training import train as train
 from .unlearning.request import Request as Request
 from .unlearning.request import Update as Update

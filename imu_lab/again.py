@@ -27,6 +27,7 @@ def again(
     reference: nn.Module | None = None,
     progress: Callable[[int, int], None] | None = None,
     stop: Event | None = None,
+    watch: Callable[[Any], None] | None = None,
     **settings: Any,
 ) -> Run:
     """Unlearn once more as ``run`` did, but for what is named here.
@@ -59,6 +60,7 @@ def again(
         record_every=settings.pop("record_every", about["record_every"]),
         progress=progress,
         stop=stop,
+        watch=watch,
         **own | settings,
     )
     return made if reference is not None else knowing(made, run)

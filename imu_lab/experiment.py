@@ -74,6 +74,7 @@ def unlearn(
     follow: Iterable[Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
     stop: Event | None = None,
+    watch: Callable[[Any], None] | None = None,
     **settings: Any,
 ) -> Run | list[Run]:
     """Forget, following every sample through every update. ``model`` itself is untouched.
@@ -93,6 +94,8 @@ def unlearn(
             such as ``["kl-retrained"]``; None for those that the task declares.
         progress: called with (updates made, updates asked); None shows a bar for work longer than two seconds.
         stop: an event that ends the run at the next update; what was recorded is kept. So does an interrupt.
+        watch: called with the driver's state after each recorded update, to follow a run while it happens (see
+            :func:`imu_lab.live_run.so_far`); while it does not return, the run waits.
 
     Raises:
         UnknownName, TypeError, ValueError: an unknown method or setting, or weights that do not fit the forget set.
@@ -110,6 +113,7 @@ def unlearn(
         follow=follow,
         progress=progress,
         stop=stop,
+        watch=watch,
         **settings,
     )
     session = _session(task, model)

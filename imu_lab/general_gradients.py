@@ -54,17 +54,22 @@ class GeneralGradients:
             for positions, batch in examples.batches(min(size, examples.chunk)):
                 yield positions, batch.to(device_of(self.model))
 
-    def _summed(self, batch: Batch) -> Gradient:
-        """Σ g_i of a batch, by one backward pass; zeros where a parameter plays no part."""
+    def _summed(self, batch: Batch, weights: Tensor | None = None) -> Gradient:
+        """Σ w_i g_i of a batch, by one backward pass; zeros where a parameter plays no part."""
         values = {name: value.requires_grad_() for name, value in self._values().items()}
         with torch.enable_grad():
-            loss = self._losses(batch)(values).sum()
+            losses = self._losses(batch)(values)
+            loss = losses.sum() if weights is None else (losses * weights.to(losses)).sum()
             found = torch.autograd.grad(loss, list(values.values()), allow_unused=True, materialize_grads=True)
         return dict(zip(values, found))
 
-    def mean(self, examples: Examples) -> Gradient:
-        """ḡ = (1/n) Σ g_i, by one backward pass."""
-        return _divided(_added(self._summed(batch) for _, batch in self._batches(examples)), len(examples))
+    def mean(self, examples: Examples, weights: Tensor | None = None) -> Gradient:
+        """ḡ = (1/n) Σ w_i g_i, with (n,) weights or all of them 1, by one backward pass."""
+        parts = (
+            self._summed(batch, None if weights is None else weights[positions])
+            for positions, batch in self._batches(examples)
+        )
+        return _divided(_added(parts), len(examples))
 
     def moments(self, examples: Examples) -> tuple[Gradient, Gradient]:
         """ḡ and (1/n) Σ g_i∘g_i, in one forward and backward pass where every layer has a product form."""

@@ -9,8 +9,8 @@ readout is served by :mod:`imu_lab.general_gradients`. Nothing of size examples 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from .general_gradients import GeneralGradients, forward_mode
 from .squares import ROOM, Gradient, Outer
 from .tasks.compute import device_of, evaluating
 from .tasks.protocol import Examples, Task
+
+Metric = Callable[[Gradient], Gradient]  # from a target's gradient to the direction V that influences are products with
 
 
 def gradients_of(task: Task, model: nn.Module) -> LinearGradients | GeneralGradients:
@@ -50,11 +52,15 @@ class LinearGradients:
         and means over tokens are in it; for cross-entropy it is p − e_y. A set that fits in one chunk is computed once
         and serves every sum; a larger one is computed afresh for each, so that nothing of its size is kept.
         """
-        if len(examples) > self._chunk(examples):
-            return self._factors(examples)
         if id(examples) not in self._once:  # the examples are kept beside their factors, so the id stays theirs
+            if len(examples) > self._chunk(examples) or len(examples) == 1:
+                return self._factors(examples)
             self._once[id(examples)] = (examples, list(self._factors(examples)))
         return self._once[id(examples)][1]
+
+    def knowing(self, examples: Examples, delta: Tensor, inputs: Tensor) -> LinearGradients:
+        """The same, with Δ and H of these examples known already: no forward pass is made for them."""
+        return replace(self, _once={id(examples): (examples, [(delta, inputs)])})
 
     def _factors(self, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
         with evaluating(self.model):
@@ -80,9 +86,16 @@ class LinearGradients:
             named[f"{prefix}bias"] = bias
         return named
 
-    def mean(self, examples: Examples) -> Gradient:
-        """ḡ = (1/n) Σ g_i."""
-        return self.moments(examples, squares=False)[0]
+    def mean(self, examples: Examples, weights: Tensor | None = None) -> Gradient:
+        """ḡ = (1/n) Σ w_i g_i, with (n,) weights or all of them 1."""
+        if weights is None:
+            return self.moments(examples, squares=False)[0]
+        total, shift, start = 0.0, 0.0, 0
+        for delta, inputs in self.factors(examples):
+            mine = weights[start : start + len(delta)].to(delta).view(-1, *[1] * (delta.ndim - 1))
+            wide, start = (delta * mine).flatten(0, -2), start + len(delta)
+            total, shift = total + wide.T @ inputs.flatten(0, -2), shift + wide.sum(0)
+        return self._named(total / len(examples), shift / len(examples))
 
     def moments(self, examples: Examples, squares: bool = True) -> tuple[Gradient, Gradient]:
         """ḡ and (1/n) Σ g_i∘g_i, in one pass: ΔᵀA / n and (Δ²)ᵀ(A²) / n."""
@@ -153,4 +166,13 @@ def flat(gradient: Gradient) -> Tensor:
     return torch.cat([part.flatten() for part in gradient.values()])
 
 
-__all__ = ["GeneralGradients", "Gradient", "LinearGradients", "explicit", "flat", "gradients_of", "forward_mode"]
+__all__ = [
+    "GeneralGradients",
+    "Gradient",
+    "LinearGradients",
+    "Metric",
+    "explicit",
+    "flat",
+    "gradients_of",
+    "forward_mode",
+]

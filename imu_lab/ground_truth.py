@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -117,6 +116,8 @@ def linear_datamodeling_score(
 
 def rank_correlation(one: np.ndarray, other: np.ndarray, *, draws: int = 1000, seed: int = 0) -> Score:
     """Spearman's correlation of two (n,) arrays with a 95 % percentile-bootstrap interval over their entries."""
+    from scipy import stats
+
     if len(one) < 3:
         raise ValueError(f"a rank correlation needs 3 values or more, got {len(one)}")
     found = stats.bootstrap(
@@ -132,7 +133,9 @@ def rank_correlation(one: np.ndarray, other: np.ndarray, *, draws: int = 1000, s
 
 
 def _spearman(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
-    ranks = [stats.rankdata(each, axis=axis) for each in (one, other)]
+    from scipy.stats import rankdata  # half a second to import
+
+    ranks = [rankdata(each, axis=axis) for each in (one, other)]
     centred = [each - each.mean(axis, keepdims=True) for each in ranks]
     lengths = np.sqrt((centred[0] ** 2).sum(axis) * (centred[1] ** 2).sum(axis))
     return (centred[0] * centred[1]).sum(axis) / np.where(lengths > 0, lengths, np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -87,6 +88,13 @@ class Landscape:
             self.space = features(self.run.task, self.run.model_at(0))[self._at]
             self.labels = np.asarray(task.labels(self.examples) if hasattr(task, "labels") else [""] * len(self._at))
         self.forgotten = np.arange(len(self.examples)) < len(self.forget)
+
+    def of(self, run: Run) -> Landscape:
+        """The same plane under another run on the same task and original, with the same forget set."""
+        other = copy.copy(self)
+        other.run = run
+        other.state = lru_cache(maxsize=256)(other._state)
+        return other
 
     @property
     def steps(self) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What an influence of −0.3 means: a small step on one sample alone, and what it does to the target's loss.
 
 A step of rate η up sample i's loss along the preconditioned gradient, θ + η F⁻¹g_i, changes the target's mean loss by
-η ḡᵀF⁻¹g_i = −η I_i to first order: with η = 0.01 an influence of −0.3 is a rise of 0.003 nats. The plain step of ascent,
+η ḡᵀF⁻¹g_i = −η I_i to first order: with η = 0.01 an influence of −0.3 is a rise of 0.003 nats. The plain step,
 θ + η g_i, changes it by η ḡᵀg_i, whose sign can differ.
 """
 

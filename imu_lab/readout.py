@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import copy
 import fnmatch
-import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 
 from .registry import unknown
 from .tasks.compute import device_of, evaluating, model_digest
+from .tasks.delegation import delegated
 from .tasks.protocol import Batch, Examples, Task
 
 ALL = ""  # the name that torch gives to the whole model
@@ -257,12 +256,7 @@ class CachedTask:
         self._splits: dict[str, Examples] = {}
 
     def __getattr__(self, member: str) -> Any:
-        if member.startswith("__"):
-            raise AttributeError(member)  # copying and pickling look for these before __init__ has run
-        function = inspect.getattr_static(type(self.task), member, None)
-        if isinstance(function, FunctionType):  # not a property, a static or a class method: those do not ask ``self``
-            return function.__get__(self)
-        return getattr(self.task, member)
+        return delegated(self, member)
 
     def split(self, name: str) -> Examples:
         """The split's examples, their inputs replaced by what reaches the readout."""

@@ -115,6 +115,7 @@ class Session:
         follow: Iterable[Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
         stop: Event | None = None,
+        watch: Callable[[driver.Driven], None] | None = None,
         **settings: Any,
     ) -> Run:
         """See :func:`unlearn`."""
@@ -143,6 +144,7 @@ class Session:
                 steps,
                 progress,
                 stop,
+                watch,
             )
         events = _events(state, time.perf_counter() - started)
         about = {
@@ -290,7 +292,7 @@ def _private(model: nn.Module, names: tuple[str, ...] | None) -> nn.Module:
 
 
 def _follow(
-    states: Iterable[driver.Driven], steps: int, progress: Callable | None, stop: Event | None
+    states: Iterable[driver.Driven], steps: int, progress: Callable | None, stop: Event | None, watch: Callable | None
 ) -> driver.Driven:
     """Consume a run to its end, a stop or an interrupt; the last state is what there is."""
     bar = tqdm(total=steps, desc="unlearning", unit="update", delay=2, leave=False) if progress is None else None
@@ -301,6 +303,8 @@ def _follow(
                 bar.update(state.step - bar.n)
             elif progress is not None:
                 progress(state.step, steps)
+            if watch is not None:
+                watch(state)
             if stop is not None and stop.is_set():
                 break
     except KeyboardInterrupt:

@@ -20,17 +20,29 @@ from torch import nn
 
 import imu_lab as imu
 from imu_lab import readout
-from imu_lab.tasks.compute import one_thread
 from imu_lab.tasks.protocol import Examples
 from imu_lab.unlearning import Request
 
-pytestmark = pytest.mark.parametrize("name", cases.TASKS)
+
+@pytest.fixture(scope="module", params=cases.TASKS)
+def name(request: pytest.FixtureRequest) -> str:
+    """Each task in turn: all contracts on one before the next, so that its features are computed once."""
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def threads(name: str) -> Iterator[None]:
+    """Two threads on the blobs, so that a setting that is not restored shows; one elsewhere, which is faster."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2 if name == "toy" else 1)
+    yield
+    torch.set_num_threads(before)
 
 
 @contextmanager
 def nothing_else_changes(model: nn.Module) -> Iterator[None]:
     """The model, the global random states and the number of threads are what they were."""
-    torch.set_num_threads(2)
+    threads = torch.get_num_threads()
     before, states = cases.frozen(model), (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())
     grad, fast = torch.is_grad_enabled(), torch.backends.mha.get_fastpath_enabled()
     yield
@@ -38,7 +50,7 @@ def nothing_else_changes(model: nn.Module) -> Iterator[None]:
     assert torch.equal(states[0], torch.get_rng_state()), "torch's global random state moved"
     assert np.array_equal(states[1], np.random.get_state()[1]), "numpy's global random state moved"
     assert states[2] == random.getstate(), "python's global random state moved"
-    assert torch.get_num_threads() == 2, "the number of threads was not restored"
+    assert torch.get_num_threads() == threads, "the number of threads was not restored"
     assert (grad, fast) == (torch.is_grad_enabled(), torch.backends.mha.get_fastpath_enabled())
 
 
@@ -92,7 +104,7 @@ def test_estimators_see_the_forget_set_alone(name: str, estimator: str, cached: 
         guarded, model = readout.cached(guarded, model, readout.resolve(task, model)[0])
     forget = guarded.split("forget")
     forget = forget.take(torch.arange(min(10, len(forget))))  # some estimators take a pass per sample
-    with nothing_else_changes(model), one_thread():
+    with nothing_else_changes(model):
         values = imu.estimators.create(estimator)(guarded, model, forget, forget)
     assert values.shape == (len(forget),) and not torch.as_tensor(values).requires_grad
 

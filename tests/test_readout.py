@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -400,13 +401,15 @@ def test_the_verbs_notice_an_edit_in_place() -> None:
 
 
 def test_a_new_model_at_a_recycled_address_gets_its_own_features() -> None:
-    task, addresses = cases.own_data(counting()), set()
-    for seed in range(20):
-        model = counting(seed)
-        assert agrees(task, model)
-        addresses.add(id(model))
-        del model
-    assert len(addresses) < 20, "no address came twice: the test tests nothing"
+    task = cases.own_data(counting())
+    first = [counting(seed) for seed in range(40)]
+    assert all(agrees(task, model) for model in first)
+    addresses = {id(model) for model in first}
+    first.clear()
+    gc.collect()
+    second = [counting(seed) for seed in range(40, 80)]
+    assert addresses & {id(model) for model in second}, "no address came twice: the test tests nothing"
+    assert all(agrees(task, model) for model in second)
 
 
 def test_editing_the_head_alone_keeps_the_features() -> None:

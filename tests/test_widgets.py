@@ -186,17 +186,17 @@ def test_what_is_registered_again_gets_its_new_settings(things: Registry) -> Non
 
 
 def test_the_newest_settings_are_answered_and_the_rest_dropped(no_errors: None) -> None:
-    gate, computed, drawn = threading.Event(), [], []
+    gate, started, computed, drawn = threading.Event(), threading.Event(), [], []
 
     def compute(settings: int, report: object) -> int:
         computed.append(settings)
+        started.set()
         gate.wait(SECONDS)
         return settings
 
     job = Job(compute, drawn.append)
     job.submit(0)
-    while not computed:
-        time.sleep(0.001)
+    assert started.wait(SECONDS)
     for settings in range(1, 6):
         job.submit(settings)
     gate.set()

@@ -8,7 +8,12 @@ from .gradient_cosine import GradientCosine as GradientCosine
 from .gradient_dot import GradientDot as GradientDot
 from .gradient_norm import GradientNorm as GradientNorm
 from .kfac import KroneckerFisher as KroneckerFisher
+from .minibatch import MiniBatchFisher as MiniBatchFisher
 from .random import Random as Random
+from .robust import LeverageCapped as LeverageCapped
+from .robust import MedianOfMeans as MedianOfMeans
+from .robust import SelfNormalised as SelfNormalised
+from .robust import Trimmed as Trimmed
 from .second_order import ArnoldiHessian as ArnoldiHessian
 from .second_order import NaiveHessian as NaiveHessian
 from .self_influence import SelfInfluence as SelfInfluence

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..gradients import flat, gradients_of
+from .. import readout
+from ..gradients import Metric, flat, gradients_of
 from ..registry import estimator, knob
 from ..tasks.protocol import Examples, Task
 from .curvature import dense, product, unflat
@@ -39,18 +40,25 @@ class GaussNewton:
 
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
-        gradients = gradients_of(task, model)
+        metric, gradients = self.metric(task, model, forget), gradients_of(task, model)
+        return -gradients.along(forget, metric(gradients.mean(target)))
+
+    def metric(self, task: Task, model: nn.Module, forget: Examples) -> Metric:
+        """From a gradient to (H + λ)⁻¹ of it."""
         over = task.split(self.curvature) if self.needs_retain else forget
-        mean = gradients.mean(target)
-        vector = flat(mean)
-        if len(vector) <= DENSE_LIMIT:
-            matrix = dense(task, model, over)
-            matrix.diagonal().add_(self.damping)
-            solved = torch.cholesky_solve(vector[:, None].to(matrix), torch.linalg.cholesky(matrix))[:, 0]
-        else:
-            apply = product(task, model, over)
-            solved = conjugate_gradients(lambda v: apply(v) + self.damping * v, vector, self.tolerance)
-        return -gradients.along(forget, unflat(solved.to(vector), mean))
+        count = sum(value.numel() for value in readout.parameters(model, readout.resolve(task, model)).values())
+        solve = self._by_factor(task, model, over) if count <= DENSE_LIMIT else self._by_products(task, model, over)
+        return lambda gradient: unflat(solve(flat(gradient)), gradient)
+
+    def _by_factor(self, task: Task, model: nn.Module, over: Examples) -> Callable[[Tensor], Tensor]:
+        matrix = dense(task, model, over)
+        matrix.diagonal().add_(self.damping)
+        factor = torch.linalg.cholesky(matrix)
+        return lambda vector: torch.cholesky_solve(vector[:, None].to(factor), factor)[:, 0].to(vector)
+
+    def _by_products(self, task: Task, model: nn.Module, over: Examples) -> Callable[[Tensor], Tensor]:
+        apply = product(task, model, over)
+        return lambda vector: conjugate_gradients(lambda v: apply(v) + self.damping * v, vector, self.tolerance)
 
 
 def conjugate_gradients(

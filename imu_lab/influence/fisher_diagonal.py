@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..gradients import gradients_of
+from ..gradients import Gradient, Metric, gradients_of
 from ..registry import estimator, knob
 from ..tasks.protocol import Examples, Task
 
@@ -33,8 +33,15 @@ class FisherDiagonal:
         mean, fisher = gradients.moments(forget)
         if target is not forget:
             mean = gradients.mean(target)
-        damping = self.damping * average(fisher) if self.relative else self.damping
-        return -gradients.along(forget, preconditioned(mean, fisher, damping))
+        return -gradients.along(forget, preconditioned(mean, fisher, self._added(fisher)))
+
+    def metric(self, task: Task, model: nn.Module, forget: Examples) -> Metric:
+        """From a gradient to F⁻¹ of it."""
+        fisher = gradients_of(task, model).moments(forget)[1]
+        return lambda gradient: preconditioned(gradient, fisher, self._added(fisher))
+
+    def _added(self, fisher: Gradient) -> float:
+        return self.damping * average(fisher) if self.relative else self.damping
 
 
 def average(fisher: dict[str, Tensor]) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..gradients import gradients_of
+from ..gradients import Metric, gradients_of
 from ..registry import estimator
 from ..tasks.protocol import Examples, Task
 
@@ -23,3 +23,7 @@ class GradientDot:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
         gradients = gradients_of(task, model)
         return -gradients.along(forget, gradients.mean(target))
+
+    def metric(self, task: Task, model: nn.Module, forget: Examples) -> Metric:
+        """From a gradient to itself."""
+        return lambda gradient: gradient

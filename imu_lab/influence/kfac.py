@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..gradients import Gradient, LinearGradients, gradients_of
+from ..gradients import Gradient, LinearGradients, Metric, gradients_of
 from ..registry import estimator, knob
 from ..tasks.protocol import Examples, Task
 
@@ -31,6 +31,11 @@ class KroneckerFisher:
         Raises:
             ValueError: the readout is not one linear layer that produces the output.
         """
+        metric, gradients = self.metric(task, model, forget), gradients_of(task, model)
+        return -gradients.along(forget, metric(gradients.mean(target)))
+
+    def metric(self, task: Task, model: nn.Module, forget: Examples) -> Metric:
+        """From a gradient to (S ⊗ A + λ)⁻¹ of it."""
         gradients = gradients_of(task, model)
         if not isinstance(gradients, LinearGradients):
             raise ValueError(
@@ -38,7 +43,7 @@ class KroneckerFisher:
                 f"{', '.join(gradients.names) or 'the whole model'}. Use fisher-diagonal, which serves any readout"
             )
         inputs, errors = _factors(gradients, forget)
-        return -gradients.along(forget, _solved(gradients.mean(target), inputs, errors, self.damping))
+        return lambda gradient: _solved(gradient, inputs, errors, self.damping)
 
 
 def _factors(gradients: LinearGradients, examples: Examples) -> tuple[Tensor, Tensor]:

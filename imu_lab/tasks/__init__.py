@@ -1,6 +1,7 @@
 """What can be forgotten: each task is one file that follows the protocol."""
 
 from .classification import Classification as Classification
+from .planted import Planted as Planted
 from .protocol import Batch as Batch
 from .protocol import Examples as Examples
 from .protocol import Task as Task

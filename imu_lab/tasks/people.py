@@ -136,8 +136,7 @@ def market(path: str, size: tuple[int, int] | None = None) -> Crowd:
     """
     root = Path(path)
     train, query, gallery = (_listing(root / part) for part in PARTS)
-    known = [row for row in train if row.person != DISTRACTOR]
-    asked = [row for row in query if row.person != DISTRACTOR]
+    known, asked = (_without_passers_by(rows) for rows in (train, query))
     strangers = lru_cache(lambda: (_people(root, asked, size), _people(root, gallery, size)))
     return crowd(_people(root, known, size), strangers)
 
@@ -168,6 +167,13 @@ def _listing(folder: Path) -> list[Row]:
     kept = [row for row in rows if row.person != JUNK]
     if not kept:
         raise ValueError(f"no pictures of people in {folder}; names look like 0002_c1s1_000451_03.jpg")
+    return kept
+
+
+def _without_passers_by(rows: list[Row]) -> list[Row]:
+    kept = [row for row in rows if row.person != DISTRACTOR]
+    if not kept:
+        raise ValueError(f"{rows[0].file.parent} holds passers-by (0000) and junk (-1) alone; nobody to look for")
     return kept
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from .delegation import delegated
 from .protocol import Examples, Task
 
 
@@ -16,9 +17,7 @@ class PreciseTask:
         self.task = task
 
     def __getattr__(self, member: str) -> Any:
-        if member.startswith("__") or member == "task":
-            raise AttributeError(member)  # copying looks for these before __init__ has run
-        return getattr(self.task, member)
+        return delegated(self, member)
 
     def split(self, name: str) -> Examples:
         """The split's examples, in double precision."""

@@ -109,7 +109,7 @@ class Task(Protocol):
     task may declare ``splits`` (the splits a run follows), ``recipe`` (how to train), ``data_key`` (a digest of its
     data, for the checkpoint cache), ``unlearning`` (its own defaults for a method's settings), ``forgotten_when`` (the
     metric that falls or rises when something is forgotten, and how: ``("accuracy", "<=")``), ``follows`` (registered
-    metrics to record at every update, such as ``("kl-retrained",)``), ``example_margin(forward, batch)`` (n,), and, where
+    metrics to record at every update, such as ``("kl-retrained",)``), ``example_margin(forward, batch)`` (n,), and where
     an example is several predictions ``example_length(batch)`` (n,), their number, over which ``example_loss`` is a mean,
     and ``example_divergence(outputs, reference, batch)`` (n,), for outputs that are padded.
     """

@@ -144,9 +144,8 @@ class ReID:
 
     def _examples(self, some: People, source: str) -> Examples:
         """Pictures standardised to (n, 3, h, w) with each person's place among the logits, -1 for a stranger."""
-        place = {person: k for k, person in enumerate(self.persons)}
-        known = source in ("train", "test")  # a stranger's number may be a training person's in another set's counting
-        labels = torch.tensor([place[person] if known else -1 for person in some.persons.tolist()])
+        places = np.searchsorted(self.persons, some.persons) if source in ("train", "test") else np.full(len(some), -1)
+        labels = torch.from_numpy(places)
         mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
 
         def fetch(at: Positions) -> Batch:
@@ -178,21 +177,25 @@ class ReID:
         """
         examples = self.split(split)
         named = {} if examples.source == "standard" else {"identity_accuracy": self._looked_at(model, examples)[1]}
-        return named if examples.source == "train" else named | ranking.scores(self.ranked(model, split))
+        return named if examples.source == "train" else named | ranking.scores(*self._asked(model, split))
 
     def ranked(self, model: nn.Module, split: str = "test-forget") -> ranking.Ranking:
         """Each picture of a held-out split (or of ``"standard"``) as a query, the whole gallery ranked for it.
 
         Raises:
-            ValueError: the split was trained on.
+            ValueError: the split was trained on, or a query has no match.
         """
+        return ranking.rank(*self._asked(model, split))
+
+    def _asked(self, model: nn.Module, split: str) -> tuple[ranking.Seen, ranking.Seen]:
+        """Queries and gallery."""
         asked = self.split(split)
         if asked.source == "train":
             raise ValueError(f"retrieval is measured on pictures that are held out; {split!r} was trained on")
         if asked.source == "standard":
-            return ranking.rank(self.embeddings(model, split), self.embeddings(model, "standard-gallery"))
+            return self.embeddings(model, split), self.embeddings(model, "standard-gallery")
         gallery = self.embeddings(model, "gallery")  # of every held-out picture, in the order of its id
-        return ranking.rank(ranking.Seen(*(column[asked.ids] for column in gallery)), gallery)
+        return ranking.Seen(*(column[asked.ids] for column in gallery)), gallery
 
     def embeddings(self, model: nn.Module, split: str) -> ranking.Seen:
         """What retrieval compares: each picture's embedding, its person and its camera."""

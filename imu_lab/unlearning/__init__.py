@@ -2,6 +2,7 @@
 
 from .driver import drive as drive
 from .imu import InfluenceGuided as InfluenceGuided
+from .imu_minibatch import MiniBatchInfluence as MiniBatchInfluence
 from .request import Request as Request
 from .request import Update as Update
 from .retain_based import Retrain as Retrain

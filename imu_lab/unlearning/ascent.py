@@ -56,9 +56,9 @@ def _objectives(
         scale = shares if how.normalise == "batch" else len(taking_part) / len(positions) * mine / weights.sum()
         losses = task.example_loss(model, batch)
         ascent = -(scale.to(losses.dtype) * losses).sum()
-        yield Objective({"ascent": ascent, "l1": _l1(moving, how.alpha)}, positions, shares)
+        yield Objective({"ascent": ascent, "l1": l1_term(moving, how.alpha)}, positions, shares)
 
 
-def _l1(moving: list[nn.Parameter], alpha: float) -> torch.Tensor:
+def l1_term(moving: list[nn.Parameter], alpha: float) -> torch.Tensor:
     """α‖θ‖₁; its gradient α·sign(θ) is told apart from the ascent's."""
     return alpha * sum(value.abs().sum() for value in moving) if alpha else torch.zeros(())

@@ -144,6 +144,8 @@ class Views(W.VBox):
 
     def still_rows(self) -> list:
         """The figures, and the samples under the most pressure, for a static picture."""
+        if self.answer is None:
+            return []
         rows: list = [[figure] for figure in self.figures.values()]
         top = self.answer.run.samples.sort_values("pressure", ascending=False, kind="stable").head(STILL_PICTURES)
         pictures = self.pictures.of(top["example"].tolist())

@@ -1,0 +1,92 @@
+"""IMU with influence at the level of the mini-batch: no pass over the forget set before the first update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import readout
+from ..gradients import GeneralGradients, Gradient, LinearGradients, gradients_of
+from ..influence.fisher_diagonal import average, preconditioned
+from ..registry import intensity_rules, knob, method
+from ..tasks.compute import device_of
+from ..tasks.protocol import Examples, Task
+from .ascent import l1_term
+from .descent import Descent, Objective, batches, descend
+from .request import Request, Update
+
+
+def _rules() -> tuple[str, ...]:
+    return tuple(name for name, rule in intensity_rules.items() if not hasattr(rule, "reads"))
+
+
+@method("imu-minibatch")
+@dataclass(frozen=True)
+class MiniBatchInfluence(Descent):
+    """Weighted ascent, L = −Σ_B w_iℓ_i / Σ_B w_i + α‖readout‖₁, with w from I_i = −g_iᵀ F_B⁻¹ ḡ_B of the batch itself.
+
+    Every ``refresh`` updates, the direction V = F_B⁻¹ ḡ_B comes from the current batch; until then the last one serves.
+    With a linear readout the batch's own features and logits give all this at no extra forward pass; any other readout
+    pays for its gradients. Whatever weights are given, they are not used. Needs no retain data.
+
+    Source: named as future work by Fan et al. 2025 (arXiv 2508.01620).
+    """
+
+    alpha: float = knob(0.0, help="α of the L1 term on what moves.", valid="[0, inf)", range=(0.0, 0.5))
+    rule: str = knob("sqrt-clipped", help="From influences to weights, within the batch.", choices=_rules)
+    refresh: int = knob(1, help="Updates between two estimates of Fisher and mean.", valid="[1, inf)", range=(1, 50))
+    damping: float = knob(
+        1e-2, help="λ, added to the Fisher diagonal.", valid="(0, inf)", range=(1e-6, 1e2), scale="log"
+    )
+    relative: bool = knob(False, help="Count the damping in units of the diagonal's mean.")
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        """Update the private ``model`` for ever, yielding after each update."""
+        moving = readout.parameters(model, readout.resolve(task, model))
+        return descend(self, moving.values(), self._objectives(task, model, list(moving.values()), request))
+
+    def _objectives(
+        self, task: Task, model: nn.Module, moving: list[nn.Parameter], request: Request
+    ) -> Iterator[Objective]:
+        rule, direction = intensity_rules.create(self.rule), None
+        kind = gradients_of(task, model)
+        order = batches(torch.arange(len(request.forget)), self.batch_size, request.seed)
+        for made, positions in enumerate(order):
+            examples = request.forget.take(positions)
+            losses, gradients = _seen(task, model, kind, examples)
+            if direction is None or made % self.refresh == 0:
+                direction = self._direction(gradients, examples)
+            weights = _weights(rule, -gradients.along(examples, direction))
+            if not weights.sum() > 0:  # a stale direction can leave nobody; the batch's own only where ḡ = 0
+                direction = self._direction(gradients, examples)
+                weights = _weights(rule, -gradients.along(examples, direction))
+            shares = weights / weights.sum() if weights.sum() > 0 else torch.full_like(weights, 1 / len(weights))
+            ascent = -(shares.to(losses) * losses).sum()
+            yield Objective({"ascent": ascent, "l1": l1_term(moving, self.alpha)}, positions, shares)
+
+    def _direction(self, gradients: LinearGradients | GeneralGradients, examples: Examples) -> Gradient:
+        """V = (F_B + λ)⁻¹ ḡ_B."""
+        mean, fisher = gradients.moments(examples)
+        return preconditioned(mean, fisher, self.damping * average(fisher) if self.relative else self.damping)
+
+
+def _seen(
+    task: Task, model: nn.Module, kind: LinearGradients | GeneralGradients, examples: Examples
+) -> tuple[Tensor, LinearGradients | GeneralGradients]:
+    """The (b,) losses of a batch and its gradients; from one forward pass where the readout is linear."""
+    batch = examples.batch().to(device_of(model))
+    if not isinstance(kind, LinearGradients):
+        return task.example_loss(model, batch), kind
+    inputs, outputs = readout.capture(model, kind.name, batch.inputs)
+    losses = task.example_loss(lambda _: outputs, batch)
+    (delta,) = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)
+    return losses, kind.knowing(examples, delta, inputs.detach())
+
+
+def _weights(rule: Any, influence: Tensor) -> Tensor:
+    """(b,) the rule's weights in double precision; all zero where it presses nobody."""
+    return torch.as_tensor(rule(influence.detach().double().cpu().numpy()), dtype=torch.float64)

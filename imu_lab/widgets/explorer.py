@@ -1,0 +1,364 @@
+"""The explorer: one linked view of a run. Choose a sample anywhere, and every view follows.
+
+The map, the trajectories, the gallery, the ledger and the card all show one selection (many samples) and one chosen
+sample. Scrubbing goes through the job, which drops what was overtaken; choosing answers at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import ipywidgets as W
+import numpy as np
+import pandas as pd
+
+from .. import figures
+from ..figures.explorer import CLICKABLE, Scene, plot_map, update_map
+from ..landscape import Landscape
+from ..resistance import resistance
+from ..results import Run
+from ..what_if import subset
+from . import tables, theme
+from .controls import STYLE
+from .gallery import Gallery
+from .job import Report
+from .ledger import Ledger, Pictures, card
+from .panels import Panel
+from .shared_bundle import FigureWidget
+from .what_if import WhatIf
+
+HEIGHT = 430  # pixels, of the map and of the trajectories
+SHOWN = 30  # pictures of a selection
+NEAR = 6
+ROWS = 1000  # trajectories drawn of a selection
+INTERVAL = 130  # milliseconds between updates while it plays
+NO_CARD = '<p class="imu-note">Click a dot, a row of the trajectories, or step through the ledger.</p>'
+HINT = "pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
+
+
+class Question(NamedTuple):
+    """What the map is to show."""
+
+    step: int
+    colour_by: str
+
+
+def explore(run: Run, table: pd.DataFrame | None = None, *, projection: str = "pca", context: int = 4000) -> Explorer:
+    """One linked view of a run: the map of all samples, trajectories, gallery, ledger and the card of one sample.
+
+    Args:
+        run: any run, also a loaded one; without its task there is no border, and no pictures.
+        table: more columns to colour and filter by, with ``example``, such as :func:`imu_lab.explain_resistance` gives;
+            None takes :func:`imu_lab.resistance`.
+        projection: ``"pca"``, ``"t-sne"`` or ``"umap"``.
+        context: how many retained samples to show around the forget set.
+
+    Returns:
+        A panel to be shown as the last line of a cell; its ``selected`` and ``chosen`` can be read and set by ``select``
+        and ``choose``.
+    """
+    return Explorer(run, table, projection=projection, context=context)
+
+
+class Explorer(Panel):
+    """See :func:`explore`.
+
+    Attributes:
+        run: the run on view. runs: it and all what-ifs that share its forget set.
+        samples: the ledger with all columns to colour and filter by.
+        selected: examples, or None for all. chosen: the example on the card, or None.
+    """
+
+    def __init__(self, run: Run, table: pd.DataFrame | None, *, projection: str, context: int) -> None:
+        self.run, self.runs = run, [run]
+        self.land = Landscape(run, projection, context)
+        self.samples = widened(run.samples, resistance(run) if table is None else table)
+        self.selected: list[int] | None = None
+        self.chosen: int | None = None
+        self._drawing, self._lasso, self._listening = threading.RLock(), None, set()
+        self._make_controls()
+        self._make_views()
+        super().__init__(self._side(), self._views(), title="Explorer", question=self._asked, compute=self._scene,
+                         draw=self._draw_map, still_rows=self._still)  # fmt: skip
+        self.add_class("imu-explorer")
+        self._draw_map(self._scene(self._asked(), None))
+        self._follow_selection()
+        self._listen()
+
+    # --- the left side
+
+    def _make_controls(self) -> None:
+        steps = [int(step) for step in self.land.steps]
+        wide = {"style": STYLE, "layout": W.Layout(width="auto")}
+        self.step = W.SelectionSlider(options=steps, value=steps[-1], description="update", **wide)
+        self.step.add_class("imu-step")
+        self.play = W.Play(min=0, max=len(steps) - 1, value=len(steps) - 1, interval=INTERVAL, repeat=False)
+        W.jslink((self.play, "value"), (self.step, "index"))
+        live = ["confidence", "margin"]
+        kept = [name for name in self.samples.columns if numeric(self.samples[name])]
+        options = [(f"{tables.title(name)} now", name) for name in live] + [(tables.title(n), n) for n in kept]
+        self.colour_by = W.Dropdown(options=options, value="confidence", description="colour by", **wide)
+        self.filter = W.Text(placeholder=HINT, description="filter", continuous_update=False, tooltip=HINT, **wide)
+        self.filter.add_class("imu-filter")
+        self.clear = W.Button(description="show all", icon="times", layout=W.Layout(width="auto"))
+        self.count = W.HTML().add_class("imu-about").add_class("imu-count")
+        self.shown_run = W.Dropdown(options=[(label(self.run, 0), 0)], description="run", **wide)
+        self.what_if = WhatIf(lambda: self.run, self._chosen_or_selected, self._take_up)
+
+    def _side(self) -> list[W.Widget]:
+        return [theme.section("Go through the updates"), self.step, self.play, self.shown_run,
+                theme.section("Colour and filter"), self.colour_by, self.filter, W.HBox([self.clear, self.count]),
+                theme.section("What if the selection …"), self.what_if]  # fmt: skip
+
+    def _listen(self) -> None:
+        for control in (self.step, self.colour_by):
+            control.observe(self.ask, "value")
+        self.filter.observe(self.guarded(lambda change: self.select_where(change.new)), "value")
+        self.clear.on_click(self.guarded(lambda _: self._show_all()))
+        self.shown_run.observe(self.guarded(lambda change: self._show_run(change.new)), "value")
+        self.ledger.back.on_click(self.guarded(lambda _: self.ledger.turn(-1)))
+        self.ledger.forth.on_click(self.guarded(lambda _: self.ledger.turn(1)))
+        for control in (self.ledger.by, self.ledger.order):
+            control.observe(self.guarded(self.ledger.refresh), "value")
+
+    # --- the right side
+
+    def _make_views(self) -> None:
+        self.map: FigureWidget | None = None
+        self.paths: FigureWidget | None = None
+        self.pictures = Pictures(self.run.task)
+        self.ledger = Ledger(self.pictures, lambda example: self.choose(example))
+        self.gallery = Gallery(columns=SHOWN // 2, size=44).add_class("imu-gallery")
+        self.near = Gallery(columns=NEAR, size=44).add_class("imu-near")
+        self.card = W.HTML(NO_CARD).add_class("imu-card")
+        self.captions = {name: W.HTML().add_class("imu-caption") for name in ("map", "paths")}
+        layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 40}px")
+        self.places = {name: W.VBox([self.captions[name]], layout=layout).add_class("imu-captioned")
+                       for name in self.captions}  # fmt: skip
+
+    def _views(self) -> list[W.Widget]:
+        pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
+        return [pair, theme.section("The selection"), self.gallery, theme.section("One sample, and its neighbours"),
+                W.HBox([self.card, self.near], layout=W.Layout(align_items="flex-start", flex_flow="row wrap")),
+                self.what_if.result, theme.section("Every sample of the selection"), self.ledger]  # fmt: skip
+
+    # --- the map
+
+    def _asked(self) -> Question:
+        return Question(int(self.step.value), self.colour_by.value)
+
+    def _scene(self, question: Question, report: Report | None) -> Scene:
+        land = self.land
+        now, start = land.state(question.step), land.state(int(land.steps[0]))
+        lost = ~land.forgotten & (start.margin >= 0) & (now.margin < 0)
+        values = land.values(question.colour_by, question.step, self.samples)[land.forgotten]
+        chosen = None if self.chosen is None else land.position.get(self.chosen)
+        return Scene(land.examples, land.places, land.labels, land.forgotten, lost, values, question.colour_by,
+                     self._selected_rows(), chosen, land.regions(question.step), question.step, land.about)  # fmt: skip
+
+    def _selected_rows(self) -> np.ndarray | None:
+        if self.selected is None:
+            return None
+        return np.flatnonzero(np.isin(self.land.forget, self.selected))
+
+    def _draw_map(self, scene: Scene) -> None:
+        with self._drawing:
+            if self.map is None:
+                self.map = live_figure(plot_map(scene)).add_class("imu-map")
+                self.places["map"].children = [self.captions["map"], self.map]
+            else:
+                now = scene._replace(selected=self._selected_rows(), chosen=self.land.position.get(self.chosen))
+                update_map(self.map, now)
+            self._hear(self.map, self._clicked_dot, self._lassoed)
+            self.captions["map"].value = tables.caption(self.map.layout.title.text)
+
+    def _hear(self, figure: FigureWidget, click: Callable, lasso: Callable | None = None) -> None:
+        """Listen to traces that are new: a figure makes new ones when it needs others."""
+        for trace in figure.data:
+            if trace.uid not in self._listening:
+                self._listening.add(trace.uid)
+                trace.on_click(self.guarded(click))
+                if lasso is not None and (trace.meta or {}).get("role") in CLICKABLE:
+                    trace.on_selection(self.guarded(lasso))
+
+    def _clicked_dot(self, trace: Any, points: Any, _: Any) -> None:
+        if points.point_inds and trace.customdata is not None:
+            self.choose(int(trace.customdata[points.point_inds[0]]))
+
+    def _lassoed(self, trace: Any, points: Any, selector: Any) -> None:
+        """Each trace tells its own part of a lasso; a new outline begins a new selection."""
+        outline = repr(selector)
+        before = self.selected if outline == self._lasso and self.selected is not None else []
+        self._lasso = outline
+        if points.point_inds:
+            self.select([*before, *np.asarray(trace.customdata)[points.point_inds].tolist()])
+
+    # --- selecting
+
+    def select(self, examples: Iterable[int] | None) -> None:
+        """Show these samples everywhere; None for all of the forget set.
+
+        Raises:
+            ValueError: none of them is on the map.
+        """
+        wanted = None if examples is None else [int(e) for e in examples if int(e) in self.land.position]
+        if wanted is not None and not wanted:
+            raise ValueError("the selection holds no sample of the map")
+        self.selected = wanted
+        self._follow_selection()
+        self._redraw_map()
+
+    def select_where(self, query: str) -> None:
+        """Select by a pandas query over the ledger's columns, such as ``"pressure == 0"``; an empty one selects all."""
+        if not query.strip():
+            return self.select(None)
+        found = self.samples.query(query, engine="python")
+        if not len(found):
+            raise ValueError(f"no sample meets {query!r}")
+        self.select(found["example"])
+
+    def _show_all(self) -> None:
+        self._lasso, self.filter.value = None, ""
+        self.select(None)
+
+    def _follow_selection(self) -> None:
+        """Show the selection in the trajectories, the gallery and the ledger."""
+        mine = self.land.forget if self.selected is None else np.intersect1d(self.land.forget, self.selected)
+        few = subset(self.run, mine, ROWS)
+        with self._drawing:
+            self._draw_paths(few)
+        self.ledger.show(few)
+        self._show_gallery()
+        total = len(self.land.forget)
+        self.count.value = f"<p>{len(mine):,} of {total:,} forget samples</p>"
+
+    def _draw_paths(self, run: Run) -> None:
+        if self.paths is None:
+            self.paths = live_figure(figures.plot_trajectories(run)).add_class("imu-paths")
+            self.places["paths"].children = [self.captions["paths"], self.paths]
+        else:
+            figures.update_trajectories(self.paths, run)
+        self._rows = rows_of(self.paths)
+        self._hear(self.paths, self._clicked_row)
+        self.captions["paths"].value = tables.caption(self.paths.layout.title.text)
+        self._mark_row()
+
+    def _clicked_row(self, trace: Any, points: Any, _: Any) -> None:
+        if points.ys and 0 <= round(points.ys[0]) < len(self._rows):
+            self.choose(int(self._rows[round(points.ys[0])]))
+
+    def _mark_row(self) -> None:
+        """A line across the chosen sample's row."""
+        rest = [shape for shape in self.paths.layout.shapes if shape.name != "chosen"]
+        at = np.flatnonzero(self._rows == self.chosen) if self.chosen is not None else []
+        line = dict(type="line", name="chosen", xref="paper", x0=0, x1=1, line=dict(color="#ffffff", width=2, dash="dot"))
+        self.paths.layout.shapes = [*rest, *[line | dict(y0=int(row), y1=int(row)) for row in at]]
+
+    def _show_gallery(self) -> None:
+        examples = self.land.forget.tolist() if self.selected is None else self.selected
+        if len(examples) > SHOWN:
+            examples = [examples[at] for at in np.linspace(0, len(examples) - 1, SHOWN).round().astype(int)]
+        at = examples.index(self.chosen) if self.chosen in examples else None
+        self.gallery.show(self.pictures.of(examples), [str(example) for example in examples], selected=at)
+
+    # --- one sample
+
+    def choose(self, example: int) -> None:
+        """Show the card of this sample, and mark it everywhere.
+
+        Raises:
+            ValueError: it is not on the map.
+        """
+        if int(example) not in self.land.position:
+            raise ValueError(f"example {example} is not on the map, which shows {len(self.land.examples)} samples")
+        self.chosen = self.ledger.chosen = int(example)
+        self.card.value = self._card()
+        near = self.land.nearest(self.chosen, NEAR)
+        self.near.show(self.pictures.of(near), [str(each) for each in near])
+        with self._drawing:
+            self._mark_row()
+        self.ledger.refresh()
+        self._redraw_map()
+
+    def _card(self) -> str:
+        task = self.run.task
+        look = task.card(self.chosen) if task is not None else f"<p>example {self.chosen}</p>"
+        if self.chosen in set(self.land.forget.tolist()):
+            named = [(label(run, at), figures.colour(run.label), run) for at, run in enumerate(self.runs)]
+            named.sort(key=lambda item: item[2] is not self.run)
+            return card(look, self.chosen, named)
+        row, state = self.land.position[self.chosen], self.land.state(int(self.step.value))
+        facts = {"confidence": state.confidence[row], "margin": state.margin[row]}
+        return f"{tables.card(look, facts, [])}<p class='imu-note'>a kept sample</p>"
+
+    def _redraw_map(self) -> None:
+        """Mark the selection and the chosen sample on the map at once."""
+        with self._drawing:
+            role = {trace.meta["role"]: trace for trace in self.map.data}
+            rows = [] if self.chosen is None else [self.land.position[self.chosen]]
+            with self.map.batch_update():
+                role["chosen"].x, role["chosen"].y = self.land.places[rows, 0], self.land.places[rows, 1]
+                role["forget"].selectedpoints = self._selected_rows()
+
+    # --- other runs
+
+    def _chosen_or_selected(self) -> list[int]:
+        """What a what-if is about: the selection, else the chosen sample."""
+        if self.selected is not None:
+            return self.selected
+        return [] if self.chosen is None else [self.chosen]
+
+    def _take_up(self, run: Run) -> None:
+        """Offer a what-if's run where it has the same forget set."""
+        if np.array_equal(run.samples["example"], self.run.samples["example"]):
+            self.runs.append(run)
+            self.shown_run.options = [(label(each, at), at) for at, each in enumerate(self.runs)]
+            if self.chosen is not None:
+                self.card.value = self._card()
+
+    def _show_run(self, number: int | None) -> None:
+        if number is None or self.runs[number] is self.run:
+            return
+        self.run = self.runs[number]
+        self.land = self.land.of(self.run)
+        self.samples = widened(self.run.samples, resistance(self.run))
+        steps = [int(step) for step in self.land.steps]
+        self.step.options, self.play.max = steps, len(steps) - 1
+        self.step.value = steps[-1]
+        self._follow_selection()
+        self.ask()
+
+    def _still(self) -> list:
+        rows: list = [[self.map, self.paths]]
+        return rows + [[bytes(self.gallery.value)]] if self.gallery.value else rows
+
+
+def live_figure(drawn: Any) -> FigureWidget:
+    """A figure for the panel; its title stands above it as words that wrap."""
+    figure = FigureWidget(drawn)
+    figure.update_layout(height=HEIGHT, autosize=True, margin=dict(t=12, r=20))
+    return figure
+
+
+def rows_of(figure: FigureWidget) -> np.ndarray:
+    """(r,) the example of each row of the trajectories."""
+    cells = next(trace for trace in figure.data if trace.type == "heatmap").customdata
+    return np.asarray(cells)[:, 0] if len(cells) else np.empty(0, dtype=int)
+
+
+def widened(samples: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The ledger with the columns of another table that it does not have."""
+    more = table[["example", *[name for name in table.columns if name not in samples]]].drop_duplicates("example")
+    return samples.merge(more, on="example", how="left")
+
+
+def numeric(column: pd.Series) -> bool:
+    """Whether a column can colour dots: numbers or yes and no, with something in it."""
+    return column.name != "example" and pd.api.types.is_numeric_dtype(column) and column.notna().any()
+
+
+def label(run: Run, number: int) -> str:
+    """A run in the menu."""
+    return f"{number}: {run.label}"

@@ -1,0 +1,176 @@
+"""The explorer in plain Python: choose or select in any view, and all others follow."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cases
+import numpy as np
+import pytest
+from PIL import Image
+from plotly.callbacks import InputDeviceState, LassoSelector, Points
+
+import imu_lab as imu
+from imu_lab.widgets.job import Job
+
+SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def run() -> imu.Run:
+    task, original = cases.task("digits class"), cases.original("digits class")
+    weights = imu.intensity(imu.influence(task, original))
+    return imu.unlearn(task, original, weights, steps=20, reference=cases.retrained("digits class"))
+
+
+@pytest.fixture
+def explorer(run: imu.Run) -> Iterator:
+    Job.errors.clear()
+    made = imu.explore(run, context=150)
+    yield made
+    assert made.wait(SECONDS) and not Job.errors, Job.errors
+
+
+def trace(explorer, role: str):
+    return next(each for each in explorer.map.data if each.meta["role"] == role)
+
+
+def click(explorer, role: str, at: int) -> None:
+    found = trace(explorer, role)
+    found._dispatch_on_click(Points(point_inds=[at], trace_name=role, trace_index=0), InputDeviceState())
+
+
+def test_a_click_on_the_map_is_seen_everywhere(explorer, run) -> None:
+    click(explorer, "forget", 7)
+    example = int(run.samples["example"].iloc[7])
+    assert explorer.chosen == example and f"example {example}" in explorer.card.value
+    assert trace(explorer, "chosen").x[0] == explorer.land.places[7, 0]
+    assert 'class="imu-chosen"' in explorer.ledger.table.value
+    row = int(np.flatnonzero(explorer._rows == example)[0])
+    assert [shape.y0 for shape in explorer.paths.layout.shapes if shape.name == "chosen"] == [row]
+    assert explorer.near.layout.display is None, "and its neighbours are shown"
+
+
+def test_a_click_on_a_row_of_the_trajectories_chooses_its_sample(explorer) -> None:
+    heat = explorer.paths.data[0]
+    heat._dispatch_on_click(Points(point_inds=[[3, 5]], xs=[5], ys=[3], trace_index=0), InputDeviceState())
+    assert explorer.chosen == int(heat.customdata[3][0])
+
+
+def test_a_kept_sample_has_a_card_too(explorer) -> None:
+    click(explorer, "kept", 2)
+    assert "a kept sample" in explorer.card.value and explorer.chosen not in explorer.land.forget
+
+
+def lasso(explorer, role: str, rows: list[int], outline: float) -> None:
+    found = trace(explorer, role)
+    selector = LassoSelector(xs=[outline], ys=[outline], type="lasso")
+    found._dispatch_on_selection(Points(point_inds=rows, trace_name=role, trace_index=0), selector)
+
+
+def test_a_lasso_selects_in_all_views(explorer, run) -> None:
+    lasso(explorer, "forget", [3, 5, 8], 1.0)
+    wanted = run.samples["example"].iloc[[3, 5, 8]].tolist()
+    assert explorer.selected == wanted
+    assert sorted(explorer._rows.tolist()) == sorted(wanted)
+    assert explorer.ledger._samples["example"].tolist() == wanted and "3 of 146" in explorer.count.value
+    assert list(trace(explorer, "forget").selectedpoints) == [3, 5, 8]
+    kept = trace(explorer, "kept").customdata[:2].tolist()
+    lasso(explorer, "kept", [0, 1], 1.0)
+    assert explorer.selected == wanted + kept, "the other part of the same outline"
+    lasso(explorer, "forget", [1], 2.0)
+    assert explorer.selected == [int(run.samples["example"].iloc[1])], "a new outline"
+    explorer.clear.click()
+    assert explorer.selected is None and len(explorer._rows) == len(run.samples)
+
+
+def test_a_filter_selects_and_a_wrong_one_is_told(explorer, run) -> None:
+    explorer.filter.value = "time_to_forget <= 5 or censored"
+    table = imu.resistance(run)
+    assert explorer.selected == table[(table["time_to_forget"] <= 5) | table["censored"]]["example"].tolist()
+    explorer.filter.value = "pressure > 1e9"
+    assert "no sample meets" in explorer.error.value
+    explorer.filter.value = "<b>nonsense"
+    assert "<b>" not in explorer.error.value and len(Job.errors) == 2
+    Job.errors.clear()
+
+
+def test_scrubbing_moves_border_and_colours_but_not_the_points(explorer, run) -> None:
+    before = trace(explorer, "forget").x.copy()
+    explorer.step.value = 0
+    assert explorer.wait(SECONDS)
+    start = trace(explorer, "areas").z.copy()
+    assert np.allclose(trace(explorer, "forget").marker.color, run.samples["confidence_before"], atol=1e-5)
+    explorer.step.value = 20
+    assert explorer.wait(SECONDS)
+    assert np.allclose(trace(explorer, "forget").marker.color, run.samples["confidence_after"], atol=1e-5)
+    assert not np.array_equal(trace(explorer, "areas").z, start) and np.array_equal(trace(explorer, "forget").x, before)
+    assert "After update 20" in explorer.captions["map"].value
+
+
+def test_any_column_can_colour(explorer, run) -> None:
+    explorer.colour_by.value = "pressure"
+    assert explorer.wait(SECONDS)
+    assert np.array_equal(trace(explorer, "forget").marker.color, run.samples["pressure"])
+    names = [name for _, name in explorer.colour_by.options]
+    assert {"rank", "confidence_auc", "influence", "censored", "confidence_retrained"} <= set(names)
+
+
+def test_dropping_the_selection_makes_another_run_and_compares(explorer, run) -> None:
+    explorer.select(run.samples["example"].iloc[:4])
+    explorer.what_if.buttons["drop"].click()
+    assert explorer.what_if.job.wait(SECONDS)
+    other = explorer.what_if.other
+    assert (other.samples["pressure"].iloc[:4] == 0).all() and explorer.runs == [run, other]
+    assert "example" in explorer.what_if.table.value and len(explorer.what_if.figure.data) > 2
+    explorer.shown_run.value = 1
+    assert explorer.run is other and explorer.wait(SECONDS)
+    assert explorer.samples["pressure"].iloc[0] == 0
+
+
+def test_a_new_request_from_kept_samples(explorer) -> None:
+    explorer.select(trace(explorer, "kept").customdata[:5])
+    explorer.what_if.buttons["drop"].click()
+    assert explorer.what_if.job.wait(SECONDS) and "only a new request" in explorer.what_if.note.value
+    Job.errors.clear()
+    explorer.what_if.buttons["request"].click()
+    assert explorer.what_if.job.wait(SECONDS) and len(explorer.what_if.other.samples) == 5
+    assert len(explorer.runs) == 1, "another forget set cannot stand on this map"
+
+
+def test_without_a_selection_a_what_if_asks_for_one(explorer) -> None:
+    explorer.what_if.buttons["keep"].click()
+    assert "select some samples first" in explorer.what_if.note.value
+
+
+def test_it_works_on_a_loaded_run_with_and_without_its_task(run, tmp_path: Path) -> None:
+    loaded = imu.load_run(run.save(tmp_path / "run.imu"))
+    assert trace(imu.explore(loaded, context=20), "areas").opacity > 0
+    bare = imu.explore(replace(loaded, task=None, snapshots=None))
+    bare.choose(int(run.samples["example"].iloc[0]))
+    assert trace(bare, "areas").opacity == 0 and bare.gallery.layout.display == "none"
+    bare.step.value = 3
+    assert bare.wait(SECONDS) and not Job.errors
+
+
+@pytest.mark.parametrize("name", ["toy", "own data"])
+def test_every_task_can_be_explored(name: str) -> None:
+    mine = imu.unlearn(cases.task(name), cases.original(name), steps=3)
+    made = imu.explore(mine, context=10)
+    made.choose(int(mine.samples["example"].iloc[0]))
+    assert str(made.chosen) in made.card.value
+
+
+def test_what_is_not_on_the_map_is_refused(explorer) -> None:
+    with pytest.raises(ValueError, match="not on the map"):
+        explorer.choose(10**6)
+    with pytest.raises(ValueError, match="no sample of the map"):
+        explorer.select([10**6])
+
+
+@pytest.mark.slow
+def test_it_has_a_static_picture(explorer) -> None:
+    assert Image.open(io.BytesIO(explorer.picture())).width == 1120

@@ -1,0 +1,106 @@
+"""Ranking people: by hand, against a loop that follows the definition, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from imu_lab.tasks import ranking
+from imu_lab.tasks.ranking import Seen
+
+
+def at(*degrees: float) -> Tensor:
+    """Unit embeddings in the plane at these angles, of different lengths, which the cosine does not see."""
+    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
+    return torch.stack([angles.cos(), angles.sin()], 1) * (1 + torch.arange(len(degrees), dtype=torch.float64)[:, None])
+
+
+def seen(embeddings: Tensor, persons: list[int], cameras: list[int]) -> Seen:
+    return Seen(embeddings, torch.tensor(persons), torch.tensor(cameras))
+
+
+QUERY = seen(at(0, 0), [5, 6], [1, 2])
+#              nearest first:  own camera, right, wrong, junk, right, wrong: a passer-by
+GALLERY = seen(at(1, 2, 3, 4, 5, 6), [5, 5, 6, -1, 5, 0], [1, 2, 1, 1, 3, 2])
+
+
+def test_by_hand() -> None:
+    ranked = ranking.rank(QUERY, GALLERY)
+    assert ranked.order.tolist() == [[0, 1, 2, 3, 4, 5]] * 2
+    assert ranked.right.tolist() == [[False, True, False, False, True, False], [False, False, True, False, False, False]]
+    assert ranked.counted.tolist() == [[False, True, True, False, True, True], [True, True, True, False, True, True]]
+    # Query 0 counts right, wrong, right, wrong: (1/1 + 2/3) / 2. Query 1 finds its one picture third.
+    assert ranked.average_precision.tolist() == pytest.approx([5 / 6, 1 / 3])
+    assert ranked.first_right.tolist() == [1, 3]
+    assert ranking.cmc(ranked.first_right, 4).tolist() == [0.5, 0.5, 1.0, 1.0]
+    found = ranking.scores(QUERY, GALLERY)
+    assert found == pytest.approx({"map": (5 / 6 + 1 / 3) / 2, "rank1": 0.5, "rank5": 1.0})
+
+
+def brute_force(query: Seen, gallery: Seen, depth: int) -> tuple[list[float], list[float]]:
+    """Average precisions and the matching curve, one query and one gallery picture at a time."""
+    precisions, found = [], [0] * depth
+    for embedding, person, camera in zip(*query):
+        cosines = [float(torch.cosine_similarity(embedding, other, dim=0)) for other in gallery.embeddings]
+        order = sorted(range(len(cosines)), key=lambda position: -cosines[position])
+        counted = [
+            position
+            for position in order
+            if gallery.persons[position] != -1
+            and not (gallery.persons[position] == person and gallery.cameras[position] == camera)
+        ]
+        ranks = [rank for rank, position in enumerate(counted, 1) if gallery.persons[position] == person]
+        precisions.append(sum(number / rank for number, rank in enumerate(ranks, 1)) / len(ranks))
+        for k in range(depth):
+            found[k] += ranks[0] <= k + 1
+    return precisions, [number / len(query.persons) for number in found]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_brute_force(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(count: int) -> Seen:
+        persons, cameras = (torch.randint(low, 4, (count,), generator=generator) for low in (-1, 0))
+        return Seen(torch.randn(count, 6, generator=generator, dtype=torch.float64), persons, cameras)
+
+    gallery = drawn(60)
+    query = Seen(*(column[gallery.persons > 0] for column in gallery))  # everyone asks for themselves too
+    precisions, curve = brute_force(query, gallery, 10)
+    ranked = ranking.rank(query, gallery)
+    assert ranked.average_precision.tolist() == pytest.approx(precisions, abs=1e-12)
+    assert ranking.cmc(ranked.first_right, 10).tolist() == pytest.approx(curve, abs=1e-12)
+    monkeypatch.setattr(ranking, "CHUNK", 7)
+    wanted = {"map": sum(precisions) / len(precisions), "rank1": curve[0], "rank5": curve[4]}
+    assert ranking.scores(query, gallery) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_a_passer_by_is_wrong_and_junk_is_nothing() -> None:
+    query = seen(at(0), [5], [1])
+    right = ([5], [2])
+    assert ranking.rank(query, seen(at(1, 2), [0, *right[0]], [2, *right[1]])).average_precision.item() == 0.5
+    assert ranking.rank(query, seen(at(1, 2), [-1, *right[0]], [2, *right[1]])).average_precision.item() == 1.0
+
+
+def test_pictures_alike_keep_their_order() -> None:
+    same = seen(at(1, 1, 1), [6, 5, 6], [2, 2, 3])
+    assert ranking.rank(seen(at(0), [5], [1]), same).order.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("persons, cameras", [([6, 6], [2, 3]), ([5, 6], [1, 2])], ids=["nobody", "same camera only"])
+def test_a_query_without_a_match_is_named(persons: list[int], cameras: list[int]) -> None:
+    query = seen(at(0, 0), [6, 5], [1, 1])
+    with pytest.raises(ValueError, match="1 of 2 queries have no match; the first, at position 1, shows person 5"):
+        ranking.rank(query, seen(at(1, 2), persons, cameras))
+
+
+def test_scores_are_remembered_by_content_not_by_identity() -> None:
+    embeddings = at(1, 2, 3, 4, 5, 6)
+    before = ranking.scores(QUERY, Seen(embeddings, *GALLERY[1:]))
+    embeddings.copy_(embeddings.flip(0))
+    after = ranking.scores(QUERY, Seen(embeddings, *GALLERY[1:]))
+    assert after != before
+    before["map"] = -1.0  # a caller's own copy
+    assert ranking.scores(QUERY, Seen(embeddings.flip(0), *GALLERY[1:]))["map"] > 0
+    assert len(ranking._remembered) <= ranking.REMEMBERED

@@ -1,0 +1,136 @@
+"""Run control in plain Python: hold, one step, stop, rewind, fork; and what a run will take."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import cases
+import pytest
+
+import imu_lab as imu
+from imu_lab.live_run import Gate, estimate, so_far
+from imu_lab.widgets.job import Job
+
+SECONDS = 60.0
+
+
+@pytest.fixture
+def control() -> Iterator:
+    Job.errors.clear()
+    made = imu.run_control(cases.task("toy"), cases.original("toy"), steps=30, reference=cases.retrained("toy"))
+    assert made.wait(SECONDS)
+    yield made
+    made.stop()
+    assert made.wait(SECONDS) and not Job.errors, Job.errors
+
+
+def until(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def at(control) -> int:
+    live = control.live
+    return int(live.events["steps"]) if isinstance(live, imu.Run) else -1
+
+
+def test_start_runs_to_the_end(control) -> None:
+    assert "will take about" in control.costs.value
+    control.buttons["start"].click()
+    assert control.wait(SECONDS)
+    assert control.run.events["steps"] == 30 and control.rewind.options == tuple(range(31))
+    assert "forget accuracy" in control.scores.value and not control.fork.disabled
+    twin = imu.unlearn(cases.task("toy"), cases.original("toy"),
+                       imu.intensity(imu.influence(cases.task("toy"), cases.original("toy"))), steps=30)  # fmt: skip
+    assert twin.trajectory.equals(control.run.trajectory), "watching changes nothing"
+
+
+def test_one_step_at_a_time_and_then_on(control) -> None:
+    control.buttons["step"].click()
+    until(lambda: at(control) == 1)
+    time.sleep(0.05)
+    assert at(control) == 1 and "held" in control.note.value and control.buttons["start"].description == "go on"
+    control.buttons["step"].click()
+    until(lambda: at(control) == 2)
+    control.buttons["start"].click()
+    assert control.wait(SECONDS) and control.run.events["steps"] == 30
+
+
+def test_stop_keeps_what_was_recorded(control) -> None:
+    for _ in range(3):
+        control.step()
+    until(lambda: at(control) == 3)
+    control.buttons["stop"].click()
+    assert control.wait(SECONDS)
+    assert control.run.events["steps"] == 3 and control.run.kept_steps == [0, 1, 2, 3]
+    assert control.buttons["stop"].disabled and not control.under_way
+
+
+def test_rewind_and_fork_with_other_settings(control) -> None:
+    control.start()
+    assert control.wait(SECONDS)
+    parent = control.run
+    control.rewind.value = 5
+    assert [shape.x0 for shape in control.figures["paths"].layout.shapes if shape.name == "rewind"] == [5]
+    control.method.controls.controls["lr"].value = 0.2
+    control.steps.value = 4
+    control.fork.click()
+    assert control.wait(SECONDS)
+    child = control.run
+    assert child is not parent and child.settings["forked"]["step"] == 5 and child.events["steps"] == 9
+    assert child.settings["settings"]["lr"] == 0.2 and "forked at 5" in control.scores.value
+    assert child.value("forget", "loss", 5) == parent.value("forget", "loss", 5)
+
+
+def test_a_fork_without_a_run_is_refused_in_the_panel(control) -> None:
+    control.guarded(lambda: control.fork_here())()
+    assert "needs a finished run" in control.error.value
+    Job.errors.clear()
+
+
+def test_the_gate_holds_releases_and_ends() -> None:
+    gate, passed = Gate(), []
+    gate.reset(paused=True)
+
+    def work() -> None:
+        for number in range(100):
+            gate()
+            if gate.stop.is_set():
+                return
+            passed.append(number)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    gate.once()
+    until(lambda: passed == [0])
+    gate.once()
+    gate.once()
+    until(lambda: passed == [0, 1, 2])
+    assert gate.paused
+    gate.end()
+    thread.join(SECONDS)
+    assert passed == [0, 1, 2] and not gate.paused
+
+
+def test_an_estimate_is_near_what_the_run_takes() -> None:
+    session = imu.Session(cases.task("toy"), cases.original("toy"))
+    session.unlearn(steps=3)
+    guess = estimate(session, None, "imu", steps=60)
+    run = session.unlearn(steps=60)
+    assert 0.2 < guess.seconds / run.events["seconds"] < 5
+    held = run.snapshots.bytes + run.trajectory.memory_usage(index=False).sum()
+    assert 0.5 < guess.bytes / held < 2
+
+
+def test_a_run_under_way_can_be_drawn_but_has_no_model() -> None:
+    seen = []
+    about = {"method": "imu", "weights": {"rule": "uniform"}, "settings": {}, "seed": 0}
+    imu.unlearn(cases.task("toy"), cases.original("toy"), steps=4, watch=lambda state: seen.append(so_far(state, about)))
+    assert [len(run.steps) for run in seen] == [1, 2, 3, 4, 5] and seen[-1].label == "imu · uniform"
+    assert len(imu.plot_curves(seen[2]).data) and len(imu.resistance(seen[2])) == 40
+    with pytest.raises(ValueError, match="still under way"):
+        seen[2].model
