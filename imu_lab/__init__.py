@@ -81,6 +81,8 @@ _LATER = {
     "plot_dependence": "figures.resistance",
     "plot_collateral": "figures.collateral",
     "plot_damage": "figures.collateral",
+    "plot_agreement": "figures.agreement",
+    "plot_damping": "figures.agreement",
     "plot_influence": "figures",
     "plot_intensity": "figures",
     "plot_curves": "figures",

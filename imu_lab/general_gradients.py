@@ -102,7 +102,7 @@ class GeneralGradients:
                 for _, batch in self._batches(examples):
                     parts.append(torch.func.jvp(self._losses(batch), (values,), (direction,))[1])
             return torch.cat(parts)
-        except NotImplementedError as error:
+        except (NotImplementedError, RuntimeError) as error:  # the other way says what else is wrong
             _say_once(self.model, error)
         return self._collected(examples, lambda name, part: part.along(_matrix(part, direction[name])))
 

@@ -60,7 +60,8 @@ def _matching(name: str, known: dict[str, nn.Module]) -> list[str]:
     """The outermost modules with parameters that a pattern with ``*``, ``?`` or ``[...]`` fits; else the name."""
     found: list[str] = []
     for key in fnmatch.filter(known, name):
-        if list(known[key].parameters()) and not key.startswith(tuple(f"{outer}." for outer in found)):
+        inside = any(outer == ALL or key.startswith(f"{outer}.") for outer in found)
+        if list(known[key].parameters()) and not inside:
             found.append(key)
     return found or [name]
 

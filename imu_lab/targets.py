@@ -43,7 +43,10 @@ def target_examples(task: Task, target: Any, forget: Examples) -> Examples:
 
 
 def _at(examples: Examples, target: tuple) -> Examples:
-    positions = torch.as_tensor(np.array(target[1]), dtype=torch.int64).reshape(-1)
+    given = (
+        target[1] if isinstance(target[1], torch.Tensor) else np.array(target[1])
+    )  # a range, a list, a read-only array
+    positions = torch.as_tensor(given, dtype=torch.int64).reshape(-1)
     outside = positions[(positions < 0) | (positions >= len(examples))]
     if len(outside):
         raise ValueError(f"target {target!r}: split {target[0]!r} has positions 0 to {len(examples) - 1}")

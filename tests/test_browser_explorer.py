@@ -74,6 +74,7 @@ def test_selection_card_what_if_comparison(notebook: Callable[..., Any]) -> None
 
     wait_for(page, ".imu-count", "146 of 146")
     page.evaluate("figure => document.querySelector(figure).scrollIntoView({block: 'center'})", MAP)
+    page.wait_for_timeout(800)  # a press soon after the click would count as a double click
     lasso(page, share=0.5)
     page.wait_for_function("() => !document.querySelector('.imu-count').textContent.includes('146 of 146')")
 

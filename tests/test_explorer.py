@@ -164,6 +164,12 @@ def test_every_task_can_be_explored(name: str) -> None:
     assert str(made.chosen) in made.card.value
 
 
+def test_it_opens_before_the_model_is_ruined(run) -> None:
+    events = {**run.events, "utility_limit": 12}
+    assert imu.explore(replace(run, events=events), context=10).step.value == 11
+    assert imu.explore(run, context=10).step.value == 20
+
+
 def test_what_is_not_on_the_map_is_refused(explorer) -> None:
     with pytest.raises(ValueError, match="not on the map"):
         explorer.choose(10**6)

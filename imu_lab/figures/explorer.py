@@ -65,6 +65,8 @@ def _content(scene: Scene) -> live.Content:
     ]
     layout = {
         "title.text": live.heading(f"After update {scene.step}", _subtitle(scene)),
+        "coloraxis.cmin": 0 if describe(scene.colour_by).unit == "probability" else None,
+        "coloraxis.cmax": 1 if describe(scene.colour_by).unit == "probability" else None,
         "coloraxis.colorbar.title.text": theme.titled(*describe(scene.colour_by)[:2]).replace(" (", "<br>("),
     }
     quiet = dict(showticklabels=False, ticks="", showgrid=False)

@@ -97,8 +97,8 @@ def _matrices(info: TransitionsInfo, shown: int) -> live.Content:
     beside = [("the true chain", info.true), ("the model", now), ("the retrained model", info.retrained)]
     panels = [(title, matrix) for title, matrix in beside if matrix is not None]
     at = [title for title, _ in panels].index("the model")
-    top = float(np.nanmax([np.nanmax(matrix) for _, matrix in panels] + [np.nanmax(info.learned)]))
-    traces = [_heat(number, title, matrix, top) for number, (title, matrix) in enumerate(panels, 1)]
+    scale = _brightness(info)
+    traces = [_heat(number, title, matrix, scale) for number, (title, matrix) in enumerate(panels, 1)]
     words = "row: the state now; column: the state next; averaged over held-out sequences"
     layout = {
         "title.text": live.heading(f"What the model believes of source {info.source}", words),
@@ -110,20 +110,30 @@ def _matrices(info: TransitionsInfo, shown: int) -> live.Content:
     return live.Content(traces, layout, _frame(len(panels)))
 
 
+def _brightness(info: TransitionsInfo) -> dict[str, Any]:
+    """The colours' range: one for all panels and updates, set by what there was before anything was forgotten.
+
+    A run that goes wrong can put nearly all probability on one state; scaled to that, the pattern itself would be dark.
+    """
+    beside = [matrix for matrix in (info.true, info.retrained, info.learned[0]) if matrix is not None]
+    usual, largest = 1.4 * max(np.nanmax(matrix) for matrix in beside), np.nanmax(info.learned)
+    words = f"probability (brightest: {usual:.2f} or more)" if largest > usual else "probability"
+    bar = dict(title=dict(text=words, side="right", font=dict(size=12)), thickness=12, outlinewidth=0)
+    return dict(zmin=0, zmax=float(min(usual, max(largest, usual / 1.4))), colorbar=bar)
+
+
 def _axis(number: int) -> str:
     return "" if number == 1 else str(number)
 
 
-def _heat(number: int, title: str, matrix: np.ndarray, top: float) -> dict[str, Any]:
+def _heat(number: int, title: str, matrix: np.ndarray, scale: dict[str, Any]) -> dict[str, Any]:
     return dict(
         type="heatmap",
         meta={"role": "matrix", "of": title},
         z=matrix,
-        zmin=0,
-        zmax=top,
         colorscale=theme.SEQUENTIAL,
         showscale=number == 1,
-        colorbar=dict(title=dict(text="probability", side="right", font=dict(size=12)), thickness=12, outlinewidth=0),
+        **scale,
         hovertemplate=f"{title}<br>from state %{{y}} to state %{{x}}: %{{z:.3f}}<extra></extra>",
         xaxis=f"x{_axis(number)}",
         yaxis=f"y{_axis(number)}",

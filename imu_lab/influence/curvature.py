@@ -41,7 +41,13 @@ def _batch_product(task: Task, model: nn.Module, values: Gradient, direction: Gr
     def loss(made: Tensor) -> Tensor:
         return task.example_loss(lambda _: made, batch).sum()
 
-    made, moved = torch.func.jvp(outputs, (values,), (direction,))
+    try:
+        made, moved = torch.func.jvp(outputs, (values,), (direction,))
+    except (NotImplementedError, RuntimeError) as error:
+        raise NotImplementedError(
+            f"{type(model).__name__} has no forward mode, which its curvature needs ({str(error).splitlines()[0]}); "
+            "use fisher-diagonal, which falls back to per-example gradients"
+        ) from error
     _, bent = torch.func.jvp(torch.func.grad(loss), (made,), (moved,))  # ∇²ℓ J v
     return torch.func.vjp(outputs, values)[1](bent)[0]
 

@@ -177,8 +177,8 @@ def folder(path: str, image_size: int | None = None) -> Labelled:
         ValueError: no pictures, a single class, mixed sizes, or a picture that cannot be read (named).
     """
     root = Path(path)
-    facts = tuple(fact for side in ("train", "test") for fact in _facts(root, [file for _, file in _listing(root, side)]))
-    return _folder(root, image_size, facts)
+    files = [file for side in ("train", "test") for _, file in _listing(root, side)]
+    return _folder(root, image_size, tuple(_facts(root, files)))
 
 
 @lru_cache(maxsize=2)

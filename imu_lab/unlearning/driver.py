@@ -104,6 +104,7 @@ def drive(
     updates = iter(method(task, model, request))
     moving = [value for value in model.parameters() if value.requires_grad]
     held = [*moving, *model.buffers()]
+    recorded: list[torch.Tensor] = []
     for step in range(1, steps + 1):
         if state.stopped_at is not None:
             return

@@ -92,9 +92,10 @@ class Explorer(Panel):
     def _make_controls(self) -> None:
         steps = [int(step) for step in self.land.steps]
         wide = {"style": STYLE, "layout": W.Layout(width="auto")}
-        self.step = W.SelectionSlider(options=steps, value=steps[-1], description="update", **wide)
+        first = last_useful(self.run, steps)
+        self.step = W.SelectionSlider(options=steps, value=first, description="update", **wide)
         self.step.add_class("imu-step")
-        self.play = W.Play(min=0, max=len(steps) - 1, value=len(steps) - 1, interval=INTERVAL, repeat=False)
+        self.play = W.Play(min=0, max=len(steps) - 1, value=steps.index(first), interval=INTERVAL, repeat=False)
         W.jslink((self.play, "value"), (self.step, "index"))
         live = ["confidence", "margin"]
         kept = [name for name in self.samples.columns if numeric(self.samples[name])]
@@ -333,6 +334,12 @@ class Explorer(Panel):
     def _still(self) -> list:
         rows: list = [[self.map, self.paths]]
         return rows + [[bytes(self.gallery.value)]] if self.gallery.value else rows
+
+
+def last_useful(run: Run, steps: list[int]) -> int:
+    """The last recorded update before kept accuracy had fallen 5 points: beyond, there is a ruin to look at."""
+    limit = run.events.get("utility_limit")
+    return max((step for step in steps if limit is None or step < limit), default=steps[0])
 
 
 def live_figure(drawn: Any) -> FigureWidget:

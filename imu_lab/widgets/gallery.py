@@ -54,12 +54,14 @@ def tiled(pictures: np.ndarray, captions: Sequence[str] = (), *, columns: int = 
     if not len(pictures):
         raise ValueError("no pictures to show; give at least one")
     tiles = [enlarged(pixels, size) for pixels in pictures]
-    width, height = tiles[0].width + GAP, tiles[0].height + GAP + (CAPTION if captions else 0)
+    words = [font(11).getlength(str(caption)) for caption in captions]  # a narrow picture makes room for its caption
+    width = int(max([tiles[0].width, *words])) + GAP
+    height = tiles[0].height + GAP + (CAPTION if captions else 0)
     columns = min(columns, len(tiles))
     sheet = Image.new("RGBA", (columns * width, -(-len(tiles) // columns) * height), (0, 0, 0, 0))
     draw = ImageDraw.Draw(sheet)
     for position, tile in enumerate(tiles):
-        left, top = position % columns * width + GAP // 2, position // columns * height + GAP // 2
+        left, top = position % columns * width + (width - tile.width) // 2, position // columns * height + GAP // 2
         sheet.paste(tile, (left, top))
         if position == selected:
             draw.rectangle((left - 3, top - 3, left + tile.width + 2, top + tile.height + 2), outline=FRAME, width=3)

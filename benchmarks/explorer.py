@@ -1,0 +1,166 @@
+"""The explorer in a real browser: on screen, click to card, scrubbing, and a lasso over 50,000 samples."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .measure import Row
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+CLICKS, FRAMES = 20, 60
+MAP, PATHS = ".imu-map.js-plotly-plot", ".imu-paths.js-plotly-plot"
+
+# A task of so many forget samples with a linear readout: the size of the data, none of the training.
+MADE = """
+import time, torch, imu_lab as imu
+from imu_lab.widgets import FigureWidget
+def made(count, steps):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count + 2000) % 10
+    points = torch.randn(len(labels), 32, generator=generator) + 2 * torch.randn(10, 32, generator=generator)[labels]
+    head = torch.nn.Linear(32, 10)
+    task = imu.tasks.Classification.from_data(head, (points, labels), (points[:200], labels[:200]),
+                                              forget_indices=range(count))
+    model = imu.train(task)
+    return imu.unlearn(task, model, steps=steps, lr=1e-3, progress=lambda *_: None)
+"""
+
+# The time between an event on the page and the first moment at which all of these texts or figures have changed.
+TIMED = """([event, watched, redrawn]) => new Promise(resolve => {
+    let start = null, left = watched.length + redrawn.length;
+    const done = () => { if (start !== null && --left === 0) resolve(performance.now() - start) };
+    document.addEventListener(event, () => { start ??= performance.now() }, {once: true, capture: true});
+    for (const selector of watched) {
+        const observer = new MutationObserver(() => { if (start !== null) { observer.disconnect(); done() } });
+        observer.observe(document.querySelector(selector), {childList: true, subtree: true, characterData: true});
+    }
+    for (const selector of redrawn) {
+        const plot = document.querySelector(selector);
+        const drawn = () => { if (start !== null) { plot.removeListener('plotly_afterplot', drawn); done() } };
+        plot.on('plotly_afterplot', drawn);
+    }
+    setTimeout(() => resolve(null), 20000);
+})"""
+
+SCRUB = """async ([control, figure, frames]) => {
+    const plot = document.querySelector(figure), handle = document.querySelector(control + ' .noUi-handle');
+    handle.focus();
+    const start = performance.now();
+    for (let frame = 0; frame < frames; frame++) await new Promise(resolve => {
+        const drawn = () => { plot.removeListener('plotly_afterplot', drawn); resolve() };
+        plot.on('plotly_afterplot', drawn);
+        handle.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft', bubbles: true, cancelable: true}));
+        setTimeout(drawn, 2000);
+    });
+    return 1000 * frames / (performance.now() - start);
+}"""
+
+SEEN = f"""() => {{ const look = () => [{MAP!r}, {PATHS!r}].every(name => document.querySelector(name + ' .main-svg'))
+    ? (window.explorerSeen = Date.now()) : requestAnimationFrame(look); look() }}"""
+
+
+def rows() -> Iterator[Row]:
+    """Each figure of the explorer beside its target."""
+    with laboratory() as opened:
+        page = opened(notebook(5_000, FRAMES))
+        yield Row("finished run of 5,000 samples to the explorer on screen, bundle in the page", on_screen(page), 3, unit="s")
+        yield Row("click to card, median of 20, 5,000 samples", click_to_card(page), 150, unit="ms")
+        page.evaluate(f"document.querySelector({MAP!r}).scrollIntoView({{block: 'center'}})")
+        yield Row("scrubbing 60 updates on 5,000 samples", page.evaluate(SCRUB, [".imu-step", MAP, FRAMES]), 7, True, "frames/s")
+        page = opened(notebook(50_000, 20))
+        yield Row("lasso over 50,000 samples to the last linked view", lasso_time(page), 1.2, unit="s")
+
+
+def notebook(count: int, steps: int) -> Any:
+    """Cells that make a run, bring the bundle to the page, and show the explorer; each tells the kernel's clock."""
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    cells = [f"{MADE}\nrun = made({count}, {steps})", "FigureWidget()",
+             "began = time.time()\nexplorer = imu.explore(run)\nexplorer"]  # fmt: skip
+    return new_notebook(cells=[new_code_cell(cell) for cell in cells],
+                        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})  # fmt: skip
+
+
+@contextmanager
+def laboratory() -> Iterator[Any]:
+    """A JupyterLab and a browser; gives a function that opens a notebook with all its cells run."""
+    import browser
+    import nbformat
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
+        home = Path(name)
+        (home / "notebooks").mkdir()
+        browser.write_settings(home / "settings")
+        url = f"http://127.0.0.1:{browser.free_port()}"
+        log = home / "server.log"
+        with log.open("wb") as stream:
+            server = subprocess.Popen(browser.server_command(url, home / "notebooks"), env=browser.isolated(home),
+                                      stdout=stream, stderr=stream, start_new_session=True)  # fmt: skip
+        chromium = driver.chromium.launch(executable_path=browser.chromium_path(), args=browser.CHROMIUM_FLAGS)
+
+        def opened(book: Any) -> Any:
+            path = home / "notebooks" / f"{len(book.cells)}-{abs(hash(str(book)))}.ipynb"
+            nbformat.write(book, path)
+            page = chromium.new_context(viewport={"width": 1600, "height": 1500}).new_page()
+            browser.collect_problems(page, url)
+            browser.open_notebook(page, url, path.name)
+            page.evaluate(SEEN)
+            page.set_default_timeout(300_000)
+            page.evaluate(browser.RUN_ALL_CELLS)
+            page.wait_for_function("() => window.explorerSeen", timeout=60_000)
+            return page
+
+        try:
+            browser.wait_until_up(server, url, log)
+            yield opened
+        finally:
+            chromium.close()
+            browser.stop(server)
+
+
+def on_screen(page: Any) -> float:
+    """Seconds from the cell's beginning to both figures on the page."""
+    from test_browser import in_kernel
+
+    return page.evaluate("window.explorerSeen") / 1000 - float(in_kernel(page, "print(began)"))
+
+
+def click_to_card(page: Any) -> float:
+    """Median milliseconds from the mouse button's release over a dot to the new card."""
+    places = """name => { const plot = document.querySelector(name); plot.scrollIntoView({block: 'center'});
+        const {xaxis, yaxis} = plot._fullLayout, box = plot.getBoundingClientRect();
+        const trace = plot._fullData.find(each => each.meta.role === 'forget');
+        return Array.from({length: 40}, (_, k) => 101 * k).map(at =>
+            [box.left + xaxis._offset + xaxis.d2p(trace.x[at]), box.top + yaxis._offset + yaxis.d2p(trace.y[at])]) }"""
+    times = []
+    for x, y in page.evaluate(places, MAP)[:CLICKS]:
+        page.mouse.move(x - 9, y - 9)
+        page.mouse.move(x, y, steps=4)
+        page.wait_for_timeout(300)
+        page.evaluate(f"arguments => {{ window.timed = ({TIMED})(arguments) }}", ["mouseup", [".imu-card"], []])
+        page.mouse.click(x, y)
+        taken = page.evaluate("window.timed")
+        times += [taken] if taken is not None else []
+        page.wait_for_timeout(500)
+    return statistics.median(times)
+
+
+def lasso_time(page: Any) -> float:
+    """Seconds from the end of a lasso around everything to the last of count, ledger and trajectories."""
+    from test_browser_explorer import lasso
+
+    page.evaluate(f"document.querySelector({MAP!r}).scrollIntoView({{block: 'center'}})")
+    page.wait_for_timeout(1500)
+    watched = [[".imu-count", ".imu-explorer .imu-ledger .imu-table"], [PATHS]]
+    page.evaluate(f"arguments => {{ window.timed = ({TIMED})(arguments) }}", ["mouseup", *watched])
+    lasso(page, share=0.9)
+    return page.evaluate("window.timed") / 1000
