@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import readout
-from .neighbours import features
+from .neighbours import pooled
 from .readout import CachedTask
 from .rebound import seen
 from .registry import unknown
@@ -85,7 +84,7 @@ class Landscape:
             self.examples = np.concatenate([mine, kept])
             order = np.argsort(ids, kind="stable")
             self._at = order[np.searchsorted(ids, self.examples, sorter=order)]
-            self.space = features(self.run.task, self.run.model_at(0))[self._at]
+            self.space = pooled(*self._view)[self._at]
             self.labels = np.asarray(task.labels(self.examples) if hasattr(task, "labels") else [""] * len(self._at))
         self.forgotten = np.arange(len(self.examples)) < len(self.forget)
 
@@ -138,8 +137,11 @@ class Landscape:
         """The readout after that update, where everything can be asked of it within milliseconds."""
         if self._view is None or not isinstance(self._view[0], CachedTask) or step not in self.run.kept_steps:
             return None
-        names = readout.resolve(self.run.task, self.run.model)
-        return self.run.model_at(step).get_submodule(names[0])
+        head = copy.deepcopy(self._view[1])
+        known = self.run.snapshots.kept[step]
+        own = {key: next(value for name, value in known.items() if name.endswith(key)) for key in head.state_dict()}
+        head.load_state_dict(own)
+        return head
 
     def regions(self, step: int) -> Regions | None:
         """The border on the plane through the mean feature that PCA lays; None for another plane or readout.
@@ -163,9 +165,7 @@ class Landscape:
         """(d,) the mean and (2, d) the directions of the plane, where it is flat."""
         if not self.about.startswith("PCA"):
             return None
-        mean = self.space.mean(0)
-        axes = np.linalg.lstsq(self.space - mean, self.places, rcond=None)[0]  # (d, 2), orthonormal for PCA
-        return mean, np.linalg.pinv(axes)
+        return principal_plane(self.space)[:2]
 
     def nearest(self, example: int, count: int = 6) -> list[int]:
         """The shown samples whose features are nearest, itself left out."""
@@ -202,8 +202,18 @@ def project(space: np.ndarray, how: str = "pca", seed: int = 0) -> tuple[np.ndar
         except ImportError as error:
             raise ImportError('projection="umap" needs: pip install umap-learn') from error
         return UMAP(random_state=seed).fit_transform(space), "UMAP"
-    from sklearn.decomposition import PCA
+    mean, axes, kept = principal_plane(space)
+    return (space - mean) @ axes.T, f"PCA of the readout's inputs, {100 * kept:.0f} % of the variance"
 
-    fitted = PCA(2, svd_solver="full" if len(space) < 500 else "covariance_eigh")
-    places = fitted.fit_transform(space)
-    return places, f"PCA of the readout's inputs, {100 * fitted.explained_variance_ratio_.sum():.0f} % of the variance"
+
+def principal_plane(space: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """(d,) the mean, (2, d) the directions of most variance, and their share of it; scikit-learn's PCA(2), signs too.
+
+    Written out because importing scikit-learn takes longer than all the rest of the explorer.
+    """
+    mean = space.mean(0, dtype=np.float64)
+    centred = space - mean
+    sizes, directions = np.linalg.eigh(centred.T @ centred)
+    axes = directions[:, ::-1][:, :2].T
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1)
+    return mean, axes * np.sign(largest), float(sizes[::-1][:2].sum() / max(sizes.sum(), 1e-300))

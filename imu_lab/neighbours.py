@@ -23,7 +23,11 @@ def features(task: Task, model: nn.Module, split: str = "train") -> np.ndarray:
 
     A readout that is not one linear layer has no such inputs: then the model's log-probabilities stand in.
     """
-    view, head = seen(task, model)
+    return pooled(*seen(task, model), split)
+
+
+def pooled(view: Task, head: nn.Module, split: str = "train") -> np.ndarray:
+    """(n, d) the same, of a task and model as :func:`imu_lab.rebound.seen` gives them."""
     examples = view.split(split)
     if isinstance(view, readout.CachedTask):
         rows = [batch.inputs for _, batch in examples.batches()]

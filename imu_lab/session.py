@@ -122,6 +122,7 @@ class Session:
         if isinstance(method, str):
             settings = {**self.defaults(method), **settings}
         how = registry.methods.create(method, **settings)
+        weights = weights if getattr(how, "takes_weights", True) else None
         steps, every = _count("steps", steps), _count("record_every", record_every, 1)
         task, model = self.view(cache, getattr(how, "scope", "readout"))
         reference = reference if reference is not None else self.reference
@@ -157,7 +158,7 @@ class Session:
             "record_every": record_every,
             "follow": [{"metric": type(metric).name, "settings": plain(metric)} for metric in metrics],
             "cached": task is not self.task,
-            "weights": weights_about(weights),
+            "weights": weights_about(weights) if getattr(how, "takes_weights", True) else {},
             "readout": list(self.names),
             "task": repr(self.task),
             "task_settings": task_settings(self.task),

@@ -70,8 +70,14 @@ def in_kernel(page: Any, code: str) -> str:
     return page.evaluate(IN_KERNEL, code)
 
 
-def slider_latency(page: Any, control: str = ".imu-damping", figure: str = CURVES, key: str = "ArrowLeft",
-                   events: int = 20, rest: int = 700) -> list[float]:
+def slider_latency(
+    page: Any,
+    control: str = ".imu-damping",
+    figure: str = CURVES,
+    key: str = "ArrowLeft",
+    events: int = 20,
+    rest: int = 700,
+) -> list[float]:
     """Milliseconds from a key press on a slider to the redrawn figure, once per event.
 
     Every press moves the slider to a new position, so every answer is computed; ``rest`` milliseconds after each let the
@@ -128,8 +134,9 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
     page.mouse.move(dot["x"], dot["y"], steps=4)
     page.wait_for_selector(f"{INFLUENCE} .hoverlayer .hovertext")  # plotly clicks what is hovered
     page.mouse.click(dot["x"], dot["y"])
-    page.wait_for_function("example => document.querySelector('.imu-card').innerText.includes(`example ${example}`)",
-                           arg=dot["example"])
+    page.wait_for_function(
+        "example => document.querySelector('.imu-card').innerText.includes(`example ${example}`)", arg=dot["example"]
+    )
 
     page.locator(".imu-switch", has_text="equal steps").locator("input").check()
     equal = json.loads(in_kernel(page, LINES))
@@ -140,15 +147,20 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
 def test_figures_share_one_bundle(notebook: Callable[..., Any], tmp_path: Path) -> None:
     import nbformat
 
-    cells = ["import plotly.graph_objects as go, ipywidgets as W\nfrom imu_lab.widgets import FigureWidget",
-             "W.VBox([FigureWidget(go.Figure(go.Scatter(y=[1, 2, 3]))) for _ in range(4)])"]
+    cells = [
+        "import plotly.graph_objects as go, ipywidgets as W\nfrom imu_lab.widgets import FigureWidget",
+        "W.VBox([FigureWidget(go.Figure(go.Scatter(y=[1, 2, 3]))) for _ in range(4)])",
+    ]
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path = tmp_path / "four_figures.ipynb"
     nbformat.write(made, path)
     page = notebook(path)
     page.wait_for_function("document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length === 4")
-    sizes = in_kernel(page, "from ipywidgets.widgets.widget import _instances as made\n"
-                            "print(sum(len(w.get_state().get('_esm', '')) > 10**6 or len(w.get_state().get('bundle', '')) "
-                            "> 10**6 for w in made.values()))")
+    sizes = in_kernel(
+        page,
+        "from ipywidgets.widgets.widget import _instances as made\n"
+        "print(sum(len(w.get_state().get('_esm', '')) > 10**6 or len(w.get_state().get('bundle', '')) "
+        "> 10**6 for w in made.values()))",
+    )
     assert sizes.strip() == "1", "one widget carries the bundle"

@@ -90,6 +90,9 @@ def test_projections() -> None:
     space = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
     assert project(space, "t-sne")[0].shape == (30, 2)
     places, words = project(space)
+    from sklearn.decomposition import PCA
+
+    assert np.allclose(np.abs(places), np.abs(PCA(2).fit_transform(space)), atol=1e-4)
     assert words.startswith("PCA") and np.allclose(places.mean(0), 0, atol=1e-5)
     with pytest.raises(imu.UnknownName, match="t-sne"):
         Landscape(imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1), projection="tsne")

@@ -39,7 +39,9 @@ class Everything:
     count: int = knob(8, help="whole numbers", valid="[1, inf)", range=(1, 512))
     relative: bool = knob(False, help="a switch")
     optimizer: str = knob("sgd", help="a menu", choices=("sgd", "adamw"))
-    step_norm: float | None = knob(None, help="may be off", valid="(0, inf)", range=(1e-3, 1.0), scale="log", optional=True)
+    step_norm: float | None = knob(
+        None, help="may be off", valid="(0, inf)", range=(1e-3, 1.0), scale="log", optional=True
+    )
     free: float = knob(2.0, help="no range")
     hidden: int = 3
 
@@ -62,15 +64,29 @@ def no_errors() -> Iterator[None]:
 
 def test_each_kind_of_knob_has_its_control() -> None:
     made = {name: type(control.editor) for name, control in Controls(Everything).controls.items()}
-    assert made == {"damping": W.FloatLogSlider, "quantile": W.FloatSlider, "count": W.IntSlider, "relative": W.Checkbox,
-                    "optimizer": W.Dropdown, "step_norm": W.FloatLogSlider, "free": W.FloatText}
+    assert made == {
+        "damping": W.FloatLogSlider,
+        "quantile": W.FloatSlider,
+        "count": W.IntSlider,
+        "relative": W.Checkbox,
+        "optimizer": W.Dropdown,
+        "step_norm": W.FloatLogSlider,
+        "free": W.FloatText,
+    }
 
 
 def test_controls_start_with_the_settings_they_are_given() -> None:
     assert Controls(Everything(count=3)).value["count"] == 3
     assert Controls(Everything, {"count": 5, "unknown": 1}).value["count"] == 5
-    assert Controls(Everything).value == {"damping": 0.01, "quantile": 0.93, "count": 8, "relative": False,
-                                          "optimizer": "sgd", "step_norm": None, "free": 2.0}
+    assert Controls(Everything).value == {
+        "damping": 0.01,
+        "quantile": 0.93,
+        "count": 8,
+        "relative": False,
+        "optimizer": "sgd",
+        "step_norm": None,
+        "free": 2.0,
+    }
 
 
 def test_moving_a_slider_changes_the_value_once() -> None:
@@ -178,8 +194,23 @@ def test_what_is_registered_later_appears(things: Registry) -> None:
 def test_what_is_registered_again_gets_its_new_settings(things: Registry) -> None:
     menu = Menu(things, "plain", label="thing")
     things.register("plain")(Everything)
-    menu.refresh()
+    assert menu.refresh() and not menu.refresh()
     assert "damping" in menu.value.settings
+
+
+def test_settings_that_a_new_version_refuses_are_forgotten(things: Registry) -> None:
+    menu = Menu(things, "everything", label="thing")
+    menu.controls.value = {"count": 77, "quantile": 0.5}
+
+    @dataclass(frozen=True)
+    class Narrower:
+        """The same with other limits."""
+
+        count: int = knob(2, help="few", valid="[1, 9]", range=(1, 9))
+        quantile: float = knob(0.93, help="the same", valid="(0, 1]", range=(0.05, 1.0))
+
+    things.register("everything")(Narrower)
+    assert menu.refresh() and menu.value.settings == {"count": 2, "quantile": 0.5}
 
 
 # --- job
@@ -233,8 +264,11 @@ def test_a_long_computation_is_left_when_a_newer_question_comes(no_errors: None)
 
 def test_warnings_are_told_with_the_answer(no_errors: None) -> None:
     told: list[list[str]] = []
-    job = Job(lambda settings, report: warnings.warn("it diverged", stacklevel=1), lambda answer: None,
-              on_done=lambda seconds, warned: told.append(warned))
+    job = Job(
+        lambda settings, report: warnings.warn("it diverged", stacklevel=1),
+        lambda answer: None,
+        on_done=lambda seconds, warned: told.append(warned),
+    )
     job.submit(1)
     assert job.wait(SECONDS) and told == [["it diverged"]]
 
@@ -343,7 +377,9 @@ def test_tables_escape_what_users_name() -> None:
 
 
 def test_a_still_picture_holds_figures_pictures_and_words() -> None:
-    sheet = Image.open(io.BytesIO(still.composed("A title", ["some words", [gallery.tiled(np.zeros((1, 8, 8, 3), np.uint8))]])))
+    sheet = Image.open(
+        io.BytesIO(still.composed("A title", ["some words", [gallery.tiled(np.zeros((1, 8, 8, 3), np.uint8))]]))
+    )
     assert sheet.width == still.WIDTH and sheet.height > 64
 
 
@@ -354,9 +390,15 @@ def test_a_still_picture_holds_figures_pictures_and_words() -> None:
 def panel() -> Panel:
     slider = W.FloatSlider(1.0, min=0.0, max=10.0)
     answer = W.HTML()
-    made = Panel([slider], [answer], title="A <panel>", question=lambda: slider.value, compute=lambda x, report: 1 / x,
-                 draw=lambda value: setattr(answer, "value", f"{value:.3f}"), still_rows=lambda: [[gallery.tiled(
-                     np.zeros((1, 8, 8, 3), np.uint8))]])
+    made = Panel(
+        [slider],
+        [answer],
+        title="A <panel>",
+        question=lambda: slider.value,
+        compute=lambda x, report: 1 / x,
+        draw=lambda value: setattr(answer, "value", f"{value:.3f}"),
+        still_rows=lambda: [[gallery.tiled(np.zeros((1, 8, 8, 3), np.uint8))]],
+    )
     slider.observe(made.ask, "value")
     made.slider, made.answer = slider, answer
     return made
@@ -385,6 +427,28 @@ def test_an_error_is_one_escaped_line(panel: Panel) -> None:
     panel.guarded(lambda: (_ for _ in ()).throw(ValueError("a\nb <img src=x onerror=alert(1)>")))()
     assert "<img" not in panel.error.value and "\n" not in panel.error.value
     assert isinstance(Job.errors.pop(), ValueError)
+
+
+def test_a_long_computation_can_be_stopped() -> None:
+    started = threading.Event()
+
+    def compute(_: int, report: object) -> None:
+        while True:
+            started.set()
+            time.sleep(0.002)
+            report(1, 100, "waiting")
+
+    made = Panel([], [], title="t", question=lambda: 1, compute=compute, draw=lambda answer: None, still_rows=list)
+    assert made.stop_button.layout.display == "none"
+    made.ask()
+    assert started.wait(SECONDS)
+    deadline = time.monotonic() + SECONDS
+    while made.stop_button.layout.display == "none" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "waiting" in made.status.value and "left" in made.status.value
+    made.stop_button.click()
+    assert made.wait(SECONDS)
+    assert made.status.value == "stopped" and made.stop_button.layout.display == "none"
 
 
 def test_the_static_picture_is_made_only_when_asked(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,6 +176,11 @@ def test_what_a_cell_registers_appears(panel: Workbench) -> None:
         assert panel.wait(SECONDS)
         assert panel.answer.weights.settings["settings"] == {"share": 0.2}
         assert "heaviest" in panel.controls.compared
+        run = panel.answer.run
+        imu.intensity_rule("heaviest")(dataclass(frozen=True)(type("Heaviest", (Heaviest,), {})))
+        panel.controls.refresh()
+        assert panel.wait(SECONDS)
+        assert panel.answer.run is not run, "registered again: the same settings, but other code"
     finally:
         del imu.intensity_rules._items["heaviest"]
 

@@ -50,15 +50,21 @@ def token_scores(
     mean, fisher = gradients.moments(forget)
     direction = preconditioned(mean, fisher, settled.damping * (average(fisher) if settled.relative else 1.0))
     chosen = _chosen(forget, examples)
-    tokens = chosen.batch().targets["tokens"][:, 1:]  # (n, T)
+    influence = -_along(gradients, chosen, direction)
+    return _table(chosen, _losses(task, model, chosen), influence)
+
+
+def _table(examples: Examples, loss: Tensor, influence: Tensor) -> pd.DataFrame:
+    """One row per predicted token, from (n, T) values."""
+    tokens = examples.batch().targets["tokens"][:, 1:]  # (n, T)
     places = tokens.shape[1]
     return pd.DataFrame(
         {
-            "example": np.repeat(chosen.ids.numpy(), places),
-            "place": np.tile(np.arange(1, places + 1), len(chosen)),
+            "example": np.repeat(examples.ids.numpy(), places),
+            "place": np.tile(np.arange(1, places + 1), len(examples)),
             "token": tokens.flatten().numpy(),
-            "loss": _losses(task, model, chosen).flatten().numpy(),
-            "influence": -_along(gradients, chosen, direction).flatten().numpy(),
+            "loss": loss.flatten().numpy(),
+            "influence": influence.flatten().numpy(),
         }
     )
 

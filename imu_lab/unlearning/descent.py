@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ OPTIMIZERS = {
 @dataclass(frozen=True)
 class Descent:
     """The settings that every gradient method has: the optimizer, the batch, and the length of a step."""
+
+    takes_weights: ClassVar[bool] = False  # whether the request's weights are used; else every forget sample is alike
 
     lr: float = knob(1e-2, help="Learning rate.", valid="(0, inf)", range=(1e-5, 1.0), scale="log")
     momentum: float = knob(0.9, help="Momentum of SGD.", valid="[0, 1)", range=(0.0, 0.99))

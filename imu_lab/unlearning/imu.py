@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -22,6 +23,8 @@ class InfluenceGuided(Ascent):
     Source: Fan et al. 2025 (arXiv 2508.01620). Ours defaults to α = 0: with the reference's 0.2 the L1 gradient can
     exceed the ascent's many times over, and then most of the "forgetting" is shrinkage.
     """
+
+    takes_weights: ClassVar[bool] = True
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
         """Update the private ``model`` for ever, yielding after each update."""

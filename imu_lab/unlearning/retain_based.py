@@ -28,6 +28,7 @@ class Retrain:
     """
 
     needs_retain: ClassVar[bool] = True
+    takes_weights: ClassVar[bool] = False
     scope: ClassVar[str] = "all"
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[None]:

@@ -12,7 +12,7 @@ from ..results import describe
 from ..session import Session
 from ..tasks.protocol import forgotten_when
 from . import theme
-from .controls import STYLE, Menu, after_each_cell
+from .controls import STYLE, Menu
 from .pipeline import Question
 
 SHOWN_FIRST = ("lr", "alpha", "step_norm", "scope")
@@ -36,24 +36,33 @@ class Asking(W.VBox):
         note: a line about the retrained model.
     """
 
-    def __init__(self, session: Session, chosen: tuple[str, str, str], steps: int, seed: int, stop_at: Any,
-                 compare_with: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        chosen: tuple[str, str, str],
+        steps: int,
+        seed: int,
+        stop_at: Any,
+        compare_with: tuple[str, ...],
+    ) -> None:
         estimator, rule, method = chosen
         self.estimator = Menu(registry.estimators, estimator, label="estimator")
         self.rule = Menu(registry.intensity_rules, rule, label="rule")
         self.method = Menu(registry.methods, method, label="method", start=session.defaults, first=SHOWN_FIRST)
         how = {"style": STYLE, "layout": W.Layout(width="auto")}
-        self.steps = W.IntSlider(steps, 1, max(300, steps), description="updates", tooltip="Updates of each run.", **how)
+        self.steps = W.IntSlider(
+            steps, 1, max(300, steps), description="updates", tooltip="Updates of each run.", **how
+        )
         self.seed = W.IntSlider(seed, 0, max(20, seed), description="seed", tooltip="Of the order of batches.", **how)
-        self.stop_at = W.Dropdown(options=stops(session.task, stop_at), description="stop",
-                                  value=NEVER if stop_at is None else stop_at, **how)
+        self.stop_at = W.Dropdown(
+            options=stops(session.task, stop_at), description="stop", value=NEVER if stop_at is None else stop_at, **how
+        )
         self._heard: Callable[..., None] = lambda *_: None
         self.compared: dict[str, W.Checkbox] = {}
         self._boxes = W.HBox(layout=W.Layout(flex_flow="row wrap", grid_gap="0 14px"))
         self.note = W.HTML().add_class("imu-about").add_class("imu-reference")
         self._add_boxes(compare_with)
         super().__init__(self._arranged())
-        after_each_cell(self.refresh)
 
     def _arranged(self) -> list[W.Widget]:
         parts = {
@@ -82,9 +91,10 @@ class Asking(W.VBox):
 
     def refresh(self) -> None:
         """Take up what was registered since; runs after every notebook cell."""
-        for menu in (self.estimator, self.rule, self.method):
-            menu.refresh()
+        replaced = [menu.refresh() for menu in (self.estimator, self.rule, self.method)]
         self._add_boxes()
+        if any(replaced):
+            self._heard()  # its settings may be the same, its code is not
 
     def question(self) -> Question:
         """What the controls say now; a control equal to the main rule is left out."""
@@ -94,7 +104,9 @@ class Asking(W.VBox):
             box.disabled = name == rule.name
         beside = tuple(name for name, box in self.compared.items() if box.value and name != rule.name)
         stop_at = None if self.stop_at.value == NEVER else self.stop_at.value
-        return Question(self.estimator.value, rule, self.method.value, self.steps.value, self.seed.value, stop_at, beside)
+        return Question(
+            self.estimator.value, rule, self.method.value, self.steps.value, self.seed.value, stop_at, beside
+        )
 
     def start_equal_steps_at(self, length: float) -> None:
         """Place the slider of the equal step length, where the method has one and it is off."""

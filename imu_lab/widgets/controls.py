@@ -99,8 +99,12 @@ class Control(W.HBox):
 
 def editor(label: str, about: Knob, value: Any) -> W.Widget:
     """The widget that edits one setting, by what its knob says."""
-    common = {"description": label, "tooltip": about.help, "style": STYLE if label else {"description_width": "0"},
-              "layout": W.Layout(width="auto", flex="1 1 auto", min_width="0")}
+    common = {
+        "description": label,
+        "tooltip": about.help,
+        "style": STYLE if label else {"description_width": "0"},
+        "layout": W.Layout(width="auto", flex="1 1 auto", min_width="0"),
+    }
     options = about.options()
     if options is not None:
         return W.Dropdown(options=list(options), value=value if value in options else None, **common)
@@ -114,10 +118,19 @@ def editor(label: str, about: Knob, value: Any) -> W.Widget:
     if _is_whole(value):
         return W.IntSlider(value, int(low), int(high), continuous_update=True, **common)
     if about.scale == "log":
-        return W.FloatLogSlider(value, base=10, min=log10(low), max=log10(high), step=0.05, readout_format=".3g",
-                                continuous_update=True, **common)
-    return W.FloatSlider(value, min=low, max=high, step=_step(high - low), readout_format=".3g",
-                         continuous_update=True, **common)
+        return W.FloatLogSlider(
+            value,
+            base=10,
+            min=log10(low),
+            max=log10(high),
+            step=0.05,
+            readout_format=".3g",
+            continuous_update=True,
+            **common,
+        )
+    return W.FloatSlider(
+        value, min=low, max=high, step=_step(high - low), readout_format=".3g", continuous_update=True, **common
+    )
 
 
 def _step(span: float) -> float:
@@ -162,8 +175,14 @@ class Controls(W.VBox):
 
     value = traitlets.Dict()
 
-    def __init__(self, thing: Any, start: Mapping[str, Any] | None = None, *, first: Iterable[str] | None = None,
-                 hide: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        thing: Any,
+        start: Mapping[str, Any] | None = None,
+        *,
+        first: Iterable[str] | None = None,
+        hide: Iterable[str] = (),
+    ) -> None:
         given = defaults_of(thing) | dict(start or {})
         shown = {name: about for name, about in knobs(thing).items() if name not in hide}
         self.controls = {name: Control(name, about, given[name]) for name, about in shown.items()}
@@ -231,33 +250,45 @@ class Menu(W.VBox):
 
     value = traitlets.Any()
 
-    def __init__(self, registry: Registry, name: str, *, label: str, start: Callable[[str], Mapping] | None = None,
-                 first: Iterable[str] | None = None, hide: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        name: str,
+        *,
+        label: str,
+        start: Callable[[str], Mapping] | None = None,
+        first: Iterable[str] | None = None,
+        hide: Iterable[str] = (),
+    ) -> None:
         self.registry, self._start, self._how = registry, start or (lambda name: {}), {"first": first, "hide": hide}
         self._kept: dict[str, dict] = {}
         self._shown = registry[name]
-        self.names = W.Dropdown(options=list(registry), value=name, description=label, style=STYLE,
-                                layout=W.Layout(width="auto"))
+        self.names = W.Dropdown(
+            options=list(registry), value=name, description=label, style=STYLE, layout=W.Layout(width="auto")
+        )
         self.about = W.HTML().add_class("imu-about")
         self._fill(name)
         super().__init__([self.names, self.about, self.controls], value=self._read())
         self.names.observe(self._choose, "value")
         self.observe(self._show, "value")
 
-    def refresh(self) -> None:
-        """Take up what was registered, or registered again, since."""
+    def refresh(self) -> bool:
+        """Take up what was registered, or registered again, since; True if the chosen item is another one now."""
         if list(self.names.options) != list(self.registry):
             self.names.unobserve(self._choose, "value")  # new options choose the first one for a moment
             name = self.names.value
             self.names.options = list(self.registry)
             self.names.value = name
             self.names.observe(self._choose, "value")
-        if self.registry[self.names.value] is not self._shown:
+        replaced = self.registry[self.names.value] is not self._shown
+        if replaced:
             self._choose(None)
+        return replaced
 
     def _fill(self, name: str) -> None:
         self._shown = self.registry[name]
-        self.controls = Controls(self._shown, dict(self._start(name)) | self._kept.get(name, {}), **self._how)
+        start = dict(self._start(name)) | allowed(self._shown, self._kept.get(name, {}))
+        self.controls = Controls(self._shown, start, **self._how)
         self.controls.observe(lambda _: self.set_trait("value", self._read()), "value")
         self.about.value = f"<p>{escape(summary(self._shown))}</p>"
 
@@ -275,6 +306,18 @@ class Menu(W.VBox):
         self.names.value = name
         if settings != self.controls.value:
             self.controls.value = settings
+
+
+def allowed(thing: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that a settings dataclass still takes: it may have been written anew meanwhile."""
+    about, fitting = knobs(thing), {}
+    for name in about.keys() & values.keys():
+        try:
+            about[name].check("the control", name, values[name])
+        except ValueError:
+            continue
+        fitting[name] = values[name]
+    return fitting
 
 
 def summary(thing: type) -> str:

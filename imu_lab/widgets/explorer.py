@@ -93,10 +93,10 @@ class Explorer(Panel):
         steps = [int(step) for step in self.land.steps]
         wide = {"style": STYLE, "layout": W.Layout(width="auto")}
         first = last_useful(self.run, steps)
-        self.step = W.SelectionSlider(options=steps, value=first, description="update", **wide)
+        self.step = W.IntSlider(first, steps[0], max(steps[-1], 1), description="update", **wide)
         self.step.add_class("imu-step")
-        self.play = W.Play(min=0, max=len(steps) - 1, value=steps.index(first), interval=INTERVAL, repeat=False)
-        W.jslink((self.play, "value"), (self.step, "index"))
+        self.play = W.Play(min=steps[0], max=self.step.max, value=first, interval=INTERVAL, repeat=False)
+        W.jslink((self.play, "value"), (self.step, "value"))
         live = ["confidence", "margin"]
         kept = [name for name in self.samples.columns if numeric(self.samples[name])]
         options = [(f"{tables.title(name)} now", name) for name in live] + [(tables.title(n), n) for n in kept]
@@ -148,7 +148,12 @@ class Explorer(Panel):
     # --- the map
 
     def _asked(self) -> Question:
-        return Question(int(self.step.value), self.colour_by.value)
+        return Question(self._recorded(), self.colour_by.value)
+
+    def _recorded(self) -> int:
+        """The last recorded update at or before the slider's."""
+        steps = self.land.steps
+        return int(steps[max(0, np.searchsorted(steps, self.step.value, side="right") - 1)])
 
     def _scene(self, question: Question, report: Report | None) -> Scene:
         land = self.land
@@ -290,7 +295,7 @@ class Explorer(Panel):
             named = [(label(run, at), figures.colour(run.label), run) for at, run in enumerate(self.runs)]
             named.sort(key=lambda item: item[2] is not self.run)
             return card(look, self.chosen, named)
-        row, state = self.land.position[self.chosen], self.land.state(int(self.step.value))
+        row, state = self.land.position[self.chosen], self.land.state(self._recorded())
         facts = {"confidence": state.confidence[row], "margin": state.margin[row]}
         return f"{tables.card(look, facts, [])}<p class='imu-note'>a kept sample</p>"
 
@@ -325,9 +330,8 @@ class Explorer(Panel):
         self.run = self.runs[number]
         self.land = self.land.of(self.run)
         self.samples = widened(self.run.samples, resistance(self.run))
-        steps = [int(step) for step in self.land.steps]
-        self.step.options, self.play.max = steps, len(steps) - 1
-        self.step.value = steps[-1]
+        last = max(int(self.land.steps[-1]), 1)
+        self.step.max, self.play.max = last, last
         self._follow_selection()
         self.ask()
 

@@ -40,8 +40,14 @@ def data_address(pixels: np.ndarray, size: int) -> str:
     return "data:image/png;base64," + base64.b64encode(png(enlarged(pixels, size))).decode()
 
 
-def tiled(pictures: np.ndarray, captions: Sequence[str] = (), *, columns: int = 10, size: int = 64,
-          selected: int | None = None) -> bytes:
+def tiled(
+    pictures: np.ndarray,
+    captions: Sequence[str] = (),
+    *,
+    columns: int = 10,
+    size: int = 64,
+    selected: int | None = None,
+) -> bytes:
     """One PNG of many pictures, with a transparent background.
 
     Args:
@@ -66,7 +72,9 @@ def tiled(pictures: np.ndarray, captions: Sequence[str] = (), *, columns: int = 
         if position == selected:
             draw.rectangle((left - 3, top - 3, left + tile.width + 2, top + tile.height + 2), outline=FRAME, width=3)
         if captions:
-            draw.text((left + tile.width / 2, top + tile.height + 1), str(captions[position]), GREY, font(11), anchor="ma")
+            draw.text(
+                (left + tile.width / 2, top + tile.height + 1), str(captions[position]), GREY, font(11), anchor="ma"
+            )
     return png(sheet)
 
 

@@ -82,10 +82,15 @@ class Job:
 
     errors: ClassVar[list[BaseException]] = []
 
-    def __init__(self, compute: Callable[[Any, Report], Any], draw: Callable[[Any], None], *,
-                 on_error: Callable[[BaseException], None] | None = None,
-                 on_progress: Callable[[Progress], None] | None = None,
-                 on_done: Callable[[float, list[str]], None] | None = None) -> None:
+    def __init__(
+        self,
+        compute: Callable[[Any, Report], Any],
+        draw: Callable[[Any], None],
+        *,
+        on_error: Callable[[BaseException], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_done: Callable[[float, list[str]], None] | None = None,
+    ) -> None:
         self._compute, self._draw = compute, draw
         self._on_error, self._on_progress, self._on_done = on_error, on_progress, on_done
         self._changed = threading.Condition()
@@ -119,6 +124,11 @@ class Job:
         """Block until nothing is waiting or being computed; False if that took longer than ``timeout`` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped and nothing was asked since."""
+        return self._stopped.is_set()
 
     @classmethod
     def fail(cls, error: BaseException) -> None:

@@ -52,12 +52,20 @@ class Ledger(W.VBox):
         self._samples = pd.DataFrame({"example": []})
         self._drawn: tuple = ()
         self.chosen: int | None = None
-        self.by = W.Dropdown(options=[(tables.title(name), name) for name in tables.LEDGER], value="pressure",
-                             description="sort by", style={"description_width": "50px"}, layout=W.Layout(width="220px"))
-        self.order = W.ToggleButtons(options=[("highest first", False), ("lowest first", True)],
-                                     style={"button_width": "auto"})
-        self.back, self.forth = (W.Button(icon=icon, tooltip=tip, layout=W.Layout(width="34px")) for icon, tip in
-                                 (("chevron-left", "the sample above"), ("chevron-right", "the sample below")))
+        self.by = W.Dropdown(
+            options=[(tables.title(name), name) for name in tables.LEDGER],
+            value="pressure",
+            description="sort by",
+            style={"description_width": "50px"},
+            layout=W.Layout(width="220px"),
+        )
+        self.order = W.ToggleButtons(
+            options=[("highest first", False), ("lowest first", True)], style={"button_width": "auto"}
+        )
+        self.back, self.forth = (
+            W.Button(icon=icon, tooltip=tip, layout=W.Layout(width="34px"))
+            for icon, tip in (("chevron-left", "the sample above"), ("chevron-right", "the sample below"))
+        )
         self.strip = gallery.Gallery(columns=STRIP, size=36).add_class("imu-strip")
         self.table = W.HTML().add_class("imu-table")
         head = W.HBox([self.by, self.order, self.back, self.forth], layout=W.Layout(flex_flow="row wrap"))

@@ -33,10 +33,21 @@ class Panel(W.VBox):
     lost, for a notebook shows no exception of a widget's callback.
     """
 
-    def __init__(self, controls: Iterable[W.Widget], views: Iterable[W.Widget], *, title: str,
-                 question: Callable[[], Any], compute: Callable, draw: Callable[[Any], None],
-                 still_rows: Callable[[], list]) -> None:
+    def __init__(
+        self,
+        controls: Iterable[W.Widget],
+        views: Iterable[W.Widget],
+        *,
+        title: str,
+        question: Callable[[], Any],
+        compute: Callable,
+        draw: Callable[[Any], None],
+        still_rows: Callable[[], list],
+    ) -> None:
         self.status = W.HTML("ready").add_class("imu-status")
+        self.stop_button = W.Button(
+            icon="stop", tooltip="Stop the computation.", layout=W.Layout(width="34px", display="none")
+        )
         self.error = W.HTML().add_class("imu-error")
         self.error.layout.display = "none"
         self.title, self._question, self._still_rows = title, question, still_rows
@@ -48,12 +59,19 @@ class Panel(W.VBox):
         self.add_class("imu-panel")
 
     def _head(self) -> W.HBox:
-        title = W.HTML(escape(self.title)).add_class("imu-title")
-        return W.HBox([title, self.status], layout=W.Layout(justify_content="space-between")).add_class("imu-head")
+        title = W.HTML(escape(self.title), layout=W.Layout(flex="1 1 auto")).add_class("imu-title")
+        self.stop_button.on_click(lambda _: self.stop())
+        return W.HBox([title, self.status, self.stop_button]).add_class("imu-head")
 
     def ask(self, *_: Any) -> None:
         """Put the controls' question to the job; the newest one wins."""
         self.guarded(lambda: self.job.submit(self._question()))()
+
+    def stop(self) -> None:
+        """Stop the computation at its next update; what is drawn stays."""
+        self.job.stop()
+        self.stop_button.layout.display = "none"
+        self.status.value = "stopped"
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the newest question is answered and drawn; for scripts, tests and static pictures."""
@@ -76,6 +94,7 @@ class Panel(W.VBox):
         """One escaped line; what was drawn before stays."""
         self._tell(f"{type(error).__name__}: {error}", "alert")
         self.status.value = "no answer: see the message"
+        self.stop_button.layout.display = "none"
 
     def _tell(self, words: str, role: str) -> None:
         self.error.value = f'<p role="{role}">{escape(" ".join(words.split()))}</p>'
@@ -92,9 +111,13 @@ class Panel(W.VBox):
         else:
             self.clear_error()
         dropped = f" · {self.job.dropped} superseded" if self.job.dropped else ""
+        self.stop_button.layout.display = "none"
         self.status.value = f"answered in {duration(seconds)}{dropped}"
 
     def _progress(self, progress: Progress) -> None:
+        if self.job.stopped:
+            return
+        self.stop_button.layout.display = None
         parts = [f"{progress.what or 'computing'} … {duration(progress.seconds)}"]
         if progress.total:
             parts.append(f"{progress.done} of {progress.total}")

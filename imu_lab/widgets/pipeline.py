@@ -102,8 +102,14 @@ class Pipeline:
         if key not in self._kept:
             name, settings = question.method
             self._kept[key] = self.session.unlearn(
-                weigh(), name, steps=question.steps, seed=question.seed, stop_at=question.stop_at,
-                progress=lambda done, total: report(done, total, f"unlearning, {rule.name} weights"), **settings)
+                weigh(),
+                name,
+                steps=question.steps,
+                seed=question.seed,
+                stop_at=question.stop_at,
+                progress=lambda done, total: report(done, total, f"unlearning, {rule.name} weights"),
+                **settings,
+            )
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT_RUNS:
             self._kept.popitem(last=False)

@@ -51,7 +51,9 @@ def _words(text: str, size: int) -> Image.Image:
 
 def _side_by_side(row: list) -> Image.Image:
     width = WIDTH // len(row)
-    pictures = [_figure(item, width) if isinstance(item, go.Figure | go.FigureWidget) else _loaded(item) for item in row]
+    pictures = [
+        _figure(item, width) if isinstance(item, go.Figure | go.FigureWidget) else _loaded(item) for item in row
+    ]
     strip = Image.new("RGB", (WIDTH, max(picture.height for picture in pictures)), BACKGROUND)
     for position, picture in enumerate(pictures):
         picture.thumbnail((width, picture.height))
@@ -63,7 +65,9 @@ def _figure(figure: go.Figure, width: int) -> Image.Image:
     _start_browser()
     still = go.Figure(figure).update_layout(margin_t=None)  # a copy: in a panel the title stands outside the figure
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The kopts argument is ignored")  # plotly's, whenever kaleido keeps its browser
+        warnings.filterwarnings(
+            "ignore", "The kopts argument is ignored"
+        )  # plotly's, whenever kaleido keeps its browser
         return _loaded(still.to_image("png", width=width, height=(figure.layout.height or 360) + 40))
 
 

@@ -42,17 +42,24 @@ def ledger(rows: pd.DataFrame, by: str, picture: Callable[[int], str], chosen: i
         chosen: the example whose row is marked.
     """
     columns = [column for column in LEDGER if column in rows]
-    head = "".join(f'<th class="{"imu-sorted" if column == by else ""}" title="{escape(describe(column).meaning)}">'
-                   f"{escape(title(column))}</th>" for column in columns)
+    head = "".join(
+        f'<th class="{"imu-sorted" if column == by else ""}" title="{escape(describe(column).meaning)}">'
+        f"{escape(title(column))}</th>"
+        for column in columns
+    )
     body = []
     for row in rows.to_dict("records"):
         mark = ' class="imu-chosen"' if row["example"] == chosen else ""
         cells = "".join(f"<td>{number(row[column], column)}</td>" for column in columns)
         label = escape(str(row.get("label", "")))
-        body.append(f'<tr{mark}><td class="imu-word">{picture(row["example"])}</td><td>{row["example"]}</td>'
-                    f'<td class="imu-word">{label}</td>{cells}</tr>')
-    return (f'<table><thead><tr><th></th><th>example</th><th class="imu-word">label</th>{head}</tr></thead>'
-            f"<tbody>{''.join(body)}</tbody></table>")
+        body.append(
+            f'<tr{mark}><td class="imu-word">{picture(row["example"])}</td><td>{row["example"]}</td>'
+            f'<td class="imu-word">{label}</td>{cells}</tr>'
+        )
+    return (
+        f'<table><thead><tr><th></th><th>example</th><th class="imu-word">label</th>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table>"
+    )
 
 
 def scores(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
@@ -79,8 +86,10 @@ def card(look: str, facts: Mapping[str, Any], lines: Sequence[tuple[str, str, pd
         facts: names (columns of the ledger) and values.
         lines: (name, colour, confidence by update) of each run.
     """
-    listed = "".join(f'<dt title="{escape(describe(name).meaning)}">{escape(title(name))}</dt><dd>{number(value, name)}</dd>'
-                     for name, value in facts.items())
+    listed = "".join(
+        f'<dt title="{escape(describe(name).meaning)}">{escape(title(name))}</dt><dd>{number(value, name)}</dd>'
+        for name, value in facts.items()
+    )
     return f'<div class="imu-card-body"><div>{look}</div><dl>{listed}</dl>{confidence_lines(lines)}</div>'
 
 
@@ -89,17 +98,25 @@ def confidence_lines(lines: Sequence[tuple[str, str, pd.Series]]) -> str:
     last = max((series.index.max() for *_, series in lines), default=1) or 1
     paths, left, top = [], 22, 6
     for position, (name, colour, series) in enumerate(lines):
-        points = " ".join(f"{left + LINE_WIDTH * step / last:.1f},{top + LINE_HEIGHT * (1 - value):.1f}"
-                          for step, value in series.items())
-        paths.append(f'<polyline points="{points}" fill="none" stroke="{escape(colour)}" stroke-width="2" '
-                     f'stroke-dasharray="{"" if not position else "4 3"}"><title>{escape(name)}</title></polyline>')
+        points = " ".join(
+            f"{left + LINE_WIDTH * step / last:.1f},{top + LINE_HEIGHT * (1 - value):.1f}"
+            for step, value in series.items()
+        )
+        paths.append(
+            f'<polyline points="{points}" fill="none" stroke="{escape(colour)}" stroke-width="2" '
+            f'stroke-dasharray="{"" if not position else "4 3"}"><title>{escape(name)}</title></polyline>'
+        )
     bottom, right = top + LINE_HEIGHT, left + LINE_WIDTH
-    frame = (f'<path d="M{left} {top}V{bottom}H{right}" fill="none" stroke="currentColor" stroke-opacity=".35"/>'
-             f'<text x="{left - 5}" y="{top + 8}" text-anchor="end">1</text><text x="{left - 5}" y="{bottom}" '
-             f'text-anchor="end">0</text><text x="{left}" y="{bottom + 14}">confidence in the label, by update</text>'
-             f'<text x="{right}" y="{bottom + 14}" text-anchor="end">{last:g}</text>')
-    return (f'<svg role="img" aria-label="confidence by update" width="{right + 6}" height="{bottom + 20}">'
-            f"{frame}{''.join(paths)}</svg>")
+    frame = (
+        f'<path d="M{left} {top}V{bottom}H{right}" fill="none" stroke="currentColor" stroke-opacity=".35"/>'
+        f'<text x="{left - 5}" y="{top + 8}" text-anchor="end">1</text><text x="{left - 5}" y="{bottom}" '
+        f'text-anchor="end">0</text><text x="{left}" y="{bottom + 14}">confidence in the label, by update</text>'
+        f'<text x="{right}" y="{bottom + 14}" text-anchor="end">{last:g}</text>'
+    )
+    return (
+        f'<svg role="img" aria-label="confidence by update" width="{right + 6}" height="{bottom + 20}">'
+        f"{frame}{''.join(paths)}</svg>"
+    )
 
 
 def caption(title: str | None) -> str:

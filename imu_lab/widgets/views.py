@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -25,7 +26,7 @@ NO_CARD = '<p class="imu-note">Click a dot in one of the figures above to see th
 
 
 class Views(W.VBox):
-    """Shows answers; only the job's thread calls ``show``, because a figure must have one writer.
+    """Shows answers, one writer at a time: the job's thread draws them, the kernel's own thread answers clicks.
 
     Args:
         task: whose samples are shown.
@@ -40,6 +41,7 @@ class Views(W.VBox):
 
     def __init__(self, task: Any, guarded: Callable[[Callable], Callable]) -> None:
         self.task, self._guarded = task, guarded
+        self._writing = threading.RLock()
         self.answer: Answer | None = None
         self.chosen: int | None = None
         self.figures: dict[str, FigureWidget] = {}
@@ -59,8 +61,15 @@ class Views(W.VBox):
             extra = [self.metric] if name == "curves" else []
             box.children = [W.HBox([self.captions[name], *extra], layout=W.Layout(align_items="flex-start"))]
         pair = W.HBox([self.places["influence"], self.places["intensity"]], layout=W.Layout(flex_flow="row wrap"))
-        return [self.places["curves"], self.scores, pair, theme.section("One sample"), self.card,
-                theme.section("Every sample"), self.ledger]
+        return [
+            self.places["curves"],
+            self.scores,
+            pair,
+            theme.section("One sample"),
+            self.card,
+            theme.section("Every sample"),
+            self.ledger,
+        ]
 
     def _listen(self) -> None:
         for button, step in ((self.ledger.back, -1), (self.ledger.forth, 1)):
@@ -72,18 +81,19 @@ class Views(W.VBox):
 
     def show(self, answer: Answer) -> None:
         """Draw an answer: the curves first, for they are what a moving slider is watched for."""
-        before, self.answer = self.answer, answer
-        self._offer_metrics(answer.run)
-        self._show_curves(*with_stale(answer, before), answer)
-        if before is None or answer.scores is not before.scores:
-            self._draw("influence", figures.plot_influence, figures.update_influence, answer.scores)
-            self._draw("intensity", figures.plot_intensity, figures.update_intensity, answer.weights)
-            self._mark()
-        if before is None or answer.run is not before.run:
-            self.ledger.show(answer.run)
-        if answer.complete:
-            self.scores.value = score_table(answer.runs)
-        self._show_card()
+        with self._writing:
+            before, self.answer = self.answer, answer
+            self._offer_metrics(answer.run)
+            self._show_curves(*with_stale(answer, before), answer)
+            if before is None or answer.scores is not before.scores:
+                self._draw("influence", figures.plot_influence, figures.update_influence, answer.scores)
+                self._draw("intensity", figures.plot_intensity, figures.update_intensity, answer.weights)
+                self._mark()
+            if before is None or answer.run is not before.run:
+                self.ledger.show(answer.run)
+            if answer.complete:
+                self.scores.value = score_table(answer.runs)
+            self._show_card()
 
     def _show_curves(self, runs: tuple[Run, ...], stale: tuple[Run, ...], answer: Answer) -> None:
         """Draw these runs, the stale ones faint; wait for the controls where there are not even stale ones."""
@@ -126,11 +136,14 @@ class Views(W.VBox):
         """Show the card of this forget sample, and mark it in the figures and the ledger."""
         known = self.answer.run.samples["example"].tolist()
         if example not in known:
-            raise ValueError(f"example {example} is not in the forget set; it has {len(known)}, {known[0]} to {known[-1]}")
-        self.chosen = self.ledger.chosen = example
-        self._show_card()
-        self.ledger.refresh()
-        self._mark()
+            raise ValueError(
+                f"example {example} is not in the forget set; it has {len(known)}, {known[0]} to {known[-1]}"
+            )
+        with self._writing:
+            self.chosen = self.ledger.chosen = example
+            self._show_card()
+            self.ledger.refresh()
+            self._mark()
 
     def _show_card(self) -> None:
         if self.chosen is not None:
@@ -215,14 +228,19 @@ def score_table(runs: tuple[Run, ...]) -> str:
         columns[f"{split} {metric}"] = f"{split} {describe(metric).title}" + (" then" if equal else "")
         columns[f"{split} {metric} gap"] = "against retrained"
     columns = {name: words for name, words in columns.items() if name in table and not table[name].isna().all()}
-    rows = [dict(row, name=tables.legend_name(run), colour=figures.colour(run.label))
-            for run, row in zip(runs, table.to_dict("records"))]
+    rows = [
+        dict(row, name=tables.legend_name(run), colour=figures.colour(run.label))
+        for run, row in zip(runs, table.to_dict("records"))
+    ]
     return tables.scores(rows, columns)
 
 
 def title_of(task: Any) -> str:
     """A task in a few words: its kind or data, and what it forgets."""
-    asked = [f"{name.removeprefix('forget_')} {value}"[:60] for name, value in vars(task).items()
-             if name.startswith("forget_") and value is not None and not isinstance(value, bool)]
+    asked = [
+        f"{name.removeprefix('forget_')} {value}"[:60]
+        for name, value in vars(task).items()
+        if name.startswith("forget_") and value is not None and not isinstance(value, bool)
+    ]
     data = getattr(task, "data", None)
     return " · ".join([data if isinstance(data, str) else type(task).__name__, *[f"forget {what}" for what in asked]])

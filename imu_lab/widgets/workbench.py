@@ -8,6 +8,7 @@ from .. import registry
 from ..session import Session
 from ..tasks.training import train
 from .asking import Asking
+from .controls import after_each_cell
 from .job import Job, Report
 from .panels import Panel
 from .pipeline import Answer, Pipeline, usual_step
@@ -17,9 +18,19 @@ DOTTED = "<p>dotted: the retrained model</p>"
 TRAINING = "<p>training the retrained model in the background …</p>"
 
 
-def workbench(task: Any, original: Any, *, reference: Any = None, steps: int = 60, seed: int = 0,
-              estimator: str = "fisher-diagonal", rule: str = "sqrt-clipped", method: str = "imu",
-              compare_with: tuple[str, ...] = ("uniform",), stop_at: Any = None) -> Workbench:
+def workbench(
+    task: Any,
+    original: Any,
+    *,
+    reference: Any = None,
+    steps: int = 60,
+    seed: int = 0,
+    estimator: str = "fisher-diagonal",
+    rule: str = "sqrt-clipped",
+    method: str = "imu",
+    compare_with: tuple[str, ...] = ("uniform",),
+    stop_at: Any = None,
+) -> Workbench:
     """The whole pipeline behind sliders: move one and see what every sample and every metric does.
 
     Args:
@@ -54,9 +65,17 @@ class Workbench(Panel):
         self.session, self.controls = session, controls
         self.views = Views(session.task, self.guarded)
         self.pipeline = Pipeline(session)
-        super().__init__([controls], [self.views], title=f"Workbench · {title_of(session.task)}",
-                         question=controls.question, compute=self.pipeline, draw=self._draw, still_rows=self._still_rows)
+        super().__init__(
+            [controls],
+            [self.views],
+            title=f"Workbench · {title_of(session.task)}",
+            question=controls.question,
+            compute=self.pipeline,
+            draw=self._draw,
+            still_rows=self._still_rows,
+        )
         controls.listen(self.ask)
+        after_each_cell(self.guarded(controls.refresh))
         self.views.metric.observe(self._metric_chosen, "value")
         self._retraining = Job(self._retrain, self._retrained, on_error=self.show_error)
         self.ask()
@@ -112,5 +131,6 @@ class Workbench(Panel):
         asked = self.controls.question()
         words = "   ·   ".join(
             f"{choice.name}({', '.join(f'{name}={value}' for name, value in choice.settings.items())})"
-            for choice in (asked.estimator, asked.rule, asked.method))
+            for choice in (asked.estimator, asked.rule, asked.method)
+        )
         return [words, *self.views.still_rows()]
