@@ -85,7 +85,7 @@ class Landscape:
             order = np.argsort(ids, kind="stable")
             self._at = order[np.searchsorted(ids, self.examples, sorter=order)]
             self.space = pooled(*self._view)[self._at]
-            self.labels = np.asarray(task.labels(self.examples) if hasattr(task, "labels") else [""] * len(self._at))
+            self.labels = np.asarray(labels_of(self.run.task, self.examples))
         self.forgotten = np.arange(len(self.examples)) < len(self.forget)
 
     def of(self, run: Run) -> Landscape:
@@ -185,6 +185,11 @@ class Landscape:
         found = np.full(len(self.examples), np.nan)
         found[self.forgotten] = table.set_index("example")[column].loc[self.forget].astype(float)
         return found
+
+
+def labels_of(task: Any, examples: np.ndarray) -> list[str]:
+    """The labels of training samples; empty where the task has none."""
+    return list(task.labels(examples)) if hasattr(task, "labels") else [""] * len(examples)
 
 
 def project(space: np.ndarray, how: str = "pca", seed: int = 0) -> tuple[np.ndarray, str]:

@@ -34,8 +34,8 @@ print(json.dumps([[run.label, split, list(run.series(split, "accuracy"))] for ru
                   for split in ("forget", "retain", "test", "test-forget")]))
 """
 
-DRAWN_LINES = """figure => [...document.querySelector(figure).data]
-    .filter(trace => trace.meta.role === 'line').map(trace => [trace.meta.run, trace.meta.split, Array.from(trace.y)])"""
+DRAWN_LINES = """figure => [...document.querySelector(figure).data].filter(trace => trace.meta.role === 'line')
+    .map(trace => [trace.meta.run, trace.meta.split, Array.from(trace.y)])"""
 
 ARE_DRAWN = f"""([figure, wanted]) => {{
     const key = lines => JSON.stringify(lines.map(line => JSON.stringify(line)).sort());
@@ -80,8 +80,8 @@ def slider_latency(
 ) -> list[float]:
     """Milliseconds from a key press on a slider to the redrawn figure, once per event.
 
-    Every press moves the slider to a new position, so every answer is computed; ``rest`` milliseconds after each let the
-    controls and the other figures finish. Presses that change nothing that is drawn are left out.
+    Every press moves the slider to a new position, so every answer is computed; ``rest`` milliseconds after each let
+    the controls and the other figures finish. Presses that change nothing that is drawn are left out.
 
     Args:
         page: of a notebook that shows a workbench (the ``notebook`` fixture gives one).

@@ -75,6 +75,17 @@ def test_the_request_moves_nothing_and_the_seed_everything() -> None:
     assert len(keys) == 5
 
 
+@pytest.mark.parametrize("readout", ["all", ("blocks.1", "head"), "blocks.0.attention"])
+def test_influence_at_a_deeper_readout_equals_the_explicit_gradients(readout: Any) -> None:
+    task, (model, _) = tiny(readout=readout), models()
+    rows = explicit(task, model, task.split("forget")).double()
+    expected = -(rows / (rows.square().mean(0) + 1e-2)) @ rows.mean(0)
+    found = torch.tensor(imu.influence(task, model).values.copy())
+    assert (found - expected).abs().max() / expected.abs().max() < 1e-4
+    run = imu.unlearn(task, model, steps=2, reference=models()[1])
+    assert run.value("forget", "kl_retrained") != run.value("forget", "kl_retrained", 0)
+
+
 class Table(nn.Module):
     """A model whose prediction after each state is a row of a matrix."""
 

@@ -105,7 +105,7 @@ def _dots(scene: Scene, role: str, mine: np.ndarray, marker: dict[str, Any]) -> 
         hovertemplate="example %{customdata}<extra>" + role + "</extra>",
     )
     if role == "forget":
-        found["selectedpoints"] = scene.selected
+        found["selectedpoints"] = None if scene.selected is None else scene.selected.tolist()  # plotly.js wants a list
         found["unselected"] = dict(marker=dict(opacity=0.12))
     return found
 

@@ -306,7 +306,8 @@ class Explorer(Panel):
             rows = [] if self.chosen is None else [self.land.position[self.chosen]]
             with self.map.batch_update():
                 role["chosen"].x, role["chosen"].y = self.land.places[rows, 0], self.land.places[rows, 1]
-                role["forget"].selectedpoints = self._selected_rows()
+                rows = self._selected_rows()
+                role["forget"].selectedpoints = None if rows is None else rows.tolist()
 
     # --- other runs
 

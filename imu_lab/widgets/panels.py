@@ -29,8 +29,8 @@ class Panel(W.VBox):
         draw: shows an answer.
         still_rows: the rows of a static picture: figures, PNG bytes or words (see :func:`still.composed`).
 
-    A callback that is wrapped in ``guarded`` shows its exceptions in the panel, as the job does; otherwise they would be
-    lost, for a notebook shows no exception of a widget's callback.
+    A callback that is wrapped in ``guarded`` shows its exceptions in the panel, as the job does; otherwise they would
+    be lost, for a notebook shows no exception of a widget's callback.
     """
 
     def __init__(
@@ -143,4 +143,6 @@ def duration(seconds: float) -> str:
     """A time for people: milliseconds, seconds or minutes."""
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

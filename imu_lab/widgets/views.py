@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -156,10 +156,12 @@ class Views(W.VBox):
                 ring(self.figures[name], self.chosen)
 
     def still_rows(self) -> list:
-        """The figures, and the samples under the most pressure, for a static picture."""
+        """What made the answer, the figures, and the samples under the most pressure, for a static picture."""
         if self.answer is None:
             return []
-        rows: list = [[figure] for figure in self.figures.values()]
+        made = [(self.answer.scores, "estimator"), (self.answer.weights, "rule"), (self.answer.run, "method")]
+        rows: list = ["   ·   ".join(provenance(record.settings, kind) for record, kind in made)]
+        rows += [[self.figures[name]] for name in HEIGHTS if name in self.figures]
         top = self.answer.run.samples.sort_values("pressure", ascending=False, kind="stable").head(STILL_PICTURES)
         pictures = self.pictures.of(top["example"].tolist())
         if pictures is not None:
@@ -215,6 +217,11 @@ def ring(figure: go.Figure, example: int) -> None:
 def has_dots(trace: Any) -> bool:
     """Whether each point of a trace is a sample, its example in ``customdata``."""
     return trace.type.startswith("scatter") and trace.mode == "markers" and trace.customdata is not None
+
+
+def provenance(settings: Mapping[str, Any], kind: str) -> str:
+    """``name(setting=value, ...)`` of what made a record."""
+    return f"{settings[kind]}({', '.join(f'{name}={value}' for name, value in settings['settings'].items())})"
 
 
 def score_table(runs: tuple[Run, ...]) -> str:

@@ -72,7 +72,7 @@ class Workbench(Panel):
             question=controls.question,
             compute=self.pipeline,
             draw=self._draw,
-            still_rows=self._still_rows,
+            still_rows=self.views.still_rows,
         )
         controls.listen(self.ask)
         after_each_cell(self.guarded(controls.refresh))
@@ -126,11 +126,3 @@ class Workbench(Panel):
         self.pipeline.forget_runs()
         self.controls.note.value = DOTTED
         self.ask()
-
-    def _still_rows(self) -> list:
-        asked = self.controls.question()
-        words = "   ·   ".join(
-            f"{choice.name}({', '.join(f'{name}={value}' for name, value in choice.settings.items())})"
-            for choice in (asked.estimator, asked.rule, asked.method)
-        )
-        return [words, *self.views.still_rows()]
