@@ -71,10 +71,18 @@ def rows() -> Iterator[Row]:
     """Each figure of the explorer beside its target."""
     with laboratory() as opened:
         page = opened(notebook(5_000, FRAMES))
-        yield Row("finished run of 5,000 samples to the explorer on screen, bundle in the page", on_screen(page), 3, unit="s")
+        yield Row(
+            "finished run of 5,000 samples to the explorer on screen, bundle in the page", on_screen(page), 3, unit="s"
+        )
         yield Row("click to card, median of 20, 5,000 samples", click_to_card(page), 150, unit="ms")
         page.evaluate(f"document.querySelector({MAP!r}).scrollIntoView({{block: 'center'}})")
-        yield Row("scrubbing 60 updates on 5,000 samples", page.evaluate(SCRUB, [".imu-step", MAP, FRAMES]), 7, True, "frames/s")
+        yield Row(
+            "scrubbing 60 updates on 5,000 samples",
+            page.evaluate(SCRUB, [".imu-step", MAP, FRAMES]),
+            7,
+            True,
+            "frames/s",
+        )
         page = opened(notebook(50_000, 20))
         yield Row("lasso over 50,000 samples to the last linked view", lasso_time(page), 1.2, unit="s")
 

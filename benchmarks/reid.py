@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import imu_lab as imu
-from imu_lab.tasks import ranking
+from imu_lab.tasks import drawn_people, ranking
 from imu_lab.tasks.compute import one_thread
 
 from .measure import Row, seconds
@@ -35,9 +35,9 @@ def rows() -> Iterator[Row]:
 
 def drawn() -> float:
     """Seconds to draw all pictures."""
-    imu.tasks.drawn_people.figures.cache_clear()
+    drawn_people.figures.cache_clear()
     start = time.perf_counter()
-    imu.tasks.drawn_people.figures(0)
+    drawn_people.figures(0)
     return time.perf_counter() - start
 
 

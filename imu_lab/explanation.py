@@ -181,8 +181,15 @@ def predict_resistance(
     importance = importance.sort_values("importance", ascending=False, ignore_index=True)
     dependence = _dependence(values, goal, names, seed)
     return Prediction(
-        float(score), float(low), float(high), float(np.mean(luck)), float(np.max(luck)), len(goal), folds,
-        importance, dependence,
+        float(score),
+        float(low),
+        float(high),
+        float(np.mean(luck)),
+        float(np.max(luck)),
+        len(goal),
+        folds,
+        importance,
+        dependence,
     )
 
 

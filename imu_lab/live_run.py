@@ -44,7 +44,12 @@ def so_far(state: Any, about: Mapping[str, Any], reference: pd.DataFrame | None 
     """
     recorder = state.recorder
     known = pd.DataFrame(columns=["split", "metric", "value"]) if reference is None else reference
-    events = {"steps": state.step, "stopped_at": state.stopped_at, "diverged_at": state.diverged_at, "utility_limit": None}
+    events = {
+        "steps": state.step,
+        "stopped_at": state.stopped_at,
+        "diverged_at": state.diverged_at,
+        "utility_limit": None,
+    }
     return Run(
         recorder.curve(),
         recorder.ledger(),

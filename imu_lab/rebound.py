@@ -73,7 +73,9 @@ def _relearned(
 ) -> np.ndarray:
     """(m,) the first update at which each watched example is right; NaN where there is none."""
     private = copy.deepcopy(model).eval().requires_grad_(False)
-    moving = [value.requires_grad_(True) for value in readout.parameters(private, readout.resolve(task, model)).values()]
+    moving = [
+        value.requires_grad_(True) for value in readout.parameters(private, readout.resolve(task, model)).values()
+    ]
     found = np.where(outcomes(task, private, watched)[:, 1] >= 0, 0.0, np.nan)
     made = descend(how, moving, _lesson(task, private, how, pool, seed))
     for update in range(1, updates + 1):

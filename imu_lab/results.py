@@ -111,8 +111,8 @@ QUANTITIES: dict[str, Quantity] = {
         "on the forgotten person: close to the retrained model; on others: high",
     ),
     "map": Quantity(
-        "mAP",
         "mean average precision",
+        "mAP",
         "mean over queries of average precision: how high the same person's pictures from other cameras are ranked",
         "on the forgotten person: close to the retrained model, which is not zero; on others: high",
     ),

@@ -97,7 +97,9 @@ def differences(run: Run, other: Run) -> pd.DataFrame:
         largest change of final margin first.
     """
     names = ["time_to_forget", "confidence_after", "margin_after", "pressure"]
-    both = run.samples[["example", *names]].merge(other.samples[["example", *names]], on="example", suffixes=("", "_other"))
+    both = run.samples[["example", *names]].merge(
+        other.samples[["example", *names]], on="example", suffixes=("", "_other")
+    )
     for name in names:
         both[f"{name}_change"] = both[f"{name}_other"] - both[name]
     order = np.argsort(-both["margin_after_change"].abs().to_numpy(), kind="stable")

@@ -34,7 +34,9 @@ def test_uniform_weights_and_other_settings(run: imu.Run) -> None:
     assert uniform.samples["weight"].nunique() == 1 and uniform.settings["weights"]["rule"] == "uniform"
     assert uniform.settings["settings"]["lr"] == 0.02 and uniform.events["steps"] == 3
     assert uniform.samples["confidence_retrained"].equals(run.samples["confidence_retrained"])
-    assert imu.again(run, method="gradient-ascent").settings["settings"]["lr"] == 3e-2, "its own defaults, not the run's"
+    assert imu.again(run, method="gradient-ascent").settings["settings"]["lr"] == 3e-2, (
+        "its own defaults, not the run's"
+    )
 
 
 def test_it_can_start_at_any_recorded_update(run: imu.Run) -> None:
@@ -45,8 +47,9 @@ def test_it_can_start_at_any_recorded_update(run: imu.Run) -> None:
 
 def test_the_retrained_models_level_is_remembered(run: imu.Run) -> None:
     task = cases.task("toy")
-    stopped = imu.unlearn(task, cases.original("toy"), steps=200, lr=0.1, stop_at="retrained",
-                          reference=cases.retrained("toy"))
+    stopped = imu.unlearn(
+        task, cases.original("toy"), steps=200, lr=0.1, stop_at="retrained", reference=cases.retrained("toy")
+    )
     assert imu.again(stopped).events["stopped_at"] == stopped.events["stopped_at"]
 
 

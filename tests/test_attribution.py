@@ -66,7 +66,7 @@ def test_a_frozen_model_and_no_grad() -> None:
 
 
 def test_the_difference() -> None:
-    before, after = (gradcam(task(), each, label=label) for each, label in ((model(), "a"), (task().make_model(1), "b")))
+    before, after = gradcam(task(), model(), label="a"), gradcam(task(), task().make_model(1), label="b")
     change = after - before
     assert change.label == "b − a" and np.allclose(change.maps, after.maps - before.maps) and len(change) == 8
     with pytest.raises(ValueError, match="different pictures"):

@@ -64,7 +64,9 @@ def test_a_sample_without_pressure_does_no_damage() -> None:
 def test_lost_samples_were_right_and_are_wrong() -> None:
     table = imu.collateral(made(steps=60, lr=0.3))
     assert table["lost"].any()
-    assert (table.loc[table["lost"], "margin_before"] >= 0).all() and (table.loc[table["lost"], "margin_after"] < 0).all()
+    assert (table.loc[table["lost"], "margin_before"] >= 0).all() and (
+        table.loc[table["lost"], "margin_after"] < 0
+    ).all()
 
 
 def test_momentum_carries_a_step_further() -> None:

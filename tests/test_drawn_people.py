@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 
 from imu_lab.tasks import drawn_people
-from imu_lab.tasks.drawn_people import CAMERAS, figures
+from imu_lab.tasks.drawing.cameras import CAMERAS
+from imu_lab.tasks.drawing.looks import looks_of
+from imu_lab.tasks.drawn_people import figures
 
 
 def test_sizes() -> None:
     made = figures(0, persons=4, per_camera=3)
     assert made.train.pixels.shape == (4 * 4 * 2, 64, 32, 3) and made.train.pixels.dtype == np.uint8
     assert len(made.held_out) == 4 * 4 * 1
-    assert np.unique(made.train.cameras).tolist() == [1, 2, 3, 4] and np.unique(made.train.persons).tolist() == [0, 1, 2, 3]
+    assert np.unique(made.train.cameras).tolist() == [1, 2, 3, 4]
+    assert np.unique(made.train.persons).tolist() == [0, 1, 2, 3]
     assert made.strangers is None
 
 
@@ -44,7 +47,7 @@ def test_cameras_differ_more_than_people() -> None:
 
 
 def test_every_way_of_walking_and_dressing_can_be_drawn() -> None:
-    looks = [drawn_people._looks(0, person) for person in range(60)]
+    looks = [looks_of(0, person) for person in range(60)]
     for name, count in (("hair_style", 5), ("pattern", 4), ("bottom", 3), ("bag", 3)):
         assert len({getattr(one, name) for one in looks}) == count
     for one in looks:

@@ -16,10 +16,17 @@ def invented(count: int = 120, seed: int = 0) -> pd.DataFrame:
     """A table in which the margin causes resistance, pressure follows the margin, and one column is noise."""
     random = np.random.default_rng(seed)
     margin = random.normal(size=count)
-    return pd.DataFrame({
-        "example": np.arange(count), "rank": margin + 0.3 * random.normal(size=count), "pressed": True,
-        "pressure": np.exp(-margin), "margin_before": margin, "class_overlap": random.normal(size=count),
-        "near_duplicate": False})
+    return pd.DataFrame(
+        {
+            "example": np.arange(count),
+            "rank": margin + 0.3 * random.normal(size=count),
+            "pressed": True,
+            "pressure": np.exp(-margin),
+            "margin_before": margin,
+            "class_overlap": random.normal(size=count),
+            "near_duplicate": False,
+        }
+    )
 
 
 def test_a_cause_is_found_and_noise_is_not() -> None:
@@ -33,11 +40,19 @@ def test_a_cause_is_found_and_noise_is_not() -> None:
 def test_given_pressure_takes_the_confounder_out() -> None:
     random = np.random.default_rng(1)
     pressure = random.normal(size=400)
-    table = pd.DataFrame({"rank": pressure + 0.2 * random.normal(size=400), "pressure": pressure, "pressed": True,
-                          "margin_before": pressure + 0.2 * random.normal(size=400)})
+    table = pd.DataFrame(
+        {
+            "rank": pressure + 0.2 * random.normal(size=400),
+            "pressure": pressure,
+            "pressed": True,
+            "margin_before": pressure + 0.2 * random.normal(size=400),
+        }
+    )
     found = imu.reasons(table, draws=20).set_index("column")
     assert found.loc["margin_before", "correlation"] > 0.9
-    assert abs(found.loc["margin_before", "given_pressure"]) < 0.15 and np.isnan(found.loc["pressure", "given_pressure"])
+    assert abs(found.loc["margin_before", "given_pressure"]) < 0.15 and np.isnan(
+        found.loc["pressure", "given_pressure"]
+    )
 
 
 def test_samples_without_pressure_are_not_explained_by_their_own_run() -> None:
@@ -55,7 +70,9 @@ def test_the_forest_is_scored_on_what_it_did_not_see_and_beats_its_control() -> 
     assert found.low < found.score < found.high and found.score > 0.8 > 0.5 > abs(found.control)
     assert set(found.importance["column"][:2]) == {"margin_before", "pressure"}
     noise = invented().assign(rank=np.random.default_rng(3).normal(size=120))
-    assert imu.predict_resistance(noise, controls=2).score < 0.3, "a forest knows its training set by heart; this must not"
+    assert imu.predict_resistance(noise, controls=2).score < 0.3, (
+        "a forest knows its training set by heart; this must not"
+    )
 
 
 def test_partial_dependence_rises_with_the_cause() -> None:
@@ -69,8 +86,18 @@ def test_every_why_column_is_there_for_a_real_run() -> None:
     run = imu.unlearn(task, original, steps=5, lr=0.05)
     table = imu.explain_resistance(run, folds=2)
     assert len(table) == len(run.samples) and table["example"].tolist() == run.samples["example"].tolist()
-    wanted = {"influence_fisher-diagonal", "gradient_norm", "margin_before", "held_out_confidence", "training_events",
-              "retain_distance", "class_overlap", "label_suspicion", "near_duplicate", "retain_neighbours"}
+    wanted = {
+        "influence_fisher-diagonal",
+        "gradient_norm",
+        "margin_before",
+        "held_out_confidence",
+        "training_events",
+        "retain_distance",
+        "class_overlap",
+        "label_suspicion",
+        "near_duplicate",
+        "retain_neighbours",
+    }
     assert wanted <= set(table.columns)
     assert "influence_el2n" in why_columns(table)
     quick = imu.explain_resistance(run, training=False)

@@ -23,7 +23,8 @@ def seen(label: str, size: float = 1.0, count: int = 3) -> Attribution:
 def test_a_row_for_the_pictures_and_for_each_attribution() -> None:
     before, after = seen("before"), seen("<i>after</i>", 0.5)
     figure = plot_attribution([before, after, after - before])
-    assert list(figure.layout.yaxis.ticktext)[:2] == ["picture", "before"] and "<i>" not in figure.layout.yaxis.ticktext[2]
+    rows = list(figure.layout.yaxis.ticktext)
+    assert rows[:2] == ["picture", "before"] and "<i>" not in rows[2]
     assert len(figure.layout.images) == 4 * 3
     assert sorted({image.y for image in figure.layout.images}) == [0, 1, 2, 3]
 

@@ -7,8 +7,15 @@ import pandas as pd
 
 import imu_lab as imu
 
-TABLE = pd.DataFrame({"example": [5, 6, 7], "label": ["a", "<b>", "c"], "predicted": [0.1, 0.2, -0.1],
-                      "measured": [0.3, 0.1, -0.2], "lost": [True, False, False]})
+TABLE = pd.DataFrame(
+    {
+        "example": [5, 6, 7],
+        "label": ["a", "<b>", "c"],
+        "predicted": [0.1, 0.2, -0.1],
+        "measured": [0.3, 0.1, -0.2],
+        "lost": [True, False, False],
+    }
+)
 
 
 def roles(figure):

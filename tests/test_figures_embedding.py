@@ -20,7 +20,8 @@ def known(models: tuple[str, ...] = ("original", "a <b>new</b> one")) -> Embeddi
     persons = np.repeat([7, 8, 9, 3], 3)
     role = np.select([persons == 7, persons > 7], ["forgotten", "alike"], "other")
     about = dict(example=np.arange(12), person=persons, camera=np.tile([1, 2, 3], 4), role=role)
-    parts = [pd.DataFrame({"model": name, "x": rng.normal(size=12), "y": rng.normal(size=12), **about}) for name in models]
+    places = {name: dict(x=rng.normal(size=12), y=rng.normal(size=12)) for name in models}
+    parts = [pd.DataFrame({"model": name, **place, **about}) for name, place in places.items()]
     return EmbeddingMap(pd.concat(parts, ignore_index=True), Pictures())
 
 
@@ -28,7 +29,8 @@ def test_one_panel_per_model_one_trace_per_person_that_stands_out() -> None:
     figure = plot_embedding(known())
     assert [trace.meta["person"] for trace in figure.data] == [-1, 8, 9, 7] * 2
     assert [trace.xaxis for trace in figure.data] == ["x"] * 4 + ["x2"] * 4
-    assert [trace.name for trace in figure.data][:4] == ["everybody else", "person 8", "person 9", "person 7, to forget"]
+    names = [trace.name for trace in figure.data]
+    assert names[:4] == ["everybody else", "person 8", "person 9", "person 7, to forget"]
     assert [trace.showlegend for trace in figure.data] == [True] * 4 + [False] * 4
     assert "<b>" not in figure.layout.annotations[1].text
 
@@ -43,7 +45,8 @@ def test_points_are_the_records() -> None:
 
 def test_people_differ_in_colour_and_shape_and_look_the_same_in_every_panel() -> None:
     looks = [(trace.marker.color, trace.marker.symbol) for trace in plot_embedding(known()).data]
-    assert len(set(looks[:4])) == 4 == len({colour for colour, _ in looks[:4]}) == len({symbol for _, symbol in looks[:4]})
+    colours, symbols = ({look[k] for look in looks[:4]} for k in (0, 1))
+    assert len(colours) == len(symbols) == 4
     assert looks[:4] == looks[4:]
 
 

@@ -12,10 +12,16 @@ from imu_lab.explanation import Prediction
 from imu_lab.figures import theme
 from imu_lab.figures.resistance import _resistance_info
 
-TABLE = pd.DataFrame({
-    "example": [7, 8, 9, 10], "pressure": [1.0, 0.0, 2.0, 3.0], "rank": [1.0, 4.0, 3.0, 2.0],
-    "censored": [False, True, True, False], "after_limit": [False, False, False, True],
-    "pressed": [True, False, True, True]})
+TABLE = pd.DataFrame(
+    {
+        "example": [7, 8, 9, 10],
+        "pressure": [1.0, 0.0, 2.0, 3.0],
+        "rank": [1.0, 4.0, 3.0, 2.0],
+        "censored": [False, True, True, False],
+        "after_limit": [False, False, False, True],
+        "pressed": [True, False, True, True],
+    }
+)
 
 
 def roles(figure):
@@ -25,7 +31,11 @@ def roles(figure):
 def test_each_state_has_its_trace_and_no_pressure_wins_over_never_forgotten():
     drawn = roles(imu.plot_resistance(TABLE))
     assert {role: trace.customdata.tolist() for role, trace in drawn.items()} == {
-        "forgotten": [7], "no pressure": [8], "never forgotten": [9], "only after the limit": [10]}
+        "forgotten": [7],
+        "no pressure": [8],
+        "never forgotten": [9],
+        "only after the limit": [10],
+    }
     assert drawn["no pressure"].marker.color == drawn["only after the limit"].marker.color == theme.INK
     assert drawn["never forgotten"].x.tolist() == [2.0] and drawn["never forgotten"].y.tolist() == [3.0]
 
@@ -44,8 +54,16 @@ def test_a_real_table_is_drawn_whole():
 
 
 def test_reasons_show_intervals_and_what_is_left_without_pressure():
-    found = pd.DataFrame({"column": ["margin_before", "influence_el2n"], "correlation": [0.9, -0.4], "low": [0.8, -0.6],
-                          "high": [0.95, -0.1], "given_pressure": [0.3, np.nan], "samples": 50})
+    found = pd.DataFrame(
+        {
+            "column": ["margin_before", "influence_el2n"],
+            "correlation": [0.9, -0.4],
+            "low": [0.8, -0.6],
+            "high": [0.95, -0.1],
+            "given_pressure": [0.3, np.nan],
+            "samples": 50,
+        }
+    )
     drawn = roles(imu.plot_reasons(found))
     assert drawn["correlation"].x.tolist() == [-0.4, 0.9] and drawn["correlation"].y[0] == "influence, el2n"
     assert drawn["correlation"].error_x.arrayminus == pytest.approx([0.2, 0.1])

@@ -68,7 +68,9 @@ def test_neighbours_are_near_and_never_oneself(land: Landscape) -> None:
 def test_columns_live_and_kept(land: Landscape, run: imu.Run) -> None:
     assert np.array_equal(land.values("confidence", 4, run.samples), land.state(4).confidence)
     pressure = land.values("pressure", 4, run.samples)
-    assert np.array_equal(pressure[land.forgotten], run.samples["pressure"]) and np.isnan(pressure[~land.forgotten]).all()
+    assert (
+        np.array_equal(pressure[land.forgotten], run.samples["pressure"]) and np.isnan(pressure[~land.forgotten]).all()
+    )
     with pytest.raises(imu.UnknownName, match="Did you mean 'pressure'"):
         land.values("presure", 4, run.samples)
 

@@ -12,8 +12,13 @@ from imu_lab.rank_agreement import kendalls_w
 
 def table(values: np.ndarray) -> pd.DataFrame:
     runs, samples = values.shape
-    return pd.DataFrame({"number": np.repeat(np.arange(runs), samples), "example": np.tile(np.arange(samples), runs),
-                         "rank": values.ravel()})
+    return pd.DataFrame(
+        {
+            "number": np.repeat(np.arange(runs), samples),
+            "example": np.tile(np.arange(samples), runs),
+            "rank": values.ravel(),
+        }
+    )
 
 
 def test_the_same_order_is_one_and_opposite_orders_are_zero() -> None:

@@ -28,8 +28,8 @@ GALLERY = seen(at(1, 2, 3, 4, 5, 6), [5, 5, 6, -1, 5, 0], [1, 2, 1, 1, 3, 2])
 def test_by_hand() -> None:
     ranked = ranking.rank(QUERY, GALLERY)
     assert ranked.order.tolist() == [[0, 1, 2, 3, 4, 5]] * 2
-    assert ranked.right.tolist() == [[False, True, False, False, True, False], [False, False, True, False, False, False]]
-    assert ranked.counted.tolist() == [[False, True, True, False, True, True], [True, True, True, False, True, True]]
+    assert ranked.right.int().tolist() == [[0, 1, 0, 0, 1, 0], [0, 0, 1, 0, 0, 0]]
+    assert ranked.counted.int().tolist() == [[0, 1, 1, 0, 1, 1], [1, 1, 1, 0, 1, 1]]
     # Query 0 counts right, wrong, right, wrong: (1/1 + 2/3) / 2. Query 1 finds its one picture third.
     assert ranked.average_precision.tolist() == pytest.approx([5 / 6, 1 / 3])
     assert ranked.first_right.tolist() == [1, 3]

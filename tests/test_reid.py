@@ -143,7 +143,8 @@ def test_moving_the_last_block_moves_retrieval() -> None:
     run = imu.unlearn(deep, original(), weights, steps=25, record_every=25)
     fall = {split: run.value(split, "map", 0) - run.value(split, "map") for split in ("test", "test-forget")}
     assert fall["test-forget"] > 0.1 and fall["test-forget"] > 3 * fall["test"]
-    moved = {name for name, value in run.model.state_dict().items() if not torch.equal(value, original().state_dict()[name])}
+    before = original().state_dict()
+    moved = {name for name, value in run.model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved and all(name.startswith(DEEP) for name in moved)
     assert not any("running" in name for name in moved), "BatchNorm must stay in evaluation mode"
 

@@ -43,7 +43,12 @@ def test_what_cannot_be_told_apart_shares_its_rank() -> None:
 
 def test_forgetting_events_count_falls_not_states() -> None:
     assert imu.resistance(record()).set_index("example")["forgetting_events"].to_dict() == {
-        100: 1, 101: 0, 102: 1, 103: 1, 104: 0}
+        100: 1,
+        101: 0,
+        102: 1,
+        103: 1,
+        104: 0,
+    }
 
 
 def test_the_mean_confidence_weighs_uneven_updates() -> None:

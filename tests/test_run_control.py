@@ -129,7 +129,9 @@ def test_an_estimate_is_near_what_the_run_takes() -> None:
 def test_a_run_under_way_can_be_drawn_but_has_no_model() -> None:
     seen = []
     about = {"method": "imu", "weights": {"rule": "uniform"}, "settings": {}, "seed": 0}
-    imu.unlearn(cases.task("toy"), cases.original("toy"), steps=4, watch=lambda state: seen.append(so_far(state, about)))
+    imu.unlearn(
+        cases.task("toy"), cases.original("toy"), steps=4, watch=lambda state: seen.append(so_far(state, about))
+    )
     assert [len(run.steps) for run in seen] == [1, 2, 3, 4, 5] and seen[-1].label == "imu · uniform"
     assert len(imu.plot_curves(seen[2]).data) and len(imu.resistance(seen[2])) == 40
     with pytest.raises(ValueError, match="still under way"):

@@ -15,6 +15,7 @@ import imu_lab as imu
 from imu_lab.widgets.asking import NEVER
 from imu_lab.widgets.job import Job
 from imu_lab.widgets.pipeline import Pipeline, usual_step
+from imu_lab.widgets.views import STALE
 from imu_lab.widgets.workbench import Workbench, workbench
 
 SECONDS = 60.0
@@ -134,6 +135,18 @@ def test_controls_follow_the_method(panel: Workbench) -> None:
     assert panel.wait(SECONDS)
     assert panel.answer.runs[1] is not control
     assert panel.answer.runs[1].settings["settings"]["lr"] == pytest.approx(3e-3)
+
+
+def test_while_controls_are_missing_the_old_ones_stand_faint(panel: Workbench) -> None:
+    complete = panel.answer
+    for lr in (2e-3, 3e-3):  # two answers in a row without their controls, as while a slider is dragged
+        run = panel.session.unlearn(complete.weights, steps=40, lr=lr)
+        panel.views.show(complete._replace(runs=(run,)))
+        assert line(panel, "forget", run)[1] == list(run.series("forget", "accuracy"))
+        opacity = {trace.meta["run"]: trace.opacity for trace in panel.figures["curves"].data if "run" in trace.meta}
+        assert opacity["imu · uniform"] == STALE and opacity["imu · sqrt-clipped"] in (None, 1.0)
+    panel.views.show(complete)
+    assert all(trace.opacity in (None, 1.0) for trace in panel.figures["curves"].data)
 
 
 def test_equal_steps_apply_to_every_run(panel: Workbench) -> None:

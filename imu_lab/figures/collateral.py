@@ -76,7 +76,9 @@ def plot_damage(by_class: pd.DataFrame, *, count: int = 40) -> go.Figure:
         hovertemplate="example %{customdata}<br>on class %{x}: %{z:.4g} nats<extra></extra>",
     )  # fmt: skip
     layout = {
-        "title.text": live.heading("Who hurts whom", "first order, mean over the kept samples of each class; orange: damage"),
+        "title.text": live.heading(
+            "Who hurts whom", "first order, mean over the kept samples of each class; orange: damage"
+        ),
         "yaxis.tickvals": np.arange(len(shown)).tolist(),
         "yaxis.ticktext": [str(example) for example in shown.index],
     }

@@ -82,7 +82,7 @@ def _portrait(known: EmbeddingMap, everybody: pd.DataFrame, person: int, rows: p
     """The person's first picture beside their points, on the side away from the middle of all."""
     colour = _look(person, rows["role"].iloc[0], person)["color"]
     source = address(known.task.pictures([rows["example"].iloc[0]], "test")[0], colour)
-    tall = 0.2 * np.ptp(known.points["y"])
+    tall = 0.28 * np.ptp(known.points["y"])
     middle, own = (table[["x", "y"]].mean().to_numpy() for table in (everybody, rows))
     outwards = (own - middle) / (np.linalg.norm(own - middle) or 1.0)
     away = np.abs((rows[["x", "y"]].to_numpy() - own) @ outwards).max() + np.abs(outwards) @ (0.3 * tall, 0.55 * tall)
@@ -107,5 +107,5 @@ def _frame(points: pd.DataFrame, count: int) -> dict[str, Any]:
 
 
 def _range(values: np.ndarray) -> list[float]:
-    room = 0.24 * np.ptp(values)
+    room = 0.32 * np.ptp(values)
     return [float(values.min() - room), float(values.max() + room)]

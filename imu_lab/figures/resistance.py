@@ -136,7 +136,9 @@ def plot_dependence(found: Any, *, count: int = 4) -> go.Figure:
         left = (number - 1) / len(names)
         frame[f"xaxis{axis}"] = dict(anchor=f"y{axis}", domain=[left, left + 0.82 / len(names)],
                                      title=dict(text=theme.titled(_title(name), describe(name).unit)))  # fmt: skip
-        frame[f"yaxis{axis}"] = dict(anchor=f"x{axis}", matches=None if number == 1 else "y", showticklabels=number == 1)
+        frame[f"yaxis{axis}"] = dict(
+            anchor=f"x{axis}", matches=None if number == 1 else "y", showticklabels=number == 1
+        )
     if names:
         frame["yaxis"]["title"] = dict(text="predicted rank")
     words = (f"held-out score {found.score:.2f} ({found.low:.2f} to {found.high:.2f}), shuffled targets "

@@ -93,7 +93,8 @@ def _strip_info(several: list[Retrieval], queries: Sequence[int] | None, places:
             sources = [address(pixels, MARKS[mark].colour) for pixels, mark in zip(pictures, mine["mark"])]
             words = [_answer_words(*each) for each in zip(mine["rank"], mine["person"], mine["camera"], mine["mark"])]
             place = mine["place"].to_numpy() - 1 + FIRST
-            answers.append(pd.DataFrame({"row": row, "x": place, "mark": mine["mark"], "words": words, "source": sources}))
+            shown = {"row": row, "x": place, "mark": mine["mark"], "words": words, "source": sources}
+            answers.append(pd.DataFrame(shown))
             if number == 0:
                 asked.append({"row": row, **_query(one, query)})
             labels.append(one.label)

@@ -15,6 +15,7 @@ from .through_captum import Loss, loader, private, undisturbed
 NAIVE_LIMIT = 6_000  # parameters: a Hessian of 288 MB in double precision
 
 DAMPING = {"help": "λ, added to the mean Hessian.", "valid": "(0, inf)", "range": (1e-6, 1e2), "scale": "log"}
+PROJECTION = {"help": "Eigenvectors to keep; off for all.", "valid": "[1, inf)", "range": (1, 500), "optional": True}
 TOLERANCE = {"help": "Drop eigenvalues of the mean Hessian + λ below this.", "valid": "(0, 1)", "scale": "log"}
 
 
@@ -31,7 +32,7 @@ class NaiveHessian:
     """
 
     damping: float = knob(1e-2, **DAMPING)
-    projection: int | None = knob(None, help="Eigenvectors to keep; None for all.", valid="[1, inf)", optional=True)
+    projection: int | None = knob(None, **PROJECTION)
     tolerance: float = knob(1e-8, **TOLERANCE)
 
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
@@ -49,7 +50,7 @@ class NaiveHessian:
                 f"{NAIVE_LIMIT:,}. Use arnoldi, or exact, which solves by conjugate gradients"
             )
         return _scores(
-            NaiveInfluenceFunction, self, task, model, forget, target, projection_dim=self.projection or count
+            NaiveInfluenceFunction, self, task, model, forget, target, projection_dim=int(self.projection or count)
         )
 
 
@@ -63,7 +64,7 @@ class ArnoldiHessian:
     """
 
     damping: float = knob(1e-2, **DAMPING)
-    projection: int | None = knob(None, help="Eigenvectors to keep; None for all.", valid="[1, inf)", optional=True)
+    projection: int | None = knob(None, **PROJECTION)
     steps: int = knob(
         200, help="Products with the Hessian, the size of the subspace.", valid="[2, inf)", range=(10, 500)
     )
@@ -76,7 +77,7 @@ class ArnoldiHessian:
         from captum.influence._core.arnoldi_influence_function import ArnoldiInfluenceFunction
 
         steps = min(self.steps, _count(task, model) + 1)
-        settings = {"projection_dim": self.projection or steps, "arnoldi_dim": steps, "arnoldi_tol": self.stop}
+        settings = {"projection_dim": int(self.projection or steps), "arnoldi_dim": steps, "arnoldi_tol": self.stop}
         return _scores(ArnoldiInfluenceFunction, self, task, model, forget, target, seed=self.seed, **settings)
 
 

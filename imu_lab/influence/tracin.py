@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .. import readout
 from ..gradients import LinearGradients, gradients_of
-from ..registry import estimator, knob
+from ..registry import estimator
 from ..tasks.compute import device_of, evaluating
 from ..tasks.protocol import Examples, Task
 from .checkpoints import Checkpoints
@@ -30,7 +30,7 @@ class TracIn:
     Source: Pruthi et al. 2020 (arXiv 2002.08484).
     """
 
-    checkpoints: Any = knob((), help="(state dict, learning rate) of each; none for the given model alone, η = 1.")
+    checkpoints: Any = ()  # (state dict, learning rate) of each; none for the given model alone, η = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "checkpoints", Checkpoints.of(self.checkpoints))

@@ -92,5 +92,6 @@ def _last_block(model: nn.Module) -> str:
         return model.last_block
     found = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     if not found:
-        raise ValueError(f"this {type(model).__name__} has no convolution for Grad-CAM to look at; name one with layer=")
+        kind = type(model).__name__
+        raise ValueError(f"this {kind} has no convolution for Grad-CAM to look at; name one with layer=")
     return found[-1]

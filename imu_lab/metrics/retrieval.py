@@ -66,7 +66,8 @@ def retrieve(
         ValueError: a query without a match, or a split that was trained on.
     """
     if not hasattr(task, "ranked"):
-        raise TypeError(f"retrieval needs a task with people to find, such as imu.tasks.ReID; got {type(task).__name__}")
+        kind = type(task).__name__
+        raise TypeError(f"retrieval needs a task with people to find, such as imu.tasks.ReID; got {kind}")
     ranked, asked = task.ranked(model, split), task.split(split)
     sources = (asked.source, "test" if asked.source == "test" else "standard-gallery")
     some = task.pictured(sources[0])
@@ -145,7 +146,8 @@ def embedding_map(task: Task, models: Mapping[str, nn.Module], *, alike: int = 3
     near = _most_alike(base, first.persons, task.forget_persons, alike)
     centre = base.mean(0)
     plane = _plane(torch.stack([base[first.persons == person].mean(0) for person in (*task.forget_persons, *near)]))
-    role = np.where(np.isin(persons, task.forget_persons), "forgotten", np.where(np.isin(persons, near), "alike", "other"))
+    asked = np.isin(persons, task.forget_persons)
+    role = np.where(asked, "forgotten", np.where(np.isin(persons, near), "alike", "other"))
     about = {"example": np.arange(len(persons)), "person": persons, "camera": cameras, "role": role}
     parts = []
     for name, unit in units.items():
@@ -157,7 +159,8 @@ def embedding_map(task: Task, models: Mapping[str, nn.Module], *, alike: int = 3
 def _most_alike(units: Tensor, persons: Tensor, forgotten: tuple[int, ...], count: int) -> list[int]:
     """The persons whose mean embedding is nearest to a forgotten one's."""
     everybody = persons.unique()
-    means = torch.nn.functional.normalize(torch.stack([units[persons == person].mean(0) for person in everybody]), dim=1)
+    means = torch.stack([units[persons == person].mean(0) for person in everybody])
+    means = torch.nn.functional.normalize(means, dim=1)
     mine = torch.isin(everybody, torch.tensor(forgotten))
     closeness = (means @ means[mine].T).amax(1).masked_fill(mine, -torch.inf)
     return everybody[closeness.argsort(descending=True)[: min(count, int((~mine).sum()))]].tolist()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import unknown
-from . import cards, drawn_people, models, people, person_networks, ranking
+from . import cards, models, people, person_networks, ranking
 from .classification import Classification
 from .compute import device_of, evaluating, one_thread, seeded
 from .people import People
@@ -101,7 +101,11 @@ class ReID:
     @cached_property
     def crowd(self) -> people.Crowd:
         """The people behind the task, drawn or loaded at first use."""
-        return drawn_people.figures(self.seed) if self.data == "figures" else people.market(self.data, self.image_size)
+        if self.data != "figures":
+            return people.market(self.data, self.image_size)
+        from . import drawn_people  # drawing needs Pillow
+
+        return drawn_people.figures(self.seed)
 
     @cached_property
     def persons(self) -> tuple[int, ...]:

@@ -259,7 +259,9 @@ class Explorer(Panel):
         """A line across the chosen sample's row."""
         rest = [shape for shape in self.paths.layout.shapes if shape.name != "chosen"]
         at = np.flatnonzero(self._rows == self.chosen) if self.chosen is not None else []
-        line = dict(type="line", name="chosen", xref="paper", x0=0, x1=1, line=dict(color="#ffffff", width=2, dash="dot"))
+        line = dict(
+            type="line", name="chosen", xref="paper", x0=0, x1=1, line=dict(color="#ffffff", width=2, dash="dot")
+        )
         self.paths.layout.shapes = [*rest, *[line | dict(y0=int(row), y1=int(row)) for row in at]]
 
     def _show_gallery(self) -> None:

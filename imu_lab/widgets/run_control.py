@@ -37,8 +37,9 @@ class Order(NamedTuple):
     parent: Run | None = None
 
 
-def run_control(task: Any, original: Any, *, reference: Any = None, steps: int = 60, rule: str = "sqrt-clipped",
-                method: str = "imu") -> RunControl:
+def run_control(
+    task: Any, original: Any, *, reference: Any = None, steps: int = 60, rule: str = "sqrt-clipped", method: str = "imu"
+) -> RunControl:
     """Buttons for an unlearning run, and everything it does, while it does it.
 
     Args:
@@ -104,8 +105,21 @@ class RunControl(Panel):
 
     def _side(self) -> list[W.Widget]:
         row = W.HBox(list(self.buttons.values()), layout=W.Layout(flex_flow="row wrap"))
-        return [theme.section("Settings"), self.rule, self.method, self.steps, self.seed, self.costs,
-                theme.section("Run"), row, self.bar, self.note, theme.section("Rewind and fork"), self.rewind, self.fork]
+        return [
+            theme.section("Settings"),
+            self.rule,
+            self.method,
+            self.steps,
+            self.seed,
+            self.costs,
+            theme.section("Run"),
+            row,
+            self.bar,
+            self.note,
+            theme.section("Rewind and fork"),
+            self.rewind,
+            self.fork,
+        ]
 
     def _listen(self) -> None:
         for name, action in {"start": self.start, "pause": self.pause, "step": self.step, "stop": self.stop}.items():
@@ -245,7 +259,10 @@ class RunControl(Panel):
         figure, at = self.figures["paths"], self.rewind.value
         rest = [shape for shape in figure.layout.shapes if shape.name != "rewind"]
         line = dict(color="#ffffff", width=2, dash="dot")
-        figure.layout.shapes = [*rest, dict(type="line", name="rewind", x0=at, x1=at, y0=0, y1=1, yref="paper", line=line)]
+        figure.layout.shapes = [
+            *rest,
+            dict(type="line", name="rewind", x0=at, x1=at, y0=0, y1=1, yref="paper", line=line),
+        ]
 
     def _show_state(self, step: int | None = None) -> None:
         busy, paused = self.under_way, self.gate.paused
@@ -270,5 +287,7 @@ def comparison(runs: list[Run]) -> tuple[list[dict[str, Any]], dict[str, str]]:
         left = run.settings.get("forked")
         words = f"{number + 1}: {row['run']}" + (f", forked at {left['step']}" if left else "")
         rows.append(dict(row, name=words, colour=figures.colour(run.label)))
-    columns = {"updates": "updates"} | {f"{split} {metric}": f"{split} {metric}" for split in ("forget", "retain", "test")}
+    columns = {"updates": "updates"} | {
+        f"{split} {metric}": f"{split} {metric}" for split in ("forget", "retain", "test")
+    }
     return rows, {name: words for name, words in columns.items() if name in rows[0]}

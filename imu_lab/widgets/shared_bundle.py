@@ -5,7 +5,7 @@ figures cost 54 MB of messages, ten seconds and 270 MB of browser memory. Here o
 the bundle, and the JavaScript of each figure is a few lines that wait for it: eight figures then take half a second.
 
 It rests on three private things of plotly: the file above; that its default export is a function that returns one fresh
-``{initialize, render}`` per figure; and the names of two methods of its ``FigureView`` (see :class:`Loader`). That is
+``{initialize, render}`` per figure; and the names of four methods of its ``FigureView`` (see :class:`Loader`). That is
 why the project asks for plotly<8, and a test looks at all three.
 """
 
@@ -31,12 +31,16 @@ class Loader(anywidget.AnyWidget):
     After each redraw plotly's figures report to Python every property that plotly.js has filled in. Nobody here reads
     that, it costs more than the redraw's own message, and Python deletes from a figure what a late report mentions:
     data that a newer answer has just written. So the views are told to keep it to themselves.
+
+    The same goes for what the mouse merely passes over: a lasso's message waits while the kernel is busy, and a hover
+    that comes after it would take its place. Clicks and selections are told, hovers stay on the page.
     """
 
     _esm = f"""export default {{ initialize({{ model }}) {{
       const code = new Blob([model.get("bundle")], {{ type: "text/javascript" }});
       {PROMISE}.resolve(import(URL.createObjectURL(code)).then(bundle => {{
-        bundle.FigureView.prototype._sendTraceDeltas = bundle.FigureView.prototype._sendLayoutDelta = () => {{}};
+        const view = bundle.FigureView.prototype, quiet = () => {{}};
+        view._sendTraceDeltas = view._sendLayoutDelta = view.handle_plotly_hover = view.handle_plotly_unhover = quiet;
         return bundle }})) }} }}"""
     bundle = traitlets.Unicode().tag(sync=True)
 

@@ -43,6 +43,7 @@ class Views(W.VBox):
         self.task, self._guarded = task, guarded
         self._writing = threading.RLock()
         self.answer: Answer | None = None
+        self._complete: Answer | None = None  # the last one with all its controls
         self.chosen: int | None = None
         self.figures: dict[str, FigureWidget] = {}
         self._listening: set[str] = set()
@@ -84,7 +85,7 @@ class Views(W.VBox):
         with self._writing:
             before, self.answer = self.answer, answer
             self._offer_metrics(answer.run)
-            self._show_curves(*with_stale(answer, before), answer)
+            self._show_curves(*with_stale(answer, self._complete), answer)
             if before is None or answer.scores is not before.scores:
                 self._draw("influence", figures.plot_influence, figures.update_influence, answer.scores)
                 self._draw("intensity", figures.plot_intensity, figures.update_intensity, answer.weights)
@@ -92,6 +93,7 @@ class Views(W.VBox):
             if before is None or answer.run is not before.run:
                 self.ledger.show(answer.run)
             if answer.complete:
+                self._complete = answer
                 self.scores.value = score_table(answer.runs)
             self._show_card()
 
@@ -185,7 +187,7 @@ def live_figure(drawn: go.Figure, height: int) -> FigureWidget:
 
 
 def with_stale(answer: Answer, before: Answer | None) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-    """The runs to draw: those of the answer, and until they are there the missing controls of the answer before."""
+    """The runs to draw: those of the answer, and for missing controls those of the complete answer before."""
     if answer.complete or before is None:
         return answer.runs, ()
     stale = before.runs[1:][len(answer.runs) - 1 :]

@@ -51,8 +51,17 @@ class WhatIf(W.VBox):
         self._run, self._selection, self._made = run, selection, made
         self.other: Run | None = None
         self.figure: FigureWidget | None = None
-        self.factor = W.FloatLogSlider(2.0, base=10, min=-2, max=2, step=0.1, description="factor", readout_format=".2g",
-                                       style={"description_width": "50px"}, layout=W.Layout(width="auto"))
+        self.factor = W.FloatLogSlider(
+            2.0,
+            base=10,
+            min=-2,
+            max=2,
+            step=0.1,
+            description="factor",
+            readout_format=".2g",
+            style={"description_width": "50px"},
+            layout=W.Layout(width="auto"),
+        )
         self.note = W.HTML().add_class("imu-about").add_class("imu-what-if-note")
         self.buttons = {name: W.Button(description=words, tooltip=tip, layout=W.Layout(width="auto"))
                         for name, (words, tip) in ACTIONS.items()}  # fmt: skip
@@ -61,7 +70,9 @@ class WhatIf(W.VBox):
         self.table = W.HTML().add_class("imu-table").add_class("imu-differences")
         self.result = W.VBox()
         self.job = Job(self._answer, self._draw, on_error=self._failed)
-        super().__init__([W.HBox(list(self.buttons.values()), layout=W.Layout(flex_flow="row wrap")), self.factor, self.note])
+        super().__init__(
+            [W.HBox(list(self.buttons.values()), layout=W.Layout(flex_flow="row wrap")), self.factor, self.note]
+        )
 
     def ask(self, action: str) -> None:
         """Make the run again with the selection treated so."""
@@ -107,7 +118,9 @@ def comparison(run: Run, other: Run) -> str:
     """Both runs at their last update, and the samples that changed most."""
     metric = run.headline
     rows = compare([run, other]).to_dict("records")
-    columns = {"updates": "updates"} | {f"{split} {metric}": f"{split} {metric}" for split in ("forget", "retain", "test")}
+    columns = {"updates": "updates"} | {
+        f"{split} {metric}": f"{split} {metric}" for split in ("forget", "retain", "test")
+    }
     named = [dict(row, name=f"{at}: {row['run']}", colour=figures.colour(row["run"])) for at, row in enumerate(rows)]
     changed = differences(run, other).head(SHOWN)
     body = [dict(row, name=f"example {row['example']}", colour=figures.theme.INK) for row in changed.to_dict("records")]

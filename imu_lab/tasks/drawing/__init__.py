@@ -1,0 +1,1 @@
+"""How the people of the re-identification default are drawn: their looks, one figure in one pose, what cameras see."""
