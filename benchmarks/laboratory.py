@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import process_time
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,13 @@ import imu_lab as imu
 from imu_lab.gradients import GeneralGradients, LinearGradients
 from imu_lab.influence.through_captum import Loss, loader, undisturbed
 from imu_lab.influence.tracin import Folded
+from imu_lab.session import Session
 from imu_lab.tasks.compute import one_thread
 
 from .influence import image_task, linear_task
 from .measure import Row, peak_mib, seconds
 
-COUNT = 256  # the figures are ratios over the same samples, so a thousand give the same and take four times as long
+COUNT = 128  # the figures are ratios over the same samples, so a thousand give the same and take eight times as long
 
 
 def rows() -> Iterator[Row]:
@@ -58,9 +60,13 @@ def whole_networks() -> Iterator[Row]:
     def estimate(name: str) -> Tensor:
         return imu.estimators.create(name)(task, model, forget, forget)
 
-    with one_thread():  # two threads beside other work wait for each other, and the ratio is then of waiting
+    with one_thread():  # two threads beside other work wait for each other
         unit, dot, fisher = seconds(
-            both_ways, lambda: estimate("gradient-dot"), lambda: estimate("fisher-diagonal"), rounds=3
+            both_ways,
+            lambda: estimate("gradient-dot"),
+            lambda: estimate("fisher-diagonal"),
+            rounds=3,
+            clock=process_time,
         )
     yield Row("all of a ResNet-18, gradient-dot / forward and backward pass", dot / unit, 2.3)
     yield Row("all of a ResNet-18, fisher-diagonal / forward and backward pass", fisher / unit, 4.0)
@@ -83,8 +89,9 @@ def against_captum() -> Iterator[Row]:
     """‖g_i‖² on cached features, ours and captum's."""
     from captum.influence import TracInCPFast
 
-    task = linear_task(5_000, 512, 10, torch.float32)
-    model, forget = imu.train(task), task.split("forget")
+    whole = linear_task(5_000, 512, 10, torch.float32)
+    task, model = Session(whole, imu.train(whole)).view()
+    forget = task.split("forget")
     with one_thread(), undisturbed():
         folded = Folded(model, "")
         judge = TracInCPFast(folded, folded.head, loader(forget, folded), [0], lambda *_: 1.0, Loss(task, "sum"))
@@ -92,7 +99,7 @@ def against_captum() -> Iterator[Row]:
         def ours() -> Tensor:
             return LinearGradients(task, model, "").norms(forget).square()
 
-        mine, theirs = seconds(ours, lambda: judge.self_influence())
+        mine, theirs = seconds(ours, lambda: judge.self_influence(), clock=process_time)
         difference = (ours() - judge.self_influence()).abs().max() / ours().max()
     yield Row("captum's TracInCPFast.self_influence / ours, cached features, n = 5,000", theirs / mine, 3, least=True)
     yield Row("difference between them", difference.item(), 1e-4, unit="of the largest")
@@ -110,6 +117,7 @@ def minibatches() -> Iterator[Row]:
     mini, plain = seconds(
         lambda: imu.unlearn(task, model, method="imu-minibatch", steps=50, record_every=50),
         lambda: imu.unlearn(task, model, weights, steps=50, record_every=50),
+        clock=process_time,
     )
     yield Row("50 updates of imu-minibatch / of imu with its weights given", mini / plain, 3.0)
 

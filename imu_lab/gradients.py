@@ -127,7 +127,10 @@ class LinearGradients:
         parts = []
         for delta, inputs in self.factors(examples):
             if delta.ndim == 2:
-                parts.append((delta.square().sum(1) * (inputs.square().sum(1) + bias)).sqrt())
+                lengths = [
+                    torch.linalg.vector_norm(rows, dim=1).square() for rows in (delta, inputs)
+                ]  # no n x d squares
+                parts.append((lengths[0] * (lengths[1] + bias)).sqrt())
             else:  # ‖Σ_t δ_t ⊗ a_t‖² = Σ_ts (δ_t·δ_s)(a_t·a_s)
                 gram = (delta @ delta.mT) * (inputs @ inputs.mT + bias)
                 parts.append(gram.sum((1, 2)).clamp_min(0).sqrt())

@@ -123,13 +123,11 @@ def ranked(times: np.ndarray, auc: np.ndarray) -> np.ndarray:
         times: (n,) updates, NaN for the never forgotten, who come last.
         auc: (n,) mean confidence, which decides between equal times.
     """
-    from scipy.stats import rankdata  # half a second to import
-
     keys = np.column_stack([np.where(np.isnan(times), np.inf, times), np.nan_to_num(auc)])
     if not len(keys):
         return np.zeros(0)
-    order = np.unique(keys, axis=0, return_inverse=True)[1]
-    return rankdata(order.ravel())
+    _, order, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[order.ravel()]
 
 
 def mean_ranks(table: pd.DataFrame) -> pd.DataFrame:

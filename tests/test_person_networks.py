@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -35,6 +36,15 @@ def test_the_small_network_is_small() -> None:
     assert size < 100_000
 
 
+@pytest.fixture
+def asked_afresh() -> Iterator[None]:
+    """The library has not asked for weights yet, and forgets the answers of this test."""
+    person_networks.imagenet_weights.cache_clear()
+    yield
+    person_networks.imagenet_weights.cache_clear()
+
+
+@pytest.mark.usefixtures("asked_afresh")
 def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import ResNet50_Weights
 
@@ -44,8 +54,10 @@ def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(ResNet50_Weights, "get_state_dict", offline)
     with pytest.warns(UserWarning, match="no route to host.*random weights.*pretrained=False"):
         assert person_networks.imagenet_weights() is None
+    assert person_networks.imagenet_weights() is None  # and the warning comes once
 
 
+@pytest.mark.usefixtures("asked_afresh")
 def test_weights_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import ResNet50_Weights, resnet50
 

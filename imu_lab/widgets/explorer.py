@@ -6,6 +6,7 @@ sample. Scrubbing goes through the job, which drops what was overtaken; choosing
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -77,7 +78,9 @@ class Explorer(Panel):
         self.samples = widened(run.samples, resistance(run) if table is None else table)
         self.selected: list[int] | None = None
         self.chosen: int | None = None
-        self._drawing, self._lasso, self._listening = threading.RLock(), None, set()
+        self._drawing, self._listening = threading.RLock(), set()
+        self._lasso: tuple[str, list[int]] = ("", [])  # its outline, and what it has caught
+        self._waiting = self._page_ahead = False  # a lasso to take up; the page shows a selection that Python did not send
         self._make_controls()
         self._make_views()
         super().__init__(self._side(), self._views(), title="Explorer", question=self._asked, compute=self._scene,
@@ -196,10 +199,19 @@ class Explorer(Panel):
     def _lassoed(self, trace: Any, points: Any, selector: Any) -> None:
         """Each trace tells its own part of a lasso; a new outline begins a new selection."""
         outline = repr(selector)
-        before = self.selected if outline == self._lasso and self.selected is not None else []
-        self._lasso = outline
-        if points.point_inds:
-            self.select([*before, *np.asarray(trace.customdata)[points.point_inds].tolist()])
+        caught = self._lasso[1] if outline == self._lasso[0] else []
+        self._lasso = (outline, [*caught, *np.asarray(trace.customdata)[list(points.point_inds)].tolist()])
+        self._page_ahead = True
+        if not self._waiting:
+            self._waiting = True
+            soon(self.guarded(self._take_lasso))
+
+    def _take_lasso(self) -> None:
+        """Show what the lasso caught; the page has drawn it on the map already."""
+        self._waiting = False
+        if self._lasso[1]:
+            self.selected = [int(example) for example in self._lasso[1]]
+            self._follow_selection()
 
     # --- selecting
 
@@ -226,7 +238,7 @@ class Explorer(Panel):
         self.select(found["example"])
 
     def _show_all(self) -> None:
-        self._lasso, self.filter.value = None, ""
+        self._lasso, self.filter.value = ("", []), ""
         self.select(None)
 
     def _follow_selection(self) -> None:
@@ -306,6 +318,8 @@ class Explorer(Panel):
         with self._drawing:
             role = {trace.meta["role"]: trace for trace in self.map.data}
             rows = [] if self.chosen is None else [self.land.position[self.chosen]]
+            if self._page_ahead and self.selected is None:
+                role["forget"].selectedpoints = []  # else nothing would be sent: Python never knew of the page's own
             with self.map.batch_update():
                 role["chosen"].x, role["chosen"].y = self.land.places[rows, 0], self.land.places[rows, 1]
                 rows = self._selected_rows()
@@ -341,6 +355,14 @@ class Explorer(Panel):
     def _still(self) -> list:
         rows: list = [[self.map, self.paths]]
         return rows + [[bytes(self.gallery.value)]] if self.gallery.value else rows
+
+
+def soon(callback: Callable[[], Any]) -> None:
+    """Call back once what is going on is over: a lasso comes as one call per trace. At once outside a kernel."""
+    try:
+        asyncio.get_running_loop().call_soon(callback)
+    except RuntimeError:
+        callback()
 
 
 def last_useful(run: Run, steps: list[int]) -> int:
