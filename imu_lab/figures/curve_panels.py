@@ -227,7 +227,8 @@ def _titles(info: CurvesInfo) -> dict[str, Any]:
     subtitle = [theme.text(quantity.good)] if quantity.good else []
     if seeds > 1:
         subtitle.append(f"band: lowest to highest of {seeds} seeds")
-    title = f"{theme.text(quantity.title[:1].upper() + quantity.title[1:])} while forgetting: {who}" if info.labels else "No runs to show"
+    what = theme.text(quantity.title[:1].upper() + quantity.title[1:])
+    title = f"{what} while forgetting: {who}" if info.labels else "No runs to show"
     return {"title.text": live.heading(title, " · ".join(subtitle))}
 
 
