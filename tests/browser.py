@@ -50,7 +50,10 @@ REPORT_KERNEL_ERRORS = """() => {
     window.jupyterapp.shell.currentWidget.sessionContext.iopubMessage.connect((_, message) => {
         const {header, content} = message;
         if (header.msg_type === 'error') reportProblem(`kernel: ${content.ename}: ${content.evalue}`);
-        if (header.msg_type === 'stream' && content.name === 'stderr') reportProblem(`kernel stderr: ${content.text}`);
+        // JupyterLab asks for the widgets' control channel even before ipywidgets is imported; the kernel grumbles.
+        const early = /No such comm/.test(content.text ?? '');
+        if (header.msg_type === 'stream' && content.name === 'stderr' && !early)
+            reportProblem(`kernel stderr: ${content.text}`);
     });
 }"""
 

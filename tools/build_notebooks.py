@@ -8,7 +8,9 @@ and the tests compare it with the sources of today.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
+import io
 import json
 import os
 import re
@@ -21,10 +23,12 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 MAX_BYTES = 1_500_000
+HEAVY_BYTES = 200_000
 CELL_SECONDS = 600
 PROGRESS = re.compile(r"\[\d\d:\d\d[<,].*\]")
 
@@ -139,6 +143,28 @@ def drop_views(notebook: NotebookNode) -> None:
         output.get("metadata", {}).pop(WIDGET, None)
 
 
+def drop_heavy(notebook: NotebookNode) -> None:
+    """Make figures of photographs lighter, in place: no second copy of the pixels as data, and 256 colours.
+
+    A kernel makes the live figure again.
+    """
+    for _, output in outputs(notebook):
+        data = output.get("data", {})
+        heavy = [figure for figure in FIGURES if len(json.dumps(data.get(figure, ""))) > HEAVY_BYTES]
+        for figure in heavy if "image/png" in data else ():
+            del data[figure]
+        if len(data.get("image/png", "")) > HEAVY_BYTES:
+            data["image/png"] = with_few_colours(data["image/png"])
+
+
+def with_few_colours(picture: str) -> str:
+    """A base64 PNG with a palette of 256 colours, a third of the size."""
+    buffer = io.BytesIO()
+    image = Image.open(io.BytesIO(base64.b64decode(picture)))
+    image.quantize(256, method=Image.Quantize.FASTOCTREE).save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
 def store(notebook: NotebookNode, path: Path) -> None:
     """Replace the file in one step, so that an interrupted build leaves the old one."""
     temporary = path.with_suffix(".tmp")
@@ -155,6 +181,7 @@ def build(path: Path) -> None:
     sources = digest(nbformat.read(path, as_version=4))
     notebook = execute(path, STATIC, arguments=KERNEL_ARGUMENTS)
     drop_noise(notebook)
+    drop_heavy(notebook)
     if found := problems(notebook):
         raise Refused("\n".join(found))
     drop_views(notebook)
