@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Iterator
 from dataclasses import replace
@@ -85,6 +86,14 @@ def test_a_lasso_selects_in_all_views(explorer, run) -> None:
     assert explorer.selected == [int(run.samples["example"].iloc[1])], "a new outline"
     explorer.clear.click()
     assert explorer.selected is None and len(explorer._rows) == len(run.samples)
+
+
+def test_a_lasso_outside_a_kernel_does_not_wait_for_a_loop_of_somebody_else(explorer, run) -> None:
+    async def beside_a_loop() -> list[int] | None:
+        lasso(explorer, "forget", [3, 5], 1.0)
+        return explorer.selected
+
+    assert asyncio.run(beside_a_loop()) == run.samples["example"].iloc[[3, 5]].tolist()
 
 
 def test_a_filter_selects_and_a_wrong_one_is_told(explorer, run) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import ipywidgets as W
 import traitlets
+from IPython import get_ipython
 
 from ..registry import Knob, Registry, knobs, unknown
 
@@ -328,9 +329,5 @@ def summary(thing: type) -> str:
 
 def after_each_cell(callback: Callable[[], None]) -> None:
     """Call back after every cell of the notebook that this runs in; nothing outside a notebook."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return
     if (shell := get_ipython()) is not None:
         shell.events.register("post_run_cell", lambda *_: callback())

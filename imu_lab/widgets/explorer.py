@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import ipywidgets as W
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
 
 from .. import figures
 from ..figures.explorer import CLICKABLE, Scene, plot_map, update_map
@@ -357,12 +358,14 @@ class Explorer(Panel):
         return rows + [[bytes(self.gallery.value)]] if self.gallery.value else rows
 
 
-def soon(callback: Callable[[], Any]) -> None:
-    """Call back once what is going on is over: a lasso comes as one call per trace. At once outside a kernel."""
-    try:
-        asyncio.get_running_loop().call_soon(callback)
-    except RuntimeError:
-        callback()
+def soon(callback: Callable[[], Any]) -> Any:
+    """Call back once what is going on is over: a lasso comes as one call per trace. At once outside a kernel.
+
+    That a loop runs is not enough: it may be another program's, such as that of a browser's driver, and never turn.
+    """
+    if getattr(get_ipython(), "kernel", None) is None:
+        return callback()
+    asyncio.get_running_loop().call_soon(callback)
 
 
 def last_useful(run: Run, steps: list[int]) -> int:
