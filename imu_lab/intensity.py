@@ -65,7 +65,7 @@ class Softmax:
     """w_i = exp(−I_i / (τ s)), s the standard deviation of the influences: nobody is dropped."""
 
     temperature: float = knob(
-        1.0, help="τ: small gives all to the strongest, large is uniform.", valid="(0, inf)", range=(0.05, 20), scale="log"
+        1.0, help="τ: small: all to the strongest; large: uniform.", valid="(0, inf)", range=(0.05, 20), scale="log"
     )
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
@@ -127,19 +127,34 @@ class Uniform:
 @intensity_rule("shuffled")
 @dataclass(frozen=True)
 class Shuffled:
-    """Control: another rule's weights, handed to the wrong samples."""
+    """Control: another rule's weights, handed to the wrong samples.
 
-    of: str = knob("sqrt-clipped", help="The rule whose weights are shuffled.", choices=_other_rules)
+    ``of`` is a rule's name, for its default settings, or a rule with settings of its own, such as
+    ``imu.intensity_rules.create("sqrt-clipped", quantile=0.5)``; ``rule`` then holds it.
+    """
+
+    of: Any = knob("sqrt-clipped", help="The rule whose weights are shuffled.", choices=_other_rules)
     seed: int = knob(0, help="Of the permutation.", valid="[0, inf)", range=(0, 20))
+    rule: Any = None
+
+    def __post_init__(self) -> None:
+        if hasattr(type(self.of), "name"):  # a registered rule; anything else fails its knob
+            object.__setattr__(self, "rule", intensity_rules.create(self.of))
+            object.__setattr__(self, "of", type(self.rule).name)
+
+    @property
+    def inner(self) -> Any:
+        """The rule whose weights are shuffled, with its settings."""
+        return self.rule if self.rule is not None else intensity_rules.create(self.of)
 
     @property
     def reads(self) -> str:
         """What the inner rule reads."""
-        return intensity_rules[self.of].reads if hasattr(intensity_rules[self.of], "reads") else "influence"
+        return getattr(self.inner, "reads", "influence")
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
         """(n,) the inner rule's weights, permuted."""
-        weights = np.asarray(intensity_rules.create(self.of)(influence), dtype=float)
+        weights = np.asarray(self.inner(influence), dtype=float)
         return np.random.default_rng(self.seed).permutation(weights)
 
 

@@ -18,7 +18,6 @@ from torch import nn
 from . import registry
 from .gradients import Gradient, gradients_of
 from .ground_truth import mean_loss
-from .influence.fisher_diagonal import average
 from .results import Influence
 from .session import Session
 from .targets import target_examples
@@ -97,13 +96,12 @@ def _chosen(count: int, samples: int | None, seed: int) -> np.ndarray:
 
 
 def _metric(task: Task, model: nn.Module, forget: Examples, scores: Influence) -> Gradient | None:
-    """F of the estimator that made the scores; None where it has no diagonal metric."""
+    """The diagonal of F⁻¹ of the estimator that made the scores; None where it has no diagonal metric."""
     if scores.settings.get("estimator") != "fisher-diagonal":
         return None
     how = registry.estimators.create("fisher-diagonal", **scores.settings["settings"])
     fisher = gradients_of(task, model).moments(forget)[1]
-    damping = how.damping * average(fisher) if how.relative else how.damping
-    return {name: value + damping for name, value in fisher.items()}
+    return how.inverse(fisher)
 
 
 def _row(
@@ -116,7 +114,7 @@ def _row(
     predicted = size * sum((gradient[name] * mean[name]).sum().item() for name in gradient)
     if metric is None:
         return plain, predicted, plain
-    shaped = {name: part / metric[name] for name, part in gradient.items()}
+    shaped = {name: part * metric[name] for name, part in gradient.items()}
     return _change(task, model, whose, shaped, size, before), predicted, plain
 
 

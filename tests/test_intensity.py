@@ -71,6 +71,15 @@ def test_shuffled_can_shuffle_a_rule_that_reads_something_else() -> None:
     assert np.sort(made.values) == pytest.approx([0.1, 0.4, 0.5])
 
 
+def test_shuffled_can_shuffle_a_rule_with_settings_of_its_own() -> None:
+    record = scores(*-np.arange(1.0, 30.0), 4.0)
+    rule = imu.intensity_rules.create("sqrt-clipped", quantile=0.5, top=0.3)
+    made = imu.intensity(record, "shuffled", of=rule, seed=1)
+    assert np.sort(made.values) == pytest.approx(np.sort(imu.intensity(record, rule).values))
+    assert made.settings["settings"]["of"] == "sqrt-clipped" and "quantile=0.5" in made.settings["settings"]["rule"]
+    assert imu.intensity_rules.create("shuffled", of=rule) == imu.intensity_rules.create("shuffled", of=rule)
+
+
 def test_gradient_norm_reads_no_influence() -> None:
     record = scores(5.0, -7.0, gradient_norm=[3.0, 1.0])
     assert imu.intensity(record, "gradient-norm").values == pytest.approx([0.75, 0.25])
@@ -112,6 +121,7 @@ def test_no_negative_influence_is_a_clear_error() -> None:
     ({"top": 1.5}, ValueError, r"needs top in \(0, 1\], got 1.5"),
     ({"top": float("nan")}, ValueError, "got nan"),
     ({"rule": "shuffled", "of": "shuffled"}, imu.UnknownName, "no of for shuffled 'shuffled'"),
+    ({"rule": "shuffled", "of": 3}, imu.UnknownName, "no of for shuffled 3"),
     ({"rule": "shuffled", "seed": -1}, ValueError, "seed"),
     ({"rule": "uniform", "quantile": 0.5}, TypeError, "'uniform' has no setting 'quantile'"),
 ])  # fmt: skip

@@ -12,9 +12,27 @@ from ..registry import estimator, knob
 from ..tasks.protocol import Examples, Task
 
 
+@dataclass(frozen=True)
+class Damped:
+    """The settings that every estimate under a diagonal Fisher shares, and its inverse."""
+
+    damping: float = knob(
+        1e-2, help="λ, added to the Fisher diagonal.", valid="[0, inf)", range=(1e-6, 1e2), scale="log"
+    )
+    relative: bool = knob(False, help="Count the damping in units of the diagonal's mean.")
+
+    def solved(self, gradient: Gradient, fisher: Gradient) -> Gradient:
+        """F⁻¹ of a gradient, F the undamped ``fisher`` plus λ."""
+        return preconditioned(gradient, fisher, self.damping * average(fisher) if self.relative else self.damping)
+
+    def inverse(self, fisher: Gradient) -> Gradient:
+        """The diagonal of F⁻¹."""
+        return self.solved({name: torch.ones_like(part) for name, part in fisher.items()}, fisher)
+
+
 @estimator("fisher-diagonal")
 @dataclass(frozen=True)
-class FisherDiagonal:
+class FisherDiagonal(Damped):
     """I_i = −g_iᵀ F⁻¹ ḡ with F = (1/n) Σ g_i∘g_i + λ over the forget set and ḡ over the target.
 
     Source: Fan et al. 2025 (arXiv 2508.01620), influence with the diagonal empirical Fisher. With the paper's absolute
@@ -22,26 +40,18 @@ class FisherDiagonal:
     damping, λ = c · mean of the undamped diagonal, keeps the metric in play.
     """
 
-    damping: float = knob(
-        1e-2, help="λ, added to the Fisher diagonal.", valid="[0, inf)", range=(1e-6, 1e2), scale="log"
-    )
-    relative: bool = knob(False, help="Count the damping in units of the diagonal's mean.")
-
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
         gradients = gradients_of(task, model)
         mean, fisher = gradients.moments(forget)
         if target is not forget:
             mean = gradients.mean(target)
-        return -gradients.along(forget, preconditioned(mean, fisher, self._added(fisher)))
+        return -gradients.along(forget, self.solved(mean, fisher))
 
     def metric(self, task: Task, model: nn.Module, forget: Examples) -> Metric:
         """From a gradient to F⁻¹ of it."""
         fisher = gradients_of(task, model).moments(forget)[1]
-        return lambda gradient: preconditioned(gradient, fisher, self._added(fisher))
-
-    def _added(self, fisher: Gradient) -> float:
-        return self.damping * average(fisher) if self.relative else self.damping
+        return lambda gradient: self.solved(gradient, fisher)
 
 
 def average(fisher: dict[str, Tensor]) -> float:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from ..registry import estimator, knob
 from ..tasks.protocol import Examples, Task
-from .fisher_diagonal import FisherDiagonal
+from .fisher_diagonal import Damped, FisherDiagonal
 
 
 @estimator("fisher-minibatch")
 @dataclass(frozen=True)
-class MiniBatchFisher:
+class MiniBatchFisher(Damped):
     """I_i = −g_iᵀ F_B⁻¹ ḡ_B, Fisher and mean from i's own mini-batch B of the forget set alone.
 
     Another target than the forget set keeps its own mean; only the Fisher is the batch's.
@@ -23,10 +23,6 @@ class MiniBatchFisher:
     """
 
     batch_size: int = knob(64, help="Samples per batch.", valid="[1, inf)", range=(1, 512))
-    damping: float = knob(
-        1e-2, help="λ, added to the Fisher diagonal.", valid="[0, inf)", range=(1e-6, 1e2), scale="log"
-    )
-    relative: bool = knob(False, help="Count the damping in units of the diagonal's mean.")
     seed: int = knob(0, help="Of the order in which batches are drawn.", valid="[0, inf)", range=(0, 20))
 
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:

@@ -15,25 +15,12 @@ from torch import Tensor, nn
 from ..gradients import Gradient, gradients_of
 from ..registry import estimator, knob
 from ..tasks.protocol import Examples, Task
-from .fisher_diagonal import average, preconditioned
-
-
-@dataclass(frozen=True)
-class _Damped:
-    """The damping that the guarded estimates share."""
-
-    damping: float = knob(
-        1e-2, help="λ, added to the Fisher diagonal.", valid="(0, inf)", range=(1e-6, 1e2), scale="log"
-    )
-    relative: bool = knob(False, help="Count the damping in units of the diagonal's mean.")
-
-    def _solved(self, gradient: Gradient, fisher: Gradient) -> Gradient:
-        return preconditioned(gradient, fisher, self.damping * average(fisher) if self.relative else self.damping)
+from .fisher_diagonal import Damped
 
 
 @estimator("fisher-trimmed")
 @dataclass(frozen=True)
-class Trimmed(_Damped):
+class Trimmed(Damped):
     """−g_iᵀF⁻¹ḡ with Fisher and mean over all but the samples with the largest ‖g_i‖; these still get a score.
 
     Source: the trimmed mean (Tukey 1960), by gradient norm, so that nothing per coordinate is kept.
@@ -50,7 +37,7 @@ class Trimmed(_Damped):
         mean, fisher = gradients.moments(kept)
         if target is not forget:
             mean = gradients.mean(self._kept(gradients.norms(target), target))
-        return -gradients.along(forget, self._solved(mean, fisher))
+        return -gradients.along(forget, self.solved(mean, fisher))
 
     def _kept(self, norms: Tensor, examples: Examples) -> Examples:
         count = max(1, round((1 - self.trim) * len(examples)))
@@ -59,7 +46,7 @@ class Trimmed(_Damped):
 
 @estimator("fisher-median-of-means")
 @dataclass(frozen=True)
-class MedianOfMeans(_Damped):
+class MedianOfMeans(Damped):
     """−g_iᵀF⁻¹ḡ, each entry of Fisher and mean the median of its means over random blocks of samples.
 
     Holds while fewer than half of the blocks are contaminated; the median of few blocks is noisier than the mean.
@@ -77,7 +64,7 @@ class MedianOfMeans(_Damped):
         means, fisher = [mean for mean, _ in pairs], _median([square for _, square in pairs])
         if target is not forget:
             means = [gradients.mean(block) for block in self._blocks(target)]
-        return -gradients.along(forget, self._solved(_median(means), fisher))
+        return -gradients.along(forget, self.solved(_median(means), fisher))
 
     def _blocks(self, examples: Examples) -> list[Examples]:
         order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(self.seed))
@@ -91,7 +78,7 @@ def _median(parts: list[Gradient]) -> Gradient:
 
 @estimator("fisher-self-normalised")
 @dataclass(frozen=True)
-class SelfNormalised(_Damped):
+class SelfNormalised(Damped):
     """−g_iᵀF⁻¹ḡ / √(g_iᵀF⁻¹g_i): the target's loss changed per unit of change to the model. 0 where g_i vanishes.
 
     Source: RelatIF (Barshan et al. 2020, arXiv 2003.11630), under the diagonal Fisher.
@@ -103,13 +90,13 @@ class SelfNormalised(_Damped):
         mean, fisher = gradients.moments(forget)
         if target is not forget:
             mean = gradients.mean(target)
-        size = gradients.quadratic(forget, self._solved(_ones(fisher), fisher)).sqrt()
-        return -gradients.along(forget, self._solved(mean, fisher)) / size.clamp_min(1e-30)
+        size = gradients.quadratic(forget, self.inverse(fisher)).sqrt()
+        return -gradients.along(forget, self.solved(mean, fisher)) / size.clamp_min(1e-30)
 
 
 @estimator("fisher-leverage-capped")
 @dataclass(frozen=True)
-class LeverageCapped(_Damped):
+class LeverageCapped(Damped):
     """−c_i g_iᵀF⁻¹ Σ_j c_j g_j / n: no gradient is longer in the Fisher's metric than a multiple of the median.
 
     c_i = min(1, √(cap · median(q) / q_i)) with q_i = g_iᵀF⁻¹g_i. Another target than the forget set is capped alike.
@@ -123,18 +110,14 @@ class LeverageCapped(_Damped):
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
         gradients = gradients_of(task, model)
         _, fisher = gradients.moments(forget)
-        metric = self._solved(_ones(fisher), fisher)
+        metric = self.inverse(fisher)
         leverage = gradients.quadratic(forget, metric)
         most = self.cap * leverage.median()
         shrunk = _shrunk(leverage, most)
         others = shrunk if target is forget else _shrunk(gradients.quadratic(target, metric), most)
         mean = gradients.mean(target, others)
-        return -shrunk * gradients.along(forget, self._solved(mean, fisher))
+        return -shrunk * gradients.along(forget, self.solved(mean, fisher))
 
 
 def _shrunk(leverage: Tensor, most: Tensor) -> Tensor:
     return (most / leverage.clamp_min(1e-30)).sqrt().clamp_max(1.0)
-
-
-def _ones(like: Gradient) -> Gradient:
-    return {name: torch.ones_like(part) for name, part in like.items()}
