@@ -23,7 +23,6 @@ from .agreement import largest_disagreements as largest_disagreements
 from .agreement import lorenz_curve as lorenz_curve
 from .agreement import pressure_shares as pressure_shares
 from .agreement import rank_correlations as rank_correlations
-from .agreement import stability as stability
 from .archive import DamagedFile as DamagedFile
 from .collateral import collateral as collateral
 from .collateral import damage_by_class as damage_by_class
@@ -68,6 +67,8 @@ from .results import Influence as Influence
 from .results import Intensity as Intensity
 from .results import Run as Run
 from .session import Session as Session
+from .stability import rank_stability as rank_stability
+from .stability import stability as stability
 from .stationary import refit as refit
 from .tasks.training import train as train
 from .unlearning.request import Request as Request
@@ -83,6 +84,7 @@ _LATER = {
     "plot_damage": "figures.collateral",
     "plot_agreement": "figures.agreement",
     "plot_damping": "figures.agreement",
+    "plot_stability": "figures.stability",
     "plot_influence": "figures",
     "plot_intensity": "figures",
     "plot_curves": "figures",

@@ -19,8 +19,7 @@ def rank_correlations(scores: Mapping[str, Influence] | Iterable[Influence]) -> 
     Args:
         scores: of the same forget set, by label; unlabelled ones go by their estimator.
     """
-    named = _named(scores)
-    return pd.DataFrame({label: each.values for label, each in named.items()}).rank().corr()
+    return pd.DataFrame({label: each.values for label, each in by_label(scores).items()}).rank().corr()
 
 
 def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
@@ -94,7 +93,7 @@ def largest_disagreements(one: Influence, other: Influence, k: int = 10) -> pd.D
         DataFrame ``example, one, other, rank_one, rank_other, difference``, the largest first. Rank 1 is the most
         negative influence; ``difference`` is rank_other − rank_one, so positive means that ``one`` presses it more.
     """
-    _named([one, other])
+    by_label([one, other])
     frame = pd.DataFrame({"example": one.frame["example"], "one": one.values, "other": other.values})
     frame["rank_one"], frame["rank_other"] = frame["one"].rank(), frame["other"].rank()
     frame["difference"] = frame["rank_other"] - frame["rank_one"]
@@ -102,33 +101,12 @@ def largest_disagreements(one: Influence, other: Influence, k: int = 10) -> pd.D
     return frame.loc[largest].head(k).reset_index(drop=True)
 
 
-def stability(scores: Iterable[Influence]) -> pd.DataFrame:
-    """How far each sample's place depends on the draw: the same estimator on models of several seeds or augmentations.
+def by_label(scores: Mapping[str, Influence] | Iterable[Influence]) -> dict[str, Influence]:
+    """Influences by their label; unlabelled ones by their estimator, numbered where it repeats.
 
-    Returns:
-        DataFrame ``example, mean, deviation, mean_rank, rank_deviation, negative``: over the draws, ``negative`` the
-        share in which the influence is negative. ``attrs["spearman"]`` is the mean over all pairs of draws.
+    Raises:
+        ValueError: fewer than two, or of different samples.
     """
-    named = _named(scores)
-    values = np.stack([each.values for each in named.values()])  # (draws, n)
-    ranks = pd.DataFrame(values).rank(axis=1).to_numpy()
-    frame = pd.DataFrame(
-        {
-            "example": next(iter(named.values())).frame["example"].to_numpy(),
-            "mean": values.mean(0),
-            "deviation": values.std(0),
-            "mean_rank": ranks.mean(0),
-            "rank_deviation": ranks.std(0),
-            "negative": (values < 0).mean(0),
-        }
-    )
-    pairs = rank_correlations(named).to_numpy()[np.triu_indices(len(values), 1)]
-    frame.attrs["spearman"] = float(pairs.mean())
-    return frame
-
-
-def _named(scores: Mapping[str, Influence] | Iterable[Influence]) -> dict[str, Influence]:
-    """By label, once they are two or more and speak of the same samples."""
     if isinstance(scores, Mapping):
         named = dict(scores)
     else:

@@ -29,7 +29,7 @@ def test_a_comparison_of_different_samples_is_refused() -> None:
     with pytest.raises(ValueError, match="'b' speak of other samples than 'a'"):
         imu.rank_correlations({"a": record([1, 2]), "b": record([1, 2, 3])})
     with pytest.raises(ValueError, match="two influences or more, got 1"):
-        imu.stability([record([1, 2])])
+        imu.rank_correlations([record([1, 2])])
 
 
 def test_where_damping_makes_the_metric_do_nothing() -> None:
@@ -73,9 +73,3 @@ def test_the_largest_disagreements() -> None:
     found = imu.largest_disagreements(record([-4, -3, -2, -1]), record([-1, -3, -2, -4]), k=2)
     assert set(found["example"]) == {5, 8} and set(found["difference"]) == {3, -3}
     assert found.set_index("example")["difference"][5] == 3, "the first presses it most, the second least"
-
-
-def test_stability_over_draws() -> None:
-    found = imu.stability([record([-3, -2, 1]), record([-3, -1, -2])])
-    assert found["mean"].tolist() == [-3, -1.5, -0.5] and found["negative"].tolist() == [1, 1, 0.5]
-    assert found["rank_deviation"].tolist() == [0, 0.5, 0.5] and found.attrs["spearman"] == pytest.approx(0.5)

@@ -18,16 +18,16 @@ LIBRARY = Path(imu_lab.__file__).parent
 # Each may import only what stands above it; a name stands for a module or for a whole package.
 LAYERS = [
     "registry", "archive", "results", "tasks", "provenance", "readout", "targets", "squares", "general_gradients",
-    "gradients", "influence", "intensity", "metrics", "unlearning", "agreement", "rank_agreement", "rebound",
-    "resistance", "collateral", "comparison", "session", "stationary", "ground_truth", "one_step",
+    "gradients", "influence", "intensity", "metrics", "unlearning", "agreement", "stability", "rank_agreement",
+    "rebound", "resistance", "collateral", "comparison", "session", "stationary", "ground_truth", "one_step",
     "influence_matrix", "experiment", "memorisation", "neighbours", "explanation", "again", "fork", "what_if",
     "live_run", "landscape", "figures", "widgets", "report", "__init__", "__main__",
 ]  # fmt: skip
 
 # Who may import what. Anywhere else, importing it is a mistake.
 NO_TORCH = {
-    "registry", "archive", "results", "agreement", "rank_agreement", "figures", "widgets", "report", "__init__",
-    "__main__",
+    "registry", "archive", "results", "agreement", "stability", "rank_agreement", "figures", "widgets", "report",
+    "__init__", "__main__",
 }  # fmt: skip
 HOMES = {
     "torch": set(LAYERS) - NO_TORCH,

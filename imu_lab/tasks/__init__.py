@@ -1,5 +1,6 @@
 """What can be forgotten: each task is one file that follows the protocol."""
 
+from .augmented import Augmented as Augmented
 from .classification import Classification as Classification
 from .planted import Planted as Planted
 from .protocol import Batch as Batch

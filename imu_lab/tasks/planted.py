@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ..registry import check, knob
 from .compute import device_of, digest, evaluating, model_digest
 from .delegation import delegated
-from .protocol import Batch, Examples, Positions, Task
+from .protocol import Batch, Examples, Task
+from .replaced import replaced
 
 KINDS: dict[str, Callable[[Planted, Batch], Batch]] = {}
 
@@ -92,21 +93,7 @@ class Planted:
     def split(self, name: str) -> Examples:
         """The task's split; of training data with the replaced samples in their places."""
         examples = self.task.split(name)
-        if examples.source != "train":
-            return examples
-
-        def fetch(at: Positions) -> Batch:
-            batch, ids = examples.fetch(at), examples.ids[at]
-            mine = torch.isin(ids, self.planted)
-            if not mine.any():
-                return batch
-            rows = torch.searchsorted(self.planted, ids[mine])
-            return Batch(
-                batch.inputs.clone().index_put_((mine,), self._rows.inputs[rows]),
-                batch.targets.clone().index_put_((mine,), self._rows.targets[rows]),
-            )
-
-        return replace(examples, fetch=fetch)
+        return replaced(examples, self.planted, lambda: self._rows) if examples.source == "train" else examples
 
     def _noise(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
