@@ -49,6 +49,7 @@ from .metrics.retrieval import retrieve as retrieve
 from .metrics.tokens import token_scores as token_scores
 from .neighbours import neighbours as neighbours
 from .one_step import one_step_check as one_step_check
+from .over_seeds import over_seeds as over_seeds
 from .rank_agreement import agreement_of_ranks as agreement_of_ranks
 from .readout import NoReadout as NoReadout
 from .registry import UnknownName as UnknownName
@@ -71,6 +72,7 @@ from .stability import rank_stability as rank_stability
 from .stability import stability as stability
 from .stationary import refit as refit
 from .tasks.training import train as train
+from .trial import trial as trial
 from .unlearning.request import Request as Request
 from .unlearning.request import Update as Update
 from .what_if import what_if as what_if
@@ -85,6 +87,7 @@ _LATER = {
     "plot_agreement": "figures.agreement",
     "plot_damping": "figures.agreement",
     "plot_stability": "figures.stability",
+    "plot_trial": "figures.trial",
     "plot_influence": "figures",
     "plot_intensity": "figures",
     "plot_curves": "figures",

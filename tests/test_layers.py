@@ -20,14 +20,14 @@ LAYERS = [
     "registry", "archive", "results", "tasks", "provenance", "readout", "targets", "squares", "general_gradients",
     "gradients", "influence", "intensity", "metrics", "unlearning", "agreement", "stability", "rank_agreement",
     "rebound", "resistance", "collateral", "comparison", "session", "stationary", "ground_truth", "one_step",
-    "influence_matrix", "experiment", "memorisation", "neighbours", "explanation", "again", "fork", "what_if",
-    "live_run", "landscape", "figures", "widgets", "report", "__init__", "__main__",
+    "influence_matrix", "experiment", "over_seeds", "trial", "memorisation", "neighbours", "explanation", "again",
+    "fork", "what_if", "live_run", "landscape", "figures", "widgets", "report", "__init__", "__main__",
 ]  # fmt: skip
 
 # Who may import what. Anywhere else, importing it is a mistake.
 NO_TORCH = {
-    "registry", "archive", "results", "agreement", "stability", "rank_agreement", "figures", "widgets", "report",
-    "__init__", "__main__",
+    "registry", "archive", "results", "agreement", "stability", "rank_agreement", "over_seeds", "figures", "widgets",
+    "report", "__init__", "__main__",
 }  # fmt: skip
 HOMES = {
     "torch": set(LAYERS) - NO_TORCH,
