@@ -53,7 +53,7 @@ def trial(
     step_norms, rows = list(step_norms), []
     for seed in seeds:
         model = train(task, "train", seed=seed)
-        influence(task, model, "gradient-dot")  # fills the feature cache, so that no arm pays for it
+        unlearn(task, model, steps=1)  # fills the feature cache, so that no arm pays for it
         for step_norm in step_norms:
             kind = PLAIN if step_norm is None else f"equal steps ({step_norm:g})"
             for name, arm in arms.items():

@@ -1,0 +1,53 @@
+"""Influence against how well the model knows each sample: is a large influence anything but a bad fit?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ..registry import unknown
+from ..results import Influence, describe
+from . import live, theme
+from .influence import MANY
+
+
+def plot_fit(scores: Influence) -> go.Figure:
+    """A dot per forget sample: its influence against p(y), the model's probability of its label.
+
+    ``customdata``: example.
+
+    Raises:
+        UnknownName: scores that do not carry the confidence.
+    """
+    if "confidence" not in scores.context:
+        raise unknown("column of the scores", "confidence", list(scores.context.columns))
+    confidence = scores.context["confidence"].to_numpy(dtype=float)
+    negative = scores.values < 0
+    traces = [_dots(scores, confidence, negative, "ascend"), _dots(scores, confidence, ~negative, "dropped")]
+    layout = {"title.text": live.heading("Influence against fit", "left: samples that the model hardly knows")}
+    frame = {
+        "xaxis": {"title": {"text": "p(y) before unlearning (probability)"}, "range": [-0.02, 1.02]},
+        "yaxis": {"title": {"text": f"{describe('influence').title} (negative: ascend)"}, "zeroline": True},
+        "showlegend": True,
+    }
+    return live.draw(live.Content(traces, layout, frame))
+
+
+def _dots(scores: Influence, confidence: np.ndarray, chosen: np.ndarray, role: str) -> dict[str, Any]:
+    return {
+        "type": "scattergl" if len(confidence) > MANY else "scatter",
+        "mode": "markers",
+        "meta": {"role": role},
+        "name": role,
+        "x": confidence[chosen],
+        "y": scores.values[chosen],
+        "customdata": scores.frame["example"].to_numpy()[chosen],
+        "marker": {
+            "size": 7,
+            "symbol": "circle" if role == "ascend" else "x",
+            "color": theme.ASCEND if role == "ascend" else theme.DROPPED,
+        },
+        "hovertemplate": f"example %{{customdata}}<br>p(y) %{{x:.3f}}<br>influence %{{y:.4g}}<extra>{role}</extra>",
+    }

@@ -1,0 +1,62 @@
+"""Who holds a sample up, and who works against it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from . import live, theme
+
+ROLES = {"supporter": (theme.ASCEND, "pressing it raises the sample's loss"),
+         "opponent": (theme.SPLIT_COLOURS["retain"], "pressing it lowers the sample's loss")}  # fmt: skip
+
+
+def plot_supporters(table: pd.DataFrame, example: int) -> go.Figure:
+    """A bar per forget sample: supporters of one sample to the left, opponents to the right, the strongest outside.
+
+    ``imu.gallery(task, [example, *table["example"]])`` shows the samples themselves. ``customdata``: example.
+
+    Args:
+        table: from :func:`imu_lab.supporters`.
+        example: the sample that they support or oppose, for the title.
+    """
+    return live.draw(_content(table, example))
+
+
+def update_supporters(figure: go.Figure, table: pd.DataFrame, example: int) -> go.Figure:
+    """Show those of another sample in a figure that :func:`plot_supporters` made."""
+    return live.update(figure, _content(table, example))
+
+
+def _content(table: pd.DataFrame, example: int) -> live.Content:
+    ordered = table.sort_values("influence", kind="stable", ignore_index=True)
+    traces = [_bars(ordered[ordered["role"] == role], role) for role in ROLES]
+    words = " · ".join(f"{role}: {meaning}" for role, (_, meaning) in ROLES.items())
+    layout = {
+        "title.text": live.heading(f"Who holds sample {theme.text(example)} up", words),
+        "yaxis.tickvals": ordered.index.tolist(),
+        "yaxis.ticktext": [str(each) for each in ordered["example"]],
+        "yaxis.range": [len(ordered) - 0.5, -0.5],
+    }
+    frame = {
+        "xaxis": {"title": {"text": "influence on this sample's loss (nats)"}, "zeroline": True},
+        "yaxis": {"title": {"text": "forget sample (index)"}},
+        "showlegend": True,
+    }
+    return live.Content(traces, layout, frame)
+
+
+def _bars(rows: pd.DataFrame, role: str) -> dict[str, Any]:
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "meta": {"role": role},
+        "name": role,
+        "x": rows["influence"].to_numpy(),
+        "y": rows.index.to_numpy(),
+        "customdata": rows["example"].to_numpy(),
+        "marker": {"color": ROLES[role][0]},
+        "hovertemplate": f"example %{{customdata}}<br>influence %{{x:.4g}}<extra>{role}</extra>",
+    }

@@ -1,0 +1,21 @@
+"""Influence against fit: every sample where its record says, its sign told by more than colour."""
+
+from __future__ import annotations
+
+import pytest
+from figures import records
+
+import imu_lab as imu
+
+
+def test_every_sample_is_where_its_record_says() -> None:
+    figure = imu.plot_fit(records.influence([-2.0, 0.0, -1.0], confidence=[0.1, 0.9, 0.5]))
+    ascend, dropped = figure.data
+    assert list(ascend.x) == [0.1, 0.5] and list(ascend.y) == [-2, -1] and list(ascend.customdata) == [100, 102]
+    assert list(dropped.x) == [0.9] and dropped.marker.symbol != ascend.marker.symbol
+    assert "p(y)" in figure.layout.xaxis.title.text and "negative: ascend" in figure.layout.yaxis.title.text
+
+
+def test_scores_without_confidence_say_what_they_have() -> None:
+    with pytest.raises(imu.UnknownName, match="no column of the scores 'confidence'.*Known: example, loss"):
+        imu.plot_fit(records.influence([-1.0], loss=[0.3]))

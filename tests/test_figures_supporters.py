@@ -1,0 +1,32 @@
+"""Supporters and opponents are drawn as the table has them, and a live update is the same as a new drawing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from figures import records
+
+import imu_lab as imu
+from imu_lab.figures.supporters import update_supporters
+
+
+@pytest.fixture
+def matrix() -> imu.InfluenceMatrix:
+    """Four forget samples on two others."""
+    values = np.array([[-5.0, 1.0], [-1.0, -2.0], [3.0, 0.0], [0.5, -9.0]])
+    return imu.InfluenceMatrix(values, np.array([10, 11, 12, 13]), np.array([10, 99]), "train", {"estimator": "x"})
+
+
+def test_bars_stand_in_the_order_of_influence(matrix: imu.InfluenceMatrix) -> None:
+    figure = imu.plot_supporters(imu.supporters(matrix, 10, itself=True), 10)
+    supporters, opponents = figure.data
+    assert list(supporters.x) == [-5, -1] and list(supporters.customdata) == [10, 11]
+    assert list(opponents.x) == [0.5, 3] and list(opponents.y) == [2, 3], "the strongest opponent stands last"
+    assert figure.layout.yaxis.ticktext == ("10", "11", "13", "12") and "sample 10" in figure.layout.title.text
+    assert figure.layout.xaxis.title.text and figure.layout.yaxis.title.text
+
+
+def test_another_sample_in_the_same_figure(matrix: imu.InfluenceMatrix) -> None:
+    figure = imu.plot_supporters(imu.supporters(matrix, 10), 10)
+    updated = update_supporters(figure, imu.supporters(matrix, 99), 99)
+    assert records.as_values(updated) == records.as_values(imu.plot_supporters(imu.supporters(matrix, 99), 99))
