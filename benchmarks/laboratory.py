@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, cycle, repeat
 from time import process_time
 
 import torch
 from torch import Tensor, nn
 
 import imu_lab as imu
-from imu_lab.gradients import GeneralGradients, LinearGradients
+from imu_lab.gradients import LinearGradients
 from imu_lab.influence.through_captum import Loss, loader, undisturbed
 from imu_lab.influence.tracin import Folded
 from imu_lab.session import Session
 from imu_lab.tasks.compute import one_thread
+from imu_lab.tasks.models import resnet_20
 
-from .influence import image_task, linear_task
-from .measure import Row, peak_mib, seconds
+from .influence import linear_task
+from .measure import Row, allocated_mib, seconds
 
-COUNT = 128  # the figures are ratios over the same samples, so a thousand give the same and take eight times as long
+SLICE, SLICES = 125, 8  # a thousand samples, in parts that rivals take in turn
 
 
 def rows() -> Iterator[Row]:
@@ -39,50 +41,52 @@ def resnet_18() -> nn.Module:
     return model.eval()
 
 
-def whole_networks() -> Iterator[Row]:
-    """All-parameter influence in units of one forward and one backward pass over the same samples."""
+def whole_network(count: int, model: nn.Module) -> imu.tasks.Classification:
+    """Noise pictures, all parameters: only sizes matter for time and memory."""
     generator = torch.Generator().manual_seed(0)
-    images, labels = torch.randn(COUNT + 20, 3, 32, 32, generator=generator), torch.arange(COUNT + 20) % 10
-    task = imu.tasks.Classification.from_data(
-        resnet_18(),
+    images, labels = torch.randn(count + 20, 3, 32, 32, generator=generator), torch.arange(count + 20) % 10
+    return imu.tasks.Classification.from_data(
+        model,
         (images[:-10], labels[:-10]),
         (images[-10:], labels[-10:]),
-        forget_indices=range(COUNT),
+        forget_indices=range(count),
         readout="all",
     )
+
+
+def whole_networks() -> Iterator[Row]:
+    """All-parameter influence in units of one forward and one backward pass over the same samples; and its memory."""
+    task = whole_network(SLICE * SLICES, resnet_18())
     model, forget = imu.train(task), task.split("forget")
+    slices = cycle(forget.take(part) for part in torch.arange(SLICE * SLICES).split(SLICE))
+    three = chain.from_iterable(repeat(each, 3) for each in slices)  # each of three rivals has its turn on a slice
 
     def both_ways() -> None:
-        for _, batch in forget.batches(128):
-            model.zero_grad()
-            task.example_loss(model, batch).sum().backward()
+        model.zero_grad()
+        task.example_loss(model, next(three).batch()).sum().backward()
 
     def estimate(name: str) -> Tensor:
-        return imu.estimators.create(name)(task, model, forget, forget)
+        examples = next(three)
+        return imu.estimators.create(name)(task, model, examples, examples)
 
+    rivals = both_ways, lambda: estimate("gradient-dot"), lambda: estimate("fisher-diagonal")
     with one_thread():  # two threads beside other work wait for each other
-        unit, dot, fisher = seconds(
-            both_ways,
-            lambda: estimate("gradient-dot"),
-            lambda: estimate("fisher-diagonal"),
-            rounds=3,
-            clock=process_time,
-        )
-    yield Row("all of a ResNet-18, gradient-dot / forward and backward pass", dot / unit, 2.3)
-    yield Row("all of a ResNet-18, fisher-diagonal / forward and backward pass", fisher / unit, 4.0)
-    few, many = (memory(count) for count in (256, 1024))
-    yield Row("all of a ResNet-20, memory for 1,024 samples / for 256", many / few, 1.2)
+        unit, dot, fisher = seconds(*rivals, rounds=SLICES, clock=process_time)
+    what = f"all of a ResNet-18, n = {SLICE * SLICES:,}, "
+    yield Row(f"{what}gradient-dot / forward and backward pass", dot / unit, 2.3)
+    yield Row(f"{what}fisher-diagonal / forward and backward pass", fisher / unit, 4.0)
+    for name in ("gradient-dot", "fisher-diagonal"):
+        few, many = (memory(name, count) for count in (512, 2_048))
+        yield Row(f"all of a ResNet-20, {name}, memory for 2,048 samples / for 512", many / few, 1.02)
 
 
-def memory(count: int) -> float:
-    """MiB that the Fisher diagonal and the influences of all parameters take."""
-    task = image_task(count)
+def memory(name: str, count: int) -> float:
+    """MiB that the influences of all parameters of a ResNet-20 take above model and samples, at their most."""
+    torch.manual_seed(0)
+    task = whole_network(count, resnet_20(10, 3))
     model, forget = imu.train(task), task.split("forget")
-    gradients = GeneralGradients(task, model, ("",))
-    gradients.along(
-        forget.take(torch.arange(2)), gradients.moments(forget.take(torch.arange(128)))[0]
-    )  # loads torch's parts
-    return max(1.0, peak_mib(lambda: gradients.along(forget, gradients.moments(forget)[0])))
+    estimate = imu.estimators.create(name)
+    return allocated_mib(lambda: estimate(task, model, forget, forget))
 
 
 def against_captum() -> Iterator[Row]:
