@@ -140,13 +140,9 @@ class Session:
         rule = driver.stop_rule(stop_at, known, forgotten_when(task))
         started = time.perf_counter()
         with _threads(task):
-            state = _follow(
-                driver.drive(task, private, how, request, steps, rule, every, self._against(reference, metrics)),
-                steps,
-                progress,
-                stop,
-                watch,
-            )
+            beside = self._against(reference, metrics)
+            states = driver.drive(task, private, how, request, steps, rule, every, beside)
+            state = _follow(states, steps, progress, stop, watch)
         events = _events(state, time.perf_counter() - started)
         about = {
             "method": getattr(type(how), "name", type(how).__name__),

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from ..registry import listed, unknown
 from . import cards, models
 from . import data as sources
+from .averages import averages
 from .compute import device_of, evaluating, seeded
+from .outputs import log_probabilities
 from .protocol import Batch, Examples
 from .training import Recipe
 
@@ -252,7 +254,7 @@ class Classification:
 
     def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
         """(n,) cross-entropy in nats."""
-        return nn.functional.cross_entropy(forward(batch.inputs), batch.targets, reduction="none")
+        return -log_probabilities(forward(batch.inputs)).gather(1, batch.targets[:, None]).squeeze(1)
 
     def example_margin(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
         """(n,) true logit minus the largest other: negative means misclassified."""
@@ -260,14 +262,13 @@ class Classification:
         truth = batch.targets[:, None]
         return (logits.gather(1, truth) - logits.scatter(1, truth, -torch.inf).amax(1, keepdim=True)).squeeze(1)
 
-    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """``accuracy``: the share of the split's examples whose largest logit is the true label."""
-        examples, device, correct = self.split(split), device_of(model), 0
-        with torch.no_grad(), evaluating(model):  # not inference_mode: a model may keep a table it makes here
-            for _, batch in examples.batches():
-                batch = batch.to(device)
-                correct += int((model(batch.inputs).argmax(1) == batch.targets).sum())
-        return {"accuracy": correct / len(examples) if len(examples) else float("nan")}
+    def example_metrics(self, forward: Callable[[Any], Tensor], batch: Batch) -> dict[str, Tensor]:
+        """``accuracy``: whether no other logit reaches the true one. A tie is no knowledge, and counts as wrong."""
+        logits = forward(batch.inputs)
+        truth = logits.gather(1, batch.targets[:, None])
+        return {"accuracy": (logits >= truth).sum(1) == 1}  # five times faster than argmax over few classes
+
+    evaluate = averages
 
     def labels(self, examples: Any) -> list[str]:
         """The class names of training examples, by index."""

@@ -31,9 +31,19 @@ class Batch(NamedTuple):
         """The same batch on a device."""
         return Batch(_moved(self.inputs, device), _moved(self.targets, device))
 
+    def repeated(self, copies: int) -> Batch:
+        """The same batch with its targets ``copies`` times over, for as many models' outputs one after the other."""
+        return self if copies == 1 else self._replace(targets=_repeated(self.targets, copies))
+
     def in_precision(self, dtype: torch.dtype) -> Batch:
         """The same batch with real-valued inputs in this precision; targets as they are."""
         return self._replace(inputs=_precise(self.inputs, dtype))
+
+
+def _repeated(value: Any, copies: int) -> Any:
+    if isinstance(value, dict):
+        return {key: _repeated(item, copies) for key, item in value.items()}
+    return value.repeat(copies, *[1] * (value.ndim - 1)) if isinstance(value, Tensor) else value
 
 
 def _precise(value: Any, dtype: torch.dtype) -> Any:
@@ -109,9 +119,10 @@ class Task(Protocol):
     task may declare ``splits`` (the splits a run follows), ``recipe`` (how to train), ``data_key`` (a digest of its
     data, for the checkpoint cache), ``unlearning`` (its own defaults for a method's settings), ``forgotten_when`` (the
     metric that falls or rises when something is forgotten, and how: ``("accuracy", "<=")``), ``follows`` (registered
-    metrics to record at every update, such as ``("kl-retrained",)``), ``example_margin(forward, batch)`` (n,), and where
-    an example is several predictions ``example_length(batch)`` (n,), their number, over which ``example_loss`` is a mean,
-    and ``example_divergence(outputs, reference, batch)`` (n,), for outputs that are padded.
+    metrics to record at every update, such as ``("kl-retrained",)``), ``example_margin(forward, batch)`` (n,), and
+    ``example_metrics(forward, batch)`` {name: (n,)} with ``evaluate = averages`` where all its metrics are means of such.
+    Where an example is several predictions it declares ``example_length(batch)`` (n,), their number, over which
+    ``example_loss`` is a mean, and ``example_divergence(outputs, reference, batch)`` (n,), for outputs that are padded.
     """
 
     readout: tuple[str, ...] | str | None

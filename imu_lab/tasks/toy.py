@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from .averages import averages
 from .classification import Classification
 from .compute import digest, seeded
-from .protocol import Batch, Examples
+from .protocol import Examples
 from .training import Recipe
 
 
@@ -63,12 +64,10 @@ class Toy:
         with seeded(seed):
             return nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 3))
 
-    def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
-        """(n,) cross-entropy in nats."""
-        return nn.functional.cross_entropy(forward(batch.inputs), batch.targets, reduction="none")
-
+    example_loss = Classification.example_loss
     example_margin = Classification.example_margin
-    evaluate = Classification.evaluate
+    example_metrics = Classification.example_metrics
+    evaluate = averages
 
     def card(self, example: int) -> str:
         """The point's coordinates."""

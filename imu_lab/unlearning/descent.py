@@ -63,12 +63,14 @@ def descend(how: Descent, moving: Iterable[nn.Parameter], objectives: Iterable[O
     moving = list(moving)
     optimizer = OPTIMIZERS[how.optimizer](moving, how)
     for objective in objectives:
-        optimizer.zero_grad(set_to_none=True)
         told: dict[str, float] = {}
+        total: list[Tensor | None] = [None] * len(moving)
         for name, term in objective.terms.items():
             gradient = _gradient(term, moving)
             told |= {name: term.item(), f"{name}_gradient": length(gradient)}
-            _add(moving, gradient)
+            total = [_sum(*parts) for parts in zip(total, gradient)]
+        for value, part in zip(moving, total):
+            value.grad = part
         before = [value.detach().clone() for value in moving]
         optimizer.step()
         told["update_norm"] = _scaled(moving, before, how.step_norm)
@@ -89,10 +91,8 @@ def _gradient(term: Tensor, moving: list[nn.Parameter]) -> list[Tensor | None]:
     return list(torch.autograd.grad(term, moving, allow_unused=True))
 
 
-def _add(moving: list[nn.Parameter], gradient: list[Tensor | None]) -> None:
-    for value, part in zip(moving, gradient):
-        if part is not None:
-            value.grad = part if value.grad is None else value.grad + part
+def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return second if first is None else first if second is None else first + second
 
 
 def _scaled(moving: list[nn.Parameter], before: list[Tensor], step_norm: float | None) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -14,7 +14,9 @@ from ..tasks.protocol import FORGOTTEN_WHEN, Task, forgotten_when
 from ..tasks.training import DivergedTraining
 from .recorder import Followed, Measured, Recorder
 from .request import Request
+from .snapshots import State
 
+AHEAD = 16  # updates; their states are measured together where that is possible
 UTILITY_LOSS = 0.05  # a run marks the update at which kept accuracy has fallen by 5 points
 
 
@@ -82,6 +84,40 @@ class Driven:
     diverged_at: int | None = None
 
 
+class Made(NamedTuple):
+    """An update that was made, and the state it led to: None where that is not to be recorded."""
+
+    step: int
+    update: Any
+    state: State | None
+
+
+class Block(NamedTuple):
+    """Updates that are measured together; the last block of a method that ends by itself says so."""
+
+    made: list[Made]
+    ended: bool = False
+    diverged_at: int | None = None
+
+
+class Held:
+    """What a method can change in a model: the parameters that move, and the buffers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.moving = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        self._all = {**self.moving, **dict(model.named_buffers())}
+
+    def copy(self) -> State:
+        """As it is now."""
+        return {name: value.detach().clone() for name, value in self._all.items()}
+
+    def restore(self, state: State) -> None:
+        """Put a copy back."""
+        with torch.no_grad():
+            for name, value in self._all.items():
+                value.copy_(state[name])
+
+
 def drive(
     task: Task,
     model: nn.Module,
@@ -95,46 +131,69 @@ def drive(
     """Run ``method`` on ``model`` (which it changes), yielding after each recorded update; the first is the original.
 
     Stops after ``steps`` updates, when ``stop`` is met, or at divergence: then the last finite model is restored.
-    ``follow`` is measured beside the task's own metrics.
+    ``follow`` is measured beside the task's own metrics. Of a linear layer a few states are made and then measured
+    together. Nobody sees it: at each yield, and after an interrupt, the model is in the state told last.
     """
     recorder = Recorder(task, request.forget, follow)
     state = Driven(0, recorder.record(0, model, keep=True), recorder)
     state.stopped_at = 0 if stop and stop(state.measured) else None
     yield state
-    updates = iter(method(task, model, request))
-    moving = [value for value in model.parameters() if value.requires_grad]
-    held = [*moving, *model.buffers()]
-    recorded: list[torch.Tensor] = []
-    for step in range(1, steps + 1):
-        if state.stopped_at is not None:
-            return
-        before = [value.detach().clone() for value in held]
-        recorded = before if recorder.steps[-1] == step - 1 else recorded
-        try:
-            update = _next(updates, moving)
-            if update in (DIVERGED, ENDED):
-                _restore(held, before)
-                state.diverged_at = step if update == DIVERGED else None
-                if recorder.steps[-1] < step - 1:
-                    state.step, state.measured = step - 1, recorder.record(step - 1, model, keep=True)
+    if state.stopped_at is not None:
+        return
+    held, heads = Held(model), recorder.sees_heads(model)
+    told, updates = held.copy(), iter(method(task, model, request))
+    try:
+        for block in _blocks(updates, held, steps, record_every, AHEAD if heads else 1):
+            states = [made.state for made in block.made if made.state is not None]
+            seen = iter(recorder.look_at_heads(states) if heads else [recorder.look(model) for _ in states])
+            for made in block.made:
+                if made.state is None:
+                    recorder.note(made.update)
+                    continue
+                if heads:  # else the model is in this state, the block's only one
+                    held.restore(made.state)
+                told, (measured, outcome) = made.state, next(seen)
+                recorder.add(made.step, measured, outcome, {name: told[name] for name in held.moving})
+                recorder.note(made.update)
+                state.step, state.measured = made.step, measured
+                state.stopped_at = made.step if stop and stop(measured) else None
                 yield state
-                return
-            due = step % record_every == 0 or step == steps
-            if due:
-                state.step, state.measured = step, recorder.record(step, model, keep=True)
-            recorder.note(update)
+                if state.stopped_at is not None:
+                    return
+            if block.ended:
+                state.diverged_at = block.diverged_at
+                yield state
+    except KeyboardInterrupt:
+        held.restore(told)
+        raise
+
+
+def _blocks(updates: Iterator[Any], held: Held, steps: int, record_every: int, size: int) -> Iterator[Block]:
+    """Make updates, and hand them on when ``size`` of them are to be recorded."""
+    last, waiting = held.copy(), []
+    for step in range(1, steps + 1):
+        try:
+            update = _next(updates, held.moving.values())
         except KeyboardInterrupt:
-            _restore(held, recorded)
+            measured = [at for at, made in enumerate(waiting, 1) if made.state is not None]
+            yield Block(waiting[: max(measured, default=0)])  # what was made is not lost
             raise
-        if due:
-            state.stopped_at = step if stop and stop(state.measured) else None
-            yield state
+        if update in (DIVERGED, ENDED):
+            held.restore(last)
+            waiting[-1:] = [made._replace(state=last) for made in waiting[-1:]]  # the end is recorded in any case
+            yield Block(waiting, True, step if update == DIVERGED else None)
+            return
+        last, recorded = held.copy(), step % record_every == 0 or step == steps
+        waiting.append(Made(step, update, last if recorded else None))
+        if step == steps or recorded and sum(made.state is not None for made in waiting) == size:
+            yield Block(waiting)
+            waiting = []
 
 
 DIVERGED, ENDED = "diverged", "ended"
 
 
-def _next(updates: Iterator[Any], moving: list[nn.Parameter]) -> Any:
+def _next(updates: Iterator[Any], moving: Iterable[nn.Parameter]) -> Any:
     """The method's next update, or that it diverged, or that it has ended."""
     try:
         update = next(updates, ENDED)
@@ -143,12 +202,6 @@ def _next(updates: Iterator[Any], moving: list[nn.Parameter]) -> Any:
     terms = update.terms.values() if hasattr(update, "terms") else ()
     finite = all(torch.isfinite(value).all() for value in moving) and all(value - value == 0 for value in terms)
     return update if finite else DIVERGED
-
-
-def _restore(values: list[torch.Tensor], good: list[torch.Tensor]) -> None:
-    with torch.no_grad():
-        for value, old in zip(values, good):
-            value.copy_(old)
 
 
 def utility_limit(recorder: Recorder, splits: tuple[str, ...] = ("retain", "test")) -> int | None:

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..tasks.averages import averages, mean_metrics
 from ..tasks.compute import device_of, evaluating
 from ..tasks.protocol import Examples, Task, evaluation_splits
+from .heads import Heads
 from .request import Update
-from .snapshots import Snapshots
+from .snapshots import Snapshots, State, moving
+
+ROOM = 2**20  # logits that several states make at once: more would leave the processor's cache
+Measured = dict[str, dict[str, float]]  # {split: {metric: value}}
+Followed = Callable[[Task, nn.Module], Measured]  # what a run measures beside the task's own metrics
+
+
+class Seen(NamedTuple):
+    """What is written down of one state: the metrics of each split, and (n, 2) loss and margin of each forget sample."""
+
+    measured: Measured
+    outcome: Tensor
 
 
 def outcomes(task: Task, model: nn.Module, examples: Examples) -> Tensor:
     """(n, 2) the loss and the margin of each example, in one forward pass; margins are NaN where a task has none."""
+    return _outcomes(task, model, examples, 1)[0]
+
+
+def _outcomes(task: Task, model: nn.Module, examples: Examples, copies: int) -> Tensor:
+    """(copies, n, 2), of a model that is several in one (see :class:`Heads`)."""
     margin = getattr(task, "example_margin", None)
     rows = []
     with torch.no_grad(), evaluating(model):
         for _, batch in examples.batches():
             batch = batch.to(device_of(model))
-            outputs = model(batch.inputs)
+            outputs, batch = model(batch.inputs), batch.repeated(copies)
             losses = task.example_loss(lambda _, outputs=outputs: outputs, batch)
             margins = (
                 margin(lambda _, outputs=outputs: outputs, batch) if margin else torch.full_like(losses, torch.nan)
             )
-            rows.append(torch.stack([losses, margins], 1))
-    return torch.cat(rows).cpu()
-
-
-Measured = dict[str, dict[str, float]]  # {split: {metric: value}}
-Followed = Callable[[Task, nn.Module], Measured]  # what a run measures beside the task's own metrics
+            rows.append(torch.stack([losses, margins], 1).view(copies, -1, 2))
+    return torch.cat(rows, 1).cpu()
 
 
 class Recorder:
@@ -48,20 +63,54 @@ class Recorder:
         self.pressure = np.zeros(len(forget))
         self.snapshots = Snapshots()
 
-    def record(self, step: int, model: nn.Module, keep: bool = False) -> Measured:
-        """Measure the model after ``step`` updates, and ``keep`` what moves in it; returns {split: {metric: value}}."""
+    def look(self, model: nn.Module) -> Seen:
+        """Measure a model, without writing it down."""
         outcome = outcomes(self.task, model, self.forget)
         measured = {split: dict(self.task.evaluate(model, split)) for split in self.splits}
         measured.setdefault("forget", {})["loss"] = outcome[:, 0].mean().item()
         for metric in self.follow:
             for split, values in metric(self.task, model).items():
                 measured.setdefault(split, {}).update(values)
+        return Seen(measured, outcome)
+
+    def sees_heads(self, model: nn.Module) -> bool:
+        """Whether many states of ``model`` can be measured at once: a linear layer, and means over examples."""
+        means = getattr(self.task.evaluate, "__func__", None) is averages
+        return means and not self.follow and type(model) is nn.Linear
+
+    def look_at_heads(self, states: Sequence[State]) -> list[Seen]:
+        """What :meth:`look` tells of a linear layer in each of these states, at a fraction of the calls."""
+        if not states:
+            return []
+        splits = {name: self.task.split(name) for name in self.splits}
+        logits = len(states[0]["weight"]) * max(map(len, (self.forget, *splits.values())))
+        at_once, seen = max(1, ROOM // logits), []
+        for start in range(0, len(states), at_once):
+            heads = Heads(states[start : start + at_once])
+            found = _outcomes(self.task, heads, self.forget, heads.copies)
+            metrics = {name: mean_metrics(self.task, heads, each, heads.copies) for name, each in splits.items()}
+            values = {
+                name: {metric: value.tolist() for metric, value in each.items()} for name, each in metrics.items()
+            }
+            for at, (outcome, loss) in enumerate(zip(found, found[..., 0].mean(1).tolist())):
+                measured = {split: {name: value[at] for name, value in each.items()} for split, each in values.items()}
+                measured.setdefault("forget", {})["loss"] = loss
+                seen.append(Seen(measured, outcome))
+        return seen
+
+    def record(self, step: int, model: nn.Module, keep: bool = False) -> Measured:
+        """Measure the model after ``step`` updates, and ``keep`` what moves in it; returns {split: {metric: value}}."""
+        seen = self.look(model)
+        self.add(step, *seen, moving(model) if keep else None)
+        return seen.measured
+
+    def add(self, step: int, measured: Measured, outcome: Tensor, state: State | None = None) -> None:
+        """Write down what was seen of a state, and keep the state itself if it is given."""
         self.steps.append(step)
         self.metrics.append(measured)
         self.outcomes.append(outcome)
-        if keep:
-            self.snapshots.add(step, model)
-        return measured
+        if state is not None:
+            self.snapshots.add(step, state)
 
     def note(self, update: Update | None) -> None:
         """Keep what the method said of one update."""

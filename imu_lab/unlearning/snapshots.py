@@ -13,6 +13,11 @@ LIMIT = 256 * 2**20  # bytes; a linear readout of 650 parameters takes 160 kB ov
 State = dict[str, Tensor]
 
 
+def moving(model: nn.Module) -> State:
+    """A copy of what moves in a model, by name."""
+    return {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+
+
 class Snapshots:
     """The moving parameters of a model after its recorded updates, by update.
 
@@ -31,11 +36,10 @@ class Snapshots:
         """What they hold now."""
         return sum(value.nbytes for state in self.kept.values() for value in state.values())
 
-    def add(self, step: int, model: nn.Module) -> None:
-        """Keep what moves in ``model``, as it is after update ``step``."""
-        moving = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    def add(self, step: int, state: State) -> None:
+        """Keep what moves, as it is after update ``step``; nobody may write to it afterwards."""
         self._order.append(step)
-        self.kept[step] = {name: value.detach().cpu().clone() for name, value in moving.items()}
+        self.kept[step] = {name: value.cpu() for name, value in state.items()}
         self._thin()
         while self.bytes > self.limit and len(self.kept) > 2:
             self._stride *= 2

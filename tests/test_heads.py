@@ -1,0 +1,97 @@
+"""Several states of a readout at once: the same as one after the other, and nobody can tell."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import imu_lab as imu
+from imu_lab.session import Session
+from imu_lab.tasks import Classification, Examples
+from imu_lab.tasks.averages import mean_metrics
+from imu_lab.unlearning import driver
+from imu_lab.unlearning.heads import Heads
+from imu_lab.unlearning.recorder import ROOM, Recorder
+from imu_lab.unlearning.snapshots import moving
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(5, 4), (5, 3, 4)])
+def test_all_heads_at_once_are_each_head_alone(bias: bool, shape: tuple[int, ...]) -> None:
+    layers, inputs = [nn.Linear(4, 2, bias=bias).double() for _ in range(3)], torch.randn(*shape, dtype=torch.float64)
+    found = Heads([moving(layer) for layer in layers])(inputs)
+    torch.testing.assert_close(found, torch.cat([layer(inputs) for layer in layers]).detach())
+
+
+def recorded_heads() -> tuple[Recorder, nn.Linear, list[dict]]:
+    """A recorder on cached digits, the readout, and forty states of it."""
+    task, head = Session(cases.task("digits class"), cases.original("digits class")).view()
+    states = [
+        {name: value + 0.05 * torch.randn(value.shape) for name, value in moving(head).items()} for _ in range(40)
+    ]
+    return Recorder(task, task.split("forget")), head, states
+
+
+@pytest.mark.parametrize("room", [ROOM, 30_000, 1])
+def test_what_is_seen_at_once_is_what_is_seen_alone(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, head, states = recorded_heads()
+    assert recorder.sees_heads(head)
+    monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", room)
+    for state, seen in zip(states, recorder.look_at_heads(states), strict=True):
+        head.load_state_dict(state)
+        alone = recorder.look(head)
+        assert {split: values["accuracy"] for split, values in seen.measured.items()} == {
+            split: values["accuracy"] for split, values in alone.measured.items()
+        }
+        assert seen.measured["forget"]["loss"] == pytest.approx(alone.measured["forget"]["loss"], rel=1e-5)
+        torch.testing.assert_close(seen.outcome, alone.outcome, rtol=1e-4, atol=1e-5)
+
+
+def test_a_task_that_measures_in_its_own_way_is_asked() -> None:
+    class Own(Classification):
+        def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+            return {"accuracy": 0.25}
+
+    task = Own("digits", forget_class=3)
+    run = imu.unlearn(task, cases.original("digits class"), steps=3)
+    assert set(run.series("retain", "accuracy")) == {0.25}
+    cached, head = Session(task, cases.original("digits class")).view()
+    assert not Recorder(cached, cached.split("forget")).sees_heads(head)
+
+
+@pytest.mark.parametrize("settings", [{}, {"record_every": 3}, {"stop_at": 0.3}, {"stop_at": 0.3, "record_every": 4}])
+def test_measuring_ahead_changes_nothing(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    ahead = imu.unlearn(task, model, steps=40, lr=3e-3, **settings)
+    monkeypatch.setattr(driver, "AHEAD", 1)
+    alone = imu.unlearn(task, model, steps=40, lr=3e-3, **settings)
+    assert ahead.steps.tolist() == alone.steps.tolist() and ahead.events["stopped_at"] == alone.events["stopped_at"]
+    assert (ahead.events["stopped_at"] is not None) == ("stop_at" in settings)
+    assert cases.same(cases.frozen(ahead.model), alone.model) and ahead.terms.equals(alone.terms)
+    assert np.array_equal(ahead.samples["pressure"], alone.samples["pressure"])
+    assert ahead.trajectory["loss"].to_numpy() == pytest.approx(alone.trajectory["loss"].to_numpy(), rel=1e-4, abs=1e-6)
+    for step in ahead.kept_steps:
+        assert cases.same(cases.frozen(ahead.model_at(step)), alone.model_at(step))
+
+
+def test_at_each_state_told_the_model_is_in_it() -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    seen: list[tuple[int, float]] = []
+
+    def watch(state: driver.Driven) -> None:
+        seen.append((state.step, len(state.recorder.steps)))
+
+    imu.unlearn(task, model, steps=20, watch=watch)
+    assert seen == [(step, step + 1) for step in range(21)], "nothing of what lies ahead is in the record"
+
+
+def test_the_means_of_a_tie_and_of_nothing() -> None:
+    task = cases.task("toy")
+    level = nn.Linear(2, 3)
+    nn.init.zeros_(level.weight), nn.init.zeros_(level.bias)
+    assert task.evaluate(level, "train") == {"accuracy": 0.0}, "a model that cannot tell knows nothing"
+    empty = Examples.of(torch.empty(0, 2), torch.empty(0, dtype=torch.int64))
+    assert mean_metrics(task, level, empty) == {}
