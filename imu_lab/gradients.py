@@ -116,8 +116,7 @@ class LinearGradients:
         weight, *bias = direction.values()
         parts = []
         for delta, inputs in self.factors(examples):
-            moved = inputs @ weight.T  # (c, ..., K): how the logits change along v
-            moved = moved + bias[0] if bias else moved
+            moved = readout.product(inputs, weight, *bias)  # (c, ..., K): how the logits change along v
             parts.append((delta * moved).flatten(1).sum(1))
         return torch.cat(parts)
 

@@ -166,7 +166,7 @@ def capture(model: nn.Module, name: str, inputs: Any) -> tuple[Tensor, Tensor]:
     """What reaches the linear layer ``name`` (n, ..., d), and what the model makes of it (n, ..., K)."""
     module = model.get_submodule(name)
     if module is model:
-        return inputs, model(inputs)
+        return inputs, product(inputs, module.weight, module.bias) if type(module) is nn.Linear else model(inputs)
     kept: list[Tensor] = []
     hook = module.register_forward_hook(lambda _, given, made: kept.append(given[0].detach()))
     try:
@@ -174,6 +174,17 @@ def capture(model: nn.Module, name: str, inputs: Any) -> tuple[Tensor, Tensor]:
     finally:
         hook.remove()
     return kept[0].reshape(*outputs.shape[:-1], kept[0].shape[-1]), outputs
+
+
+def product(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(n, ..., K) what a linear layer makes of inputs (n, ..., d).
+
+    The outputs lie outermost in memory: with few of them (K = 10) the product then takes a third of the time, and so do
+    sums over them.
+    """
+    rows = inputs.flatten(0, -2).T  # (d, N)
+    made = weight @ rows if bias is None else torch.addmm(bias[:, None], weight, rows)
+    return made.view(-1, *inputs.shape[:-1]).movedim(0, -1)
 
 
 def graft(model: nn.Module, name: str, head: nn.Linear) -> nn.Module:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..readout import product
 from .snapshots import State
 
 
@@ -23,7 +24,6 @@ class Heads(nn.Module):
     def __init__(self, states: Sequence[State]) -> None:
         super().__init__()
         self.copies = len(states)
-        # Outputs first, then heads: what is summed over the K outputs then lies far apart, which is fast for few of them.
         weight = torch.stack([state["weight"] for state in states], 1)  # (K, S, d)
         self.weight = nn.Parameter(weight.flatten(0, 1), requires_grad=False)
         biases = [state["bias"] for state in states if "bias" in state]
@@ -31,6 +31,5 @@ class Heads(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(S · n, ..., K) the outputs for inputs (n, ..., d), head after head."""
-        rows = inputs.flatten(0, -2).T  # (d, N)
-        made = self.weight @ rows if self.bias is None else torch.addmm(self.bias[:, None], self.weight, rows)
+        made = product(inputs, self.weight, self.bias).movedim(-1, 0)  # (K · S, n, ...)
         return made.view(-1, self.copies * len(inputs), *inputs.shape[1:-1]).movedim(0, -1)
