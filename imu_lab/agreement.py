@@ -82,7 +82,7 @@ def lorenz_curve(weights: Intensity) -> pd.DataFrame:
     """
     held = np.concatenate([[0.0], np.cumsum(np.sort(weights.values))])
     frame = pd.DataFrame({"samples": np.linspace(0, 1, len(held)), "weight": held / held[-1]})
-    frame.attrs["gini"] = float(1 - 2 * np.trapezoid(frame["weight"], frame["samples"]))
+    frame.attrs["gini"] = max(0.0, float(1 - 2 * np.trapezoid(frame["weight"], frame["samples"])))  # not -1e-16
     return frame
 
 

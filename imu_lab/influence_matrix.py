@@ -28,7 +28,7 @@ class InfluenceMatrix:
     """Influence of each forget sample on each of some samples, as a record.
 
     Attributes:
-        values: (n, m) in nats; row i is forget sample i, column j the sample whose loss is spoken of. Negative: i
+        values: (n, m) in the estimator's unit; row i is forget sample i, column j the sample whose loss is spoken of. Negative: i
             supports j. The mean over columns is the influence on their mean loss.
         examples: (n,) ids of the forget samples.
         against: (m,) ids of the samples in the columns, in ``source`` (``"train"`` or ``"test"``).

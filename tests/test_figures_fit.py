@@ -9,10 +9,11 @@ import imu_lab as imu
 
 
 def test_every_sample_is_where_its_record_says() -> None:
-    figure = imu.plot_fit(records.influence([-2.0, 0.0, -1.0], confidence=[0.1, 0.9, 0.5]))
+    figure = imu.plot_fit(records.influence([-2.0, 0.0, -1.0], confidence=[0.1, 1.0, 0.5]))
     ascend, dropped = figure.data
-    assert list(ascend.x) == [0.1, 0.5] and list(ascend.y) == [-2, -1] and list(ascend.customdata) == [100, 102]
-    assert list(dropped.x) == [0.9] and dropped.marker.symbol != ascend.marker.symbol
+    assert list(ascend.x) == [0.9, 0.5] and list(ascend.y) == [-2, -1]
+    assert ascend.customdata.tolist() == [[100, 0.1], [102, 0.5]] and dropped.x[0] > 0, "also where p(y) is 1"
+    assert figure.layout.xaxis.autorange == "reversed" and dropped.marker.symbol != ascend.marker.symbol
     assert "p(y)" in figure.layout.xaxis.title.text and "negative: ascend" in figure.layout.yaxis.title.text
 
 

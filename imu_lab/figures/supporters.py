@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from ..results import describe
 from . import live, theme
 
 ROLES = {"supporter": (theme.ASCEND, "pressing it raises the sample's loss"),
@@ -41,7 +42,10 @@ def _content(table: pd.DataFrame, example: int) -> live.Content:
         "yaxis.range": [len(ordered) - 0.5, -0.5],
     }
     frame = {
-        "xaxis": {"title": {"text": "influence on this sample's loss (nats)"}, "zeroline": True},
+        "xaxis": {
+            "title": {"text": f"influence on this sample's loss ({describe('influence').unit})"},
+            "zeroline": True,
+        },
         "yaxis": {"title": {"text": "forget sample (index)"}},
         "showlegend": True,
     }

@@ -96,6 +96,6 @@ def _frame(quantities: list[str], arms: list[str], against: str | None) -> dict[
 
 def _title(quantity: str) -> str:
     """``"retain accuracy change"`` with the unit of accuracy; other columns speak for themselves."""
-    known = {"updates": "updates needed (count)", "seconds": "time (seconds)"}
+    known = {"updates": "updates needed<br>(count)", "seconds": "time<br>(seconds)"}
     metric = quantity.removesuffix(" change").removesuffix(" gap").split(" ", 1)[-1]
-    return known.get(quantity, theme.titled(quantity, describe(metric).unit))
+    return known.get(quantity, theme.titled(quantity, describe(metric).unit).replace(" (", "<br>("))
