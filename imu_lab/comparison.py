@@ -52,3 +52,14 @@ def _row(run: Run, rule: driver.StopRule | None) -> dict[str, Any]:
         row[" ".join(key) + " change"] = value - wide.at[0, key]
         row[" ".join(key) + " gap"] = value - retrained.get(key, np.nan)
     return row
+
+
+def usual_step(run: Run) -> float:
+    """The median length of the updates made while some sample was still remembered; NaN where there was none.
+
+    The ascent has no bottom: once everything is forgotten the updates grow without limit, and say nothing of the way
+    there.
+    """
+    lengths = run.terms.loc[run.terms["term"] == "update_norm", "value"]
+    remembered = run.series("forget", "accuracy").iloc[:-1]
+    return float(lengths.iloc[: int((remembered > 0).sum()) or None].median())

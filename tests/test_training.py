@@ -57,6 +57,21 @@ def test_a_new_request_does_not_retrain_the_original_but_the_retrained(folder: P
     assert trainings == [120, 80, 80]
 
 
+def test_whoever_follows_a_training_can_end_it_and_nothing_half_is_kept(folder: Path, trainings: list[int]) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        imu.train(Toy(), progress=progress)
+    assert seen == [(1, Toy().recipe.epochs), (2, Toy().recipe.epochs)] and not list(folder.rglob("*.safetensors"))
+    imu.train(Toy(), progress=lambda *done: seen.append(done))
+    assert seen[2:] == [(epoch, seen[0][1]) for epoch in range(1, seen[0][1] + 1)] and len(trainings) == 2
+
+
 @pytest.mark.parametrize("change", [
     lambda: imu.train(Toy(seed=1)),
     lambda: imu.train(Toy(per_class=41)),

@@ -12,9 +12,10 @@ import pytest
 from plotly.callbacks import InputDeviceState, Points
 
 import imu_lab as imu
+from imu_lab.comparison import usual_step
 from imu_lab.widgets.asking import NEVER
-from imu_lab.widgets.job import Job
-from imu_lab.widgets.pipeline import Pipeline, usual_step
+from imu_lab.widgets.job import Job, Progress
+from imu_lab.widgets.pipeline import Pipeline
 from imu_lab.widgets.views import STALE
 from imu_lab.widgets.workbench import Workbench, workbench
 
@@ -79,6 +80,15 @@ def test_a_moved_slider_draws_the_new_run(panel: Workbench, task: Any, models: t
     scores = imu.influence(task, models[0], damping=1e-4)
     dots = [trace for trace in panel.figures["influence"].data if trace.meta["role"] == "ascend"][0]
     assert np.allclose(np.sort(dots.x), np.sort(scores.values[scores.values < 0]))
+
+
+def test_the_note_tells_how_far_the_retrained_model_is(panel: Workbench) -> None:
+    panel._retraining_at(Progress(1.0, 3, 12, 3.0, ""))
+    assert "training" not in panel.controls.note.value, "it is there already"
+    known, panel.session.reference = panel.session.reference, None
+    panel._retraining_at(Progress(1.0, 3, 12, 3.0, ""))
+    assert "epoch 3 of 12, about 3.0 s left" in panel.controls.note.value
+    panel.session.reference = known
 
 
 def test_the_retrained_model_is_the_dotted_line(panel: Workbench) -> None:

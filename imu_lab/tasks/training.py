@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from .data import data_folder
 from .protocol import Examples, Task
 
 # Part of every checkpoint's key: raise it when training would give other weights for the same recipe.
-VERSION = 1
+VERSION = 2
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,14 @@ def shifted(images: torch.Tensor, pixels: int = 4) -> torch.Tensor:
     return padded[which, channels, rows, columns]
 
 
-def train(task: Task, split: str = "train", seed: int = 0, recipe: Recipe | None = None) -> nn.Module:
+def train(
+    task: Task,
+    split: str = "train",
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> nn.Module:
     """A model of ``task`` trained on ``split``, from the checkpoint cache when it was trained before.
 
     ``"train"`` gives the original model, ``"retain"`` the retrained one: the same recipe from fresh weights without the
@@ -134,6 +141,8 @@ def train(task: Task, split: str = "train", seed: int = 0, recipe: Recipe | None
         split: the name of the split to train on.
         seed: of the fresh weights and the order of batches.
         recipe: replaces the task's own.
+        progress: called with (epochs done, epochs in all); what it raises ends the training, and nothing is kept. None
+            shows a bar for work longer than two seconds.
 
     Returns:
         The model in eval mode.
@@ -152,10 +161,12 @@ def train(task: Task, split: str = "train", seed: int = 0, recipe: Recipe | None
     if path is not None and _restored(model, path):
         return model.eval()
     examples = task.split(split)
-    bar = tqdm(total=recipe.epochs, desc=f"training on {split}", unit="epoch", delay=2, leave=False)
-    with bar:
-        for _ in epochs(task, model, examples, recipe, seed):
+    hidden = {"disable": True} if progress else {"delay": 2, "leave": False}
+    with tqdm(total=recipe.epochs, desc=f"training on {split}", unit="epoch", **hidden) as bar:
+        for done, _ in enumerate(epochs(task, model, examples, recipe, seed), 1):
             bar.update()
+            if progress:
+                progress(done, recipe.epochs)
     if path is not None:
         archive.write_whole(path, safetensors.torch.save(_state(model)))
     return model.eval()

@@ -34,12 +34,14 @@ class Snapshots:
     @property
     def bytes(self) -> int:
         """What they hold now."""
-        return sum(value.nbytes for state in self.kept.values() for value in state.values())
+        return sum(map(_size, self.kept.values()))
 
     def add(self, step: int, state: State) -> None:
         """Keep what moves, as it is after update ``step``; nobody may write to it afterwards."""
         self._order.append(step)
         self.kept[step] = {name: value.cpu() for name, value in state.items()}
+        if self._stride == 1 and len(self.kept) * _size(state) <= self.limit:  # all of one size: no need to count each
+            return
         self._thin()
         while self.bytes > self.limit and len(self.kept) > 2:
             self._stride *= 2
@@ -84,6 +86,10 @@ class Snapshots:
             step, name = key.split("/", 1)
             kept.setdefault(int(step), {})[name] = value
         return cls(dict(sorted(kept.items())))
+
+
+def _size(state: State) -> int:
+    return sum(value.nbytes for value in state.values())
 
 
 def listed_steps(steps: Mapping[int, State]) -> str:

@@ -119,14 +119,3 @@ class Pipeline:
 def control_settings(rule: str, question: Question) -> dict[str, Any]:
     """A control's settings: "shuffled" takes the weights of the rule in question, every other its defaults."""
     return {"of": question.rule.name} if rule == "shuffled" and question.rule.name != "shuffled" else {}
-
-
-def usual_step(run: Run) -> float:
-    """The median length of the updates made while some sample was still remembered; NaN where there was none.
-
-    The ascent has no bottom: once everything is forgotten the updates grow without limit, and say nothing of the way
-    there.
-    """
-    lengths = run.terms.loc[run.terms["term"] == "update_norm", "value"]
-    remembered = run.series("forget", "accuracy").iloc[:-1]
-    return float(lengths.iloc[: int((remembered > 0).sum()) or None].median())

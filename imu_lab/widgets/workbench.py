@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from .. import registry
+from ..comparison import usual_step
 from ..session import Session
 from ..tasks.training import train
 from .asking import Asking
 from .controls import after_each_cell
-from .job import Job, Report
-from .panels import Panel
-from .pipeline import Answer, Pipeline, usual_step
+from .job import Job, Progress, Report
+from .panels import Panel, duration
+from .pipeline import Answer, Pipeline
 from .views import Views, title_of
 
 DOTTED = "<p>dotted: the retrained model</p>"
@@ -77,7 +78,9 @@ class Workbench(Panel):
         controls.listen(self.ask)
         after_each_cell(self.guarded(controls.refresh))
         self.views.metric.observe(self._metric_chosen, "value")
-        self._retraining = Job(self._retrain, self._retrained, on_error=self.show_error)
+        self._retraining = Job(
+            self._retrain, self._retrained, on_error=self.show_error, on_progress=self._retraining_at
+        )
         self.ask()
         if session.reference is None:
             controls.note.value = TRAINING
@@ -119,7 +122,13 @@ class Workbench(Panel):
             self.ask()
 
     def _retrain(self, _: Any, report: Report) -> Any:
-        return train(self.session.task, "retain")
+        return train(self.session.task, "retain", progress=report)
+
+    def _retraining_at(self, progress: Progress) -> None:
+        if self.session.reference is None:  # it may be there by now
+            left = "" if progress.left is None else f", about {duration(progress.left)} left"
+            about = f": epoch {progress.done} of {progress.total}{left}" if progress.total else ""
+            self.controls.note.value = TRAINING.replace(" …", f"{about} …")
 
     def _retrained(self, model: Any) -> None:
         self.session.reference = model
