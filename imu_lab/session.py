@@ -16,12 +16,12 @@ import pandas as pd
 import safetensors.torch
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from . import readout, registry
 from .gradients import LinearGradients, gradients_of
 from .intensity import intensity
 from .metrics import Reference
+from .plan import Plan, checked_weights, count, private_copy
 from .provenance import plain, task_settings, versions, weights_about
 from .results import Influence, Intensity, Run
 from .targets import target_examples
@@ -101,7 +101,7 @@ class Session:
         own = getattr(self.task, "unlearning", {})
         return registry.settings(kind(**{f.name: own[f.name] for f in fields(kind) if f.name in own}))
 
-    def unlearn(
+    def plan(
         self,
         weights: Any = None,
         method: Any = "imu",
@@ -113,77 +113,73 @@ class Session:
         cache: bool = True,
         record_every: int = 1,
         follow: Iterable[Any] | None = None,
-        progress: Callable[[int, int], None] | None = None,
-        stop: Event | None = None,
-        watch: Callable[[driver.Driven], None] | None = None,
         **settings: Any,
-    ) -> Run:
-        """See :func:`unlearn`."""
+    ) -> Plan:
+        """Everything that :func:`unlearn` is asked, checked and settled; no update is made yet."""
         if isinstance(method, str):
             settings = {**self.defaults(method), **settings}
         how = registry.methods.create(method, **settings)
         weights = weights if getattr(how, "takes_weights", True) else None
-        steps, every = _count("steps", steps), _count("record_every", record_every, 1)
-        task, model = self.view(cache, getattr(how, "scope", "readout"))
+        task, model = self.view(cache, scope := getattr(how, "scope", "readout"))
         reference = reference if reference is not None else self.reference
         metrics = self.followed(reference, follow)
         known = self.measured(reference, metrics)
+        forget = task.split("forget")
         request = Request(
-            task.split("forget"),
-            torch.as_tensor(_checked_weights(weights, task.split("forget"))),
+            forget,
+            torch.as_tensor(checked_weights(weights, forget)),
             task.split("retain") if getattr(how, "needs_retain", False) else None,
             int(seed),
         )
-        private = _private(
-            model, readout.resolve(task, model) if getattr(how, "scope", "readout") == "readout" else None
+        return Plan(
+            task,
+            private_copy(model, readout.resolve(task, model) if scope == "readout" else None),
+            how,
+            request,
+            weights,
+            count("steps", steps),
+            count("record_every", record_every, 1),
+            stop_at,
+            driver.stop_rule(stop_at, known, forgotten_when(task)),
+            metrics,
+            reference,
+            known,
         )
-        rule = driver.stop_rule(stop_at, known, forgotten_when(task))
+
+    def unlearn(
+        self,
+        weights: Any = None,
+        method: Any = "imu",
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        stop: Event | None = None,
+        watch: Callable[[driver.Driven], None] | None = None,
+        **asked: Any,
+    ) -> Run:
+        """See :func:`unlearn`; ``asked`` is what :meth:`plan` takes."""
+        plan = self.plan(weights, method, **asked)
+        beside = self._against(plan.reference, plan.metrics)
         started = time.perf_counter()
-        with _threads(task):
-            beside = self._against(reference, metrics)
-            states = driver.drive(task, private, how, request, steps, rule, every, beside)
-            state = _follow(states, steps, progress, stop, watch)
-        events = _events(state, time.perf_counter() - started)
-        about = {
-            "method": getattr(type(how), "name", type(how).__name__),
-            "settings": plain(how),
-            "steps": int(steps),
-            "seed": int(seed),
-            "stop_at": stop_at,
-            "forgotten_when": list(forgotten_when(task)),
-            "record_every": record_every,
-            "follow": [{"metric": type(metric).name, "settings": plain(metric)} for metric in metrics],
-            "cached": task is not self.task,
-            "weights": weights_about(weights) if getattr(how, "takes_weights", True) else {},
-            "readout": list(self.names),
-            "task": repr(self.task),
-            "task_settings": task_settings(self.task),
-            "versions": versions(),
-        }
+        with _threads(plan.task):
+            states = driver.drive(
+                plan.task, plan.model, plan.method, plan.request, plan.steps, plan.rule, plan.record_every, beside
+            )
+            state = driver.follow(states, plan.steps, progress, stop, watch)
+        return self._record(plan, state, time.perf_counter() - started)
+
+    def _record(self, plan: Plan, state: driver.Driven, seconds: float) -> Run:
+        about, events, recorder = self._about(plan), driver.events(state, seconds), state.recorder
         if events["diverged_at"]:
             warnings.warn(
                 f"the run diverged at update {events['diverged_at']}: {about['method']} with lr="
                 f"{about['settings'].get('lr')} made the loss or the weights infinite; the model of the update "
                 "before and all that was recorded are kept",
-                stacklevel=3,
+                stacklevel=4,
             )
-        return self._record(state.recorder, weights, task, private, known, about, events, reference)
-
-    def _record(
-        self,
-        recorder: Recorder,
-        weights: Any,
-        task: Task,
-        private: nn.Module,
-        known: driver.Measured,
-        about: dict,
-        events: dict,
-        reference: nn.Module | None,
-    ) -> Run:
-        rows = [(split, metric, value) for split, values in known.items() for metric, value in values.items()]
 
         def build() -> nn.Module:
-            unlearned = private if task is self.task else readout.graft(self.model, self.names[0], private)
+            whole = plan.task is self.task
+            unlearned = plan.model if whole else readout.graft(self.model, self.names[0], plan.model)
             return copy.deepcopy(unlearned).eval().requires_grad_(True)
 
         def pack() -> bytes:
@@ -192,17 +188,37 @@ class Session:
 
         return Run(
             recorder.curve(),
-            _ledger(recorder, weights, self.task, self._confidence(reference)),
+            _ledger(recorder, plan.weights, self.task, self._confidence(plan.reference)),
             recorder.trajectory(),
             recorder.term_table(),
-            pd.DataFrame(rows, columns=["split", "metric", "value"]),
+            plan.retrained(),
             about,
             events,
             build,
             pack,
             self.task,
-            recorder.snapshots if task is self.task else recorder.snapshots.renamed(self.names[0]),
+            recorder.snapshots if plan.task is self.task else recorder.snapshots.renamed(self.names[0]),
         )
+
+    def _about(self, plan: Plan) -> dict[str, Any]:
+        """A run's provenance."""
+        how = plan.method
+        return {
+            "method": getattr(type(how), "name", type(how).__name__),
+            "settings": plain(how),
+            "steps": plan.steps,
+            "seed": plan.request.seed,
+            "stop_at": plan.stop_at,
+            "forgotten_when": list(forgotten_when(plan.task)),
+            "record_every": plan.record_every,
+            "follow": [{"metric": type(metric).name, "settings": plain(metric)} for metric in plan.metrics],
+            "cached": plan.task is not self.task,
+            "weights": weights_about(plan.weights) if getattr(how, "takes_weights", True) else {},
+            "readout": list(self.names),
+            "task": repr(self.task),
+            "task_settings": task_settings(self.task),
+            "versions": versions(),
+        }
 
     def followed(self, reference: nn.Module | None, follow: Iterable[Any] | None = None) -> tuple[Any, ...]:
         """The metrics that a run records beside the task's own: those asked for, else those that the task follows.
@@ -254,85 +270,15 @@ def _threads(task: Task) -> Any:
     return one_thread() if small else nullcontext()
 
 
-def _checked_weights(weights: Any, forget: Examples) -> np.ndarray:
-    """(n,) weights that sum to 1."""
-    if weights is None:
-        return np.full(len(forget), 1 / len(forget))
-    if isinstance(weights, Intensity):
-        if not np.array_equal(weights.frame["example"], forget.ids.numpy()):
-            raise ValueError(
-                f"these weights speak of {len(weights)} other examples than the task's {len(forget)} to forget; "
-                "compute them on the same task"
-            )
-        return weights.values.copy()
-    values = np.asarray(weights, dtype=np.float64)
-    if values.shape != (len(forget),) or not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
-        raise ValueError(
-            f"weights must be {len(forget)} finite numbers >= 0, one per forget sample and not all zero; got "
-            f"shape {values.shape}"
-        )
-    return values / values.sum()
-
-
-def _count(name: str, given: Any, least: int = 0) -> int:
-    if int(given) != given or given < least:
-        raise ValueError(f"{name} must be a whole number >= {least}, got {given!r}")
-    return int(given)
-
-
-def _private(model: nn.Module, names: tuple[str, ...] | None) -> nn.Module:
-    """A copy in eval mode in which only the readout can move (everything, where ``names`` is None)."""
-    private = copy.deepcopy(model).eval().requires_grad_(names is None)
-    for value in readout.parameters(private, names or ()).values():
-        value.requires_grad_(True)
-    return private
-
-
-def _follow(
-    states: Iterable[driver.Driven], steps: int, progress: Callable | None, stop: Event | None, watch: Callable | None
-) -> driver.Driven:
-    """Consume a run to its end, a stop or an interrupt; the last state is what there is."""
-    bar = tqdm(total=steps, desc="unlearning", unit="update", delay=2, leave=False) if progress is None else None
-    state = None
-    try:
-        for state in states:
-            if bar is not None:
-                bar.update(state.step - bar.n)
-            elif progress is not None:
-                progress(state.step, steps)
-            if watch is not None:
-                watch(state)
-            if stop is not None and stop.is_set():
-                break
-    except KeyboardInterrupt:
-        if state is None:
-            raise
-    finally:
-        if bar is not None:
-            bar.close()
-    return state
-
-
-def _events(state: driver.Driven, seconds: float) -> dict[str, Any]:
-    return {
-        "steps": state.step,
-        "stopped_at": state.stopped_at,
-        "diverged_at": state.diverged_at,
-        "utility_limit": driver.utility_limit(state.recorder),
-        "seconds": round(seconds, 4),
-    }
-
-
 def _ledger(recorder: Recorder, weights: Any, task: Task, retrained: np.ndarray | None) -> pd.DataFrame:
     """The recorder's rows with what is known besides: label, influence, selected, weight, the retrained confidence."""
     rows = recorder.ledger()
-    count = len(rows)
     if isinstance(weights, Intensity):
         known = weights.frame[["influence", "selected", "weight"]].reset_index(drop=True)
     else:
-        shares = _checked_weights(weights, recorder.forget)
-        known = pd.DataFrame({"influence": np.full(count, np.nan), "selected": shares > 0, "weight": shares})
-    labels = task.labels(rows["example"]) if hasattr(task, "labels") else [""] * count
+        shares = checked_weights(weights, recorder.forget)
+        known = pd.DataFrame({"influence": np.nan, "selected": shares > 0, "weight": shares})
+    labels = task.labels(rows["example"]) if hasattr(task, "labels") else [""] * len(rows)
     if retrained is not None:
         rows["confidence_retrained"] = retrained
     first = pd.DataFrame({"example": rows.pop("example"), "label": labels})

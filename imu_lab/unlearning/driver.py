@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from ..registry import listed, unknown
 from ..tasks.protocol import FORGOTTEN_WHEN, Task, forgotten_when
@@ -213,3 +215,39 @@ def utility_limit(recorder: Recorder, splits: tuple[str, ...] = ("retain", "test
             if before is not None and now is not None and before - now >= UTILITY_LOSS - 1e-12:
                 return step
     return None
+
+
+def follow(
+    states: Iterable[Driven], steps: int, progress: Callable | None, stop: Event | None, watch: Callable | None
+) -> Driven:
+    """Consume a run to its end, a stop or an interrupt; the last state is what there is."""
+    bar = tqdm(total=steps, desc="unlearning", unit="update", delay=2, leave=False) if progress is None else None
+    state = None
+    try:
+        for state in states:
+            if bar is not None:
+                bar.update(state.step - bar.n)
+            elif progress is not None:
+                progress(state.step, steps)
+            if watch is not None:
+                watch(state)
+            if stop is not None and stop.is_set():
+                break
+    except KeyboardInterrupt:
+        if state is None:
+            raise
+    finally:
+        if bar is not None:
+            bar.close()
+    return state
+
+
+def events(state: Driven, seconds: float) -> dict[str, Any]:
+    """What happened in a run, by name; ``None`` for what did not."""
+    return {
+        "steps": state.step,
+        "stopped_at": state.stopped_at,
+        "diverged_at": state.diverged_at,
+        "utility_limit": utility_limit(state.recorder),
+        "seconds": round(seconds, 4),
+    }
