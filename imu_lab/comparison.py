@@ -34,24 +34,29 @@ def compare(runs: Iterable[Run] | Run, at_forget: Any = None) -> pd.DataFrame:
 
 
 def _row(run: Run, rule: driver.StopRule | None) -> dict[str, Any]:
-    wide = run.curve.pivot(index="step", columns=["split", "metric"], values="value")
-    step: float = wide.index[-1]
+    keys = list(dict.fromkeys(zip(run.curve["split"], run.curve["metric"])))
+    step: float = run.steps[-1]
     if rule is not None:
-        if (rule.split, rule.metric) not in wide:
-            raise registry.unknown(
-                "metric to compare at", f"{rule.split} {rule.metric}", [" ".join(key) for key in wide]
-            )
-        met = wide.index[driver.COMPARISONS[rule.operator](wide[(rule.split, rule.metric)], rule.value)]
+        if (rule.split, rule.metric) not in keys:
+            known = [" ".join(key) for key in keys]
+            raise registry.unknown("metric to compare at", f"{rule.split} {rule.metric}", known)
+        values = run.series(rule.split, rule.metric)
+        met = values.index[driver.COMPARISONS[rule.operator](values, rule.value)]
         step = met[0] if len(met) else np.nan
     row = {"run": run.label, "seed": run.settings.get("seed"), "updates": step, "reached": step == step}
-    retrained = run.reference.set_index(["split", "metric"])["value"]
-    keys = list(dict.fromkeys(zip(run.curve["split"], run.curve["metric"])))
+    start, then, retrained = _by_key(run.curve, 0), _by_key(run.curve, step), _by_key(run.reference)
     for key in keys:
-        value = wide.at[step, key] if row["reached"] else np.nan
+        value = then.get(key, np.nan)
         row[" ".join(key)] = value
-        row[" ".join(key) + " change"] = value - wide.at[0, key]
+        row[" ".join(key) + " change"] = value - start.get(key, np.nan)
         row[" ".join(key) + " gap"] = value - retrained.get(key, np.nan)
     return row
+
+
+def _by_key(table: pd.DataFrame, step: float | None = None) -> dict[tuple[str, str], float]:
+    """{(split, metric): value} of a curve at one update, or of a table without updates."""
+    rows = table if step is None else table[table["step"] == step]
+    return dict(zip(zip(rows["split"], rows["metric"]), rows["value"]))
 
 
 def usual_step(run: Run) -> float:
