@@ -17,6 +17,7 @@ from .tasks.protocol import Examples, Task
 
 ENOUGH = 1e-11  # largest entry of the gradient that counts as zero, in double precision
 MOST = 200  # updates; a convex problem takes about ten
+LIMIT = 2 * 2**30  # bytes of the Hessian that Newton's method builds
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,7 @@ def fitted(task: Task, model: nn.Module, l2: float) -> Fit:
 
     Raises:
         ValueError: the readout is not one linear layer that produces the output, or λ is not positive.
+        MemoryError: its Hessian would not fit; said before anything is computed.
         ArithmeticError: no minimum was reached.
     """
     if not l2 > 0:
@@ -65,12 +67,21 @@ def fitted(task: Task, model: nn.Module, l2: float) -> Fit:
             f"only one linear layer that produces the output can be refitted exactly; this task's readout is "
             f"{', '.join(session.names) or 'the whole model'}. Use way='network', which trains anew"
         )
+    _asked(sum(value.numel() for value in readout.parameters(session.model, session.names).values()))
     seen, head = session.view()
     train = seen.split("train").in_precision(torch.float64)
     with one_thread():
         weights = torch.ones(len(train), dtype=torch.float64)
         best, factor = _minimum(seen, copy.deepcopy(head).double(), train, weights, l2)
     return Fit(seen, train, best, factor, l2)
+
+
+def _asked(count: int) -> None:
+    if (needed := count**2 * 8) > LIMIT:
+        raise MemoryError(
+            f"refitting a readout of {count:,} parameters needs a Hessian of {needed / 2**30:,.1f} GiB, more than the "
+            f"limit of {LIMIT / 2**30:,.1f} GiB; use way='network', which trains anew, or a smaller readout"
+        )
 
 
 def refit(task: Task, model: nn.Module, l2: float = 1e-3) -> nn.Module:

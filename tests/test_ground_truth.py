@@ -147,6 +147,15 @@ def test_bad_input_is_refused() -> None:
         imu.linear_datamodeling_score(np.arange(2), pd.DataFrame({"change": [0, 0], "influence": [1, 2]}))
 
 
+def test_a_hessian_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stationary, "dense", lambda *_: pytest.fail("it was begun"))
+    backbone = torch.nn.Sequential(torch.nn.Linear(2, 2000), torch.nn.Linear(2000, 10))
+    train, test = ((torch.randn(20, 2), torch.arange(20) % 10) for _ in range(2))
+    task = imu.tasks.Classification.from_data(backbone, train, test, forget_indices=[0])
+    with pytest.raises(MemoryError, match="20,010 parameters needs a Hessian of 3.0 GiB, more than the limit of 2.0"):
+        imu.refit(task, backbone)
+
+
 def test_no_minimum_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stationary, "MOST", 1)
     with pytest.raises(ArithmeticError, match="no minimum in 1 Newton steps: .* use a larger l2"):

@@ -99,13 +99,14 @@ def test_much_absolute_damping_makes_it_the_plain_product_of_gradients() -> None
 
 
 @pytest.mark.parametrize("relative", [True, False])
-def test_no_damping_where_the_diagonal_has_zeros_is_refused(relative: bool) -> None:
+@pytest.mark.parametrize("estimator", ["fisher-diagonal", "self-influence", "fisher-trimmed", "fisher-minibatch"])
+def test_no_damping_where_the_diagonal_has_zeros_is_refused(estimator: str, relative: bool) -> None:
     task, model = own(torch.float64)
     with torch.no_grad():
         model.narrow.weight[0], model.narrow.bias[0] = 0.0, 0.0  # a dead feature: its column of the Fisher is zero
     task = cases.own_data(model, torch.float64)
     with pytest.raises(ValueError, match="zero at 3 parameters and the damping is 0.*use damping > 0"):
-        imu.influence(task, model, damping=0.0, relative=relative)
+        imu.influence(task, model, estimator, damping=0.0, relative=relative)
 
 
 @pytest.mark.parametrize("damping", [-1, float("nan"), float("inf"), "small"])
