@@ -20,7 +20,7 @@ from .unlearning.recorder import outcomes
 
 PROJECTIONS = ("pca", "t-sne", "umap")
 CONTEXT = 4_000  # retained samples shown around the forget set; all forget samples are
-GRID = 56  # cells along each side of the map of regions
+GRID = 112  # cells along each side of the map of regions
 
 
 class State(NamedTuple):
@@ -153,12 +153,13 @@ class Landscape:
             return None
         (low_x, low_y), (high_x, high_y) = self.places.min(0), self.places.max(0)
         x, y = np.linspace(low_x, high_x, GRID), np.linspace(low_y, high_y, GRID)
-        across, up = np.meshgrid(x, y)
         mean, axes = self._axes
-        points = mean + np.column_stack([across.ravel(), up.ravel()]) @ axes
+        corners = torch.as_tensor(np.stack([mean, *(mean + axes)]), dtype=torch.float32, device=device_of(head))
         with one_thread(), torch.no_grad():
-            classes = head(torch.as_tensor(points, dtype=torch.float32, device=device_of(head))).argmax(1)
-        return Regions(x, y, classes.cpu().numpy().reshape(GRID, GRID))
+            origin, *ends = head(corners).double().cpu().numpy()  # the readout is linear: three points tell the plane
+        across, up = (end - origin for end in ends)
+        classes = (origin + x[None, :, None] * across + y[:, None, None] * up).argmax(2)
+        return Regions(x, y, classes)
 
     @cached_property
     def _axes(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -175,6 +176,14 @@ class Landscape:
         count = min(count, len(distances) - 1)
         near = np.argpartition(distances, count - 1)[:count] if count else np.empty(0, int)
         return self.examples[near[np.argsort(distances[near], kind="stable")]].tolist()
+
+    def within(self, corners: np.ndarray) -> np.ndarray:
+        """(n,) whether each sample lies inside the outline through (m, 2) places of the plane (even-odd rule)."""
+        (x, y), inside = self.places.T, np.zeros(len(self.places), dtype=bool)
+        for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            level = (y0 > y) != (y1 > y)  # a ray to the right meets this side; never so for a level side
+            inside[level] ^= x[level] < x0 + (y[level] - y0) * (x1 - x0) / (y1 - y0)
+        return inside
 
     def values(self, column: str, step: int, table: pd.DataFrame) -> np.ndarray:
         """(n,) a quantity of every sample: a live one at this update, or a column of the ledger (NaN for retained)."""

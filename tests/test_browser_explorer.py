@@ -20,7 +20,7 @@ LONELY_DOT = """([figure, role]) => {
     plot.scrollIntoView({block: 'center'});
     const {xaxis, yaxis} = plot._fullLayout, box = plot.getBoundingClientRect();
     const places = Array.from(trace.x, (x, at) => [xaxis.d2p(x), yaxis.d2p(trace.y[at])]);
-    const others = plot._fullData.filter(each => each.mode === 'markers' && each.x)
+    const others = plot._fullData.filter(each => each.meta.role !== 'scale')
         .flatMap(each => Array.from(each.x, (x, at) => [xaxis.d2p(x), yaxis.d2p(each.y[at])]));
     const room = ([x, y]) => others.map(([u, v]) => Math.hypot(u - x, v - y)).sort((a, b) => a - b)[1];
     const rooms = places.map(room), at = rooms.indexOf(Math.max(...rooms));
@@ -66,7 +66,7 @@ def lasso(page: Any, figure: str = MAP, share: float = 1.0) -> None:
 
 def test_selection_card_what_if_comparison(notebook: Callable[..., Any]) -> None:
     page = notebook(WATCHING)
-    page.wait_for_selector(f"{MAP} canvas", timeout=SECONDS * 1000)
+    page.wait_for_selector(f"{MAP} image", timeout=SECONDS * 1000)
 
     example = click_dot(page)
     wait_for(page, ".imu-card", f"example {example}")

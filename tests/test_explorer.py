@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import base64
 import io
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,7 +48,8 @@ def test_a_click_on_the_map_is_seen_everywhere(explorer, run) -> None:
     click(explorer, "forget", 7)
     example = int(run.samples["example"].iloc[7])
     assert explorer.chosen == example and f"example {example}" in explorer.card.value
-    assert trace(explorer, "chosen").x[0] == explorer.land.places[7, 0]
+    ring = explorer.map.layout.shapes[0]
+    assert np.array_equal((ring.xanchor, ring.yanchor), explorer.land.places[7])
     assert 'class="imu-chosen"' in explorer.ledger.table.value
     row = int(np.flatnonzero(explorer._rows == example)[0])
     assert [shape.y0 for shape in explorer.paths.layout.shapes if shape.name == "chosen"] == [row]
@@ -66,34 +67,45 @@ def test_a_kept_sample_has_a_card_too(explorer) -> None:
     assert "a kept sample" in explorer.card.value and explorer.chosen not in explorer.land.forget
 
 
-def lasso(explorer, role: str, rows: list[int], outline: float) -> None:
-    found = trace(explorer, role)
-    selector = LassoSelector(xs=[outline], ys=[outline], type="lasso")
-    found._dispatch_on_selection(Points(point_inds=rows, trace_name=role, trace_index=0), selector)
+def lasso(explorer, corners: list[tuple[float, float]]) -> None:
+    """What the page tells of a lasso: its outline, and nothing of what it caught."""
+    xs, ys = zip(*corners)
+    outline = LassoSelector(xs=list(xs), ys=list(ys), type="lasso")
+    for found in explorer.map.data:
+        found._dispatch_on_selection(Points(point_inds=[], trace_name=found.name, trace_index=0), outline)
 
 
 def test_a_lasso_selects_in_all_views(explorer, run) -> None:
-    lasso(explorer, "forget", [3, 5, 8], 1.0)
-    wanted = run.samples["example"].iloc[[3, 5, 8]].tolist()
-    assert explorer.selected == wanted
-    assert sorted(explorer._rows.tolist()) == sorted(wanted)
-    assert explorer.ledger._samples["example"].tolist() == wanted and "3 of 146" in explorer.count.value
-    assert list(trace(explorer, "forget").selectedpoints) == [3, 5, 8]
-    kept = trace(explorer, "kept").customdata[:2].tolist()
-    lasso(explorer, "kept", [0, 1], 1.0)
-    assert explorer.selected == wanted + kept, "the other part of the same outline"
-    lasso(explorer, "forget", [1], 2.0)
-    assert explorer.selected == [int(run.samples["example"].iloc[1])], "a new outline"
-    explorer.clear.click()
-    assert explorer.selected is None and len(explorer._rows) == len(run.samples)
+    places, count = explorer.land.places, len(run.samples)
+    (left, low), (x, y) = places.min(0) - 1, np.median(places[:count], axis=0)
+    lasso(explorer, [(left, low), (x, low), (x, y), (left, y)])
+    wanted = explorer.land.examples[(places[:, 0] < x) & (places[:, 1] < y)]
+    mine = wanted[np.isin(wanted, run.samples["example"])]
+    assert explorer.selected == wanted.tolist() and 0 < len(mine) < len(wanted), "retained samples too"
+    assert sorted(explorer._rows.tolist()) == sorted(mine)
+    assert explorer.ledger._samples["example"].tolist() == mine.tolist()
+    assert f"{len(mine)} of 146" in explorer.count.value
+    faint, full = (opacities(explorer, chosen) for chosen in (~np.isin(explorer.land.forget, mine), mine))
+    assert np.median(faint) < 64 and np.median(full) == 255
+    lasso(explorer, [(left, low), (left + 1e-3, low), (left, low + 1e-3)])
+    assert explorer.selected == wanted.tolist(), "an empty lasso changes nothing"
+    explorer.map.data[0]._dispatch_on_deselect(Points(point_inds=[], trace_name="kept", trace_index=0))
+    assert explorer.selected is None and len(explorer._rows) == count, "a double click selects all"
 
 
-def test_a_lasso_outside_a_kernel_does_not_wait_for_a_loop_of_somebody_else(explorer, run) -> None:
-    async def beside_a_loop() -> list[int] | None:
-        lasso(explorer, "forget", [3, 5], 1.0)
-        return explorer.selected
+def opacities(explorer, which: np.ndarray) -> np.ndarray:
+    """Of the picture's pixels at the centres of forget samples, given by a mask or by their examples."""
+    rows = np.flatnonzero(which if which.dtype == bool else np.isin(explorer.land.forget, which))
+    return pixels(explorer, rows)[:, 3]
 
-    assert asyncio.run(beside_a_loop()) == run.samples["example"].iloc[[3, 5]].tolist()
+
+def pixels(explorer, rows: np.ndarray) -> np.ndarray:
+    """(m, 4) red, green, blue and opacity at the places of these samples."""
+    image = explorer.map.layout.images[0]
+    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(image.source.split(",")[1]))).convert("RGBA"))
+    share = (explorer.land.places[rows] - [image.x, image.y]) / [image.sizex, -image.sizey]
+    column, row = (share * [drawn.shape[1], drawn.shape[0]]).astype(int).T
+    return drawn[row, column]
 
 
 def test_a_filter_selects_and_a_wrong_one_is_told(explorer, run) -> None:
@@ -109,21 +121,37 @@ def test_a_filter_selects_and_a_wrong_one_is_told(explorer, run) -> None:
 
 def test_scrubbing_moves_border_and_colours_but_not_the_points(explorer, run) -> None:
     before = trace(explorer, "forget").x.copy()
+    everything = np.arange(len(run.samples))
     explorer.step.value = 0
     assert explorer.wait(SECONDS)
-    start = trace(explorer, "areas").z.copy()
-    assert np.allclose(trace(explorer, "forget").marker.color, run.samples["confidence_before"], atol=1e-5)
+    start, areas = pixels(explorer, everything), explorer._drawn.regions.classes
+    assert np.allclose(explorer._drawn.colours, run.samples["confidence_before"], atol=1e-5)
     explorer.step.value = 20
     assert explorer.wait(SECONDS)
-    assert np.allclose(trace(explorer, "forget").marker.color, run.samples["confidence_after"], atol=1e-5)
-    assert not np.array_equal(trace(explorer, "areas").z, start) and np.array_equal(trace(explorer, "forget").x, before)
+    assert np.allclose(explorer._drawn.colours, run.samples["confidence_after"], atol=1e-5)
+    assert not np.array_equal(explorer._drawn.regions.classes, areas)
+    assert not np.array_equal(pixels(explorer, everything), start)
+    assert np.array_equal(trace(explorer, "forget").x, before)
     assert "After update 20" in explorer.captions["map"].value
+
+
+def test_a_scrub_sends_one_picture_and_no_samples(explorer, monkeypatch) -> None:
+    explorer.step.value = 4
+    assert explorer.wait(SECONDS)
+    sent = []
+    for name in ("_send_relayout_msg", "_send_update_msg", "_send_restyle_msg", "_send_addTraces_msg"):
+        monkeypatch.setattr(explorer.map, name, lambda *given, **_: sent.append(given))
+    explorer.step.value = 3
+    assert explorer.wait(SECONDS)
+    assert [[list(part) for part in each] for each in sent] == [[["images[0].source"]]]
 
 
 def test_any_column_can_colour(explorer, run) -> None:
     explorer.colour_by.value = "pressure"
     assert explorer.wait(SECONDS)
-    assert np.array_equal(trace(explorer, "forget").marker.color, run.samples["pressure"])
+    assert np.array_equal(explorer._drawn.colours, run.samples["pressure"])
+    axis, pressure = explorer.map.layout.coloraxis, run.samples["pressure"]
+    assert (axis.cmin, axis.cmax) == (pressure.min(), pressure.max())
     names = [name for _, name in explorer.colour_by.options]
     assert {"rank", "confidence_auc", "influence", "censored", "confidence_retrained"} <= set(names)
 
@@ -157,10 +185,10 @@ def test_without_a_selection_a_what_if_asks_for_one(explorer) -> None:
 
 def test_it_works_on_a_loaded_run_with_and_without_its_task(run, tmp_path: Path) -> None:
     loaded = imu.load_run(run.save(tmp_path / "run.imu"))
-    assert trace(imu.explore(loaded, context=20), "areas").opacity > 0
+    assert imu.explore(loaded, context=20)._drawn.regions is not None
     bare = imu.explore(replace(loaded, task=None, snapshots=None))
     bare.choose(int(run.samples["example"].iloc[0]))
-    assert trace(bare, "areas").opacity == 0 and bare.gallery.layout.display == "none"
+    assert bare._drawn.regions is None and bare.gallery.layout.display == "none"
     bare.step.value = 3
     assert bare.wait(SECONDS) and not Job.errors
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import imu_lab as imu
-from imu_lab.landscape import Landscape, project
+from imu_lab.landscape import GRID, Landscape, project
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_states_agree_with_the_trajectory_and_with_the_model(land: Landscape, ru
 
 def test_the_border_is_that_of_the_readout_on_the_plane(land: Landscape, run: imu.Run) -> None:
     before, after = land.regions(0), land.regions(10)
-    assert before.classes.shape == (56, 56) and not np.array_equal(before.classes, after.classes)
+    assert before.classes.shape == (GRID, GRID) and not np.array_equal(before.classes, after.classes)
     flat = land.space.mean(0) + land.places @ land._axes[1]
     head = run.model_at(0).get_submodule("classifier" if hasattr(run.model, "classifier") else land_head(run))
     with torch.no_grad():
@@ -52,6 +52,19 @@ def test_the_border_is_that_of_the_readout_on_the_plane(land: Landscape, run: im
     column = np.abs(before.x[None] - land.places[:, :1]).argmin(1)
     row = np.abs(before.y[None] - land.places[:, 1:]).argmin(1)
     assert (before.classes[row, column] == named).mean() > 0.9
+
+
+def test_what_an_outline_holds(land: Landscape) -> None:
+    x, y = land.places.T
+    a, b = np.quantile(x, [0.2, 0.7]), np.quantile(y, [0.3, 0.9])
+    box = np.array([(a[0], b[0]), (a[1], b[0]), (a[1], b[1]), (a[0], b[1])])
+    wanted = (x > a[0]) & (x < a[1]) & (y > b[0]) & (y < b[1])
+    assert np.array_equal(land.within(box), wanted) and 0 < wanted.sum() < len(x)
+    assert np.array_equal(land.within(box[::-1]), wanted), "either way round"
+    assert not land.within(np.concatenate([box, box])).any(), "even-odd: what is gone round twice is outside"
+    corner = box[[0, 1, 3]]  # half of the box
+    below = (y - b[0]) / (b[1] - b[0]) + (x - a[0]) / (a[1] - a[0]) < 1
+    assert np.array_equal(land.within(corner), wanted & below)
 
 
 def land_head(run: imu.Run) -> str:

@@ -1,4 +1,8 @@
-"""The map of the explorer: every sample at its place, the border of the model at one update, and what is selected."""
+"""The map of the explorer: every sample at its place, the border of the model at one update, and what is selected.
+
+All that moves from update to update is one picture. Over it lie two traces that draw nothing, but know where each sample
+is: they answer to the mouse. So a redraw costs the same for a hundred samples as for fifty thousand.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,20 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..results import describe
-from . import live, theme
+from . import dots, live, theme
 
 # Faint areas, told apart by eye and by their border; a class keeps its colour from update to update.
 AREAS = ("#0072B2", "#D55E00", "#009E73", "#C2619A", "#A9772B", "#5a6fd0", "#8f8f8f", "#7f8a35", "#823df5", "#178f8f")
-OPACITY = 0.16
-CLICKABLE = ("forget", "kept", "lost")
+AREA, KEPT, FAINT = 0.16, 0.45, 0.14  # opacities: of the areas, of retained samples, of what is not selected
+SHADES = 100  # of the colour scale
+TINY, SMALL, LARGE = 6, 8, 11  # pixels of the picture: retained samples, a crowd, a few
+CROWD = 2000  # forget samples; so many and more get small dots
+
+# Numbers of the palette.
+LOST = 1 + len(AREAS)
+OTHER = LOST + 1
+UNKNOWN = OTHER + 1  # a forget sample without a value; then its shades
+GREYED = UNKNOWN + 1 + SHADES  # the same once more, for those that are not selected
 
 
 class Scene(NamedTuple):
@@ -45,77 +57,146 @@ class Scene(NamedTuple):
 
 
 def plot_map(scene: Scene) -> go.Figure:
-    """Each sample as a dot that can be clicked or lassoed (``customdata``: example), over the areas of the classes."""
-    return live.draw(_content(scene))
+    """Each sample as a dot over the areas of the classes; traces ``forget`` and ``kept`` hear clicks and know examples."""
+    return live.draw(_content(scene)).update_layout(title_text=words(scene))
 
 
 def update_map(figure: go.Figure, scene: Scene) -> go.Figure:
-    """Show another update, colour or selection in a figure that :func:`plot_map` made; only what differs is sent."""
+    """Show another update, colour or selection in a figure that :func:`plot_map` made; only what differs is sent.
+
+    Its title stays: to draw words anew takes longer than all the rest.
+    """
     return live.update(figure, _content(scene))
 
 
+def mark_chosen(figure: go.Figure, place: np.ndarray | None) -> None:
+    """Put the ring of a figure that :func:`plot_map` made around this place, or take it away."""
+    figure.layout.shapes = _ring(place)
+
+
 def _content(scene: Scene) -> live.Content:
-    gone, kept = scene.forgotten, ~scene.forgotten & ~scene.lost
+    low, high = _limits(scene)
+    seen = dots.window(scene.places)
     traces = [
-        _areas(scene),
-        _dots(scene, "kept", kept, dict(size=4, color=theme.INK, opacity=0.45)),
-        _dots(scene, "lost", scene.lost, dict(size=7, color=theme.colour("test-forget"), symbol="x")),
-        _dots(scene, "forget", gone, _coloured(scene)),
-        _ring(scene),
+        _listener(scene, "kept", ~scene.forgotten),
+        _listener(scene, "forget", scene.forgotten),
+        _scale(),
     ]
     layout = {
-        "title.text": live.heading(f"After update {scene.step}", _subtitle(scene)),
-        "coloraxis.cmin": 0 if describe(scene.colour_by).unit == "probability" else None,
-        "coloraxis.cmax": 1 if describe(scene.colour_by).unit == "probability" else None,
+        "coloraxis.cmin": low,
+        "coloraxis.cmax": high,
         "coloraxis.colorbar.title.text": theme.titled(*describe(scene.colour_by)[:2]).replace(" (", "<br>("),
+        "images[0].source": _picture(scene, seen, low, high),
+        "shapes": _ring(None if scene.chosen is None else scene.places[scene.chosen]),
     }
-    quiet = dict(showticklabels=False, ticks="", showgrid=False)
-    frame = dict(xaxis=dict(anchor="y", **quiet), yaxis=dict(anchor="x", **quiet), dragmode="lasso", showlegend=False)
-    return live.Content(traces, layout, frame)
+    return live.Content(traces, layout, _frame(seen))
 
 
-def _subtitle(scene: Scene) -> str:
-    words = [theme.text(scene.about)]
+def _frame(seen: dots.Window) -> dict[str, Any]:
+    """The picture fills the axes, whose sides keep its proportions: so dots stay round."""
+    (left, low), (right, high) = np.asarray(seen).tolist()
+    ratio = (dots.HEIGHT / (high - low)) / (dots.WIDTH / (right - left))
+    quiet = dict(showticklabels=False, ticks="", showgrid=False, constrain="domain")
+    image = dict(xref="x", yref="y", x=left, y=high, sizex=right - left, sizey=high - low, sizing="stretch")
+    return dict(
+        xaxis=dict(anchor="y", range=[left, right], **quiet),
+        yaxis=dict(anchor="x", range=[low, high], scaleanchor="x", scaleratio=ratio, **quiet),
+        images=[image | dict(layer="below", name="dots")],
+        dragmode="lasso",
+        hovermode="closest",
+        showlegend=False,
+    )
+
+
+def words(scene: Scene) -> str:
+    """The title of the map: which update it shows, and what is what."""
+    told = [theme.text(scene.about)]
     if scene.regions is not None:
-        words.append("areas: the class that the model names on this plane")
+        told.append("areas: the class that the model names on this plane")
     if scene.lost.any():
-        words.append(f"{theme.number(scene.lost.sum())} kept samples lost (crosses)")
-    return " · ".join(words)
+        told.append(f"{theme.number(scene.lost.sum())} kept samples lost (crosses)")
+    return live.heading(f"After update {scene.step}", " · ".join(told))
 
 
-def _areas(scene: Scene) -> dict[str, Any]:
-    x, y, classes = scene.regions if scene.regions is not None else (np.zeros(1), np.zeros(1), np.zeros((1, 1)))
-    count = len(AREAS)
-    scale = [[at, AREAS[k]] for k in range(count) for at in (k / count, (k + 1) / count)]
-    return dict(type="heatmap", meta={"role": "areas"}, x=x, y=y, z=classes % count, zmin=-0.5, zmax=count - 0.5,
-                colorscale=scale, showscale=False, hoverinfo="skip",
-                opacity=OPACITY if scene.regions is not None else 0.0)  # fmt: skip
-
-
-def _dots(scene: Scene, role: str, mine: np.ndarray, marker: dict[str, Any]) -> dict[str, Any]:
-    found = dict(
-        type="scattergl",
-        mode="markers",
+def _listener(scene: Scene, role: str, mine: np.ndarray) -> dict[str, Any]:
+    """A trace that draws nothing, and hears the mouse at the places of the samples."""
+    return dict(
+        type="scatter",
+        mode="none",
         meta={"role": role},
         name=role,
         x=scene.places[mine, 0],
         y=scene.places[mine, 1],
         customdata=scene.examples[mine],
-        marker=marker,
+        selectedpoints=[],  # plotly's Python sets it so after each lasso: then nothing is new, and nothing is sent
+        line=dict(color=theme.colour("forget" if role == "forget" else "retain")),  # of the words under the mouse
         hovertemplate="example %{customdata}<extra>" + role + "</extra>",
     )
-    if role == "forget":
-        found["selectedpoints"] = None if scene.selected is None else scene.selected.tolist()  # plotly.js wants a list
-        found["unselected"] = dict(marker=dict(opacity=0.12))
+
+
+def _scale() -> dict[str, Any]:
+    """A dot nowhere, for the sake of the colour bar."""
+    return dict(type="scatter", mode="markers", meta={"role": "scale"}, x=[None], y=[None], selectedpoints=[],
+                marker=dict(color=[0], coloraxis="coloraxis"), hoverinfo="skip")  # fmt: skip
+
+
+def _limits(scene: Scene) -> tuple[float, float]:
+    """The ends of the colour scale: 0 and 1 for probabilities, else the smallest and largest value."""
+    known = scene.colours[np.isfinite(scene.colours)]
+    if describe(scene.colour_by).unit == "probability" or not len(known):
+        return 0.0, 1.0
+    low, high = float(known.min()), float(known.max())
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _picture(scene: Scene, seen: dots.Window, low: float, high: float) -> str:
+    sheet = dots.Sheet(seen)
+    if scene.regions is not None:
+        x, y, classes = scene.regions
+        sheet.fill(x, y, 1 + classes % len(AREAS))
+    sheet.stamp(scene.places[~scene.forgotten & ~scene.lost], dots.disc(TINY), OTHER)
+    sheet.stamp(scene.places[scene.lost], dots.cross(LARGE), LOST)
+    places, numbers = scene.places[scene.forgotten], _shade(scene.colours, low, high)
+    shape = dots.disc(LARGE if len(places) < CROWD else SMALL)
+    if scene.selected is None:
+        sheet.stamp(places, shape, UNKNOWN + numbers)
+    else:
+        sheet.stamp(places, shape, GREYED + numbers)
+        sheet.stamp(places[scene.selected], shape, UNKNOWN + numbers[scene.selected])
+    return sheet.address(PALETTE)
+
+
+def _shade(colours: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(f,) numbers from 1 for the lowest value to ``SHADES`` for the highest; 0 where there is none."""
+    share = np.clip((colours - low) / (high - low), 0, 1)
+    return np.where(np.isfinite(share), 1 + np.nan_to_num(share) * (SHADES - 1) + 0.5, 0).astype(np.uint8)
+
+
+def _palette() -> np.ndarray:
+    """(256, 4) red, green, blue and opacity of each number."""
+    stops, colours = zip(*theme.DOTS)
+    at = np.linspace(0, 1, SHADES)
+    shades = np.column_stack([np.interp(at, stops, [_rgb(each)[k] for each in colours]) for k in range(3)])
+    found = np.zeros((256, 4), dtype=np.uint8)
+    found[1:LOST] = [(*_rgb(each), round(255 * AREA)) for each in AREAS]
+    found[LOST] = (*_rgb(theme.colour("test-forget")), 255)
+    found[OTHER] = (*_rgb(theme.INK), round(255 * KEPT))
+    for first, opacity in ((UNKNOWN, 1.0), (GREYED, FAINT)):
+        found[first] = (*_rgb(theme.INK), round(255 * opacity))
+        found[first + 1 : first + 1 + SHADES] = np.column_stack([shades, np.full(SHADES, 255 * opacity)]).round()
     return found
 
 
-def _coloured(scene: Scene) -> dict[str, Any]:
-    return dict(size=7 if scene.forgotten.sum() < 2000 else 5, color=scene.colours, coloraxis="coloraxis")
+def _rgb(colour: str) -> tuple[int, ...]:
+    return tuple(int(colour[at : at + 2], 16) for at in (1, 3, 5))
 
 
-def _ring(scene: Scene) -> dict[str, Any]:
-    at = [] if scene.chosen is None else [scene.chosen]
-    return dict(type="scattergl", mode="markers", meta={"role": "chosen"}, x=scene.places[at, 0], y=scene.places[at, 1],
-                marker=dict(size=17, symbol="circle-open", color="#D55E00", line=dict(width=3)),
-                hoverinfo="skip")  # fmt: skip
+PALETTE = _palette()
+
+
+def _ring(place: np.ndarray | None) -> list[dict[str, Any]]:
+    """A circle of fixed size on the screen."""
+    if place is None:
+        return []
+    around = dict(xsizemode="pixel", ysizemode="pixel", xanchor=float(place[0]), yanchor=float(place[1]))
+    return [dict(type="circle", name="chosen", x0=-9, x1=9, y0=-9, y1=9, line=dict(color="#D55E00", width=3), **around)]

@@ -23,7 +23,8 @@ class Content(NamedTuple):
 
     Attributes:
         traces: each a plotly trace as a dictionary; its ``meta`` is its identity, a dictionary with at least ``role``.
-        layout: dotted path to value, such as ``{"title.text": "accuracy"}``.
+        layout: dotted path to value, such as ``{"title.text": "accuracy"}``; an item of a list with its number in
+            brackets, such as ``{"images[0].source": address}``, which is drawn alone.
         frame: axes, with all that does not change from one answer to the next.
     """
 
@@ -57,18 +58,29 @@ def update(figure: go.Figure, content: Content) -> go.Figure:
     if drawn.frame != content.frame:
         _reframe(figure, content.frame)
         drawn = drawn._replace(layout={})
-    with figure.batch_update():
-        for trace, wanted, known in zip_longest(figure.data, content.traces, drawn.traces, fillvalue={}):
-            _write(trace, {key: value for key, value in wanted.items() if key not in STRUCTURE}, known)
-        _write(figure.layout, content.layout, drawn.layout)
+    pairs = zip_longest(figure.data, content.traces, drawn.traces, fillvalue={})
+    changes = [(trace, _changes(_unstructured(wanted), known)) for trace, wanted, known in pairs]
+    layout = _changes(content.layout, drawn.layout)
+    items = {key: layout.pop(key) for key in list(layout) if "[" in key}
+    changes = [(target, new) for target, new in [*changes, (figure.layout, layout)] if new]
+    if changes:  # an empty batch would be sent, and answered by the page
+        with figure.batch_update():
+            for target, new in changes:
+                for key, value in new.items():
+                    target[key] = value
+    if items:
+        figure.plotly_relayout(items)  # sends the key as it is: plotly.js then draws that item and nothing else
     figure._imu_drawn = content
     return figure
 
 
-def _write(target: Any, wanted: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    for key, value in wanted.items():
-        if key not in known or not _same(known[key], value):
-            target[key] = value
+def _changes(wanted: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What is wanted and not yet so."""
+    return {key: value for key, value in wanted.items() if key not in known or not _same(known[key], value)}
+
+
+def _unstructured(trace: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in trace.items() if key not in STRUCTURE}
 
 
 def _same(one: Any, other: Any) -> bool:

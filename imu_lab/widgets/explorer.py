@@ -6,18 +6,16 @@ sample. Scrubbing goes through the job, which drops what was overtaken; choosing
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import ipywidgets as W
 import numpy as np
 import pandas as pd
-from IPython import get_ipython
 
 from .. import figures
-from ..figures.explorer import CLICKABLE, Scene, plot_map, update_map
+from ..figures.explorer import Scene, mark_chosen, plot_map, update_map, words
 from ..landscape import Landscape
 from ..resistance import resistance
 from ..results import Run
@@ -79,9 +77,7 @@ class Explorer(Panel):
         self.samples = widened(run.samples, resistance(run) if table is None else table)
         self.selected: list[int] | None = None
         self.chosen: int | None = None
-        self._drawing, self._listening = threading.RLock(), set()
-        self._lasso: tuple[str, list[int]] = ("", [])  # its outline, and what it has caught
-        self._waiting = self._page_ahead = False  # a lasso to take up; the page shows a selection that Python did not send
+        self._drawing = threading.RLock()
         self._make_controls()
         self._make_views()
         super().__init__(self._side(), self._views(), title="Explorer", question=self._asked, compute=self._scene,
@@ -174,45 +170,34 @@ class Explorer(Panel):
         return np.flatnonzero(np.isin(self.land.forget, self.selected))
 
     def _draw_map(self, scene: Scene) -> None:
+        place = None if self.chosen is None else self.land.position.get(self.chosen)
         with self._drawing:
+            self._drawn = scene._replace(selected=self._selected_rows(), chosen=place)  # they may have moved on
             if self.map is None:
-                self.map = live_figure(plot_map(scene)).add_class("imu-map")
-                self.places["map"].children = [self.captions["map"], self.map]
+                self._make_map()
             else:
-                now = scene._replace(selected=self._selected_rows(), chosen=self.land.position.get(self.chosen))
-                update_map(self.map, now)
-            self._hear(self.map, self._clicked_dot, self._lassoed)
-            self.captions["map"].value = tables.caption(self.map.layout.title.text)
+                update_map(self.map, self._drawn)
+            self.captions["map"].value = tables.caption(words(self._drawn))
 
-    def _hear(self, figure: FigureWidget, click: Callable, lasso: Callable | None = None) -> None:
-        """Listen to traces that are new: a figure makes new ones when it needs others."""
-        for trace in figure.data:
-            if trace.uid not in self._listening:
-                self._listening.add(trace.uid)
-                trace.on_click(self.guarded(click))
-                if lasso is not None and (trace.meta or {}).get("role") in CLICKABLE:
-                    trace.on_selection(self.guarded(lasso))
+    def _make_map(self) -> None:
+        self.map = live_figure(plot_map(self._drawn).update_layout(title_text=None)).add_class("imu-map")
+        for trace in self.map.data:
+            trace.on_click(self.guarded(self._clicked_dot))
+        self.map.data[0].on_selection(self.guarded(self._lassoed))
+        self.map.data[0].on_deselect(self.guarded(lambda *_: self._show_all()))
+        self.places["map"].children = [self.captions["map"], self.map]
 
     def _clicked_dot(self, trace: Any, points: Any, _: Any) -> None:
-        if points.point_inds and trace.customdata is not None:
+        if points.point_inds:
             self.choose(int(trace.customdata[points.point_inds[0]]))
 
-    def _lassoed(self, trace: Any, points: Any, selector: Any) -> None:
-        """Each trace tells its own part of a lasso; a new outline begins a new selection."""
-        outline = repr(selector)
-        caught = self._lasso[1] if outline == self._lasso[0] else []
-        self._lasso = (outline, [*caught, *np.asarray(trace.customdata)[list(points.point_inds)].tolist()])
-        self._page_ahead = True
-        if not self._waiting:
-            self._waiting = True
-            soon(self.guarded(self._take_lasso))
-
-    def _take_lasso(self) -> None:
-        """Show what the lasso caught; the page has drawn it on the map already."""
-        self._waiting = False
-        if self._lasso[1]:
-            self.selected = [int(example) for example in self._lasso[1]]
+    def _lassoed(self, _: Any, __: Any, lasso: Any) -> None:
+        """Select what lies inside an outline; the page sends the outline only, not a list of fifty thousand samples."""
+        inside = np.flatnonzero(self.land.within(np.column_stack([lasso.xs, lasso.ys]))) if lasso else ()
+        if len(inside):
+            self.selected = self.land.examples[inside].tolist()
             self._follow_selection()
+            self._redraw_map()
 
     # --- selecting
 
@@ -226,6 +211,8 @@ class Explorer(Panel):
         if wanted is not None and not wanted:
             raise ValueError("the selection holds no sample of the map")
         self.selected = wanted
+        with self._drawing:
+            self.map.plotly_relayout({"selections": []})  # an outline that is no longer what is selected
         self._follow_selection()
         self._redraw_map()
 
@@ -239,8 +226,10 @@ class Explorer(Panel):
         self.select(found["example"])
 
     def _show_all(self) -> None:
-        self._lasso, self.filter.value = ("", []), ""
-        self.select(None)
+        if self.filter.value:
+            self.filter.value = ""  # which selects all
+        else:
+            self.select(None)
 
     def _follow_selection(self) -> None:
         """Show the selection in the trajectories, the gallery and the ledger."""
@@ -256,11 +245,11 @@ class Explorer(Panel):
     def _draw_paths(self, run: Run) -> None:
         if self.paths is None:
             self.paths = live_figure(figures.plot_trajectories(run)).add_class("imu-paths")
+            self.paths.data[0].on_click(self.guarded(self._clicked_row))
             self.places["paths"].children = [self.captions["paths"], self.paths]
         else:
             figures.update_trajectories(self.paths, run)
         self._rows = rows_of(self.paths)
-        self._hear(self.paths, self._clicked_row)
         self.captions["paths"].value = tables.caption(self.paths.layout.title.text)
         self._mark_row()
 
@@ -300,8 +289,8 @@ class Explorer(Panel):
         self.near.show(self.pictures.of(near), [str(each) for each in near])
         with self._drawing:
             self._mark_row()
+            mark_chosen(self.map, self.land.places[self.land.position[self.chosen]])
         self.ledger.refresh()
-        self._redraw_map()
 
     def _card(self) -> str:
         task = self.run.task
@@ -315,16 +304,8 @@ class Explorer(Panel):
         return f"{tables.card(look, facts, [])}<p class='imu-note'>a kept sample</p>"
 
     def _redraw_map(self) -> None:
-        """Mark the selection and the chosen sample on the map at once."""
-        with self._drawing:
-            role = {trace.meta["role"]: trace for trace in self.map.data}
-            rows = [] if self.chosen is None else [self.land.position[self.chosen]]
-            if self._page_ahead and self.selected is None:
-                role["forget"].selectedpoints = []  # else nothing would be sent: Python never knew of the page's own
-            with self.map.batch_update():
-                role["chosen"].x, role["chosen"].y = self.land.places[rows, 0], self.land.places[rows, 1]
-                rows = self._selected_rows()
-                role["forget"].selectedpoints = None if rows is None else rows.tolist()
+        """Show the selection on the map at once."""
+        self._draw_map(self._drawn)
 
     # --- other runs
 
@@ -354,18 +335,8 @@ class Explorer(Panel):
         self.ask()
 
     def _still(self) -> list:
-        rows: list = [[self.map, self.paths]]
+        rows: list = [[plot_map(self._drawn), self.paths]]
         return rows + [[bytes(self.gallery.value)]] if self.gallery.value else rows
-
-
-def soon(callback: Callable[[], Any]) -> Any:
-    """Call back once what is going on is over: a lasso comes as one call per trace. At once outside a kernel.
-
-    That a loop runs is not enough: it may be another program's, such as that of a browser's driver, and never turn.
-    """
-    if getattr(get_ipython(), "kernel", None) is None:
-        return callback()
-    asyncio.get_running_loop().call_soon(callback)
 
 
 def last_useful(run: Run, steps: list[int]) -> int:

@@ -1,0 +1,87 @@
+"""Many dots as one picture: a browser exchanges a picture in a thirtieth of a second, fifty thousand dots in a whole one.
+
+A pixel is one byte, a number of a palette, so that drawing, packing and sending take milliseconds. There are half as many
+pixels again as the screen will show, which smooths the edges.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+WIDTH, HEIGHT = 800, 640  # pixels
+MARGIN = 13  # pixels around the outermost centres; no dot may be larger
+CLEAR = 0  # the number of what is see-through
+
+
+class Window(NamedTuple):
+    """The part of the plane that the picture shows: its left and bottom edge, and its right and top edge."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+
+def window(places: np.ndarray) -> Window:
+    """The smallest window in which all dots at (n, 2) places are whole."""
+    low, high = places.min(0).astype(float), places.max(0).astype(float)
+    span = np.where(high > low, high - low, 1.0)
+    margin = MARGIN * span / (np.array([WIDTH, HEIGHT]) - 2 * MARGIN)
+    middle = (low + high) / 2
+    return Window(middle - span / 2 - margin, middle + span / 2 + margin)
+
+
+def disc(size: int) -> np.ndarray:
+    """(k, 2) pixels across and down of a disc, seen from its centre; ``size`` is its diameter."""
+    return _shape(size, lambda x, y: x**2 + y**2 <= (size / 2) ** 2)
+
+
+def cross(size: int) -> np.ndarray:
+    """(k, 2) pixels of a cross as wide as ``size``."""
+    return _shape(size, lambda x, y: np.abs(np.abs(x) - np.abs(y)) <= size / 8)
+
+
+def _shape(size: int, inside) -> np.ndarray:
+    x, y = np.meshgrid(*[np.arange(-(size // 2), size // 2 + 1)] * 2)
+    return np.column_stack([x[inside(x, y)], y[inside(x, y)]])
+
+
+class Sheet:
+    """A picture in the making: areas first, then dots, each over what is there.
+
+    Args:
+        seen: the part of the plane that it shows.
+    """
+
+    def __init__(self, seen: Window) -> None:
+        self._seen = seen
+        self._pixels = np.full((HEIGHT, WIDTH), CLEAR, dtype=np.uint8)
+
+    def fill(self, x: np.ndarray, y: np.ndarray, numbers: np.ndarray) -> None:
+        """Give each pixel the number of the nearest of (g,) places across and (h,) up; ``numbers`` is (h, g)."""
+        (left, low), (right, high) = self._seen
+        across = left + (np.arange(WIDTH) + 0.5) / WIDTH * (right - left)
+        up = high - (np.arange(HEIGHT) + 0.5) / HEIGHT * (high - low)
+        column, row = (np.searchsorted((at[1:] + at[:-1]) / 2, seen) for at, seen in ((x, across), (y, up)))
+        self._pixels[:] = numbers.astype(np.uint8)[row][:, column]
+
+    def stamp(self, places: np.ndarray, shape: np.ndarray, numbers: np.ndarray | int) -> None:
+        """Draw a shape at each of (n, 2) places, in one number or (n,) numbers."""
+        low, high = self._seen
+        share = (places - low) / (high - low)
+        column = (share[:, 0] * WIDTH).astype(int)
+        row = ((1 - share[:, 1]) * HEIGHT).astype(int)
+        flat, at = self._pixels.reshape(-1), row * WIDTH + column
+        for right, down in shape:
+            flat[at + (down * WIDTH + right)] = numbers
+
+    def address(self, palette: np.ndarray) -> str:
+        """The picture as a ``data:`` address; ``palette`` holds up to 256 rows of red, green, blue, opacity (uint8)."""
+        picture = Image.fromarray(self._pixels, "P")
+        picture.putpalette(np.ascontiguousarray(palette[:, :3]).tobytes())
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", compress_level=1, transparency=palette[:, 3].tobytes())
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
