@@ -90,6 +90,7 @@ _LATER = {
     "plot_disagreements": "figures.disagreement",
     "plot_supporters": "figures.supporters",
     "plot_fit": "figures.fit",
+    "plot_one_step": "figures.one_step",
     "plot_pressure": "figures.pressure",
     "plot_trial": "figures.trial",
     "plot_influence": "figures",
