@@ -130,22 +130,22 @@ class Shuffled:
     """Control: another rule's weights, handed to the wrong samples.
 
     ``of`` is a rule's name, for its default settings, or a rule with settings of its own, such as
-    ``imu.intensity_rules.create("sqrt-clipped", quantile=0.5)``; ``rule`` then holds it.
+    ``imu.intensity_rules.create("sqrt-clipped", quantile=0.5)``; ``how`` then holds it.
     """
 
     of: Any = knob("sqrt-clipped", help="The rule whose weights are shuffled.", choices=_other_rules)
     seed: int = knob(0, help="Of the permutation.", valid="[0, inf)", range=(0, 20))
-    rule: Any = None
+    how: Any = None
 
     def __post_init__(self) -> None:
         if hasattr(type(self.of), "name"):  # a registered rule; anything else fails its knob
-            object.__setattr__(self, "rule", intensity_rules.create(self.of))
-            object.__setattr__(self, "of", type(self.rule).name)
+            object.__setattr__(self, "how", intensity_rules.create(self.of))
+            object.__setattr__(self, "of", type(self.how).name)
 
     @property
     def inner(self) -> Any:
         """The rule whose weights are shuffled, with its settings."""
-        return self.rule if self.rule is not None else intensity_rules.create(self.of)
+        return self.how if self.how is not None else intensity_rules.create(self.of)
 
     @property
     def reads(self) -> str:
