@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import metric
-from ..tasks.compute import device_of, evaluating
+from ..tasks.compute import device_of, evaluating, threads_of
 from ..tasks.outputs import divergences, kl, log_probabilities, per_example
 from ..tasks.protocol import Batch, Task, evaluation_splits
 from .reference import Reference
@@ -36,7 +36,7 @@ class Distance:
         reference = Reference.of(task, reference)
         name = type(self).name.replace("-", "_")
         found = {}
-        with torch.no_grad(), evaluating(model):
+        with threads_of(task), torch.no_grad(), evaluating(model):
             for split in evaluation_splits(task):
                 values = [self.between(task, *pair) for pair in _pairs(task, model, reference, split)]
                 if values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..tasks.compute import device_of, evaluating
+from ..tasks.compute import device_of, evaluating, threads_of
 from ..tasks.protocol import Task
 
 
@@ -48,6 +48,6 @@ class Reference:
 
     def _computed(self, split: str) -> tuple[Tensor, Tensor]:
         examples, device = self.task.split(split), device_of(self.model)
-        with torch.no_grad(), evaluating(self.model):
+        with threads_of(self.task), torch.no_grad(), evaluating(self.model):
             parts = [self.model(batch.to(device).inputs).cpu() for _, batch in examples.batches()]
         return examples.ids, torch.cat(parts)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..gradients import Gradient, LinearGradients, gradients_of
 from ..influence.fisher_diagonal import average, preconditioned
 from ..registry import estimators
-from ..tasks.compute import device_of, evaluating
+from ..tasks.compute import device_of, evaluating, threads_of
 from ..tasks.protocol import Examples, Task
 
 
@@ -91,6 +91,6 @@ def _along(gradients: LinearGradients, examples: Examples, direction: Gradient) 
 
 def _losses(task: Task, model: nn.Module, examples: Examples) -> Tensor:
     """(n, T) float64."""
-    with torch.no_grad(), evaluating(model):
+    with threads_of(task), torch.no_grad(), evaluating(model):
         batches = (batch.to(device_of(model)) for _, batch in examples.batches())
         return torch.cat([task.token_losses(model, batch).cpu() for batch in batches]).double()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import knob, metric
-from ..tasks.compute import device_of, evaluating
+from ..tasks.compute import device_of, evaluating, threads_of
 from ..tasks.outputs import log_probabilities
 from ..tasks.protocol import Task
 
@@ -43,7 +43,7 @@ def learned(task: Task, model: nn.Module, split: str) -> Tensor:
     """(K, K) float64 the mean predicted distribution after each state, over the sequences of a split."""
     states, device = task.corpus.states, device_of(model)
     total, seen = torch.zeros(states, states, dtype=torch.float64), torch.zeros(states, dtype=torch.float64)
-    with torch.no_grad(), evaluating(model):
+    with threads_of(task), torch.no_grad(), evaluating(model):
         for _, batch in task.split(split).batches():
             now = batch.targets["tokens"][:, :-1].flatten()  # (n T,)
             predicted = log_probabilities(model(batch.to(device).inputs)).exp().flatten(0, 1)  # (n T, K)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from ..registry import unknown
 from . import cards, models, people, person_networks, ranking
 from .classification import Classification
-from .compute import device_of, evaluating, one_thread, seeded
+from .compute import device_of, evaluating, seeded, threads_of
 from .people import People
 from .protocol import Batch, Examples, Positions
 from .training import Recipe
@@ -208,8 +207,7 @@ class ReID:
     def _looked_at(self, model: nn.Module, examples: Examples) -> tuple[ranking.Seen, float]:
         """Embeddings, and the share of pictures whose largest identity logit is the true person's, in one pass."""
         device, embeddings, right = device_of(model), [], 0
-        threads = one_thread() if self.recipe.one_thread else nullcontext()
-        with threads, torch.no_grad(), evaluating(model):
+        with threads_of(self), torch.no_grad(), evaluating(model):
             for _, batch in examples.batches():
                 batch = batch.to(device)
                 seen, logits = person_networks.embed(model, batch.inputs)

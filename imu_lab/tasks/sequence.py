@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +13,8 @@ from torch import Tensor, nn
 
 from ..registry import listed, unknown
 from . import corpus as corpora
-from .compute import device_of, digest, evaluating, one_thread, seeded
+from .averages import averages
+from .compute import digest, seeded
 from .corpus import Corpus
 from .outputs import log_probabilities
 from .protocol import Batch, Examples
@@ -248,33 +248,22 @@ class Sequence:
         tokens = batch.targets["tokens"]
         return torch.full((len(tokens),), float(tokens.shape[1] - 1), device=tokens.device)
 
-    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """``loss`` and, where the chains are known, ``kl_true``; both in nats per predicted token.
+    def example_metrics(self, forward: Callable[[Any], Tensor], batch: Batch) -> dict[str, Tensor]:
+        """(n,) ``loss`` and, where the chains are known, ``kl_true``; both in nats per predicted token.
 
         ``kl_true`` = KL(P_s[x_t, :] ‖ model(· | x_0..x_t)) with P_s the chain of the sequence's own source. It has a
         floor above zero: the chain knows which source it is, a model must guess it from the tokens so far.
         """
-        examples, device = self.split(split), device_of(model)
-        totals = {"loss": 0.0} if self.corpus.chains is None else {"loss": 0.0, "kl_true": 0.0}
-        threads = one_thread() if self.recipe.one_thread else nullcontext()
-        with threads, torch.inference_mode(), evaluating(model):
-            for _, batch in examples.batches():
-                batch = batch.to(device)
-                logs = log_probabilities(model(batch.inputs))  # (n, T, K)
-                for name, values in self._per_token(logs, batch).items():
-                    totals[name] += values.mean(1).sum().item()
-        return {name: total / len(examples) if len(examples) else float("nan") for name, total in totals.items()}
-
-    def _per_token(self, logs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """(n, T) what :meth:`evaluate` averages, from log-probabilities (n, T, K)."""
-        tokens = batch.targets["tokens"]
-        values = {"loss": -logs.gather(2, tokens[:, 1:, None]).squeeze(2)}
+        tokens, logs = batch.targets["tokens"], log_probabilities(forward(batch.inputs))  # (n, T, K)
+        metrics = {"loss": -logs.gather(2, tokens[:, 1:, None]).mean((1, 2))}
         if self.corpus.chains is not None:
             chains = self.corpus.chains.to(logs)  # (S, K, K)
             state = batch.targets["source"][:, None], tokens[:, :-1]
             sure = torch.xlogy(chains, chains).sum(2)  # (S, K), Σ_k P log P
-            values["kl_true"] = sure[state] - (chains[state] * logs).sum(2)
-        return values
+            metrics["kl_true"] = (sure[state] - (chains[state] * logs).sum(2)).mean(1)
+        return metrics
+
+    evaluate = averages
 
     def labels(self, examples: Any) -> list[str]:
         """The source of training examples, by index."""
