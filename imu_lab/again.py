@@ -55,7 +55,7 @@ def again(
         method or about["method"],
         steps=about["steps"] - start if steps is None else steps,
         seed=about["seed"] if seed is None else seed,
-        stop_at=_stop_at(run, settings.pop("stop_at", about["stop_at"]), reference),
+        stop_at=stop_rule(run, settings.pop("stop_at", about["stop_at"]), reference),
         reference=reference,
         record_every=settings.pop("record_every", about["record_every"]),
         progress=progress,
@@ -81,8 +81,8 @@ def knowing(made: Run, run: Run) -> Run:
     return replace(made, reference=run.reference, samples=samples)
 
 
-def _stop_at(run: Run, stop_at: Any, reference: nn.Module | None) -> Any:
-    """The rule, with the retrained model's level as a number where only its number is known."""
+def stop_rule(run: Run, stop_at: Any, reference: nn.Module | None = None) -> Any:
+    """When to stop, with the retrained model's level as a number where only its number is known."""
     if stop_at == "retrained" and reference is None:
         metric, operator = run.settings["forgotten_when"]
         known: pd.Series = run.reference.set_index(["split", "metric"])["value"]

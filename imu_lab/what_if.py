@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .again import again, weights_of
+from .again import again, stop_rule, weights_of
 from .experiment import unlearn
 from .results import Intensity, Run
+from .tasks.altered import Altered, altered
 
 
 def what_if(
@@ -20,6 +21,8 @@ def what_if(
     drop: Iterable[int] = (),
     reweight: Mapping[int, float] | None = None,
     keep: Iterable[int] = (),
+    flip: Iterable[int] = (),
+    double: Iterable[int] = (),
     request: Iterable[int] | None = None,
     **changes: Any,
 ) -> Run:
@@ -30,23 +33,43 @@ def what_if(
         drop: forget samples that get no pressure; they stay in the forget set and are measured there.
         reweight: from forget samples to factors of their weights; 2 counts a sample twice, 0 drops it.
         keep: forget samples moved to the retain set: the request shrinks.
-        request: training samples that make up a new request altogether, under uniform weights.
+        flip: forget samples that are unlearned under another label: the one that the original finds likeliest after
+            theirs. They keep their weights.
+        double: forget samples that are there twice; the copies have new ids, and the weights of what they copy.
+        request: training samples that make up a new request altogether, under uniform weights; nothing else may then
+            be asked.
         changes: anything else, as in :func:`imu_lab.again`.
 
     Raises:
         ValueError: an example that is not in the forget set, or a request that this task cannot make.
+        TypeError: labels to flip where a target is more than one label.
     """
     factors = {**dict.fromkeys(drop, 0.0), **(reweight or {})}
-    keep = [int(example) for example in keep]
-    _check(run, [*factors, *keep])
-    if request is None and not keep:
-        return again(run, reweighted(weights_of(run), factors), **changes)
-    wanted = list(request) if request is not None else [e for e in run.samples["example"] if e not in set(keep)]
-    task = requesting(run.task, wanted)
-    weights = None if request is not None else remaining(reweighted(weights_of(run), factors), wanted)
+    keep, flip, double = ([int(example) for example in given] for given in (keep, flip, double))
+    _check(run, [*factors, *keep, *flip, *double])
+    if request is not None:
+        if factors or keep or flip or double:
+            raise ValueError("a new request stands alone; make it first, and a what-if of that run next")
+        return _on(run, requesting(run.task, request), None, **changes)
+    weights = reweighted(weights_of(run), factors)
+    if not (keep or flip or double):
+        return again(run, weights, **changes)
+    task = run.task
+    if keep:
+        left = [example for example in run.samples["example"] if example not in set(keep)]
+        task, weights = requesting(task, left), remaining(weights, left)
+    if flip or double:
+        task = altered(task, run.model_at(0), flip, double)
+        weights = with_copies(weights, task)
+    changes.setdefault("stop_at", stop_rule(run, run.settings["stop_at"]))
+    return _on(run, task, weights, **changes)
+
+
+def _on(run: Run, task: Any, weights: Intensity | None, **changes: Any) -> Run:
+    """What ``run`` did, on another task."""
     about = run.settings
     given = {"steps": about["steps"], "seed": about["seed"], "method": about["method"], **about["settings"], **changes}
-    return unlearn(task, run.model_at(0), weights, stop_at=given.pop("stop_at", None), **given)
+    return unlearn(task, run.model_at(0), weights, **given)
 
 
 def _check(run: Run, examples: Iterable[int]) -> None:
@@ -74,6 +97,16 @@ def remaining(weights: Intensity, examples: Iterable[int]) -> Intensity:
     frame = frame.assign(weight=frame["weight"] / frame["weight"].sum())
     rule = f"{weights.settings.get('rule')}, {len(weights) - len(frame)} kept"
     return Intensity(frame, frame[["example"]], {**weights.settings, "rule": rule})
+
+
+def with_copies(weights: Intensity, task: Altered) -> Intensity:
+    """The weights of a forget set whose doubled samples come once more at its end; they sum to 1 again."""
+    copies = weights.frame.set_index("example").loc[list(task.doubled)].assign(example=task.copies.numpy())
+    frame = pd.concat([weights.frame, copies], ignore_index=True)
+    frame["weight"] /= frame["weight"].sum()
+    parts = {"relabelled": task.relabelled, "doubled": task.doubled}
+    told = ", ".join(f"{len(part)} {name}" for name, part in parts.items() if part)
+    return Intensity(frame, frame[["example"]], {**weights.settings, "rule": f"{weights.settings.get('rule')}, {told}"})
 
 
 def requesting(task: Any, examples: Iterable[int]) -> Any:
@@ -122,4 +155,4 @@ def subset(run: Run, examples: Iterable[int], most: int = 1000) -> Run:
     return replace(run, samples=samples, trajectory=run.trajectory.iloc[rows])
 
 
-__all__ = ["differences", "remaining", "requesting", "reweighted", "subset", "what_if"]
+__all__ = ["differences", "remaining", "requesting", "reweighted", "subset", "what_if", "with_copies"]

@@ -168,6 +168,15 @@ def test_dropping_the_selection_makes_another_run_and_compares(explorer, run) ->
     assert explorer.samples["pressure"].iloc[0] == 0
 
 
+@pytest.mark.parametrize("action", ["flip", "double"])
+def test_the_selection_under_other_labels_or_twice(explorer, run, action: str) -> None:
+    explorer.select(run.samples["example"].iloc[:4])
+    explorer.what_if.buttons[action].click()
+    assert explorer.what_if.job.wait(SECONDS) and "done" in explorer.what_if.note.value
+    assert "4 " in explorer.what_if.other.label and "example" in explorer.what_if.table.value
+    assert explorer.runs == [run], "another forget set cannot stand on this map"
+
+
 def test_a_new_request_from_kept_samples(explorer) -> None:
     explorer.select(trace(explorer, "kept").customdata[:5])
     explorer.what_if.buttons["drop"].click()

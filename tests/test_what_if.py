@@ -5,6 +5,7 @@ from __future__ import annotations
 import cases
 import numpy as np
 import pytest
+import torch
 
 import imu_lab as imu
 from imu_lab.what_if import differences, reweighted, subset
@@ -42,9 +43,56 @@ def test_kept_samples_move_to_the_retain_set(run: imu.Run) -> None:
     assert set(kept) <= set(other.task.split("retain").ids.tolist())
 
 
+def test_flipped_labels_are_the_runner_up_and_the_rest_is_as_it_was(run: imu.Run) -> None:
+    mine = run.samples["example"].iloc[:5].tolist()
+    before = run.task.split("forget").batch()
+    other = imu.what_if(run, flip=mine)
+    now = other.task.split("forget").batch()
+    with torch.no_grad():
+        order = run.model_at(0)(before.inputs).argsort(1, descending=True)[:5]
+    assert all(label in pair for label, pair in zip(now.targets[:5].tolist(), order[:, :2].tolist(), strict=True))
+    assert (now.targets[:5] != before.targets[:5]).all() and torch.equal(now.targets[5:], before.targets[5:])
+    assert torch.equal(now.inputs, before.inputs)
+    assert torch.equal(run.task.split("forget").batch().targets, before.targets), "the first run's task is untouched"
+    same = ["example", "weight", "selected"]
+    assert other.samples[same].equals(run.samples[same]) and other.label.endswith("5 relabelled")
+    assert other.trajectory.query("step == 0")["loss"].iloc[0] > run.trajectory.query("step == 0")["loss"].iloc[0]
+    with pytest.raises(TypeError, match="one label"):
+        sequences = imu.unlearn(cases.task("sequence"), cases.original("sequence"), steps=1)
+        imu.what_if(sequences, flip=sequences.samples["example"].iloc[:1])
+
+
+def test_a_doubled_sample_counts_twice_and_keeps_its_looks(run: imu.Run) -> None:
+    mine = run.samples["example"].iloc[[7, 2]].tolist()
+    other = imu.what_if(run, double=mine, batch_size=1000)
+    size, copies = len(run.samples), other.samples.iloc[-2:]
+    train = run.task.split("train").ids
+    assert copies["example"].tolist() == [int(train.max()) + 1, int(train.max()) + 2]
+    assert len(other.samples) == size + 2 == len(set(other.samples["example"]))
+    for name in ("weight", "label", "margin_before", "margin_after"):
+        assert copies[name].tolist() == other.samples[name].iloc[[7, 2]].tolist()
+    assert other.task.card(copies["example"].iloc[0]) == run.task.card(mine[0])
+    assert np.array_equal(other.task.pictures(copies["example"]), run.task.pictures(mine))
+    assert other.task.labels([mine[0], copies["example"].iloc[0]]) == run.task.labels([mine[0]] * 2)
+    twice = imu.what_if(run, reweight=dict.fromkeys(mine, 2.0), batch_size=1000)  # in one batch, the same loss
+    assert np.allclose(other.samples["margin_after"].iloc[:size], twice.samples["margin_after"], atol=1e-4)
+    assert torch.equal(other.task.split("retain").ids, run.task.split("retain").ids)
+
+
+def test_what_ifs_go_together(run: imu.Run) -> None:
+    first, second, third = run.samples["example"].iloc[:3]
+    other = imu.what_if(run, keep=[first], flip=[second], double=[third], steps=2)
+    assert first not in set(other.samples["example"]) and len(other.samples) == len(run.samples)
+    assert other.samples["weight"].sum() == pytest.approx(1)
+    with pytest.raises(ValueError, match="not in the forget set"):
+        imu.what_if(run, flip=[0])
+
+
 def test_a_new_request_from_any_samples(run: imu.Run) -> None:
     other = imu.what_if(run, request=[5, 6, 7, 900], steps=3)
     assert other.samples["example"].tolist() == [5, 6, 7, 900] and other.events["steps"] == 3
+    with pytest.raises(ValueError, match="stands alone"):
+        imu.what_if(run, request=[5, 6], drop=run.samples["example"].iloc[:1])
     with pytest.raises(ValueError, match="Toy forgets no single samples"):
         imu.what_if(imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1), request=[1])
     with pytest.raises(ValueError, match="not in the forget set, which holds 146"):

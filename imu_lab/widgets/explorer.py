@@ -316,8 +316,8 @@ class Explorer(Panel):
         return [] if self.chosen is None else [self.chosen]
 
     def _take_up(self, run: Run) -> None:
-        """Offer a what-if's run where it has the same forget set."""
-        if np.array_equal(run.samples["example"], self.run.samples["example"]):
+        """Offer a what-if's run where it has the same forget set: same samples, and each under the same label."""
+        if run.task == self.run.task and np.array_equal(run.samples["example"], self.run.samples["example"]):
             self.runs.append(run)
             self.shown_run.options = [(label(each, at), at) for at, each in enumerate(self.runs)]
             if self.chosen is not None:

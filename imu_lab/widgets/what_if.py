@@ -1,4 +1,4 @@
-"""What-ifs from a selection: drop it, weigh it more or less, keep it, ask for it alone; and what that changes."""
+"""What-ifs from a selection: drop, weigh, keep, relabel, double, ask for it alone; and what that changes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ ACTIONS = {
     "drop": ("drop it", "No pressure on the selected samples; they are still measured."),
     "reweight": ("weigh it", "Multiply the weights of the selected samples."),
     "keep": ("keep it", "Move the selected samples to the retain set."),
+    "flip": ("flip its labels", "Unlearn each selected sample under the label likeliest after its own."),
+    "double": ("have it twice", "A second copy of each selected sample in the forget set, with the same weight."),
     "request": ("ask for it", "A new request: forget the selected training samples, and nothing else."),
 }
 
@@ -89,11 +91,9 @@ class WhatIf(W.VBox):
         if change.action != "request" and not inside:
             raise ValueError("the selection holds no forget sample; only a new request can be about kept ones")
         given: dict[str, Any] = {
-            "drop": {"drop": inside},
             "reweight": {"reweight": dict.fromkeys(inside, change.factor)},
-            "keep": {"keep": inside},
             "request": {"request": change.examples},
-        }[change.action]
+        }.get(change.action, {change.action: inside})
         watch = lambda done, total: report(done, total, "unlearning")  # noqa: E731
         return change.run, what_if(change.run, progress=watch, **given)
 
