@@ -66,5 +66,5 @@ def usual_step(run: Run) -> float:
     there.
     """
     lengths = run.terms.loc[run.terms["term"] == "update_norm", "value"]
-    remembered = run.series("forget", "accuracy").iloc[:-1]
+    remembered = run.series("forget", run.headline).iloc[:-1]
     return float(lengths.iloc[: int((remembered > 0).sum()) or None].median())

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
+SHOWN = 40  # names in a message; a run that follows transition matrices knows hundreds
+
 
 class UnknownName(KeyError, ValueError):
     """A name that is not there. Both a KeyError (a look-up failed) and a ValueError (an argument was wrong)."""
@@ -26,7 +28,8 @@ def unknown(kind: str, given: object, known: Mapping | list | tuple) -> UnknownN
     names = [str(name) for name in known]
     near = difflib.get_close_matches(str(given), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UnknownName(f"no {kind} {given!r}.{hint} Known: {', '.join(names) or 'none'}.")
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return UnknownName(f"no {kind} {given!r}.{hint} Known: {', '.join(names[:SHOWN]) or 'none'}{more}.")
 
 
 def listed(names: list[str] | tuple[str, ...]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cases
 import numpy as np
 import pandas as pd
 import pytest
 
 import imu_lab as imu
+from imu_lab.comparison import usual_step
 from imu_lab.results import Run
 
 
@@ -78,3 +81,12 @@ def test_real_and_loaded_runs_compare_alike(tmp_path) -> None:
     pd.testing.assert_frame_equal(imu.compare(runs), imu.compare(loaded))
     assert imu.compare(runs)["seed"].tolist() == [0, 1, 2]
     assert imu.compare(runs)["forget accuracy"].tolist() == [run.value("forget", "accuracy") for run in runs]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "identity_accuracy"])
+def test_the_usual_step_looks_at_the_updates_while_something_was_remembered(metric: str) -> None:
+    run = made([1.0, 0.5, 0.0, 0.0], [0.9] * 4)
+    curve = run.curve.replace({"metric": {"accuracy": metric}})
+    terms = pd.DataFrame({"step": [1, 2, 3], "term": "update_norm", "value": [1.0, 3.0, 100.0]})
+    told = replace(run, curve=curve, terms=terms, settings={"forgotten_when": [metric, "<="]})
+    assert usual_step(told) == 2.0

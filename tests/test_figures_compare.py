@@ -92,3 +92,10 @@ def test_odd_tables_draw(frame):
     figure = plot_comparison(frame)
     assert sum(len(trace.x) for trace in traces(figure, "value")) == 2 * len(frame)
     figure.to_json()
+
+
+def test_without_a_metric_it_is_the_first_of_the_table():
+    frame = table().rename(columns=lambda name: name.replace("accuracy", "identity_accuracy"))
+    figure = plot_comparison(frame)
+    assert as_values(figure) == as_values(plot_comparison(frame, metric="identity_accuracy"))
+    assert as_values(update_comparison(figure, frame)) == as_values(figure) and len(traces(figure, "value")) == 2

@@ -212,3 +212,11 @@ def test_the_records_are_not_changed():
     figure = plot_curves(mine)
     assert mine.curve.equals(before[0]) and mine.reference.equals(before[1])
     assert list(traces(figure, "line")[0].x) == list(STEPS)
+
+
+def test_without_a_metric_it_is_the_one_that_tells_of_forgetting_on_the_task():
+    mine = run(four_splits(), metric="identity_accuracy")
+    mine.settings["forgotten_when"] = ["identity_accuracy", "<="]
+    figure = plot_curves(mine)
+    assert [trace.meta["split"] for trace in traces(figure, "line")] == list(SPLITS)
+    assert as_values(update_curves(figure, mine)) == as_values(plot_curves(mine, metric="identity_accuracy"))

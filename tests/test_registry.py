@@ -128,3 +128,8 @@ def test_every_registered_item_has_valid_defaults_and_sliders_inside_them(group:
 def test_every_registered_item_says_its_formula_or_what_it_controls() -> None:
     for group in (imu.estimators, imu.intensity_rules, imu.methods):
         assert all(item.__doc__ and not item.__doc__.startswith(item.__name__ + "(") for item in group.values())
+
+
+def test_a_message_names_forty_and_counts_the_others() -> None:
+    words = str(unknown("thing", "zzz", [f"n{number}" for number in range(103)]))
+    assert words.endswith("n38, n39 and 63 more.")

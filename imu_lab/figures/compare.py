@@ -33,10 +33,14 @@ class ComparisonInfo(NamedTuple):
     missing: list[int]
 
 
-def plot_comparison(frame: pd.DataFrame, *, metric: str = "accuracy") -> go.Figure:
+def plot_comparison(frame: pd.DataFrame, *, metric: str | None = None) -> go.Figure:
     """Dots for the table that ``imu.compare`` makes: one row per run, one marker per split and seed.
 
     Vertical ticks show where the original model was, stars where the retrained model is.
+
+    Args:
+        frame: from ``imu.compare``.
+        metric: a metric of its columns; None for the table's first, which tells of forgetting.
 
     Raises:
         UnknownName: the table has no column ``<split> <metric>``.
@@ -44,16 +48,17 @@ def plot_comparison(frame: pd.DataFrame, *, metric: str = "accuracy") -> go.Figu
     return live.draw(_content(_comparison_info(frame, metric)))
 
 
-def update_comparison(figure: go.Figure, frame: pd.DataFrame, *, metric: str = "accuracy") -> go.Figure:
+def update_comparison(figure: go.Figure, frame: pd.DataFrame, *, metric: str | None = None) -> go.Figure:
     """Show another table in a figure that :func:`plot_comparison` made."""
     return live.update(figure, _content(_comparison_info(frame, metric)))
 
 
-def _comparison_info(frame: pd.DataFrame, metric: str = "accuracy") -> ComparisonInfo:
+def _comparison_info(frame: pd.DataFrame, metric: str | None = None) -> ComparisonInfo:
     """Unfolds the wide table; original = value − change, retrained = value − gap."""
+    known = [name.removesuffix(" gap").split(" ", 1)[-1] for name in frame.columns if str(name).endswith(" gap")]
+    metric = metric or next(iter(known), "accuracy")
     splits = [name[: -len(metric) - 1] for name in frame.columns if str(name).endswith(f" {metric}")]
     if len(frame.columns) and not splits:
-        known = [name.removesuffix(" gap").split(" ", 1)[-1] for name in frame.columns if str(name).endswith(" gap")]
         raise unknown("metric in this table", metric, list(dict.fromkeys(known)))
     splits = [*(name for name in SPLITS if name in splits), *(name for name in splits if name not in SPLITS)]
     runs = list(dict.fromkeys(frame["run"])) if "run" in frame else []

@@ -16,7 +16,7 @@ from .pooling import Group, Series, grouped, together
 
 
 def plot_curves(
-    run_or_runs: Run | Iterable[Run], *, metric: str = "accuracy", splits: Iterable[str] | None = None
+    run_or_runs: Run | Iterable[Run], *, metric: str | None = None, splits: Iterable[str] | None = None
 ) -> go.Figure:
     """A metric at every update: one panel for one kind of run, one panel per split where several are compared.
 
@@ -25,7 +25,7 @@ def plot_curves(
 
     Args:
         run_or_runs: one run or several.
-        metric: a metric of ``run.curve``.
+        metric: a metric of ``run.curve``; None for the one that tells of forgetting on the runs' task.
         splits: which splits, in this order; None shows all that have the metric.
 
     Raises:
@@ -38,16 +38,19 @@ def update_curves(
     figure: go.Figure,
     run_or_runs: Run | Iterable[Run],
     *,
-    metric: str = "accuracy",
+    metric: str | None = None,
     splits: Iterable[str] | None = None,
 ) -> go.Figure:
     """Show other runs in a figure that :func:`plot_curves` made."""
     return live.update(figure, content(_curves_info(run_or_runs, metric, splits)))
 
 
-def _curves_info(runs: Run | Iterable[Run], metric: str, splits: Iterable[str] | None = None) -> CurvesInfo:
+def _curves_info(
+    runs: Run | Iterable[Run], metric: str | None = None, splits: Iterable[str] | None = None
+) -> CurvesInfo:
     """Pools seeds and finds what is marked."""
     runs = [runs] if isinstance(runs, Run) else list(runs)
+    metric = metric or (runs[0].headline if runs else "accuracy")
     series = {id(run): _series(run, metric) for run in runs}
     recorded = list(dict.fromkeys(split for lines in series.values() for split in lines))
     known = list(dict.fromkeys(name for run in runs for name in run.curve["metric"].unique()))
