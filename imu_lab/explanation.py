@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from .curvature import curvature
 from .experiment import influence
 from .memorisation import held_out, learning_events
 from .neighbours import neighbours
@@ -19,7 +20,7 @@ from .results import Run
 CHEAP = ("fisher-diagonal", "gradient-cosine", "self-influence", "el2n")
 TRAINING = ("training_events", "first_learned", "held_out_confidence", "label_suspicion", "memorisation")
 NEAR = ("nearest_distance", "retain_distance", "retain_share", "class_overlap", "near_duplicate")
-BEFORE = ("pressure", "confidence_before", "margin_before", "gradient_norm")
+BEFORE = ("pressure", "confidence_before", "margin_before", "gradient_norm", "curvature")
 TREES = 60
 
 
@@ -55,7 +56,7 @@ def explain_resistance(
         table[f"influence_{name}"] = scores.values
         if "gradient_norm" in scores.context:
             table["gradient_norm"] = scores.context["gradient_norm"].to_numpy()
-    parts = [neighbours(task, original)]
+    parts = [curvature(task, original), neighbours(task, original)]
     if training:
         parts += [learning_events(task, seed), held_out(task, folds, seed)]
     for part in parts:

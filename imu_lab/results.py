@@ -89,6 +89,9 @@ QUANTITIES: dict[str, Quantity] = {
     "memorisation": Quantity(
         "memorisation", "probability", "confidence with the sample in training minus confidence without it"
     ),
+    "curvature": Quantity(
+        "curvature", "nats per squared weight", "trace of the Hessian of its loss in the readout's weights, before"
+    ),
     "training_events": Quantity("learning events", "count", "how often it went from right to wrong between epochs"),
     "first_learned": Quantity("first learned", "epochs", "the epoch from which it stayed right; epochs + 1 for never"),
     "retain_distance": Quantity("distance to retain", "feature units", "distance to the nearest retained sample"),

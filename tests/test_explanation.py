@@ -89,6 +89,7 @@ def test_every_why_column_is_there_for_a_real_run() -> None:
     wanted = {
         "influence_fisher-diagonal",
         "gradient_norm",
+        "curvature",
         "margin_before",
         "held_out_confidence",
         "training_events",
