@@ -14,6 +14,7 @@ from plotly.callbacks import InputDeviceState, Points
 import imu_lab as imu
 from imu_lab.comparison import usual_step
 from imu_lab.widgets.asking import NEVER
+from imu_lab.widgets.controls import Choice
 from imu_lab.widgets.job import Job, Progress
 from imu_lab.widgets.pipeline import Pipeline
 from imu_lab.widgets.views import STALE
@@ -80,6 +81,21 @@ def test_a_moved_slider_draws_the_new_run(panel: Workbench, task: Any, models: t
     scores = imu.influence(task, models[0], damping=1e-4)
     dots = [trace for trace in panel.figures["influence"].data if trace.meta["role"] == "ascend"][0]
     assert np.allclose(np.sort(dots.x), np.sort(scores.values[scores.values < 0]))
+
+
+def test_a_chosen_sample_shows_who_holds_it_up(panel: Workbench, task: Any, models: tuple) -> None:
+    assert panel.views.supporters.layout.display == "none"
+    example = click(panel.figures["influence"], "ascend", 4)
+    expected = imu.supporters(imu.influence_matrix(task, models[0]), example)
+    found = panel.pipeline.supporters(panel.answer.scores, example)
+    assert found["example"].tolist() == expected["example"].tolist() and found["influence"].tolist() == pytest.approx(
+        expected["influence"].tolist()
+    )
+    shown = panel.views.supporters
+    assert shown.layout.display is None and shown.strips["supporter"].value
+    assert "nobody" in shown.words["opponent"].value, "in a class request all pull in one direction"
+    panel.controls.estimator.value = Choice("el2n", {})
+    assert panel.wait(SECONDS) and shown.layout.display == "none", "the size of an error says nothing of pairs"
 
 
 def test_the_note_tells_how_far_the_retrained_model_is(panel: Workbench) -> None:

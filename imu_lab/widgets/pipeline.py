@@ -6,7 +6,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
+
 from .. import registry
+from ..influence_matrix import influence_matrix, supporters
 from ..results import Influence, Intensity, Run
 from ..session import Session
 from .controls import Choice
@@ -87,6 +91,21 @@ class Pipeline:
     def forget_runs(self) -> None:
         """Drop the kept runs, which were made without the reference."""
         self._kept.clear()
+
+    def supporters(self, scores: Influence, example: int) -> pd.DataFrame | None:
+        """The forget samples that hold one of them up and those that work against it, by the estimator of ``scores``.
+
+        None for an estimator that says nothing of pairs, and where each answer would take a pass through the model.
+        """
+        kind, settings = scores.settings["estimator"], scores.settings["settings"]
+        pairwise = hasattr(registry.estimators[kind], "metric")
+        if not (
+            pairwise and self.session.linear and getattr(registry.estimators[kind], "scope", "readout") == "readout"
+        ):
+            return None
+        place = np.flatnonzero(scores.frame["example"] == example)
+        pairs = influence_matrix(self.session.task, self.session.model, kind, against=("forget", place), **settings)
+        return supporters(pairs, example)
 
     def _key(self, question: Question, rule: Choice) -> tuple:
         """What a run depends on; uniform weights read no influence, so they do not depend on the estimator."""

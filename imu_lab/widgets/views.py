@@ -17,6 +17,7 @@ from . import gallery, tables, theme
 from .ledger import Ledger, Pictures, card
 from .pipeline import Answer
 from .shared_bundle import FigureWidget
+from .supporters import Supporters
 
 HEIGHTS = {"curves": 380, "influence": 330, "intensity": 330}  # pixels
 STALE = 0.25  # opacity of a control that belongs to the question before
@@ -31,6 +32,7 @@ class Views(W.VBox):
     Args:
         task: whose samples are shown.
         guarded: wraps callbacks so that their exceptions appear in the panel.
+        supporters: from influences and an example to who holds it up, or None (:meth:`Pipeline.supporters`).
 
     Attributes:
         figures: ``"curves"``, ``"influence"``, ``"intensity"``, as they are made.
@@ -39,8 +41,8 @@ class Views(W.VBox):
         chosen: the example whose card is shown.
     """
 
-    def __init__(self, task: Any, guarded: Callable[[Callable], Callable]) -> None:
-        self.task, self._guarded = task, guarded
+    def __init__(self, task: Any, guarded: Callable[[Callable], Callable], supporters: Callable) -> None:
+        self.task, self._guarded, self._supporters = task, guarded, supporters
         self._writing = threading.RLock()
         self.answer: Answer | None = None
         self._complete: Answer | None = None  # the last one with all its controls
@@ -51,6 +53,7 @@ class Views(W.VBox):
         self.scores = W.HTML().add_class("imu-table").add_class("imu-scores")
         self.card = W.HTML(NO_CARD).add_class("imu-card")
         self.pictures = Pictures(task)
+        self.supporters = Supporters(self.pictures)
         self.ledger = Ledger(self.pictures, guarded(self.choose))
         self.captions = {name: W.HTML(layout=W.Layout(flex="1 1 auto")).add_class("imu-caption") for name in HEIGHTS}
         self.places = {name: place(name) for name in HEIGHTS}
@@ -67,7 +70,7 @@ class Views(W.VBox):
             self.scores,
             pair,
             theme.section("One sample"),
-            self.card,
+            W.HBox([self.card, self.supporters], layout=W.Layout(flex_flow="row wrap", grid_gap="0 28px")),
             theme.section("Every sample"),
             self.ledger,
         ]
@@ -151,6 +154,7 @@ class Views(W.VBox):
         if self.chosen is not None:
             runs = [(tables.legend_name(run), figures.colour(run.label), run) for run in self.answer.runs]
             self.card.value = card(self.task.card(self.chosen), self.chosen, runs)
+            self.supporters.show(self._supporters(self.answer.scores, self.chosen))
 
     def _mark(self) -> None:
         if self.chosen is not None:

@@ -64,8 +64,8 @@ class Workbench(Panel):
 
     def __init__(self, session: Session, controls: Asking) -> None:
         self.session, self.controls = session, controls
-        self.views = Views(session.task, self.guarded)
         self.pipeline = Pipeline(session)
+        self.views = Views(session.task, self.guarded, self.pipeline.supporters)
         super().__init__(
             [controls],
             [self.views],
