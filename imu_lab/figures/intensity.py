@@ -165,7 +165,7 @@ def _frame() -> dict[str, Any]:
             domain=[0.6, 1],
             range=[0, 1],
             tickformat=".0%",
-            title=dict(text="heaviest samples (share of all samples)"),
+            title=dict(text="heaviest samples (share)"),
         ),
         yaxis2=dict(
             anchor="x2",
