@@ -16,7 +16,7 @@ from . import dots, live, theme
 
 # Faint areas, told apart by eye and by their border; a class keeps its colour from update to update.
 AREAS = ("#0072B2", "#D55E00", "#009E73", "#C2619A", "#A9772B", "#5a6fd0", "#8f8f8f", "#7f8a35", "#823df5", "#178f8f")
-AREA, KEPT, FAINT = 0.16, 0.45, 0.14  # opacities: of the areas, of retained samples, of what is not selected
+AREA, KEPT, FAINT = 0.16, 0.55, 0.22  # opacities: of the areas, of retained samples, of what is not selected
 SHADES = 100  # of the colour scale
 TINY, SMALL, LARGE = 6, 8, 11  # pixels of the picture: retained samples, a crowd, a few
 CROWD = 2000  # forget samples; so many and more get small dots
@@ -100,7 +100,7 @@ def _frame(seen: dots.Window) -> dict[str, Any]:
     image = dict(xref="x", yref="y", x=left, y=high, sizex=right - left, sizey=high - low, sizing="stretch")
     return dict(
         xaxis=dict(anchor="y", range=[left, right], **quiet),
-        yaxis=dict(anchor="x", range=[low, high], scaleanchor="x", scaleratio=ratio, **quiet),
+        yaxis=dict(anchor="x", range=[low, high], scaleanchor="x", scaleratio=ratio, constraintoward="top", **quiet),
         images=[image | dict(layer="below", name="dots")],
         dragmode="lasso",
         hovermode="closest",
@@ -114,7 +114,7 @@ def words(scene: Scene) -> str:
     if scene.regions is not None:
         told.append("areas: the class that the model names on this plane")
     if scene.lost.any():
-        told.append(f"{theme.number(scene.lost.sum())} kept samples lost (crosses)")
+        told.append(f"crosses: kept samples lost, {theme.number(scene.lost.sum())} so far")
     return live.heading(f"After update {scene.step}", " · ".join(told))
 
 

@@ -59,8 +59,8 @@ def _told_apart(group: Group, groups: list[Group]) -> str:
     apart = [path for path in paths if len({flat.get(path) for flat in flats}) > 1]
     apart = sorted(apart, key=lambda path: len(str(flats[0].get(path))))[:2]  # the shortest say it best
     mine = _flat(group.runs[0].settings)
-    said = ", ".join(f"{path.split('.')[-1]} {mine.get(path)}"[:32] for path in apart)
-    return f"{group.label} ({said})"
+    said = ", ".join(f"{path.split('.')[-1]} {mine[path]}"[:32] for path in apart if path in mine)
+    return f"{group.label} ({said})" if said else group.label
 
 
 def together(lines: list[Series]) -> tuple[np.ndarray, np.ndarray]:

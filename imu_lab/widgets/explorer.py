@@ -71,6 +71,8 @@ class Explorer(Panel):
         selected: examples, or None for all. chosen: the example on the card, or None.
     """
 
+    main_width = "490px"  # what is left beside the controls on a screen of 1280 pixels
+
     def __init__(self, run: Run, table: pd.DataFrame | None, *, projection: str, context: int) -> None:
         self.run, self.runs = run, [run]
         self.land = Landscape(run, projection, context)
@@ -80,8 +82,9 @@ class Explorer(Panel):
         self._drawing = threading.RLock()
         self._make_controls()
         self._make_views()
-        super().__init__(self._side(), self._views(), title="Explorer", question=self._asked, compute=self._scene,
-                         draw=self._draw_map, still_rows=self._still)  # fmt: skip
+        pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
+        super().__init__(self._side(), [pair], title="Explorer", question=self._asked, compute=self._scene,
+                         draw=self._draw_map, still_rows=self._still, below=self._below())  # fmt: skip
         self.add_class("imu-explorer")
         self._draw_map(self._scene(self._asked(), None))
         self._follow_selection()
@@ -139,9 +142,8 @@ class Explorer(Panel):
         self.places = {name: W.VBox([self.captions[name]], layout=layout).add_class("imu-captioned")
                        for name in self.captions}  # fmt: skip
 
-    def _views(self) -> list[W.Widget]:
-        pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
-        return [pair, theme.section("The selection"), self.gallery, theme.section("One sample, and its neighbours"),
+    def _below(self) -> list[W.Widget]:
+        return [theme.section("The selection"), self.gallery, theme.section("One sample, and its neighbours"),
                 W.HBox([self.card, self.near], layout=W.Layout(align_items="flex-start", flex_flow="row wrap")),
                 self.what_if.result, theme.section("Every sample of the selection"), self.ledger]  # fmt: skip
 
@@ -181,6 +183,7 @@ class Explorer(Panel):
 
     def _make_map(self) -> None:
         self.map = live_figure(plot_map(self._drawn).update_layout(title_text=None)).add_class("imu-map")
+        self.map.layout.margin = dict(l=4, r=4, t=12, b=8)  # its axes have no words
         for trace in self.map.data:
             trace.on_click(self.guarded(self._clicked_dot))
         self.map.data[0].on_selection(self.guarded(self._lassoed))
@@ -261,9 +264,8 @@ class Explorer(Panel):
         """A line across the chosen sample's row."""
         rest = [shape for shape in self.paths.layout.shapes if shape.name != "chosen"]
         at = np.flatnonzero(self._rows == self.chosen) if self.chosen is not None else []
-        line = dict(
-            type="line", name="chosen", xref="paper", x0=0, x1=1, line=dict(color="#ffffff", width=2, dash="dot")
-        )
+        look = dict(color=figures.colour("forget"), width=2, dash="dot")
+        line = dict(type="line", name="chosen", xref="paper", x0=0, x1=1, line=look)
         self.paths.layout.shapes = [*rest, *[line | dict(y0=int(row), y1=int(row)) for row in at]]
 
     def _show_gallery(self) -> None:

@@ -23,15 +23,21 @@ class Panel(W.VBox):
     Args:
         controls: widgets for the left column.
         views: widgets for the right side.
+        below: widgets under both, as wide as the panel.
         title: of the panel.
         question: reads the controls; what it returns goes to ``compute``.
         compute: ``(question, report)`` to an answer, or to a generator of answers (see :class:`Job`).
         draw: shows an answer.
         still_rows: the rows of a static picture: figures, PNG bytes or words (see :func:`still.composed`).
 
+    Attributes:
+        main_width: the views stand beside the controls where they find so much room, else below.
+
     A callback that is wrapped in ``guarded`` shows its exceptions in the panel, as the job does; otherwise they would
     be lost, for a notebook shows no exception of a widget's callback.
     """
+
+    main_width = "560px"
 
     def __init__(
         self,
@@ -43,6 +49,7 @@ class Panel(W.VBox):
         compute: Callable,
         draw: Callable[[Any], None],
         still_rows: Callable[[], list],
+        below: Iterable[W.Widget] = (),
     ) -> None:
         self.status = W.HTML("ready").add_class("imu-status")
         self.stop_button = W.Button(
@@ -53,9 +60,9 @@ class Panel(W.VBox):
         self.title, self._question, self._still_rows = title, question, still_rows
         self.job = Job(compute, draw, on_error=self.show_error, on_progress=self._progress, on_done=self._done)
         side = W.VBox(list(controls), layout=W.Layout(flex=f"0 0 {SIDE_WIDTH}", width=SIDE_WIDTH)).add_class("imu-side")
-        main = W.VBox(list(views), layout=W.Layout(flex="1 1 560px", min_width="0")).add_class("imu-main")
+        main = W.VBox(list(views), layout=W.Layout(flex=f"1 1 {self.main_width}", min_width="0")).add_class("imu-main")
         body = W.HBox([side, main], layout=W.Layout(flex_flow="row wrap", grid_gap="0 16px"))
-        super().__init__([theme.style_sheet(), self._head(), self.error, body])
+        super().__init__([theme.style_sheet(), self._head(), self.error, body, *below])
         self.add_class("imu-panel")
 
     def _head(self) -> W.HBox:

@@ -258,7 +258,7 @@ class RunControl(Panel):
             return
         figure, at = self.figures["paths"], self.rewind.value
         rest = [shape for shape in figure.layout.shapes if shape.name != "rewind"]
-        line = dict(color="#ffffff", width=2, dash="dot")
+        line = dict(color=figures.colour("forget"), width=2, dash="dot")
         figure.layout.shapes = [
             *rest,
             dict(type="line", name="rewind", x0=at, x1=at, y0=0, y1=1, yref="paper", line=line),

@@ -53,7 +53,7 @@ STYLE_SHEET = """
 .imu-panel .js-plotly-plot .infolayer text { fill: var(--imu-text) !important }
 .imu-panel .js-plotly-plot .cartesianlayer text { fill: var(--imu-soft) !important }
 .imu-panel .js-plotly-plot :is(.gridlayer path, .zerolinelayer path) { stroke: var(--imu-line) !important }
-.imu-panel .js-plotly-plot .shapelayer path { stroke: var(--imu-text) !important }
+.imu-panel .js-plotly-plot:not(.imu-map, .imu-paths) .shapelayer path { stroke: var(--imu-text) !important }
 .imu-panel .js-plotly-plot .legend .bg { fill: transparent !important }
 """
 
