@@ -92,3 +92,8 @@ def test_another_task_of_pictures() -> None:
     digits = imu.tasks.Classification("digits", forget_class=3)
     seen = gradcam(digits, digits.make_model(0))
     assert isinstance(seen, Attribution) and seen.maps.shape[1:] == (8, 8)
+
+
+def test_a_layer_that_is_not_there() -> None:
+    with pytest.raises(imu.UnknownName, match="no module 'backbone.block5'. Did you mean 'backbone.block"):
+        gradcam(task(), model(), layer="backbone.block5")

@@ -81,11 +81,24 @@ def market(tmp_path: Path, **settings: object) -> imu.tasks.ReID:
         ((7, 3, 7), r"names a person twice"),
         (range(24), r"forgets all 24 persons; somebody must be left"),
         (("Ada",), r"persons are numbers"),
+        (7.9, r"persons are numbers"),
+        ((7.9,), r"persons are numbers, such as 7 or '0007'; got \(7.9,\)"),
+        (True, r"persons are numbers"),
     ],
 )
 def test_requests_that_cannot_be_met(asked: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         imu.tasks.ReID("figures", forget_persons=asked)
+
+
+def test_settings_that_mean_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a seed is a whole number from 0, got -1"):
+        imu.tasks.ReID("figures", forget_persons=7, seed=-1)
+    for size in (16, (0, 16), (16, 8, 3)):
+        with pytest.raises(ValueError, match=r"image_size is \(height, width\) in pixels"):
+            imu.tasks.ReID(crowds.folder(tmp_path / str(size)), forget_persons=7, image_size=size)
+    with pytest.raises(ValueError, match="architecture 'resnet-20' makes no embedding to find people by"):
+        replace(task(), architecture="resnet-20").make_model(0)
 
 
 def test_a_person_with_too_few_pictures_to_measure(tmp_path: Path) -> None:

@@ -114,3 +114,12 @@ def test_junk_is_marked_as_not_counted() -> None:
     people = type("Seen", (), {"persons": np.array([-1, 5]), "cameras": np.array([2, 2])})
     answers = retrieval._answers(ranking.rank(query, gallery), people, None, 5)
     assert answers["mark"].tolist() == ["same camera", "right"] and answers["rank"].tolist()[1] == 1
+
+
+def test_requests_without_an_answer() -> None:
+    with pytest.raises(ValueError, match="depth is how many places to keep, at least 1; got 0"):
+        imu.retrieve(task(), model(), depth=0)
+    with pytest.raises(ValueError, match="name at least one model"):
+        imu.embedding_map(task(), {})
+    with pytest.raises(TypeError, match="people to find, such as imu.tasks.ReID; got Toy"):
+        imu.embedding_map(imu.tasks.Toy(), {"original": model()})

@@ -257,6 +257,11 @@ def test_the_card_shows_the_tokens_and_whose_they_are() -> None:
     (dict(forget_sources=(0, 1), train_sources=(0, 1)), r"forgets every source that the model is trained on \(0, 1\)"),
     (dict(forget_sources=(2,), train_sources=(0, 1)), "source 2 has no sequences in the training set"),
     (dict(leakage=1.0), r"leakage is a probability in \[0, 1\), got 1.0"),
+    (dict(leakage="0.2"), r"leakage is a probability in \[0, 1\), got '0.2'"),
+    (dict(seed=1.5), "a seed is a whole number from 0, got 1.5"),
+    (dict(data=[1]), r"no preset of Sequence \[1\]"),
+    (dict(forget_sources=None), "forget_sources has no source None; the sources are 0 to 2"),
+    (dict(forget_sources="01"), "forget_sources has no source '01'"),
 ])
 def test_a_bad_request_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -270,6 +275,10 @@ def test_an_unknown_split_is_named() -> None:
 
 @pytest.mark.parametrize("change, message", [
     (lambda x, y: ([[0, 1, 2], [0, 1]], [0, 1]), "train sequences have 2 different lengths, from 2 to 3"),
+    (lambda x, y: (np.array([[0, 1, 2], [0, 1]], dtype=object), [0, 1]), "train sequences have 2 different lengths"),
+    (lambda x, y: ([list("abc"), list("abd")], [0, 1]), "train tokens must be whole numbers; found 'a'"),
+    (lambda x, y: (x / 0, y), "train tokens must be whole numbers; found"),
+    (lambda x, y: x, r"train must be a pair \(sequences, sources\); got Tensor"),
     (lambda x, y: (x[:, :1], y), "at least 2 tokens each"),
     (lambda x, y: (x[0], y), r"must be \(n, L\)"),
     (lambda x, y: (x - 1, y), r"train sequence \d+ has token -1 at place \d+; tokens must lie in 0 to"),
@@ -284,6 +293,13 @@ def test_an_unknown_split_is_named() -> None:
 def test_unusable_sequences_are_refused(change: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Sequence.from_data(change(*drawn()), drawn(seed=1), forget_sources=(1,))
+
+
+def test_an_array_of_equally_long_lists_is_fine() -> None:
+    tokens, sources = drawn()
+    rows = np.empty(len(tokens), dtype=object)
+    rows[:] = tokens.tolist()
+    assert Sequence.from_data((rows, sources), drawn(seed=1)) == Sequence.from_data(drawn(), drawn(seed=1))
 
 
 def test_more_unusable_data() -> None:

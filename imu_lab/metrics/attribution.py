@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..registry import unknown
 from ..tasks.compute import device_of, evaluating
 from ..tasks.protocol import Examples, Task
 
@@ -70,12 +71,16 @@ def gradcam(
         label: the model's name in figures.
 
     Raises:
+        UnknownName: the model has no such layer.
         ValueError: the model has no convolution to look at.
     """
     from captum.attr import LayerAttribution, LayerGradCam
 
+    layer, modules = layer or _last_block(model), dict(model.named_modules())
+    if layer not in modules:
+        raise unknown("module", layer, [name for name in modules if name])
     examples = task.split("test-forget") if examples is None else examples
-    explain = LayerGradCam(model, model.get_submodule(layer or _last_block(model)))
+    explain = LayerGradCam(model, modules[layer])
     parts = []
     with evaluating(model), torch.enable_grad():
         for _, batch in examples.batches(64):

@@ -63,11 +63,11 @@ def retrieve(
 
     Raises:
         TypeError: the task has nothing to retrieve.
-        ValueError: a query without a match, or a split that was trained on.
+        ValueError: a query without a match, a split that was trained on, or a depth below 1.
     """
-    if not hasattr(task, "ranked"):
-        kind = type(task).__name__
-        raise TypeError(f"retrieval needs a task with people to find, such as imu.tasks.ReID; got {kind}")
+    _check_people(task)
+    if depth < 1:
+        raise ValueError(f"depth is how many places to keep, at least 1; got {depth!r}")
     ranked, asked = task.ranked(model, split), task.split(split)
     sources = (asked.source, "test" if asked.source == "test" else "standard-gallery")
     some = task.pictured(sources[0])
@@ -85,6 +85,12 @@ def retrieve(
     curve = pd.DataFrame({"rank": np.arange(1, depth + 1), "share": shares.numpy()})
     itself = queries["example"].to_numpy() if sources[0] == sources[1] else None
     return Retrieval(queries, _answers(ranked, task.pictured(sources[1]), itself, depth), curve, label, sources, task)
+
+
+def _check_people(task: Task) -> None:
+    if not hasattr(task, "ranked"):
+        kind = type(task).__name__
+        raise TypeError(f"retrieval needs a task with people to find, such as imu.tasks.ReID; got {kind}")
 
 
 def _answers(ranked: ranking.Ranking, gallery: Any, itself: np.ndarray | None, depth: int) -> pd.DataFrame:
@@ -137,7 +143,14 @@ def embedding_map(task: Task, models: Mapping[str, nn.Module], *, alike: int = 3
         task: a :class:`~imu_lab.tasks.ReID` task.
         models: by name; the first one sets the plane.
         alike: how many persons to point out beside the forgotten ones.
+
+    Raises:
+        TypeError: the task has nobody to find.
+        ValueError: no models.
     """
+    _check_people(task)
+    if not models:
+        raise ValueError('name at least one model, such as {"original": original}')
     known = {name: task.embeddings(model, "gallery") for name, model in models.items()}
     first = next(iter(known.values()))
     persons, cameras = first.persons.numpy(), first.cameras.numpy()

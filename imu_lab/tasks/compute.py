@@ -45,6 +45,17 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def checked_seed(given: Any) -> int:
+    """A seed as a whole number.
+
+    Raises:
+        ValueError: it is none, or below 0.
+    """
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 0:
+        raise ValueError(f"a seed is a whole number from 0, got {given!r}")
+    return int(given)
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """``model`` in eval mode; each module's own mode is restored afterwards."""

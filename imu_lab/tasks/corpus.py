@@ -95,8 +95,11 @@ def supplied(train: Any, test: Any, states: int | None, chains: Any) -> Corpus:
 
 def _part(given: Any, name: str) -> Part:
     """Tokens and sources of a user's training or test part."""
-    sequences, sources = given
-    if not isinstance(sequences, (Tensor, np.ndarray)):
+    try:
+        sequences, sources = given
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a pair (sequences, sources); got {type(given).__name__}") from error
+    if not isinstance(sequences, Tensor) and np.dtype(getattr(sequences, "dtype", object)).kind == "O":
         lengths = sorted({len(sequence) for sequence in sequences})
         if len(lengths) > 1:
             raise ValueError(
@@ -113,10 +116,14 @@ def _part(given: Any, name: str) -> Part:
 
 def _whole(values: Any, what: str) -> Tensor:
     """int64 values, refused where that would change them."""
-    given = torch.as_tensor(np.asarray(values))
-    if given.is_floating_point() and not torch.equal(given, given.round()):
-        raise ValueError(f"{what} must be whole numbers; found {given[given != given.round()][0].item()}")
-    return given.to(torch.int64)
+    given = np.asarray(values)
+    if given.dtype == object:  # an array of equally long sequences
+        given = np.asarray(given.tolist())
+    numbers = given.dtype.kind in "biuf"
+    broken = given[~np.isfinite(given) | (given != np.floor(given))] if numbers else given.flatten()
+    if broken.size:
+        raise ValueError(f"{what} must be whole numbers; found {broken.tolist()[0]!r}")
+    return torch.from_numpy(given.astype(np.int64))
 
 
 def _check_tokens(tokens: Tensor, name: str, states: int) -> None:

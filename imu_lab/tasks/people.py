@@ -188,8 +188,12 @@ def numbered(given: int | str | Iterable[int | str]) -> tuple[int, ...]:
     Raises:
         ValueError: something that is no number.
     """
-    several = [given] if isinstance(given, (int, str, np.integer)) else list(given)
+    several = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     try:
-        return tuple(int(person) for person in several)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"persons are numbers, such as 7 or '0007'; got {given!r}") from error
+        numbers = tuple(int(person) for person in several)
+    except (TypeError, ValueError):
+        numbers = ()
+    same = (isinstance(person, str) or person == number for person, number in zip(several, numbers))
+    if len(numbers) < len(several) or not all(same) or any(isinstance(person, bool) for person in several):
+        raise ValueError(f"persons are numbers, such as 7 or '0007'; got {given!r}")
+    return numbers

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..registry import unknown
 from . import cards, models, people, person_networks, ranking
 from .classification import Classification
-from .compute import device_of, evaluating, seeded, threads_of
+from .compute import checked_seed, device_of, evaluating, seeded, threads_of
 from .people import People
 from .protocol import Batch, Examples, Positions
 from .training import Recipe
@@ -41,7 +41,7 @@ class ReID:
         seed: of the drawn people.
         readout: the modules that influence and unlearning act on. None is ``"classifier"``, which retrieval never sees;
             ``("embedding", "classifier")`` or a part of the backbone reaches it.
-        architecture: a name in ``imu_lab.tasks.models``; None for the data's own.
+        architecture: a name in ``imu_lab.tasks.models`` of a network that makes embeddings; None for the data's own.
         recipe: how to train; None for the data's own.
         image_size: (height, width) of a folder's pictures; None for Market-1501's own 128x64.
         pretrained: start from ImageNet weights, for ``"person-resnet-50"``; downloaded when a model is first made.
@@ -72,7 +72,8 @@ class ReID:
             "forget_persons": people.numbered(self.forget_persons),
             "architecture": self.architecture or ("person-cnn" if drawn else "person-resnet-50"),
             "recipe": self.recipe or (FIGURES if drawn else MARKET),
-            "image_size": None if drawn else tuple(self.image_size or MARKET_SIZE),
+            "image_size": None if drawn else _size(self.image_size or MARKET_SIZE),
+            "seed": checked_seed(self.seed),
             "readout": tuple(self.readout) if isinstance(self.readout, list) else self.readout,
         }
         for name, value in own.items():
@@ -166,6 +167,11 @@ class ReID:
         """A fresh network under ``seed``, from ImageNet weights where they are asked for and can be had."""
         with seeded(seed):
             model = models.build(self.architecture, len(self.persons), 3)
+        if not hasattr(model, "embed"):
+            raise ValueError(
+                f"architecture {self.architecture!r} makes no embedding to find people by; choose one with "
+                "embed(pictures) and a classifier, such as 'person-cnn' or 'person-resnet-50'"
+            )
         if self._start is not None:
             model.backbone.load_state_dict(self._start)
         return model.to(self.device or "cpu")
@@ -242,6 +248,14 @@ class ReID:
 
 FIGURES = Recipe(epochs=24, lr=0.1, batch_size=32, augment=True)
 MARKET = Recipe(epochs=60, lr=0.05, batch_size=64, augment=True, one_thread=False)
+
+
+def _size(given: Any) -> tuple[int, int]:
+    """Height and width."""
+    sides = tuple(given) if isinstance(given, (tuple, list)) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"image_size is (height, width) in pixels, such as {MARKET_SIZE}; got {given!r}")
+    return sides
 
 
 def _range(known: tuple[int, ...]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from ..registry import listed, unknown
 from . import corpus as corpora
 from .averages import averages
-from .compute import digest, seeded
+from .compute import checked_seed, digest, seeded
 from .corpus import Corpus
 from .outputs import log_probabilities
 from .protocol import Batch, Examples
@@ -74,7 +75,7 @@ class Sequence:
     Raises:
         UnknownName: no such preset.
         ValueError: an unknown or repeated source, nothing to forget or to keep, a source that was never trained on, a
-            leakage outside [0, 1).
+            leakage outside [0, 1), a seed that is no whole number.
     """
 
     data: str | Corpus = "small"
@@ -87,15 +88,16 @@ class Sequence:
     forget_unlearned: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.data, Corpus) and self.data not in PRESETS:
+        if not isinstance(self.data, Corpus) and self.data not in tuple(PRESETS):
             raise unknown("preset of Sequence", self.data, PRESETS)
-        if not 0 <= self.leakage < 1:
+        if not (isinstance(self.leakage, Real) and 0 <= self.leakage < 1):
             raise ValueError(f"leakage is a probability in [0, 1), got {self.leakage!r}")
         count = self.data.sources if isinstance(self.data, Corpus) else len(PRESETS[self.data].counts)
         trained = range(count) if self.train_sources is None else self.train_sources
         settled = {
             "train_sources": _sources(trained, "train_sources", count),
             "forget_sources": _sources(self.forget_sources, "forget_sources", count),
+            "seed": checked_seed(self.seed),
             "recipe": self.recipe or self._preset.recipe,
             "readout": tuple(self.readout) if isinstance(self.readout, list) else self.readout,
         }
@@ -298,7 +300,7 @@ def _cell(text: str, source: int, title: str = "") -> str:
 
 def _sources(given: Any, name: str, count: int) -> tuple[int, ...]:
     """The sources named, in rising order."""
-    numbers = [given] if isinstance(given, (int, np.integer)) else list(given)
+    numbers = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     wrong = [number for number in numbers if isinstance(number, bool) or number not in range(count)]
     if wrong:
         raise ValueError(f"{name} has no source {listed(wrong)}; the sources are 0 to {count - 1}")
