@@ -31,6 +31,10 @@ class Seen(NamedTuple):
     persons: Tensor
     cameras: Tensor
 
+    def take(self, rows: Tensor) -> Seen:
+        """The pictures at these positions."""
+        return Seen(*(column[rows] for column in self))
+
 
 class Ranking(NamedTuple):
     """The gallery as each query sees it, the most alike first.
@@ -115,7 +119,7 @@ _remembered: dict[str, dict[str, float]] = {}
 def _scores(query: Seen, gallery: Seen) -> dict[str, float]:
     precision, first = [], []
     for rows in torch.arange(len(query.persons)).split(CHUNK):
-        ranking = rank(Seen(*(column[rows] for column in query)), gallery)
+        ranking = rank(query.take(rows), gallery)
         precision.append(ranking.average_precision)
         first.append(ranking.first_right)
     shares = cmc(torch.cat(first), 5)

@@ -185,8 +185,13 @@ class ReID:
         Held-out queries are looked for among all held-out pictures, of kept and forgotten people alike.
         """
         examples = self.split(split)
-        named = {} if examples.source == "standard" else {"identity_accuracy": self._looked_at(model, examples)[1]}
-        return named if examples.source == "train" else named | ranking.scores(*self._asked(model, split))
+        if examples.source == "standard":
+            return ranking.scores(*self._asked(model, split))
+        held_out = examples.source == "test"
+        seen, right = self._looked_at(model, self.split("gallery") if held_out else examples)
+        mine = examples.ids if held_out else slice(None)  # the gallery is all held out, by id
+        named = {"identity_accuracy": right[mine].double().mean().item()}
+        return named | ranking.scores(seen.take(mine), seen) if held_out else named
 
     def ranked(self, model: nn.Module, split: str = "test-forget") -> ranking.Ranking:
         """Each picture of a held-out split (or of ``"standard"``) as a query, the whole gallery ranked for it.
@@ -203,25 +208,25 @@ class ReID:
             raise ValueError(f"retrieval is measured on pictures that are held out; {split!r} was trained on")
         if asked.source == "standard":
             return self.embeddings(model, split), self.embeddings(model, "standard-gallery")
-        gallery = self.embeddings(model, "gallery")  # of every held-out picture, in the order of its id
-        return ranking.Seen(*(column[asked.ids] for column in gallery)), gallery
+        gallery = self.embeddings(model, "gallery")
+        return gallery.take(asked.ids), gallery
 
     def embeddings(self, model: nn.Module, split: str) -> ranking.Seen:
         """What retrieval compares: each picture's embedding, its person and its camera."""
         return self._looked_at(model, self.split(split))[0]
 
-    def _looked_at(self, model: nn.Module, examples: Examples) -> tuple[ranking.Seen, float]:
-        """Embeddings, and the share of pictures whose largest identity logit is the true person's, in one pass."""
-        device, embeddings, right = device_of(model), [], 0
+    def _looked_at(self, model: nn.Module, examples: Examples) -> tuple[ranking.Seen, Tensor]:
+        """Embeddings, and (n,) whether each picture's largest identity logit is the true person's, in one pass."""
+        device, embeddings, right = device_of(model), [], []
         with threads_of(self), torch.no_grad(), evaluating(model):
             for _, batch in examples.batches():
                 batch = batch.to(device)
                 seen, logits = person_networks.embed(model, batch.inputs)
                 embeddings.append(seen.cpu())
-                right += int((logits.argmax(1) == batch.targets).sum())
+                right.append((logits.argmax(1) == batch.targets).cpu())
         some = self.pictured(examples.source)
         persons, cameras = (torch.from_numpy(column)[examples.ids] for column in (some.persons, some.cameras))
-        return ranking.Seen(torch.cat(embeddings), persons, cameras), right / len(examples)
+        return ranking.Seen(torch.cat(embeddings), persons, cameras), torch.cat(right)
 
     def pictured(self, source: str) -> People:
         """The pictures that the ids of examples count in, by the examples' source."""
