@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
-SHOWN = 40  # names in a message; a run that follows transition matrices knows hundreds
+SHOWN = 100  # names in a message; a run that follows transition matrices knows hundreds
 
 
 class UnknownName(KeyError, ValueError):

@@ -40,7 +40,11 @@ def table(runs: Sequence[Run], at_forget: float, metric: str = "accuracy") -> pd
         shown.append(row[["run", "updates", *(f"{split} {metric}" for split in splits)]].to_dict() | kept)
     frame = pd.DataFrame(shown).round(3)
     front = ["run", "updates"]
-    return frame[[*front, *(name for name in frame if name not in front)]].astype({"updates": "Int64"}).astype({"updates": object})
+    return (
+        frame[[*front, *(name for name in frame if name not in front)]]
+        .astype({"updates": "Int64"})
+        .astype({"updates": object})
+    )
 
 
 def write(runs: Sequence[Run], weights: Intensity, shown: pd.DataFrame, title: str) -> str:

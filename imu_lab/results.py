@@ -35,7 +35,9 @@ QUANTITIES: dict[str, Quantity] = {
         "influence", "no unit", "−g_iᵀF⁻¹ḡ; negative: pressing this sample raises the forget set's loss"
     ),
     "gradient_norm": Quantity("gradient norm", "nats per unit of parameter", "‖g_i‖ over the readout's parameters"),
-    "gradient_dot": Quantity("plain influence", "nats² per unit² of parameter", "−g_iᵀḡ, the sign of the plain gradient step"),
+    "gradient_dot": Quantity(
+        "plain influence", "nats² per unit² of parameter", "−g_iᵀḡ, the sign of the plain gradient step"
+    ),
     "selected": Quantity("selected", "yes or no", "whether the sample takes part in unlearning"),
     "weight": Quantity("weight", "share", "the sample's share of the intensity, w_i / Σ w; sums to 1"),
     "pressure": Quantity("pressure", "batch shares", "Σ over updates of w_i / Σ over its batch: what it received"),
@@ -69,7 +71,9 @@ QUANTITIES: dict[str, Quantity] = {
     ),
     "censored": Quantity("never forgotten", "yes or no", "the run ended before the sample was forgotten for good"),
     "confidence_auc": Quantity("mean confidence", "probability", "confidence in the label, averaged over the updates"),
-    "final_margin": Quantity("final margin", "logits", "the margin after the last update; negative means misclassified"),
+    "final_margin": Quantity(
+        "final margin", "logits", "the margin after the last update; negative means misclassified"
+    ),
     "forgetting_events": Quantity("forgetting events", "count", "how often it went from right to wrong during the run"),
     "pressed": Quantity("pressed", "yes or no", "whether it got any pressure; without, it cannot be said to resist"),
     "after_limit": Quantity(
@@ -84,7 +88,9 @@ QUANTITIES: dict[str, Quantity] = {
         "held-out confidence", "probability", "confidence in the label of a model that was trained without the sample"
     ),
     "label_suspicion": Quantity(
-        "label suspicion", "probability", "σ(−margin) of a model trained without it: above one half, it doubts the label"
+        "label suspicion",
+        "probability",
+        "σ(−margin) of a model trained without it: above one half, it doubts the label",
     ),
     "memorisation": Quantity(
         "memorisation", "probability", "confidence with the sample in training minus confidence without it"

@@ -6,7 +6,6 @@ import copy
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import fields
 from threading import Event
 from typing import Any
@@ -25,7 +24,7 @@ from .plan import Plan, checked_weights, count, private_copy
 from .provenance import plain, task_settings, versions, weights_about
 from .results import Influence, Intensity, Run
 from .targets import target_examples
-from .tasks.compute import device_of, digest, one_thread
+from .tasks.compute import device_of, digest, one_thread, threads_of
 from .tasks.protocol import Examples, Task, forgotten_when
 from .unlearning import driver
 from .unlearning.recorder import Recorder, outcomes
@@ -123,7 +122,8 @@ class Session:
         task, model = self.view(cache, scope := getattr(how, "scope", "readout"))
         reference = reference if reference is not None else self.reference
         metrics = self.followed(reference, follow)
-        known = self.measured(reference, metrics)
+        with _threads(self.task):
+            known = self.measured(reference, metrics)
         forget = task.split("forget")
         request = Request(
             forget,
@@ -247,7 +247,8 @@ class Session:
             return None
         beside = self._beside(reference)
         if beside not in self._confidences:
-            losses = outcomes(self.task, beside.model, self.task.split("forget"))[:, 0]
+            with _threads(self.task):
+                losses = outcomes(self.task, beside.model, self.task.split("forget"))[:, 0]
             self._confidences[beside] = np.exp(-losses.double().numpy())
         return self._confidences[beside]
 
@@ -266,8 +267,7 @@ class Session:
 
 def _threads(task: Task) -> Any:
     """One thread for the small products of a cached task and for networks trained on one, all cores for the others."""
-    small = isinstance(task, readout.CachedTask) or getattr(getattr(task, "recipe", None), "one_thread", False)
-    return one_thread() if small else nullcontext()
+    return one_thread() if isinstance(task, readout.CachedTask) else threads_of(task)
 
 
 def _ledger(recorder: Recorder, weights: Any, task: Task, retrained: np.ndarray | None) -> pd.DataFrame:

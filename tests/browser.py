@@ -30,8 +30,16 @@ RUN_SECONDS = 180
 WAIT_SECONDS = 20
 
 # --no-sandbox: containers usually run as root. The rest keeps Chromium from calling home.
-CHROMIUM_FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                  "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+CHROMIUM_FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
@@ -93,8 +101,9 @@ def lab(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sim
     url = f"http://127.0.0.1:{free_port()}"
     log = home / "server.log"
     with log.open("wb") as stream:
-        server = subprocess.Popen(server_command(url, folder), env=isolated(home), stdout=stream, stderr=stream,
-                                  start_new_session=True)
+        server = subprocess.Popen(
+            server_command(url, folder), env=isolated(home), stdout=stream, stderr=stream, start_new_session=True
+        )
     try:
         wait_until_up(server, url, log)
         yield SimpleNamespace(url=url, folder=folder)
@@ -165,19 +174,37 @@ def open_notebook(page: Any, url: str, name: str) -> None:
 
 def server_command(url: str, folder: Path) -> list[str]:
     """The command line of the JupyterLab that serves ``folder`` at ``url``, for this machine only."""
-    return [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser",
-            "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={url.rsplit(':')[-1]}", "--ServerApp.port_retries=0",
-            "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}",
-            "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly",
-            # Where pytest is killed, nothing below stops the server: it then stops by itself.
-            "--MappingKernelManager.cull_idle_timeout=3600", "--ServerApp.shutdown_no_activity_timeout=3600"]
+    return [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--allow-root",
+        "--no-browser",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={url.rsplit(':')[-1]}",
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=",
+        "--ServerApp.password=",
+        f"--ServerApp.root_dir={folder}",
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.extension_manager=readonly",
+        # Where pytest is killed, nothing below stops the server: it then stops by itself.
+        "--MappingKernelManager.cull_idle_timeout=3600",
+        "--ServerApp.shutdown_no_activity_timeout=3600",
+    ]
 
 
 def isolated(home: Path) -> dict[str, str]:
     """The environment of a server that sees nothing of the settings of the person who runs the tests."""
-    names = {"HOME": ".", "IPYTHONDIR": "ipython", "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data",
-             "JUPYTER_RUNTIME_DIR": "runtime", "JUPYTERLAB_SETTINGS_DIR": "settings",
-             "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    names = {
+        "HOME": ".",
+        "IPYTHONDIR": "ipython",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    }
     return {**os.environ, **{name: str(home / folder) for name, folder in names.items()}}
 
 

@@ -236,8 +236,15 @@ def test_terms_are_told_apart_and_the_step_has_the_length_asked() -> None:
     assert torch.allclose(value.detach(), torch.tensor([2.7, 3.6])) and len(update.positions) == 0
 
 
-@pytest.mark.parametrize("name, wrong", [("npo", {"beta": 0.0}), ("simnpo", {"gamma": -1.0}),
-                                         ("gradient-difference", {"retain_weight": -0.1}), ("npo", {"scope": "head"})])
+@pytest.mark.parametrize(
+    "name, wrong",
+    [
+        ("npo", {"beta": 0.0}),
+        ("simnpo", {"gamma": -1.0}),
+        ("gradient-difference", {"retain_weight": -0.1}),
+        ("npo", {"scope": "head"}),
+    ],
+)
 def test_settings_outside_their_range_are_refused(name: str, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         imu.unlearn(*toy(), method=name, steps=1, **wrong)

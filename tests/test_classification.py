@@ -230,3 +230,11 @@ def test_a_dataset_works_as_well_as_arrays() -> None:
     task = Classification.from_data(cases.conv_net(), pairs, cases.images(30, 1), forget_class=1)
     expected = imu.influence(cases.own_data(), cases.conv_net()).values
     assert imu.influence(task, cases.conv_net()).values == pytest.approx(expected)
+
+
+def test_a_large_network_of_a_user_runs_on_all_cores() -> None:
+    data = torch.randn(20, 300), torch.arange(20) % 2
+    for hidden, one_thread in ((10, True), (400, False)):
+        network = torch.nn.Sequential(torch.nn.Linear(300, hidden), torch.nn.Linear(hidden, 2))
+        task = Classification.from_data(network, data, (data[0] + 1, data[1]), forget_indices=[0])
+        assert task.recipe.one_thread is one_thread

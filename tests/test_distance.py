@@ -26,8 +26,10 @@ def between(name: str, outputs: torch.Tensor, reference: torch.Tensor) -> list[f
 
 
 def test_values_by_hand() -> None:
-    kl = [0.5 * torch.log(torch.tensor(0.5 / 0.8)) + 0.5 * torch.log(torch.tensor(0.25 / 0.1)),
-          0.6 * torch.log(torch.tensor(3.0)) + 0.1 * torch.log(torch.tensor(0.2))]
+    kl = [
+        0.5 * torch.log(torch.tensor(0.5 / 0.8)) + 0.5 * torch.log(torch.tensor(0.25 / 0.1)),
+        0.6 * torch.log(torch.tensor(3.0)) + 0.1 * torch.log(torch.tensor(0.2)),
+    ]
     assert between("kl-retrained", P.log(), Q.log()) == pytest.approx([value.item() for value in kl], abs=1e-6)
     middle = (P + Q) / 2
     js = ((P * (P / middle).log()).sum(1) + (Q * (Q / middle).log()).sum(1)) / 2
@@ -62,15 +64,20 @@ def test_a_model_is_at_the_goal_beside_itself_on_every_split(name: str, given: s
 def test_any_task_can_follow_a_distance(name: str) -> None:
     task, original, retrained = cases.task("toy"), cases.original("toy"), cases.retrained("toy")
     column = name.replace("-", "_")
-    runs = [imu.unlearn(task, original, steps=3, reference=retrained, follow=[name], cache=cache)
-            for cache in (True, False)]
+    runs = [
+        imu.unlearn(task, original, steps=3, reference=retrained, follow=[name], cache=cache) for cache in (True, False)
+    ]
     direct = imu.metrics.create(name)(task, runs[0].model, retrained)
     for split, values in direct.items():
         assert runs[0].value(split, column) == pytest.approx(values[column], abs=1e-6)
         assert runs[0].series(split, column).tolist() == pytest.approx(runs[1].series(split, column).tolist(), abs=1e-5)
     assert (runs[0].label, runs[0].settings["follow"]) == (runs[1].label, [{"metric": name, "settings": {}}])
-    assert column in imu.unlearn(task, original, steps=1, reference=retrained, stop_at=(column, "<=", 2), follow=[name]
-                                 ).reference["metric"].tolist()
+    assert (
+        column
+        in imu.unlearn(task, original, steps=1, reference=retrained, stop_at=(column, "<=", 2), follow=[name])
+        .reference["metric"]
+        .tolist()
+    )
 
 
 def test_outputs_are_computed_once_per_content() -> None:

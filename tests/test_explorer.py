@@ -75,6 +75,11 @@ def lasso(explorer, corners: list[tuple[float, float]]) -> None:
         found._dispatch_on_selection(Points(point_inds=[], trace_name=found.name, trace_index=0), outline)
 
 
+def test_several_runs_are_refused_with_what_to_do(run) -> None:
+    with pytest.raises(TypeError, match=r"one run, got a list; pick one.*imu.resistance"):
+        imu.explore([run, run])
+
+
 def test_a_lasso_selects_in_all_views(explorer, run) -> None:
     places, count = explorer.land.places, len(run.samples)
     (left, low), (x, y) = places.min(0) - 1, np.median(places[:count], axis=0)

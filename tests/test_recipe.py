@@ -42,10 +42,13 @@ def test_the_rate_moves_as_the_schedule_says(name: str, kind: type) -> None:
         assert rates == [0.1] * 10 if schedule == "constant" else max(rates) > 0.09 > 0.01 > rates[0]
 
 
-@pytest.mark.parametrize("wrong, message", [
-    ({"optimizer": "adam"}, "no optimizer for Recipe 'adam'.*Known: sgd, adamw"),
-    ({"schedule": "cosine"}, "Known: one-cycle, constant"),
-])
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"optimizer": "adam"}, "no optimizer for Recipe 'adam'.*Known: sgd, adamw"),
+        ({"schedule": "cosine"}, "Known: one-cycle, constant"),
+    ],
+)
 def test_an_unknown_one_is_named(wrong: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Recipe(**wrong)

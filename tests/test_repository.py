@@ -60,8 +60,11 @@ def test_no_large_files(files: list[Path]) -> None:
 
 
 def test_no_paths_of_one_machine(files: list[Path]) -> None:
-    found = {path.relative_to(ROOT).as_posix(): match.group() for path in files
-             if (match := MACHINE_PATH.search(path.read_text("utf-8", errors="replace")))}
+    found = {
+        path.relative_to(ROOT).as_posix(): match.group()
+        for path in files
+        if (match := MACHINE_PATH.search(path.read_text("utf-8", errors="replace")))
+    }
     assert not found
 
 

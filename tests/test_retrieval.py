@@ -87,12 +87,16 @@ def test_the_plane_shows_everybody_in_every_model() -> None:
 def test_a_model_that_is_only_turned_is_shown_at_the_same_place() -> None:
     """Distances are all that retrieval sees, so a rotated embedding is the same embedding."""
     turn = torch.linalg.qr(torch.randn(64, 64, generator=torch.Generator().manual_seed(0)))[0]
+
     class Turned(nn.Module):
         def forward(self, pictures: torch.Tensor) -> torch.Tensor:
             return model()(pictures)
+
         def embed(self, pictures: torch.Tensor) -> torch.Tensor:
             return model().embed(pictures) @ turn
+
         classifier = nn.Linear(64, 24)
+
     points = imu.embedding_map(task(), {"original": model(), "turned": Turned()}).points
     first, second = (points[points["model"] == name][["x", "y"]].to_numpy() for name in ("original", "turned"))
     assert np.allclose(first, second, atol=1e-5)

@@ -27,23 +27,41 @@ def sources(task: Sequence, split: str) -> list[int]:
 def test_the_published_sizes() -> None:
     task = Sequence("paper", **SMALL)
     sizes = {name: len(task.split(name)) for name in (*task.splits, "train", "source-0", "source-1")}
-    assert sizes == {"forget": 4000, "retain": 8000, "test": 2000, "test-forget": 1000, "source-2": 1000,
-                     "train": 12000, "source-0": 2000, "source-1": 1000}
+    assert sizes == {
+        "forget": 4000,
+        "retain": 8000,
+        "test": 2000,
+        "test-forget": 1000,
+        "source-2": 1000,
+        "train": 12000,
+        "source-0": 2000,
+        "source-1": 1000,
+    }
     assert task.split("train").batch(slice(0, 2)).targets["tokens"].shape == (2, 20)
     model = task.make_model(0)
     assert len(model.blocks) == 4 and model.head.in_features == 128 and model.blocks[0].attention.heads == 4
     assert task.unlearning == {"optimizer": "adamw", "lr": 5e-4, "batch_size": 4}
 
 
-@pytest.mark.parametrize("request_, forget, retain, test, forgotten, others", [
-    (SMALL, [1], [0], [0], [1], ["source-2"]),
-    (dict(forget_sources=(1, 2)), [1, 2], [0], [0], [1, 2], ["source-1", "source-2"]),
-    (dict(forget_sources=2), [2], [0, 1], [0, 1], [2], ["source-0", "source-1"]),
-    (dict(forget_sources=[2, 1], train_sources=(0, 1), forget_unlearned=True), [1, 2], [0], [0], [1, 2],
-     ["source-1", "source-2"]),
-])
-def test_splits_hold_the_sources_they_should(request_: dict, forget: list, retain: list, test: list, forgotten: list,
-                                             others: list) -> None:
+@pytest.mark.parametrize(
+    "request_, forget, retain, test, forgotten, others",
+    [
+        (SMALL, [1], [0], [0], [1], ["source-2"]),
+        (dict(forget_sources=(1, 2)), [1, 2], [0], [0], [1, 2], ["source-1", "source-2"]),
+        (dict(forget_sources=2), [2], [0, 1], [0, 1], [2], ["source-0", "source-1"]),
+        (
+            dict(forget_sources=[2, 1], train_sources=(0, 1), forget_unlearned=True),
+            [1, 2],
+            [0],
+            [0],
+            [1, 2],
+            ["source-1", "source-2"],
+        ),
+    ],
+)
+def test_splits_hold_the_sources_they_should(
+    request_: dict, forget: list, retain: list, test: list, forgotten: list, others: list
+) -> None:
     task = Sequence("small", **request_)
     found = [sources(task, split) for split in ("forget", "retain", "test", "test-forget")]
     assert found == [forget, retain, test, forgotten] and list(task.splits[4:]) == others
@@ -70,8 +88,10 @@ def test_the_request_moves_nothing_and_the_seed_everything() -> None:
     one, other = Sequence("small", forget_sources=1), Sequence("small", forget_sources=2)
     assert one.data_key == other.data_key and one != other and one == Sequence("small", forget_sources=[1])
     assert torch.equal(one.split("train").batch().inputs, other.split("train").batch().inputs)
-    keys = {Sequence("small", **given).data_key for given in
-            ({}, {"seed": 1}, {"leakage": 0.1}, {"train_sources": (0, 1)}, {"train_sources": (1, 2)})}
+    keys = {
+        Sequence("small", **given).data_key
+        for given in ({}, {"seed": 1}, {"leakage": 0.1}, {"train_sources": (0, 1)}, {"train_sources": (1, 2)})
+    }
     assert len(keys) == 5
 
 
@@ -170,8 +190,10 @@ def test_influence_equals_the_explicit_gradients_whatever_the_chunk(monkeypatch:
 def test_a_run_records_distances_at_every_update_and_cached_equals_uncached() -> None:
     task, (original, retrained) = tiny(), models()
     weights = imu.intensity(imu.influence(task, original))
-    run, slow = (imu.unlearn(task, original, weights, steps=6, lr=1e-2, reference=retrained, cache=cache)
-                 for cache in (True, False))
+    run, slow = (
+        imu.unlearn(task, original, weights, steps=6, lr=1e-2, reference=retrained, cache=cache)
+        for cache in (True, False)
+    )
     assert set(run.curve["metric"]) == {"loss", "kl_true", "kl_retrained"}
     assert run.series("test", "kl_retrained").index.tolist() == list(range(7))
     assert np.allclose(run.curve["value"], slow.curve["value"], atol=1e-4)
@@ -247,22 +269,28 @@ def test_the_card_shows_the_tokens_and_whose_they_are() -> None:
     assert f'title="state {tokens[0]}, of source {sequences.OWNER[tokens[0]]}"' in card
 
 
-@pytest.mark.parametrize("given, message", [
-    (dict(data="tiny"), "no preset of Sequence 'tiny'.* Known: small, paper"),
-    (dict(forget_sources=(3,)), r"forget_sources has no source 3; the sources are 0 to 2"),
-    (dict(forget_sources=("a",)), r"forget_sources has no source 'a'"),
-    (dict(train_sources=(0, 1, 5)), r"train_sources has no source 5"),
-    (dict(forget_sources=()), "forget_sources is empty"),
-    (dict(forget_sources=(1, 1)), "forget_sources repeats a source"),
-    (dict(forget_sources=(0, 1), train_sources=(0, 1)), r"forgets every source that the model is trained on \(0, 1\)"),
-    (dict(forget_sources=(2,), train_sources=(0, 1)), "source 2 has no sequences in the training set"),
-    (dict(leakage=1.0), r"leakage is a probability in \[0, 1\), got 1.0"),
-    (dict(leakage="0.2"), r"leakage is a probability in \[0, 1\), got '0.2'"),
-    (dict(seed=1.5), "a seed is a whole number from 0, got 1.5"),
-    (dict(data=[1]), r"no preset of Sequence \[1\]"),
-    (dict(forget_sources=None), "forget_sources has no source None; the sources are 0 to 2"),
-    (dict(forget_sources="01"), "forget_sources has no source '01'"),
-])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (dict(data="tiny"), "no preset of Sequence 'tiny'.* Known: small, paper"),
+        (dict(forget_sources=(3,)), r"forget_sources has no source 3; the sources are 0 to 2"),
+        (dict(forget_sources=("a",)), r"forget_sources has no source 'a'"),
+        (dict(train_sources=(0, 1, 5)), r"train_sources has no source 5"),
+        (dict(forget_sources=()), "forget_sources is empty"),
+        (dict(forget_sources=(1, 1)), "forget_sources repeats a source"),
+        (
+            dict(forget_sources=(0, 1), train_sources=(0, 1)),
+            r"forgets every source that the model is trained on \(0, 1\)",
+        ),
+        (dict(forget_sources=(2,), train_sources=(0, 1)), "source 2 has no sequences in the training set"),
+        (dict(leakage=1.0), r"leakage is a probability in \[0, 1\), got 1.0"),
+        (dict(leakage="0.2"), r"leakage is a probability in \[0, 1\), got '0.2'"),
+        (dict(seed=1.5), "a seed is a whole number from 0, got 1.5"),
+        (dict(data=[1]), r"no preset of Sequence \[1\]"),
+        (dict(forget_sources=None), "forget_sources has no source None; the sources are 0 to 2"),
+        (dict(forget_sources="01"), "forget_sources has no source '01'"),
+    ],
+)
 def test_a_bad_request_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Sequence(**given)
@@ -273,23 +301,29 @@ def test_an_unknown_split_is_named() -> None:
         tiny().split("source-9")
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda x, y: ([[0, 1, 2], [0, 1]], [0, 1]), "train sequences have 2 different lengths, from 2 to 3"),
-    (lambda x, y: (np.array([[0, 1, 2], [0, 1]], dtype=object), [0, 1]), "train sequences have 2 different lengths"),
-    (lambda x, y: ([list("abc"), list("abd")], [0, 1]), "train tokens must be whole numbers; found 'a'"),
-    (lambda x, y: (x / 0, y), "train tokens must be whole numbers; found"),
-    (lambda x, y: x, r"train must be a pair \(sequences, sources\); got Tensor"),
-    (lambda x, y: (x[:, :1], y), "at least 2 tokens each"),
-    (lambda x, y: (x[0], y), r"must be \(n, L\)"),
-    (lambda x, y: (x - 1, y), r"train sequence \d+ has token -1 at place \d+; tokens must lie in 0 to"),
-    (lambda x, y: (x + 0.5, y), "train tokens must be whole numbers; found"),
-    (lambda x, y: (x, y[:-1]), r"train has 70 sequences, but sources \(69,\)"),
-    (lambda x, y: (x, y + 1), "source 0 has no training sequences"),
-    (lambda x, y: (x, 2 * y), "source 1, 3 has no training sequences"),
-    (lambda x, y: (x, y - 1), "sources are numbered from 0; found -1"),
-    (lambda x, y: (x[:0], y[:0]), "there are no training sequences"),
-    (lambda x, y: (x[:, :5], y), "training sequences have 5 tokens, test sequences 8"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda x, y: ([[0, 1, 2], [0, 1]], [0, 1]), "train sequences have 2 different lengths, from 2 to 3"),
+        (
+            lambda x, y: (np.array([[0, 1, 2], [0, 1]], dtype=object), [0, 1]),
+            "train sequences have 2 different lengths",
+        ),
+        (lambda x, y: ([list("abc"), list("abd")], [0, 1]), "train tokens must be whole numbers; found 'a'"),
+        (lambda x, y: (x / 0, y), "train tokens must be whole numbers; found"),
+        (lambda x, y: x, r"train must be a pair \(sequences, sources\); got Tensor"),
+        (lambda x, y: (x[:, :1], y), "at least 2 tokens each"),
+        (lambda x, y: (x[0], y), r"must be \(n, L\)"),
+        (lambda x, y: (x - 1, y), r"train sequence \d+ has token -1 at place \d+; tokens must lie in 0 to"),
+        (lambda x, y: (x + 0.5, y), "train tokens must be whole numbers; found"),
+        (lambda x, y: (x, y[:-1]), r"train has 70 sequences, but sources \(69,\)"),
+        (lambda x, y: (x, y + 1), "source 0 has no training sequences"),
+        (lambda x, y: (x, 2 * y), "source 1, 3 has no training sequences"),
+        (lambda x, y: (x, y - 1), "sources are numbered from 0; found -1"),
+        (lambda x, y: (x[:0], y[:0]), "there are no training sequences"),
+        (lambda x, y: (x[:, :5], y), "training sequences have 5 tokens, test sequences 8"),
+    ],
+)
 def test_unusable_sequences_are_refused(change: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Sequence.from_data(change(*drawn()), drawn(seed=1), forget_sources=(1,))

@@ -72,6 +72,11 @@ def test_whoever_follows_a_training_can_end_it_and_nothing_half_is_kept(folder: 
     assert seen[2:] == [(epoch, seen[0][1]) for epoch in range(1, seen[0][1] + 1)] and len(trainings) == 2
 
 
+def test_what_is_no_recipe_is_refused() -> None:
+    with pytest.raises(TypeError, match="must be an imu_lab.tasks.Recipe, got 'fast'"):
+        imu.train(Toy(), recipe="fast")
+
+
 @pytest.mark.parametrize("change", [
     lambda: imu.train(Toy(seed=1)),
     lambda: imu.train(Toy(per_class=41)),

@@ -251,6 +251,15 @@ def test_the_utility_limit_is_the_first_fall_of_five_points(accuracies: list, li
     assert driver.utility_limit(Told(*accuracies)) == limit
 
 
+def test_a_loss_that_rises_has_no_limit_in_points() -> None:
+    class Losses(Told):
+        def __init__(self) -> None:
+            super().__init__((3.0, 3.0), (1.0, 1.0))
+            self.task = type("Rises", (), {"forgotten_when": ("accuracy", ">=")})()
+
+    assert driver.utility_limit(Losses()) is None and driver.utility_limit(Told((3.0, 3.0), (1.0, 1.0))) == 10
+
+
 def test_the_utility_limit_is_in_the_record() -> None:
     task, model = cases.task("toy"), cases.original("toy")
     run = imu.unlearn(task, model, steps=200, lr=0.5)

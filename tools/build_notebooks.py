@@ -73,8 +73,9 @@ def stored_digest(notebook: NotebookNode) -> str | None:
     return notebook.metadata.get("imu_lab", {}).get("sources")
 
 
-def execute(path: Path, environment: Mapping[str, str], timeout: int = CELL_SECONDS,
-            arguments: Sequence[str] = ()) -> NotebookNode:
+def execute(
+    path: Path, environment: Mapping[str, str], timeout: int = CELL_SECONDS, arguments: Sequence[str] = ()
+) -> NotebookNode:
     """Run a notebook in its own folder, as JupyterLab does, and return it with its outputs; the file is left alone.
 
     Args:
@@ -86,9 +87,15 @@ def execute(path: Path, environment: Mapping[str, str], timeout: int = CELL_SECO
         Refused: a cell failed, took too long or ended the kernel.
     """
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", extra_arguments=list(arguments),
-                            resources={"metadata": {"path": str(path.parent)}},
-                            record_timing=False, store_widget_state=False)
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        extra_arguments=list(arguments),
+        resources={"metadata": {"path": str(path.parent)}},
+        record_timing=False,
+        store_widget_state=False,
+    )
     try:
         return client.execute(env={**os.environ, **environment})
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:

@@ -93,7 +93,9 @@ def _content(info: ComparisonInfo) -> live.Content:
     sides = {axis: splits for axis, splits in (("", _side(info, True)), ("2", _side(info, False))) if splits}
     traces = [_dots(split, info, splits, axis) for axis, splits in sides.items() for split in splits]
     traces += [_levels(level, info, splits, axis) for axis, splits in sides.items() for level in LEVELS]
-    title = f"{theme.text(quantity.title[:1].upper() + quantity.title[1:])} by run" if info.labels else "No runs to show"
+    title = (
+        f"{theme.text(quantity.title[:1].upper() + quantity.title[1:])} by run" if info.labels else "No runs to show"
+    )
     layout = {
         "title.text": live.heading(title, theme.text(quantity.good)),
         "yaxis.tickvals": list(range(len(info.labels))),

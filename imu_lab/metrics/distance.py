@@ -48,9 +48,7 @@ class Distance:
         raise NotImplementedError
 
 
-def _pairs(
-    task: Task, model: nn.Module, reference: Reference, split: str
-) -> Iterator[tuple[Tensor, Tensor, Batch]]:
+def _pairs(task: Task, model: nn.Module, reference: Reference, split: str) -> Iterator[tuple[Tensor, Tensor, Batch]]:
     """The model's outputs, the reference's and the batch, for all of a split."""
     examples, device = task.split(split), device_of(model)
     if not len(examples):

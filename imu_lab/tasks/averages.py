@@ -27,7 +27,11 @@ def mean_metrics(task: Task, model: nn.Module, examples: Examples, copies: int =
         copies: how many models ``model`` is: it then gives (copies · n, ...) outputs for n inputs, model by model.
     """
     totals: dict[str, Tensor] = {}
-    with threads_of(task), torch.no_grad(), evaluating(model):  # not inference_mode: a model may keep a table it makes here
+    with (
+        threads_of(task),
+        torch.no_grad(),
+        evaluating(model),
+    ):  # not inference_mode: a model may keep a table it makes here
         for _, batch in examples.batches():
             batch = batch.to(device_of(model))
             outputs = model(batch.inputs)

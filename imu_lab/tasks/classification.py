@@ -23,6 +23,8 @@ from .outputs import log_probabilities
 from .protocol import Batch, Examples
 from .training import Recipe
 
+SMALL = 100_000  # parameters up to which a user's network is quicker on one core than on several
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -134,7 +136,8 @@ class Classification:
         labelled = sources.arrays(train, test, _classes(original, train))
         state = [part for name, value in original.state_dict().items() for part in (name, value)]
         supplied = Supplied(sources.digest(labelled.key, repr(model), *state), labelled, original, make_model, train_fn)
-        request.setdefault("recipe", Recipe())
+        small = sum(value.numel() for value in original.parameters()) <= SMALL
+        request.setdefault("recipe", Recipe(one_thread=small))
         return cls(supplied, **request)
 
     @cached_property

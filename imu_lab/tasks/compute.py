@@ -123,9 +123,7 @@ def _written(kind: type) -> dict[str, Any]:
     said = {name: value for name, value in vars(kind).items() if name not in ("__module__", "__doc__", "__dict__")}
     unwrapped = {name: getattr(value, "__func__", getattr(value, "fget", value)) for name, value in said.items()}
     return {
-        name: value
-        for name, value in unwrapped.items()
-        if isinstance(value, FunctionType) or not name.startswith("__")
+        name: value for name, value in unwrapped.items() if isinstance(value, FunctionType) or not name.startswith("__")
     }
 
 

@@ -149,13 +149,18 @@ def train(
 
     Raises:
         DivergedTraining: the loss became NaN or infinite.
+        TypeError: the recipe is none.
     """
     own = getattr(task, "trained", None)
     if own is not None and recipe is None:
         given = own(split, seed)
         if given is not None:
             return given
-    recipe = recipe or getattr(task, "recipe", Recipe())
+    recipe = recipe or getattr(task, "recipe", None) or Recipe()
+    if not isinstance(recipe, Recipe):
+        raise TypeError(
+            f"recipe must be an imu_lab.tasks.Recipe, got {recipe!r}; give its fields, as in Recipe(epochs=5)"
+        )
     model = task.make_model(seed)
     path = _checkpoint(task, split, seed, recipe, model)
     if path is not None and _restored(model, path):

@@ -207,8 +207,13 @@ def _next(updates: Iterator[Any], moving: Iterable[nn.Parameter]) -> Any:
 
 
 def utility_limit(recorder: Recorder, splits: tuple[str, ...] = ("retain", "test")) -> int | None:
-    """The first recorded update at which accuracy on a kept split has fallen 5 points; None if it never did."""
-    start, (metric, _) = recorder.metrics[0], forgotten_when(recorder.task)
+    """The first recorded update at which accuracy on a kept split has fallen 5 points; None if it never did.
+
+    None, too, where forgetting is told by something that rises, such as a loss: points say nothing of it.
+    """
+    start, (metric, operator) = recorder.metrics[0], forgotten_when(recorder.task)
+    if operator not in ("<=", "<"):
+        return None
     for step, measured in zip(recorder.steps, recorder.metrics):
         for split in splits:
             before, now = (values.get(split, {}).get(metric) for values in (start, measured))

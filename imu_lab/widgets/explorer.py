@@ -58,7 +58,15 @@ def explore(run: Run, table: pd.DataFrame | None = None, *, projection: str = "p
     Returns:
         A panel to be shown as the last line of a cell; its ``selected`` and ``chosen`` can be read and set by ``select``
         and ``choose``.
+
+    Raises:
+        TypeError: no single run.
     """
+    if not isinstance(run, Run):
+        raise TypeError(
+            f"explore shows one run, got a {type(run).__name__}; pick one of them, such as runs[0], and compare them all "
+            "with imu.resistance(runs) or imu.compare(runs)"
+        )
     return Explorer(run, table, projection=projection, context=context)
 
 

@@ -148,7 +148,7 @@ class Figure:
             self.disc(-0.05 * ahead, 1.0 if not ahead else 0.98, 0.04, 0.035, hair)
         self.cap_of_hair(CLOTHES[self.looks.second] if style == "cap" else hair, wide, away)
         if not away:
-            for eye in ([-0.028, 0.028] if not ahead else [0.04 * ahead]):
+            for eye in [-0.028, 0.028] if not ahead else [0.04 * ahead]:
                 self.disc(eye, 0.905, 0.011, 0.014, (40, 34, 34))
         if style == "cap" and not away:
             self.limb([(0.02 * ahead - 0.03, 0.945), (0.11 * ahead or 0.03, 0.945)], 0.022, CLOTHES[self.looks.second])
