@@ -11,6 +11,7 @@ import pandas as pd
 from torch import nn
 
 from . import readout
+from .metrics import Reference
 from .results import Intensity
 from .tasks.protocol import Examples, Task
 from .unlearning import driver
@@ -28,7 +29,7 @@ class Plan:
         steps, record_every: how many updates at most, and which are recorded.
         stop_at, rule: when to stop, as it was asked and as it is tested.
         metrics: what is followed beside the task's own.
-        reference, known: the retrained model, or None, and what was measured of it.
+        reference, known: the retrained model with its outputs, or None, and what was measured of it.
     """
 
     task: Task
@@ -41,7 +42,7 @@ class Plan:
     stop_at: Any
     rule: driver.StopRule | None
     metrics: tuple[Any, ...]
-    reference: nn.Module | None
+    reference: Reference | None
     known: driver.Measured
 
     def retrained(self) -> pd.DataFrame:

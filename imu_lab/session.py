@@ -121,6 +121,7 @@ class Session:
         weights = weights if getattr(how, "takes_weights", True) else None
         task, model = self.view(cache, scope := getattr(how, "scope", "readout"))
         reference = reference if reference is not None else self.reference
+        reference = None if reference is None else self._beside(reference)
         metrics = self.followed(reference, follow)
         with _threads(self.task):
             known = self.measured(reference, metrics)
@@ -238,7 +239,7 @@ class Session:
         key = (self._beside(reference), metrics)
         if key not in self._measured:
             recorder = Recorder(self.task, self.task.split("forget"), self._against(reference, metrics))
-            self._measured[key] = recorder.record(0, reference)
+            self._measured[key] = recorder.record(0, key[0].model)
         return self._measured[key]
 
     def _confidence(self, reference: nn.Module | None) -> np.ndarray | None:
@@ -257,8 +258,10 @@ class Session:
         beside = None if reference is None else self._beside(reference)
         return [lambda task, model, metric=metric: metric(task, model, beside) for metric in metrics]
 
-    def _beside(self, reference: nn.Module) -> Reference:
+    def _beside(self, reference: nn.Module | Reference) -> Reference:
         """This reference with its outputs, which are computed once per content."""
+        if isinstance(reference, Reference):
+            return reference
         key = digest(*(part for item in reference.state_dict().items() for part in item))
         if key not in self._references:
             self._references[key] = Reference(self.task, copy.deepcopy(reference).eval())
@@ -274,12 +277,11 @@ def _ledger(recorder: Recorder, weights: Any, task: Task, retrained: np.ndarray 
     """The recorder's rows with what is known besides: label, influence, selected, weight, the retrained confidence."""
     rows = recorder.ledger()
     if isinstance(weights, Intensity):
-        known = weights.frame[["influence", "selected", "weight"]].reset_index(drop=True)
+        known = {name: weights.frame[name].to_numpy() for name in ("influence", "selected", "weight")}
     else:
         shares = checked_weights(weights, recorder.forget)
-        known = pd.DataFrame({"influence": np.nan, "selected": shares > 0, "weight": shares})
+        known = {"influence": np.nan, "selected": shares > 0, "weight": shares}
     labels = task.labels(rows["example"]) if hasattr(task, "labels") else [""] * len(rows)
-    if retrained is not None:
-        rows["confidence_retrained"] = retrained
-    first = pd.DataFrame({"example": rows.pop("example"), "label": labels})
-    return pd.concat([first, known, rows], axis=1)
+    own = {name: rows[name].to_numpy() for name in rows}
+    also = {} if retrained is None else {"confidence_retrained": retrained}
+    return pd.DataFrame({"example": own.pop("example"), "label": labels, **known, **own, **also})

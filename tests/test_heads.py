@@ -14,7 +14,7 @@ from imu_lab.tasks import Classification, Examples
 from imu_lab.tasks.averages import mean_metrics
 from imu_lab.unlearning import driver
 from imu_lab.unlearning.heads import Heads
-from imu_lab.unlearning.recorder import ROOM, Recorder
+from imu_lab.unlearning.recorder import ROOM, TOGETHER, Recorder
 from imu_lab.unlearning.snapshots import moving
 
 
@@ -35,11 +35,8 @@ def recorded_heads() -> tuple[Recorder, nn.Linear, list[dict]]:
     return Recorder(task, task.split("forget")), head, states
 
 
-@pytest.mark.parametrize("room", [ROOM, 30_000, 1])
-def test_what_is_seen_at_once_is_what_is_seen_alone(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_seen_at_once_is_what_is_seen_alone() -> None:
     recorder, head, states = recorded_heads()
-    assert recorder.sees_heads(head)
-    monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", room)
     for state, seen in zip(states, recorder.look_at_heads(states), strict=True):
         head.load_state_dict(state)
         alone = recorder.look(head)
@@ -48,6 +45,16 @@ def test_what_is_seen_at_once_is_what_is_seen_alone(room: int, monkeypatch: pyte
         }
         assert seen.measured["forget"]["loss"] == pytest.approx(alone.measured["forget"]["loss"], rel=1e-5)
         torch.testing.assert_close(seen.outcome, alone.outcome, rtol=1e-4, atol=1e-5)
+
+
+def test_no_more_at_once_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, head, _ = recorded_heads()
+    most = 10 * len(recorder.task.split("retain"))
+    assert recorder.at_once(head) == min(TOGETHER, ROOM // most) > 1
+    monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", 3 * most)
+    assert recorder.at_once(head) == 3
+    monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", 1)
+    assert recorder.at_once(head) == 1 == recorder.at_once(nn.Sequential(head))
 
 
 def test_a_task_that_measures_in_its_own_way_is_asked() -> None:
@@ -59,14 +66,14 @@ def test_a_task_that_measures_in_its_own_way_is_asked() -> None:
     run = imu.unlearn(task, cases.original("digits class"), steps=3)
     assert set(run.series("retain", "accuracy")) == {0.25}
     cached, head = Session(task, cases.original("digits class")).view()
-    assert not Recorder(cached, cached.split("forget")).sees_heads(head)
+    assert Recorder(cached, cached.split("forget")).at_once(head) == 1
 
 
 @pytest.mark.parametrize("settings", [{}, {"record_every": 3}, {"stop_at": 0.3}, {"stop_at": 0.3, "record_every": 4}])
 def test_measuring_ahead_changes_nothing(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     task, model = cases.task("digits class"), cases.original("digits class")
     ahead = imu.unlearn(task, model, steps=40, lr=3e-3, **settings)
-    monkeypatch.setattr(driver, "AHEAD", 1)
+    monkeypatch.setattr("imu_lab.unlearning.recorder.TOGETHER", 1)
     alone = imu.unlearn(task, model, steps=40, lr=3e-3, **settings)
     assert ahead.steps.tolist() == alone.steps.tolist() and ahead.events["stopped_at"] == alone.events["stopped_at"]
     assert (ahead.events["stopped_at"] is not None) == ("stop_at" in settings)

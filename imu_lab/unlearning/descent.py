@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import ClassVar
 
 import torch
@@ -96,10 +97,10 @@ def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
 
 
 def _scaled(moving: list[nn.Parameter], before: list[Tensor], step_norm: float | None) -> float:
-    """The length of the step just made, after scaling it to ``step_norm`` where one is asked."""
+    """The length of the step just made, after scaling it to ``step_norm`` where one is asked; not finite if it was not."""
     steps = [value.detach() - old for value, old in zip(moving, before)]
     made = length(steps)
-    if step_norm is None or made == 0.0:
+    if step_norm is None or made == 0.0 or not isfinite(made):
         return made
     with torch.no_grad():
         for value, old, step in zip(moving, before, steps):

@@ -18,7 +18,7 @@ from .recorder import Followed, Measured, Recorder
 from .request import Request
 from .snapshots import State
 
-AHEAD = 16  # updates; their states are measured together where that is possible
+AHEAD = 16  # updates made before a look whether to stop, where states are measured together
 UTILITY_LOSS = 0.05  # a run marks the update at which kept accuracy has fallen by 5 points
 
 
@@ -142,17 +142,17 @@ def drive(
     yield state
     if state.stopped_at is not None:
         return
-    held, heads = Held(model), recorder.sees_heads(model)
+    held, together = Held(model), recorder.at_once(model)
     told, updates = held.copy(), iter(method(task, model, request))
     try:
-        for block in _blocks(updates, held, steps, record_every, AHEAD if heads else 1):
+        for block in _blocks(updates, held, steps, record_every, min(AHEAD, together) if stop else together):
             states = [made.state for made in block.made if made.state is not None]
-            seen = iter(recorder.look_at_heads(states) if heads else [recorder.look(model) for _ in states])
+            seen = iter(recorder.look_at_heads(states) if len(states) > 1 else [recorder.look(model) for _ in states])
             for made in block.made:
                 if made.state is None:
                     recorder.note(made.update)
                     continue
-                if heads:  # else the model is in this state, the block's only one
+                if len(states) > 1:  # else the model is in this state already
                     held.restore(made.state)
                 told, (measured, outcome) = made.state, next(seen)
                 recorder.add(made.step, measured, outcome, {name: told[name] for name in held.moving})
@@ -201,9 +201,10 @@ def _next(updates: Iterator[Any], moving: Iterable[nn.Parameter]) -> Any:
         update = next(updates, ENDED)
     except DivergedTraining:
         return DIVERGED
-    terms = update.terms.values() if hasattr(update, "terms") else ()
-    finite = all(torch.isfinite(value).all() for value in moving) and all(value - value == 0 for value in terms)
-    return update if finite else DIVERGED
+    terms = update.terms if hasattr(update, "terms") else {}
+    # A step of finite length from finite weights leads to finite weights; only who tells no length is looked at.
+    finite = "update_norm" in terms or all(torch.isfinite(value).all() for value in moving)
+    return update if finite and all(value - value == 0 for value in terms.values()) else DIVERGED
 
 
 def utility_limit(recorder: Recorder, splits: tuple[str, ...] = ("retain", "test")) -> int | None:

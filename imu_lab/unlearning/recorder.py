@@ -17,7 +17,8 @@ from .heads import Heads
 from .request import Update
 from .snapshots import Snapshots, State, moving
 
-ROOM = 2**20  # logits that several states make at once: more would leave the processor's cache
+TOGETHER = 64  # states measured at once, at most
+ROOM = 2**20  # logits that they make at once: more would leave the processor's cache
 Measured = dict[str, dict[str, float]]  # {split: {metric: value}}
 Followed = Callable[[Task, nn.Module], Measured]  # what a run measures beside the task's own metrics
 
@@ -73,30 +74,26 @@ class Recorder:
                 measured.setdefault(split, {}).update(values)
         return Seen(measured, outcome)
 
-    def sees_heads(self, model: nn.Module) -> bool:
-        """Whether many states of ``model`` can be measured at once: a linear layer, and means over examples."""
+    def at_once(self, model: nn.Module) -> int:
+        """How many states of ``model`` are best measured together: several of a linear layer, where metrics are means."""
         means = getattr(self.task.evaluate, "__func__", None) is averages
-        return means and not self.follow and type(model) is nn.Linear
+        if not means or self.follow or type(model) is not nn.Linear:
+            return 1
+        most = max(len(self.forget), *(len(self.task.split(name)) for name in self.splits))
+        return min(TOGETHER, max(1, ROOM // (model.out_features * most)))
 
     def look_at_heads(self, states: Sequence[State]) -> list[Seen]:
         """What :meth:`look` tells of a linear layer in each of these states, at a fraction of the calls."""
-        if not states:
-            return []
-        splits = {name: self.task.split(name) for name in self.splits}
-        logits = len(states[0]["weight"]) * max(map(len, (self.forget, *splits.values())))
-        at_once, seen = max(1, ROOM // logits), []
-        for start in range(0, len(states), at_once):
-            heads = Heads(states[start : start + at_once])
-            found = _outcomes(self.task, heads, self.forget, heads.copies)
-            metrics = {name: mean_metrics(self.task, heads, each, heads.copies) for name, each in splits.items()}
-            values = {
-                name: {metric: value.tolist() for metric, value in each.items()} for name, each in metrics.items()
-            }
-            for at, (outcome, loss) in enumerate(zip(found, found[..., 0].mean(1).tolist())):
-                measured = {split: {name: value[at] for name, value in each.items()} for split, each in values.items()}
-                measured.setdefault("forget", {})["loss"] = loss
-                seen.append(Seen(measured, outcome))
-        return seen
+        heads = Heads(states)
+        found = _outcomes(self.task, heads, self.forget, heads.copies)
+        values: list[Measured] = [{} for _ in states]
+        for split in self.splits:
+            for name, means in mean_metrics(self.task, heads, self.task.split(split), heads.copies).items():
+                for measured, value in zip(values, means.tolist()):
+                    measured.setdefault(split, {})[name] = value
+        for measured, loss in zip(values, found[..., 0].mean(1).tolist()):
+            measured.setdefault("forget", {})["loss"] = loss
+        return [Seen(measured, outcome) for measured, outcome in zip(values, found)]
 
     def record(self, step: int, model: nn.Module, keep: bool = False) -> Measured:
         """Measure the model after ``step`` updates, and ``keep`` what moves in it; returns {split: {metric: value}}."""
