@@ -73,7 +73,9 @@ def rows() -> Iterator[Row]:
     estimate = imu.estimators.create("fisher-diagonal")
     forget = cached.split("forget")
     with one_thread():
-        ours, by_vmap = seconds(lambda: estimate(cached, head, forget, forget), lambda: vmapped(cached, head))
+        ours, by_vmap = seconds(
+            lambda: estimate(cached, head, forget, forget), lambda: vmapped(cached, head), rounds=15, settle=3
+        )
         (by_loop,) = seconds(lambda: reference_loop(cached, head), rounds=1, warmup=0)
     (whole,) = seconds(lambda: forward(task, model), rounds=3)
     yield Row("influence of 5,000 samples, cached / forward pass", ours / whole, 0.02)

@@ -39,11 +39,17 @@ class Row(NamedTuple):
 
 
 def seconds(
-    *rivals: Callable[[], object], rounds: int = 7, warmup: int = 1, clock: Callable[[], float] = time.perf_counter
+    *rivals: Callable[[], object],
+    rounds: int = 7,
+    warmup: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+    settle: int = 0,
 ) -> list[float]:
     """The median seconds of each rival, measured in turn A B A B ... after a warm-up.
 
-    ``clock=time.process_time`` counts this process's own seconds: for work on one thread beside other programs.
+    ``settle`` untimed calls come before each turn: else a rival of a millisecond is timed on a cache that another has
+    filled, and on memory that another has given back. ``clock=time.process_time`` counts this process's own seconds: for
+    work on one thread beside other programs.
     """
     for _ in range(warmup):
         for rival in rivals:
@@ -51,6 +57,8 @@ def seconds(
     taken: list[list[float]] = [[] for _ in rivals]
     for _ in range(rounds):
         for kept, rival in zip(taken, rivals):
+            for _ in range(settle):
+                rival()
             start = clock()
             rival()
             kept.append(clock() - start)

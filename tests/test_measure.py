@@ -27,6 +27,14 @@ def test_rivals_take_turns_and_the_median_counts() -> None:
     assert calls == ["a", "b"] * 3 and found == [1, 1]
 
 
+def test_untimed_calls_come_before_each_turn() -> None:
+    clock, calls = iter(range(100)), []
+    found = seconds(
+        lambda: calls.append("a"), lambda: calls.append("b"), rounds=1, warmup=0, clock=lambda: next(clock), settle=2
+    )
+    assert calls == ["a"] * 3 + ["b"] * 3 and found == [1, 1]
+
+
 def test_a_row_says_whether_it_meets_its_target() -> None:
     assert str(Row("what", 2.0, 2.3)) == "ok   what: 2 x (target ≤ 2.3 x)"
     assert "MISS" in str(Row("what", 2.0, 3.0, least=True))
