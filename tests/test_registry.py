@@ -130,6 +130,6 @@ def test_every_registered_item_says_its_formula_or_what_it_controls() -> None:
         assert all(item.__doc__ and not item.__doc__.startswith(item.__name__ + "(") for item in group.values())
 
 
-def test_a_message_names_forty_and_counts_the_others() -> None:
+def test_a_message_names_a_hundred_and_counts_the_others() -> None:
     words = str(unknown("thing", "zzz", [f"n{number}" for number in range(103)]))
-    assert words.endswith("n38, n39 and 63 more.")
+    assert words.endswith("n98, n99 and 3 more.")
