@@ -103,7 +103,7 @@ def against_captum() -> Iterator[Row]:
         def ours() -> Tensor:
             return LinearGradients(task, model, "").norms(forget).square()
 
-        mine, theirs = seconds(ours, lambda: judge.self_influence(), rounds=21, clock=process_time)
+        mine, theirs = seconds(ours, lambda: judge.self_influence(), rounds=21, clock=process_time, settle=3)
         difference = (ours() - judge.self_influence()).abs().max() / ours().max()
     yield Row("captum's TracInCPFast.self_influence / ours, cached features, n = 5,000", theirs / mine, 3, least=True)
     yield Row("difference between them", difference.item(), 1e-4, unit="of the largest")
