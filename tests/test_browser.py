@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,20 +110,27 @@ def drag(page: Any, control: str, pixels: int) -> None:
     page.mouse.up()
 
 
-def wait_until_drawn(page: Any, wanted: list) -> None:
-    """Return once the browser's curves are exactly these lines."""
-    page.wait_for_function(ARE_DRAWN, arg=[CURVES, wanted], timeout=SECONDS * 1000)
+def drawn_lines(page: Any, wanted: Callable[[list], bool] = bool) -> list:
+    """What the kernel holds, once that is as wanted and the browser's curves are exactly that.
+
+    Asked again until both agree: the page sends a slider's last value only when the kernel has taken up the one before,
+    so the kernel can be asked too early.
+    """
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        held = json.loads(in_kernel(page, LINES))
+        if wanted(held) and page.evaluate(ARE_DRAWN, [CURVES, held]):
+            return held
+        page.wait_for_timeout(200)
+    raise AssertionError("the browser never drew what the kernel holds, or the kernel never got there")
 
 
 def test_the_main_job(notebook: Callable[..., Any]) -> None:
     page = notebook(START_HERE)
-    before = json.loads(in_kernel(page, LINES))
-    wait_until_drawn(page, before)
+    before = drawn_lines(page)
 
     drag(page, ".imu-damping", -30)
-    after = json.loads(in_kernel(page, LINES))
-    assert after != before, "another damping gives another run"
-    wait_until_drawn(page, after)
+    drawn_lines(page, lambda held: held != before)  # another damping gives another run
 
     times = slider_latency(page, control=".imu-lr", key="ArrowRight", events=3)
     assert times and statistics.median(times) < 5000, "benchmarks measure it; here it must only be alive"
@@ -139,9 +147,7 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
     )
 
     page.locator(".imu-switch", has_text="equal steps").locator("input").check()
-    equal = json.loads(in_kernel(page, LINES))
-    assert all("equal steps" in label for label, *_ in equal)
-    wait_until_drawn(page, equal)
+    drawn_lines(page, lambda held: all("equal steps" in label for label, *_ in held))
 
 
 def test_figures_share_one_bundle(notebook: Callable[..., Any], tmp_path: Path) -> None:
