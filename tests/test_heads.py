@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
 import cases
 import numpy as np
 import pytest
@@ -29,8 +33,10 @@ def test_all_heads_at_once_are_each_head_alone(bias: bool, shape: tuple[int, ...
 def recorded_heads() -> tuple[Recorder, nn.Linear, list[dict]]:
     """A recorder on cached digits, the readout, and forty states of it."""
     task, head = Session(cases.task("digits class"), cases.original("digits class")).view()
+    chance = torch.Generator().manual_seed(0)  # a sample on the border could fall either side, once in a while
     states = [
-        {name: value + 0.05 * torch.randn(value.shape) for name, value in moving(head).items()} for _ in range(40)
+        {name: value + 0.05 * torch.randn(value.shape, generator=chance) for name, value in moving(head).items()}
+        for _ in range(40)
     ]
     return Recorder(task, task.split("forget")), head, states
 
@@ -82,6 +88,27 @@ def test_measuring_ahead_changes_nothing(settings: dict, monkeypatch: pytest.Mon
     assert ahead.trajectory["loss"].to_numpy() == pytest.approx(alone.trajectory["loss"].to_numpy(), rel=1e-4, abs=1e-6)
     for step in ahead.kept_steps:
         assert cases.same(cases.frozen(ahead.model_at(step)), alone.model_at(step))
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """IMU, until somebody presses a key in the middle of the sixth update."""
+
+    def __call__(self, task: imu.tasks.Task, model: nn.Module, request: imu.Request) -> Iterator[imu.Update]:
+        yield from islice(imu.methods.create("imu", lr=3e-3)(task, model, request), 5)
+        with torch.no_grad():
+            model.weight += 1
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("every", "kept"), [(1, 5), (2, 4), (100, 0)])
+def test_an_interrupt_loses_no_update_that_was_made_and_was_to_be_recorded(every: int, kept: int) -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    run = imu.unlearn(task, model, method=Interrupted(), steps=40, record_every=every)
+    short = imu.unlearn(task, model, method=imu.methods.create("imu", lr=3e-3), steps=kept)
+    assert run.steps[-1] == run.events["steps"] == kept
+    assert cases.same(cases.frozen(run.model), short.model)
+    assert np.array_equal(run.samples["pressure"], short.samples["pressure"])
 
 
 def test_at_each_state_told_the_model_is_in_it() -> None:
