@@ -142,7 +142,7 @@ def _mean(line: Line, info: CurvesInfo, panel: Panel, several: bool) -> dict[str
         name=theme.text(style),
         x=line.steps,
         y=line.mean,
-        customdata=np.column_stack([line.low, line.high]),
+        customdata=np.column_stack([line.low, line.high]) if line.seeds > 1 else None,
         line=dict(color=theme.colour(style), dash=theme.dash(style), width=2.5 if line.seeds <= 1 else 2),
         hovertemplate=words + (f"<br><i>{theme.text(quantity.good)}</i>" if quantity.good else "") + "<extra></extra>",
         showlegend=not several or panel.axis == "",

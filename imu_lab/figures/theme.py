@@ -152,6 +152,7 @@ def _template() -> go.layout.Template:
         ticklen=4,
         tickcolor=GRID,
         automargin=True,
+        ticklabeloverflow="allow",  # else each redraw measures every label, which takes as long as the lines
         title=dict(standoff=6, font=dict(size=12)),
     )
     layout = go.Layout(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -22,6 +23,7 @@ from .supporters import Supporters
 HEIGHTS = {"curves": 380, "influence": 330, "intensity": 330}  # pixels
 STALE = 0.25  # opacity of a control that belongs to the question before
 EQUAL_FORGETTING = 0.01
+AHEAD = 0.05  # seconds that the curves have for their way to the page before other figures are worked out
 STILL_PICTURES = 16
 NO_CARD = '<p class="imu-note">Click a dot in one of the figures above to see that sample.</p>'
 
@@ -89,6 +91,8 @@ class Views(W.VBox):
             before, self.answer = self.answer, answer
             self._offer_metrics(answer.run)
             self._show_curves(*with_stale(answer, self._complete), answer)
+            if before is not None:
+                time.sleep(AHEAD)  # else this thread would compete with the one that sends, and with the page itself
             if before is None or answer.scores is not before.scores:
                 self._draw("influence", figures.plot_influence, figures.update_influence, answer.scores)
                 self._draw("intensity", figures.plot_intensity, figures.update_intensity, answer.weights)
