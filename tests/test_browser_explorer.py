@@ -33,6 +33,16 @@ PLOT_BOX = """figure => {
     return [box.left + xaxis._offset, box.top + yaxis._offset, xaxis._length, yaxis._length];
 }"""
 
+# How far the picture of the map lies from the axes over it: left, top, width and height, in pixels.
+OFF_BY = """([image, figure]) => {
+    const picture = document.querySelector(image), plot = document.querySelector(figure);
+    const {xaxis, yaxis} = plot._fullLayout, axes = plot.getBoundingClientRect(), place = picture.getBoundingClientRect();
+    const {naturalWidth: wide, naturalHeight: high} = picture;
+    const scale = Math.min(place.width / wide, place.height / high);
+    return [place.left + (place.width - scale * wide) / 2 - axes.left - xaxis._offset,
+            place.top - axes.top - yaxis._offset, scale * wide - xaxis._length, scale * high - yaxis._length];
+}"""
+
 SAYS = "([selector, words]) => document.querySelector(selector)?.textContent.includes(words)"
 
 
@@ -66,7 +76,14 @@ def lasso(page: Any, figure: str = MAP, share: float = 1.0) -> None:
 
 def test_selection_card_what_if_comparison(notebook: Callable[..., Any]) -> None:
     page = notebook(WATCHING)
-    page.wait_for_selector(f"{MAP} image", timeout=SECONDS * 1000)
+    page.wait_for_selector(".imu-map-picture", timeout=SECONDS * 1000)
+
+    for width in (1000, 1600):
+        page.set_viewport_size({"width": width, "height": 1200})
+        page.wait_for_timeout(500)
+        assert max(map(abs, page.evaluate(OFF_BY, [".imu-map-picture", MAP]))) < 1.5, (
+            "dots lie where the mouse finds them"
+        )
 
     example = click_dot(page)
     wait_for(page, ".imu-card", f"example {example}")

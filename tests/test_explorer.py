@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,7 +35,7 @@ def explorer(run: imu.Run) -> Iterator:
 
 
 def trace(explorer, role: str):
-    return next(each for each in explorer.map.data if each.meta["role"] == role)
+    return next(each for each in explorer.map.pane.data if each.meta["role"] == role)
 
 
 def click(explorer, role: str, at: int) -> None:
@@ -48,7 +47,7 @@ def test_a_click_on_the_map_is_seen_everywhere(explorer, run) -> None:
     click(explorer, "forget", 7)
     example = int(run.samples["example"].iloc[7])
     assert explorer.chosen == example and f"example {example}" in explorer.card.value
-    ring = explorer.map.layout.shapes[0]
+    ring = explorer.map.pane.layout.shapes[0]
     assert np.array_equal((ring.xanchor, ring.yanchor), explorer.land.places[7])
     assert 'class="imu-chosen"' in explorer.ledger.table.value
     row = int(np.flatnonzero(explorer._rows == example)[0])
@@ -71,7 +70,7 @@ def lasso(explorer, corners: list[tuple[float, float]]) -> None:
     """What the page tells of a lasso: its outline, and nothing of what it caught."""
     xs, ys = zip(*corners)
     outline = LassoSelector(xs=list(xs), ys=list(ys), type="lasso")
-    for found in explorer.map.data:
+    for found in explorer.map.pane.data:
         found._dispatch_on_selection(Points(point_inds=[], trace_name=found.name, trace_index=0), outline)
 
 
@@ -94,7 +93,7 @@ def test_a_lasso_selects_in_all_views(explorer, run) -> None:
     assert np.median(faint) < 64 and np.median(full) == 255
     lasso(explorer, [(left, low), (left + 1e-3, low), (left, low + 1e-3)])
     assert explorer.selected == wanted.tolist(), "an empty lasso changes nothing"
-    explorer.map.data[0]._dispatch_on_deselect(Points(point_inds=[], trace_name="kept", trace_index=0))
+    explorer.map.pane.data[0]._dispatch_on_deselect(Points(point_inds=[], trace_name="kept", trace_index=0))
     assert explorer.selected is None and len(explorer._rows) == count, "a double click selects all"
 
 
@@ -106,9 +105,10 @@ def opacities(explorer, which: np.ndarray) -> np.ndarray:
 
 def pixels(explorer, rows: np.ndarray) -> np.ndarray:
     """(m, 4) red, green, blue and opacity at the places of these samples."""
-    image = explorer.map.layout.images[0]
-    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(image.source.split(",")[1]))).convert("RGBA"))
-    share = (explorer.land.places[rows] - [image.x, image.y]) / [image.sizex, -image.sizey]
+    drawn = np.asarray(Image.open(io.BytesIO(explorer.map.picture.value)).convert("RGBA"))
+    axes = explorer.map.pane.layout
+    (left, right), (low, high) = axes.xaxis.range, axes.yaxis.range
+    share = (explorer.land.places[rows] - [left, high]) / [right - left, low - high]
     column, row = (share * [drawn.shape[1], drawn.shape[0]]).astype(int).T
     return drawn[row, column]
 
@@ -129,15 +129,15 @@ def test_scrubbing_moves_border_and_colours_but_not_the_points(explorer, run) ->
     everything = np.arange(len(run.samples))
     explorer.step.value = 0
     assert explorer.wait(SECONDS)
-    start, areas = pixels(explorer, everything), explorer._drawn.regions.classes
-    assert np.allclose(explorer._drawn.colours, run.samples["confidence_before"], atol=1e-5)
+    start, areas = pixels(explorer, everything), explorer.map.scene.regions.classes
+    assert np.allclose(explorer.map.scene.colours, run.samples["confidence_before"], atol=1e-5)
     explorer.step.value = 20
     assert explorer.wait(SECONDS)
-    assert np.allclose(explorer._drawn.colours, run.samples["confidence_after"], atol=1e-5)
-    assert not np.array_equal(explorer._drawn.regions.classes, areas)
+    assert np.allclose(explorer.map.scene.colours, run.samples["confidence_after"], atol=1e-5)
+    assert not np.array_equal(explorer.map.scene.regions.classes, areas)
     assert not np.array_equal(pixels(explorer, everything), start)
     assert np.array_equal(trace(explorer, "forget").x, before)
-    assert "After update 20" in explorer.captions["map"].value
+    assert "After update 20" in explorer.map.caption.value
 
 
 def test_a_scrub_sends_one_picture_and_no_samples(explorer, monkeypatch) -> None:
@@ -145,17 +145,18 @@ def test_a_scrub_sends_one_picture_and_no_samples(explorer, monkeypatch) -> None
     assert explorer.wait(SECONDS)
     sent = []
     for name in ("_send_relayout_msg", "_send_update_msg", "_send_restyle_msg", "_send_addTraces_msg"):
-        monkeypatch.setattr(explorer.map, name, lambda *given, **_: sent.append(given))
+        monkeypatch.setattr(explorer.map.pane, name, lambda *given, **_: sent.append(given))
+    before = explorer.map.picture.value
     explorer.step.value = 3
     assert explorer.wait(SECONDS)
-    assert [[list(part) for part in each] for each in sent] == [[["images[0].source"]]]
+    assert not sent and explorer.map.picture.value != before
 
 
 def test_any_column_can_colour(explorer, run) -> None:
     explorer.colour_by.value = "pressure"
     assert explorer.wait(SECONDS)
-    assert np.array_equal(explorer._drawn.colours, run.samples["pressure"])
-    axis, pressure = explorer.map.layout.coloraxis, run.samples["pressure"]
+    assert np.array_equal(explorer.map.scene.colours, run.samples["pressure"])
+    axis, pressure = explorer.map.pane.layout.coloraxis, run.samples["pressure"]
     assert (axis.cmin, axis.cmax) == (pressure.min(), pressure.max())
     names = [name for _, name in explorer.colour_by.options]
     assert {"rank", "confidence_auc", "influence", "censored", "confidence_retrained"} <= set(names)
@@ -199,10 +200,10 @@ def test_without_a_selection_a_what_if_asks_for_one(explorer) -> None:
 
 def test_it_works_on_a_loaded_run_with_and_without_its_task(run, tmp_path: Path) -> None:
     loaded = imu.load_run(run.save(tmp_path / "run.imu"))
-    assert imu.explore(loaded, context=20)._drawn.regions is not None
+    assert imu.explore(loaded, context=20).map.scene.regions is not None
     bare = imu.explore(replace(loaded, task=None, snapshots=None))
     bare.choose(int(run.samples["example"].iloc[0]))
-    assert bare._drawn.regions is None and bare.gallery.layout.display == "none"
+    assert bare.map.scene.regions is None and bare.gallery.layout.display == "none"
     bare.step.value = 3
     assert bare.wait(SECONDS) and not Job.errors
 

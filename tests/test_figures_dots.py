@@ -1,6 +1,5 @@
 """Dots and areas in a picture of palette numbers: each where it belongs, whole, and in its colour."""
 
-import base64
 import io
 
 import numpy as np
@@ -15,7 +14,7 @@ PLACES = np.array([[0.0, -1.0], [2.0, -1.0], [0.0, 3.0], [2.0, 3.0], [1.0, 1.0]]
 
 def drawn(sheet: dots.Sheet) -> np.ndarray:
     """(h, w, 4) what a browser would show."""
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet.address(PALETTE).split(",")[1]))).convert("RGBA"))
+    return np.asarray(Image.open(io.BytesIO(sheet.png(PALETTE))).convert("RGBA"))
 
 
 def test_each_dot_is_whole_and_in_its_colour():

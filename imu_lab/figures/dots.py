@@ -6,14 +6,14 @@ pixels again as the screen will show, which smooths the edges.
 
 from __future__ import annotations
 
-import base64
 import io
+import zlib
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-WIDTH, HEIGHT = 800, 640  # pixels
+WIDTH, HEIGHT = 640, 512  # pixels
 MARGIN = 13  # pixels around the outermost centres; no dot may be larger
 CLEAR = 0  # the number of what is see-through
 
@@ -78,10 +78,11 @@ class Sheet:
         for right, down in shape:
             flat[at + (down * WIDTH + right)] = numbers
 
-    def address(self, palette: np.ndarray) -> str:
-        """The picture as a ``data:`` address; ``palette`` holds up to 256 rows of red, green, blue, opacity (uint8)."""
+    def png(self, palette: np.ndarray) -> bytes:
+        """The picture as a PNG; ``palette`` holds up to 256 rows of red, green, blue, opacity (uint8)."""
         picture = Image.fromarray(self._pixels, "P")
         picture.putpalette(np.ascontiguousarray(palette[:, :3]).tobytes())
         buffer = io.BytesIO()
-        picture.save(buffer, "PNG", compress_level=1, transparency=palette[:, 3].tobytes())
-        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        # Runs of one number are all that repeats here: to look for more takes twice as long and finds less.
+        picture.save(buffer, "PNG", compress_type=zlib.Z_RLE, transparency=palette[:, 3].tobytes())
+        return buffer.getvalue()

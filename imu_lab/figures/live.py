@@ -23,8 +23,7 @@ class Content(NamedTuple):
 
     Attributes:
         traces: each a plotly trace as a dictionary; its ``meta`` is its identity, a dictionary with at least ``role``.
-        layout: dotted path to value, such as ``{"title.text": "accuracy"}``; an item of a list with its number in
-            brackets, such as ``{"images[0].source": address}``, which is drawn alone.
+        layout: dotted path to value, such as ``{"title.text": "accuracy"}``.
         frame: axes, with all that does not change from one answer to the next.
     """
 
@@ -60,16 +59,14 @@ def update(figure: go.Figure, content: Content) -> go.Figure:
         drawn = drawn._replace(layout={})
     pairs = zip_longest(figure.data, content.traces, drawn.traces, fillvalue={})
     changes = [(trace, _changes(_unstructured(wanted), known)) for trace, wanted, known in pairs]
-    layout = _changes(content.layout, drawn.layout)
-    items = {key: layout.pop(key) for key in list(layout) if "[" in key}
-    changes = [(target, new) for target, new in [*changes, (figure.layout, layout)] if new]
+    changes = [
+        (target, new) for target, new in [*changes, (figure.layout, _changes(content.layout, drawn.layout))] if new
+    ]
     if changes:  # an empty batch would be sent, and answered by the page
         with figure.batch_update():
             for target, new in changes:
                 for key, value in new.items():
                     target[key] = value
-    if items:
-        figure.plotly_relayout(items)  # sends the key as it is: plotly.js then draws that item and nothing else
     figure._imu_drawn = content
     return figure
 
@@ -104,8 +101,9 @@ def _reframe(figure: go.Figure, frame: dict[str, Any]) -> None:
 
     A batch of its own, for within one batch a range that equals the old one would be dropped.
     """
-    shown = {name: dict(visible=True) | value if "axis" in name else value for name, value in frame.items()}
-    there = [name for name in figure.layout if name.startswith(("xaxis", "yaxis"))]
+    axes = ("xaxis", "yaxis")
+    shown = {name: dict(visible=True) | value if name.startswith(axes) else value for name, value in frame.items()}
+    there = [name for name in figure.layout if name.startswith(axes)]
     stale = {name: dict(visible=False) for name in there if name not in frame}
     with figure.batch_update():
         for name, value in (shown | stale).items():

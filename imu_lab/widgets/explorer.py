@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .. import figures
-from ..figures.explorer import Scene, mark_chosen, plot_map, update_map, words
+from ..figures.explorer import Scene, plot_map
 from ..landscape import Landscape
 from ..resistance import resistance
 from ..results import Run
@@ -26,6 +26,8 @@ from .gallery import Gallery
 from .job import Report
 from .ledger import Ledger, Pictures, card
 from .panels import Panel
+from .player import Player
+from .sample_map import SampleMap
 from .shared_bundle import FigureWidget
 from .what_if import WhatIf
 
@@ -33,7 +35,8 @@ HEIGHT = 430  # pixels, of the map and of the trajectories
 SHOWN = 30  # pictures of a selection
 NEAR = 6
 ROWS = 1000  # trajectories drawn of a selection
-INTERVAL = 130  # milliseconds between updates while it plays
+INTERVAL = 0.1  # seconds between updates while it plays
+PATIENCE = 10.0  # seconds that it waits for a picture
 NO_CARD = '<p class="imu-note">Click a dot, a row of the trajectories, or step through the ledger.</p>'
 HINT = "pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
 
@@ -106,8 +109,7 @@ class Explorer(Panel):
         first = last_useful(self.run, steps)
         self.step = W.IntSlider(first, steps[0], max(steps[-1], 1), description="update", **wide)
         self.step.add_class("imu-step")
-        self.play = W.Play(min=steps[0], max=self.step.max, value=first, interval=INTERVAL, repeat=False)
-        W.jslink((self.play, "value"), (self.step, "value"))
+        self.play = Player(self.step, INTERVAL, lambda: self.wait(PATIENCE))
         live = ["confidence", "margin"]
         kept = [name for name in self.samples.columns if numeric(self.samples[name])]
         options = [(f"{tables.title(name)} now", name) for name in live] + [(tables.title(n), n) for n in kept]
@@ -138,17 +140,16 @@ class Explorer(Panel):
     # --- the right side
 
     def _make_views(self) -> None:
-        self.map: FigureWidget | None = None
+        self.map: SampleMap | None = None
         self.paths: FigureWidget | None = None
         self.pictures = Pictures(self.run.task)
         self.ledger = Ledger(self.pictures, lambda example: self.choose(example))
         self.gallery = Gallery(columns=SHOWN // 2, size=44).add_class("imu-gallery")
         self.near = Gallery(columns=NEAR, size=44).add_class("imu-near")
         self.card = W.HTML(NO_CARD).add_class("imu-card")
-        self.captions = {name: W.HTML().add_class("imu-caption") for name in ("map", "paths")}
+        self.caption = W.HTML().add_class("imu-caption")  # of the trajectories
         layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 40}px")
-        self.places = {name: W.VBox([self.captions[name]], layout=layout).add_class("imu-captioned")
-                       for name in self.captions}  # fmt: skip
+        self.places = {name: W.VBox(layout=layout).add_class("imu-captioned") for name in ("map", "paths")}
 
     def _below(self) -> list[W.Widget]:
         return [theme.section("The selection"), self.gallery, theme.section("One sample, and its neighbours"),
@@ -181,30 +182,22 @@ class Explorer(Panel):
 
     def _draw_map(self, scene: Scene) -> None:
         place = None if self.chosen is None else self.land.position.get(self.chosen)
+        now = scene._replace(selected=self._selected_rows(), chosen=place)  # they may have moved on
         with self._drawing:
-            self._drawn = scene._replace(selected=self._selected_rows(), chosen=place)  # they may have moved on
             if self.map is None:
-                self._make_map()
+                self.map = self._made_map(now)
             else:
-                update_map(self.map, self._drawn)
-            self.captions["map"].value = tables.caption(words(self._drawn))
+                self.map.show(now)
 
-    def _make_map(self) -> None:
-        self.map = live_figure(plot_map(self._drawn).update_layout(title_text=None)).add_class("imu-map")
-        self.map.layout.margin = dict(l=4, r=4, t=12, b=8)  # its axes have no words
-        for trace in self.map.data:
-            trace.on_click(self.guarded(self._clicked_dot))
-        self.map.data[0].on_selection(self.guarded(self._lassoed))
-        self.map.data[0].on_deselect(self.guarded(lambda *_: self._show_all()))
-        self.places["map"].children = [self.captions["map"], self.map]
+    def _made_map(self, scene: Scene) -> SampleMap:
+        hear = dict(clicked=self.choose, lassoed=self._lassoed, deselected=self._show_all)
+        made = SampleMap(scene, HEIGHT, **{name: self.guarded(answer) for name, answer in hear.items()})
+        self.places["map"].children = [made]
+        return made
 
-    def _clicked_dot(self, trace: Any, points: Any, _: Any) -> None:
-        if points.point_inds:
-            self.choose(int(trace.customdata[points.point_inds[0]]))
-
-    def _lassoed(self, _: Any, __: Any, lasso: Any) -> None:
-        """Select what lies inside an outline; the page sends the outline only, not a list of fifty thousand samples."""
-        inside = np.flatnonzero(self.land.within(np.column_stack([lasso.xs, lasso.ys]))) if lasso else ()
+    def _lassoed(self, corners: np.ndarray) -> None:
+        """Select what lies inside an outline."""
+        inside = np.flatnonzero(self.land.within(corners))
         if len(inside):
             self.selected = self.land.examples[inside].tolist()
             self._follow_selection()
@@ -223,7 +216,7 @@ class Explorer(Panel):
             raise ValueError("the selection holds no sample of the map")
         self.selected = wanted
         with self._drawing:
-            self.map.plotly_relayout({"selections": []})  # an outline that is no longer what is selected
+            self.map.wipe()
         self._follow_selection()
         self._redraw_map()
 
@@ -257,11 +250,11 @@ class Explorer(Panel):
         if self.paths is None:
             self.paths = live_figure(figures.plot_trajectories(run)).add_class("imu-paths")
             self.paths.data[0].on_click(self.guarded(self._clicked_row))
-            self.places["paths"].children = [self.captions["paths"], self.paths]
+            self.places["paths"].children = [self.caption, self.paths]
         else:
             figures.update_trajectories(self.paths, run)
         self._rows = rows_of(self.paths)
-        self.captions["paths"].value = tables.caption(self.paths.layout.title.text)
+        self.caption.value = tables.caption(self.paths.layout.title.text)
         self._mark_row()
 
     def _clicked_row(self, trace: Any, points: Any, _: Any) -> None:
@@ -299,7 +292,7 @@ class Explorer(Panel):
         self.near.show(self.pictures.of(near), [str(each) for each in near])
         with self._drawing:
             self._mark_row()
-            mark_chosen(self.map, self.land.places[self.land.position[self.chosen]])
+            self.map.mark(self.land.places[self.land.position[self.chosen]])
         self.ledger.refresh()
 
     def _card(self) -> str:
@@ -315,7 +308,7 @@ class Explorer(Panel):
 
     def _redraw_map(self) -> None:
         """Show the selection on the map at once."""
-        self._draw_map(self._drawn)
+        self._draw_map(self.map.scene)
 
     # --- other runs
 
@@ -340,12 +333,12 @@ class Explorer(Panel):
         self.land = self.land.of(self.run)
         self.samples = widened(self.run.samples, resistance(self.run))
         last = max(int(self.land.steps[-1]), 1)
-        self.step.max, self.play.max = last, last
+        self.step.max = last
         self._follow_selection()
         self.ask()
 
     def _still(self) -> list:
-        rows: list = [[plot_map(self._drawn), self.paths]]
+        rows: list = [[plot_map(self.map.scene), self.paths]]
         return rows + [[bytes(self.gallery.value)]] if self.gallery.value else rows
 
 

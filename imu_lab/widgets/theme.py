@@ -39,6 +39,9 @@ STYLE_SHEET = """
 .imu-caption p { margin: 0; line-height: 1.35; font-size: 13px; font-weight: 600 }
 .imu-caption span { color: var(--imu-soft); font-weight: 400 }
 .imu-captioned .js-plotly-plot :is(.gtitle, .gtitle-subtitle) { display: none }
+.imu-stack { position: relative; margin: 0; overflow: visible; width: 100% }
+.imu-stack > .imu-map-picture { position: absolute; max-width: none; max-height: none }
+.imu-stack > .imu-map { position: relative; margin: 0; flex: 1 1 0; min-width: 0 }
 .imu-key { display: inline-block; width: 14px; height: 0; border-top: 3px solid; vertical-align: middle;
   margin-right: 6px }
 .imu-card-body { display: grid; grid-template-columns: max-content max-content minmax(0, 1fr); gap: 4px 28px;
