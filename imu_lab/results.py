@@ -320,6 +320,8 @@ class Run:
         parts = [str(self.settings.get("method", "run")), str(self.settings.get("weights", {}).get("rule", ""))]
         if (self.settings.get("settings") or {}).get("step_norm"):
             parts.append("equal steps")
+        if self.settings.get("forked"):
+            parts.append(f"forked at {self.settings['forked']['step']}")
         return " · ".join(part for part in parts if part)
 
     @property

@@ -115,6 +115,11 @@ def test_the_card_shows_picture_and_label() -> None:
     assert "data:image/png;base64," in card and "class 3" in card
 
 
+def test_a_card_of_nobody_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"example 99999 is not in the training set; it has 0 to \d+"):
+        cases.task("digits class").card(99999)
+
+
 def test_labels_and_pictures_by_index() -> None:
     task = cases.task("digits class")
     ids = task.split("forget").ids[:3]

@@ -25,3 +25,11 @@ def test_a_line_per_rule_and_the_level_of_uniform_pressure() -> None:
 
 def test_no_rules_draw_an_empty_figure() -> None:
     assert not imu.plot_pressure({}).data
+
+
+def test_ends_of_a_part_are_told_apart():
+    table = shares(0.7, 0.3).assign(confidence_low=[0.2, 0.99961], confidence_high=[0.9, 0.99969])
+    assert [text.split("p(y) ")[1] for text in imu.plot_pressure({"uniform": table}).layout.xaxis.ticktext] == [
+        "0.20 to 0.90",
+        "0.9996 to 0.9997",
+    ]

@@ -63,6 +63,21 @@ def test_no_more_at_once_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch)
     assert recorder.at_once(head) == 1 == recorder.at_once(nn.Sequential(head))
 
 
+def test_a_sequence_is_as_many_rows_as_it_has_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, head = Session(cases.task("sequence"), cases.original("sequence")).view()
+    recorder, (count, length, _) = Recorder(task, task.split("forget")), task.split("retain").batch().inputs.shape
+    rows = max(count * length, len(recorder.forget) * length)
+    monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", 2 * rows * head.out_features)
+    monkeypatch.setattr(recorder, "splits", ["retain"])
+    assert length > 1 and recorder.at_once(head) == 2
+
+
+def test_no_split_to_follow_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, head, _ = recorded_heads()
+    monkeypatch.setattr(recorder, "splits", [])
+    assert recorder.at_once(head) == TOGETHER
+
+
 def test_a_task_that_measures_in_its_own_way_is_asked() -> None:
     class Own(Classification):
         def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:

@@ -19,7 +19,7 @@ def plot_pressure(shares: Mapping[str, pd.DataFrame]) -> go.Figure:
     """
     tables = list(shares.values())
     parts = tables[0]["part"].to_numpy() if tables else []
-    ticks = [f"{part}<br>p(y) {low:.2f} to {high:.2f}" for part, low, high in _parts(tables[0])] if tables else []
+    ticks = [f"{part}<br>p(y) {_between(low, high)}" for part, low, high in _parts(tables[0])] if tables else []
     frame = {
         "xaxis": {
             "title": {"text": "part of the forget set, 1 = worst known (index, probability)"},
@@ -40,6 +40,15 @@ def plot_pressure(shares: Mapping[str, pd.DataFrame]) -> go.Figure:
 
 def _parts(table: pd.DataFrame) -> list[tuple]:
     return list(table[["part", "confidence_low", "confidence_high"]].itertuples(index=False, name=None))
+
+
+def _between(low: float, high: float) -> str:
+    """A range with as many decimals as tell its ends apart; one number where six do not."""
+    for decimals in range(2, 7):
+        ends = f"{low:.{decimals}f}", f"{high:.{decimals}f}"
+        if ends[0] != ends[1]:
+            return " to ".join(ends)
+    return f"{low:.2f}"
 
 
 def _line(rule: str, table: pd.DataFrame) -> dict[str, Any]:

@@ -284,7 +284,15 @@ class Classification:
         return None if self.labelled.pictures is None else self.labelled.pictures(_positions(examples).numpy())
 
     def card(self, example: int) -> str:
-        """HTML of one training example: its picture and its label."""
+        """HTML of one training example: its picture and its label.
+
+        Raises:
+            ValueError: there is no such example.
+        """
+        if not 0 <= example < len(self.labelled.train_labels):
+            raise ValueError(
+                f"example {example} is not in the training set; it has 0 to {len(self.labelled.train_labels) - 1}"
+            )
         label = self.classes[int(self.labelled.train_labels[example])]
         words, pictures = f"example {int(example)}, class {label}", self.pictures([example])
         if pictures is None:

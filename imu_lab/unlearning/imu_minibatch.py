@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import readout
-from ..gradients import GeneralGradients, Gradient, LinearGradients, gradients_of
-from ..influence.fisher_diagonal import average, preconditioned
+from ..gradients import GeneralGradients, LinearGradients, gradients_of
+from ..influence.fisher_diagonal import Damped
 from ..registry import intensity_rules, knob, method
 from ..tasks.compute import device_of
 from ..tasks.protocol import Examples, Task
@@ -26,7 +26,7 @@ def _rules() -> tuple[str, ...]:
 
 @method("imu-minibatch")
 @dataclass(frozen=True)
-class MiniBatchInfluence(Descent):
+class MiniBatchInfluence(Damped, Descent):
     """Weighted ascent, L = −Σ_B w_iℓ_i / Σ_B w_i + α‖readout‖₁, with w from I_i = −g_iᵀ F_B⁻¹ ḡ_B of the batch itself.
 
     Every ``refresh`` updates, the direction V = F_B⁻¹ ḡ_B comes from the current batch; until then the last one serves.
@@ -39,10 +39,6 @@ class MiniBatchInfluence(Descent):
     alpha: float = knob(0.0, help="α of the L1 term on what moves.", valid="[0, inf)", range=(0.0, 0.5))
     rule: str = knob("sqrt-clipped", help="From influences to weights, within the batch.", choices=_rules)
     refresh: int = knob(1, help="Updates between two estimates of Fisher and mean.", valid="[1, inf)", range=(1, 50))
-    damping: float = knob(
-        1e-2, help="λ, added to the Fisher diagonal.", valid="(0, inf)", range=(1e-6, 1e2), scale="log"
-    )
-    relative: bool = knob(False, help="Count the damping in units of the diagonal's mean.")
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
         """Update the private ``model`` for ever, yielding after each update."""
@@ -59,19 +55,14 @@ class MiniBatchInfluence(Descent):
             examples = request.forget.take(positions)
             losses, gradients = _seen(task, model, kind, examples)
             if direction is None or made % self.refresh == 0:
-                direction = self._direction(gradients, examples)
+                direction = self.solved(*gradients.moments(examples))
             weights = _weights(rule, -gradients.along(examples, direction))
             if not weights.sum() > 0:  # a stale direction can leave nobody; the batch's own only where ḡ = 0
-                direction = self._direction(gradients, examples)
+                direction = self.solved(*gradients.moments(examples))
                 weights = _weights(rule, -gradients.along(examples, direction))
             shares = weights / weights.sum() if weights.sum() > 0 else torch.full_like(weights, 1 / len(weights))
             ascent = -(shares.to(losses) * losses).sum()
             yield Objective({"ascent": ascent, "l1": l1_term(moving, self.alpha)}, positions, shares)
-
-    def _direction(self, gradients: LinearGradients | GeneralGradients, examples: Examples) -> Gradient:
-        """V = (F_B + λ)⁻¹ ḡ_B."""
-        mean, fisher = gradients.moments(examples)
-        return preconditioned(mean, fisher, self.damping * average(fisher) if self.relative else self.damping)
 
 
 def _seen(

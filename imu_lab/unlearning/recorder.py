@@ -79,7 +79,7 @@ class Recorder:
         means = getattr(self.task.evaluate, "__func__", None) is averages
         if not means or self.follow or type(model) is not nn.Linear:
             return 1
-        most = max(len(self.forget), *(len(self.task.split(name)) for name in self.splits))
+        most = max(_predictions(each, model) for each in (self.forget, *map(self.task.split, self.splits)))
         return min(TOGETHER, max(1, ROOM // (model.out_features * most)))
 
     def look_at_heads(self, states: Sequence[State]) -> list[Seen]:
@@ -162,6 +162,11 @@ class Recorder:
                 "time_to_forget": time_to_forget(torch.stack(self.outcomes)[:, :, 1].numpy(), np.asarray(self.steps)),
             }
         )
+
+
+def _predictions(examples: Examples, layer: nn.Linear) -> int:
+    """How many rows of a linear layer's inputs some examples are: more than one each for sequences."""
+    return len(examples) * examples.batch(slice(0, 1)).inputs.numel() // layer.in_features
 
 
 def time_to_forget(margins: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -61,6 +61,8 @@ class RunControl(Panel):
         live: what the run under way has recorded, or None.
     """
 
+    main_width = "490px"  # what is left beside the controls on a screen of 1280 pixels
+
     def __init__(self, task: Any, original: Any, reference: Any, steps: int, rule: str, method: str) -> None:
         self.session = Session(task, original, reference)
         self.runs: list[Run] = []
@@ -280,13 +282,11 @@ BEGINNING: Any = object()  # a run that has not recorded anything yet
 
 
 def comparison(runs: list[Run]) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Rows and columns of the table of finished runs; a fork says where it left."""
+    """Rows and columns of the table of finished runs."""
     metric = runs[0].headline
     rows = []
     for number, (run, row) in enumerate(zip(runs, compare(runs).to_dict("records"))):
-        left = run.settings.get("forked")
-        words = f"{number + 1}: {row['run']}" + (f", forked at {left['step']}" if left else "")
-        rows.append(dict(row, name=words, colour=figures.colour(run.label)))
+        rows.append(dict(row, name=f"{number + 1}: {row['run']}", colour=figures.colour(run.label)))
     columns = {"updates": "updates"} | {
         f"{split} {metric}": f"{split} {metric}" for split in ("forget", "retain", "test")
     }

@@ -73,7 +73,7 @@ def scores(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str
     body = []
     for row in rows:
         key = f'<span class="imu-key" style="border-color: {escape(row["colour"])}"></span>'
-        cells = "".join(f"<td>{number(row.get(column))}</td>" for column in columns)
+        cells = "".join(f"<td>{number(row.get(column), column)}</td>" for column in columns)
         body.append(f'<tr><td class="imu-word">{key}{escape(row["name"])}</td>{cells}</tr>')
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 
