@@ -11,6 +11,7 @@ import pandas as pd
 from torch import nn
 
 from .experiment import unlearn
+from .registry import metrics
 from .results import Intensity, Run
 
 SAME = object()
@@ -58,12 +59,23 @@ def again(
         stop_at=stop_rule(run, settings.pop("stop_at", about["stop_at"]), reference),
         reference=reference,
         record_every=settings.pop("record_every", about["record_every"]),
+        follow=settings.pop("follow", followed(run, reference)),
         progress=progress,
         stop=stop,
         watch=watch,
         **own | settings,
     )
     return made if reference is not None else knowing(made, run)
+
+
+def followed(run: Run, reference: nn.Module | None = None) -> list[Any] | None:
+    """The metrics that a run followed, but for those that need a retrained model where none is given."""
+    told = run.settings.get("follow")
+    if told is None:
+        return None
+    kinds = [(metrics[each["metric"]], each["settings"]) for each in told]
+    known = reference is not None
+    return [kind(**settings) for kind, settings in kinds if known or not getattr(kind, "needs_reference", False)]
 
 
 def weights_of(run: Run) -> Intensity:

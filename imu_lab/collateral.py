@@ -105,11 +105,17 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
 def step_length(run: Run, updates: int) -> float:
     """The learning rate that a share of pressure is multiplied with in so many updates of SGD, momentum counted in.
 
-    NaN for another optimizer, or for steps scaled to one length: those have no fixed length per share.
+    Raises:
+        ValueError: another optimizer, steps scaled to one length, or a fork, which has the settings of two runs: those
+            have no fixed length per share.
     """
     how = run.settings.get("settings") or {}
-    if how.get("optimizer", "sgd") != "sgd" or how.get("step_norm"):
-        return float("nan")
+    if how.get("optimizer", "sgd") != "sgd" or how.get("step_norm") or run.settings.get("forked"):
+        raise ValueError(
+            "first-order damage needs plain SGD steps of one learning rate; this run has method="
+            f"{run.settings.get('method')!r}, optimizer={how.get('optimizer')!r}, step_norm={how.get('step_norm')!r}, "
+            f"forked={run.settings.get('forked')!r}"
+        )
     return float(how["lr"]) * _momentum_gain(float(how.get("momentum", 0.0)), max(1, updates))
 
 
@@ -133,10 +139,8 @@ def _pressed(run: Run, task: Any, model: nn.Module, step: int) -> Gradient:
     """
     counts = torch.as_tensor(step_length(run, step) * received(run, step))
     if not torch.isfinite(counts).all():
-        how = run.settings.get("settings") or {}
         raise ValueError(
-            "first-order damage needs plain SGD steps and a known pressure; this run has method="
-            f"{run.settings.get('method')!r}, optimizer={how.get('optimizer')!r}, step_norm={how.get('step_norm')!r}"
+            f"first-order damage needs a known pressure; the method {run.settings.get('method')!r} does not tell it"
         )
     values = readout.parameters(model, readout.resolve(task, model))
     total = {name: torch.zeros_like(value) for name, value in values.items()}

@@ -25,8 +25,9 @@ def fork(run: Run, step: int, **changes: Any) -> Run:
         changes: weights, method, steps (after the fork) and settings, as in :func:`imu_lab.again`.
 
     Returns:
-        A run whose curves and trajectories are those of ``run`` up to ``step``. Its ledger tells the pressure received
-        after the fork; ``settings["forked"]`` names the run and the update.
+        A run whose curves and trajectories are those of ``run`` up to ``step``. The pressure in its ledger is what each
+        sample received after the fork, and before it its even share of the total of ``run``; ``settings["forked"]``
+        names the run and the update.
     """
     made = again(run, start=step, **changes)
     tables = {name: _joined(getattr(run, name), getattr(made, name), step) for name in ("curve", "trajectory", "terms")}
@@ -39,7 +40,7 @@ def fork(run: Run, step: int, **changes: Any) -> Run:
     return replace(
         made,
         **tables,
-        samples=_ledger(run, made, tables["trajectory"]),
+        samples=_ledger(run, made, tables["trajectory"], step),
         events={**made.events, **events},
         settings=about,
         snapshots=Snapshots(kept),
@@ -56,11 +57,12 @@ def _moved(at: int | None, step: int) -> int | None:
     return None if at is None else int(at) + step
 
 
-def _ledger(run: Run, made: Run, trajectory: pd.DataFrame) -> pd.DataFrame:
-    """The fork's ledger: "before" is the original model, the time to forget counts from it."""
+def _ledger(run: Run, made: Run, trajectory: pd.DataFrame, step: int) -> pd.DataFrame:
+    """The fork's ledger: "before" is the original model, the time to forget and the pressure count from it."""
     samples, before = made.samples.copy(), run.samples.set_index("example").loc[made.samples["example"]]
     for name in ("loss_before", "confidence_before", "margin_before"):
         samples[name] = before[name].to_numpy()
+    samples["pressure"] += before["pressure"].to_numpy() * step / max(1, run.events.get("steps") or 1)
     margins = trajectory.pivot(index="step", columns="example", values="margin")[samples["example"]]
     samples["time_to_forget"] = time_to_forget(margins.to_numpy(), np.asarray(margins.index))
     return samples

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from .neighbours import pooled
 from .readout import CachedTask
@@ -20,6 +21,7 @@ from .unlearning.recorder import outcomes
 
 PROJECTIONS = ("pca", "t-sne", "umap")
 CONTEXT = 4_000  # retained samples shown around the forget set; all forget samples are
+INPUTS = "readout's inputs"
 GRID = 112  # cells along each side of the map of regions
 
 
@@ -66,7 +68,14 @@ class Landscape:
         self._view = seen(run.task, run.model_at(0)) if run.task is not None and run.kept_steps else None
         self._choose(context)
         self.places, self.about = project(self.space, projection, seed)
+        if self._view is None:
+            self.about = self.about.replace(INPUTS, "confidence curves")
         self.state = lru_cache(maxsize=256)(self._state)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the model is seen from a readout that is one linear layer, so that every answer takes milliseconds."""
+        return self._view is not None and isinstance(self._view[1], nn.Linear)
 
     def _choose(self, context: int) -> None:
         """Which samples are shown, and their features."""
@@ -217,7 +226,7 @@ def project(space: np.ndarray, how: str = "pca", seed: int = 0) -> tuple[np.ndar
             raise ImportError('projection="umap" needs: pip install umap-learn') from error
         return UMAP(random_state=seed).fit_transform(space), "UMAP"
     mean, axes, kept = principal_plane(space)
-    return (space - mean) @ axes.T, f"PCA of the readout's inputs, {100 * kept:.0f} % of the variance"
+    return (space - mean) @ axes.T, f"PCA of the {INPUTS}, {100 * kept:.0f} % of the variance"
 
 
 def principal_plane(space: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -52,7 +52,7 @@ def neighbours(task: Task, model: nn.Module, count: int = 10) -> pd.DataFrame:
         ``example``; ``neighbours`` and ``retain_neighbours``, tuples of ids, nearest first; ``nearest_distance``;
         ``retain_distance``, to the nearest retained sample; ``retain_share``, the share of neighbours that are retained
         (entanglement); ``class_overlap``, the share with another label (NaN without labels); ``near_duplicate``, whether
-        the nearest is closer than a quarter of the median nearest distance.
+        the nearest is no farther than a quarter of the median nearest distance.
     """
     ids = task.split("train").ids.numpy()
     space = features(task, model)
@@ -71,7 +71,7 @@ def neighbours(task: Task, model: nn.Module, count: int = 10) -> pd.DataFrame:
             "retain_distance": to_retain[:, 0],
             "retain_share": kept[near].mean(1),
             "class_overlap": overlap,
-            "near_duplicate": distances[:, 0] < NEAR * np.median(distances[:, 0]),
+            "near_duplicate": distances[:, 0] <= NEAR * np.median(distances[:, 0]),
         }
     )
     return table.set_index("example").loc[task.split("forget").ids.numpy()].reset_index()

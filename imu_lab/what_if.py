@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .again import again, stop_rule, weights_of
+from .again import again, followed, stop_rule, weights_of
 from .experiment import unlearn
 from .results import Intensity, Run
 from .tasks.altered import Altered, altered
@@ -68,7 +68,8 @@ def what_if(
 def _on(run: Run, task: Any, weights: Intensity | None, **changes: Any) -> Run:
     """What ``run`` did, on another task."""
     about = run.settings
-    given = {"steps": about["steps"], "seed": about["seed"], "method": about["method"], **about["settings"], **changes}
+    same = {name: about[name] for name in ("steps", "seed", "method", "record_every")}
+    given = {**same, "follow": followed(run), **about["settings"], **changes}
     return unlearn(task, run.model_at(0), weights, **given)
 
 

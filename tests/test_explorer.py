@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +153,46 @@ def test_a_scrub_sends_one_picture_and_no_samples(explorer, monkeypatch) -> None
     assert not sent and explorer.map.picture.value != before
 
 
+def test_a_selection_made_while_a_picture_waits_is_not_lost(explorer, run) -> None:
+    chosen = run.samples["example"].iloc[[1, 4]].tolist()
+    with explorer._drawing:
+        explorer.step.value = 5
+        until_blocked(explorer)
+        explorer.select(chosen)
+    assert explorer.wait(SECONDS)
+    assert explorer.map.scene.step == 5 and explorer.map.scene.selected.tolist() == [1, 4]
+
+
+def until_blocked(explorer) -> None:
+    """Until the job has its scene, and waits to draw it."""
+    end = time.monotonic() + SECONDS
+    while explorer.job._waiting or not explorer.job._busy:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    time.sleep(0.2)
+
+
+def test_stop_and_close_end_the_playing(explorer) -> None:
+    for end in (explorer.stop, explorer.close):
+        explorer.step.value = 0
+        explorer.play.value = True
+        end()
+        assert not explorer.play.value
+        time.sleep(0.3)
+        stands = explorer.step.value
+        time.sleep(0.3)
+        assert explorer.step.value == stands < explorer.step.max
+
+
+def test_playing_draws_the_last_update_too(explorer) -> None:
+    explorer.play.seconds, explorer.step.value = 0.0, 17
+    explorer.play.value = True
+    end = time.monotonic() + SECONDS
+    while explorer.play.value and time.monotonic() < end:
+        time.sleep(0.01)
+    assert explorer.map.scene.step == explorer.step.value == 20
+
+
 def test_any_column_can_colour(explorer, run) -> None:
     explorer.colour_by.value = "pressure"
     assert explorer.wait(SECONDS)
@@ -232,3 +273,16 @@ def test_what_is_not_on_the_map_is_refused(explorer) -> None:
 @pytest.mark.slow
 def test_it_has_a_static_picture(explorer) -> None:
     assert Image.open(io.BytesIO(explorer.picture())).width == 1120
+
+
+def test_a_damaged_sample_names_who_is_responsible(explorer, run, monkeypatch) -> None:
+    named: list[str] = []
+    monkeypatch.setattr(explorer.responsible.strip, "show", lambda _, names: named.extend(names))
+    assert explorer.responsible.layout.display == "none"
+    click(explorer, "kept", 2)
+    worst = imu.responsible(run, explorer.chosen)
+    worst = worst[worst["predicted"] > 0]["example"].tolist()
+    assert explorer.responsible.layout.display is None and worst
+    assert [int(name.split(":")[0]) for name in named] == worst[: len(named)] and named
+    click(explorer, "forget", 2)
+    assert explorer.responsible.layout.display == "none", "a sample that is to be forgotten has no culprits"

@@ -93,10 +93,11 @@ def test_runs_are_pooled_only_when_seeds_alone_differ():
         "imu · sqrt-clipped (lr 0.1)",
         "imu · uniform",
     ]
-    forked = run(four_splits())
-    forked.settings["forked"] = {"step": 7}
-    labels = [group.label for group in grouped([run(four_splits()), forked])]
-    assert labels == ["imu · sqrt-clipped", "imu · sqrt-clipped (step 7)"], "what a run does not have is not told of it"
+    forked, noted = run(four_splits()), run(four_splits())
+    forked.settings["forked"], noted.settings["noted"] = {"step": 7}, {"where": 7}
+    labels = [group.label for group in grouped([run(four_splits()), forked, noted])]
+    what = "what a run does not have is not told of it"
+    assert labels == ["imu · sqrt-clipped", "imu · sqrt-clipped · forked at 7", "imu · sqrt-clipped (where 7)"], what
     tasks = [run(four_splits()), run(four_splits(), seed=1)]
     for each, text in zip(tasks, ("Toy(seed=0, n=5)", "Toy(seed=1, n=5)")):
         each.settings["task"] = text

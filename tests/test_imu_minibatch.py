@@ -87,3 +87,8 @@ def test_every_rule_that_reads_influences_serves() -> None:
         assert float(update.shares.sum()) == pytest.approx(1) and np.isfinite(update.terms["ascent"])
     with pytest.raises(ValueError, match="no rule for imu-minibatch 'gradient-norm'"):
         imu.methods.create("imu-minibatch", rule="gradient-norm")
+
+
+def test_without_damping_it_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="damping"):
+        imu.methods.create("imu-minibatch", damping=0.0)

@@ -127,3 +127,19 @@ def test_a_fork_is_its_parent_until_it_leaves() -> None:
     assert child.settings["forked"] == {"run": parent.label, "step": 3}
     assert child.label == f"{parent.label} · forked at 3"
     assert colour(child.label) != colour(parent.label)
+
+
+def test_a_fork_that_changes_nothing_presses_as_its_parent_did() -> None:
+    task, original = cases.task("digits class"), cases.original("digits class")
+    parent = imu.unlearn(task, original, steps=10, momentum=0.0, batch_size=200)  # all in each
+    child = imu.fork(parent, 4)
+    assert np.allclose(child.samples["pressure"], parent.samples["pressure"])
+    with pytest.raises(ValueError, match="forked="):
+        imu.collateral(child)
+
+
+def test_the_plane_of_a_run_without_its_task_is_named_rightly() -> None:
+    from dataclasses import replace
+
+    run = replace(imu.unlearn(cases.task("toy"), cases.original("toy"), steps=3), task=None)
+    assert Landscape(run).about.startswith("PCA of the confidence curves")

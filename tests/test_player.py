@@ -41,10 +41,11 @@ def test_it_plays_from_where_the_slider_stands_to_the_end(slider: W.IntSlider) -
 
 def test_at_the_end_it_begins_again(slider: W.IntSlider) -> None:
     slider.value = 6
-    values, player = seen(slider), Player(slider, 0.0, lambda: None)
+    drawn: list[int] = []
+    player = Player(slider, 0.0, lambda: drawn.append(slider.value))
     player.value = True
     until(lambda: not player.value)
-    assert values == [0, 1, 2, 3, 4, 5, 6]
+    assert drawn == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_it_waits_for_each_answer(slider: W.IntSlider) -> None:
@@ -89,3 +90,24 @@ def test_a_slider_moved_by_hand_is_played_on_from_there(slider: W.IntSlider) -> 
     player.value = True
     until(lambda: not player.value)
     assert values == [4, 5, 98, 99, 100]
+
+
+def test_an_error_is_told_and_lets_the_button_go(slider: W.IntSlider) -> None:
+    told: list[Exception] = []
+
+    def guarded(callback: Callable) -> Callable:
+        def call(*arguments: object) -> None:
+            try:
+                callback(*arguments)
+            except ValueError as error:
+                told.append(error)
+
+        return call
+
+    def fails() -> None:
+        raise ValueError("no picture")
+
+    player = Player(slider, 0.0, fails, guarded)
+    player.value = True
+    until(lambda: not player.value and bool(told))
+    assert slider.value == 4 and player.icon == "play"

@@ -114,3 +114,13 @@ def test_a_subset_is_the_same_run_through_fewer_samples(run: imu.Run) -> None:
     expected = run.trajectory[run.trajectory["example"].isin(some)]
     assert few.trajectory["loss"].tolist() == expected["loss"].tolist()
     assert len(subset(run, run.samples["example"], most=20).trajectory) == 20 * 13
+
+
+def test_a_what_if_records_and_follows_as_its_run_did() -> None:
+    task, original = cases.task("digits class"), cases.original("digits class")
+    run = imu.unlearn(task, original, steps=6, record_every=3, reference=cases.retrained("digits class"),
+                      follow=["kl-retrained"])  # fmt: skip
+    some = run.samples["example"].iloc[:3].tolist()
+    for asked in ({"drop": some}, {"keep": some}, {"flip": some}):
+        other = imu.what_if(run, **asked)
+        assert other.steps.tolist() == [0, 3, 6] and other.settings["follow"] == [], "no retrained model was given"

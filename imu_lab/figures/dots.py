@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-WIDTH, HEIGHT = 640, 512  # pixels
+WIDTH, HEIGHT = 800, 640  # pixels
 MARGIN = 13  # pixels around the outermost centres; no dot may be larger
 CLEAR = 0  # the number of what is see-through
 

@@ -131,7 +131,7 @@ def _frame(seen: dots.Window) -> dict[str, Any]:
     return dict(
         xaxis=dict(anchor="y", range=[left, right], **quiet),
         yaxis=dict(anchor="x", range=[low, high], scaleanchor="x", scaleratio=ratio, constraintoward="top", **quiet),
-        coloraxis=dict(colorbar=dict(title=dict(side="right"))),  # words upright: they need the same room each time
+        coloraxis=dict(colorbar=dict(title=dict(side="right"))),  # words along the bar take the same room each time
         dragmode="lasso",
         hovermode="closest",
         showlegend=False,

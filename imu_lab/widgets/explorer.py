@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .. import figures
+from ..collateral import responsible
 from ..figures.explorer import Scene, plot_map
 from ..landscape import Landscape
 from ..resistance import resistance
@@ -25,8 +26,9 @@ from .controls import STYLE
 from .gallery import Gallery
 from .job import Report
 from .ledger import Ledger, Pictures, card
-from .panels import Panel
+from .panels import BESIDE, Panel
 from .player import Player
+from .responsible import Responsible
 from .sample_map import SampleMap
 from .shared_bundle import FigureWidget
 from .what_if import WhatIf
@@ -82,7 +84,7 @@ class Explorer(Panel):
         selected: examples, or None for all. chosen: the example on the card, or None.
     """
 
-    main_width = "490px"  # what is left beside the controls on a screen of 1280 pixels
+    main_width = BESIDE
 
     def __init__(self, run: Run, table: pd.DataFrame | None, *, projection: str, context: int) -> None:
         self.run, self.runs = run, [run]
@@ -101,6 +103,18 @@ class Explorer(Panel):
         self._follow_selection()
         self._listen()
 
+    def stop(self) -> None:
+        """Stop playing, and what is being drawn."""
+        self.play.value = False
+        super().stop()
+
+    def close(self) -> None:
+        """Stop all work and take the panel from the page."""
+        self.play.value = False
+        self.what_if.job.stop()
+        self.job.stop()
+        super().close()
+
     # --- the left side
 
     def _make_controls(self) -> None:
@@ -109,7 +123,7 @@ class Explorer(Panel):
         first = last_useful(self.run, steps)
         self.step = W.IntSlider(first, steps[0], max(steps[-1], 1), description="update", **wide)
         self.step.add_class("imu-step")
-        self.play = Player(self.step, INTERVAL, lambda: self.wait(PATIENCE))
+        self.play = Player(self.step, INTERVAL, lambda: self.wait(PATIENCE), self.guarded)
         live = ["confidence", "margin"]
         kept = [name for name in self.samples.columns if numeric(self.samples[name])]
         options = [(f"{tables.title(name)} now", name) for name in live] + [(tables.title(n), n) for n in kept]
@@ -146,14 +160,16 @@ class Explorer(Panel):
         self.ledger = Ledger(self.pictures, lambda example: self.choose(example))
         self.gallery = Gallery(columns=SHOWN // 2, size=44).add_class("imu-gallery")
         self.near = Gallery(columns=NEAR, size=44).add_class("imu-near")
+        self.responsible = Responsible(self.pictures)
         self.card = W.HTML(NO_CARD).add_class("imu-card")
         self.caption = W.HTML().add_class("imu-caption")  # of the trajectories
         layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 40}px")
         self.places = {name: W.VBox(layout=layout).add_class("imu-captioned") for name in ("map", "paths")}
 
     def _below(self) -> list[W.Widget]:
+        layout = W.Layout(align_items="flex-start", flex_flow="row wrap")
         return [theme.section("The selection"), self.gallery, theme.section("One sample, and its neighbours"),
-                W.HBox([self.card, self.near], layout=W.Layout(align_items="flex-start", flex_flow="row wrap")),
+                W.HBox([self.card, W.VBox([self.near, self.responsible])], layout=layout),
                 self.what_if.result, theme.section("Every sample of the selection"), self.ledger]  # fmt: skip
 
     # --- the map
@@ -181,9 +197,9 @@ class Explorer(Panel):
         return np.flatnonzero(np.isin(self.land.forget, self.selected))
 
     def _draw_map(self, scene: Scene) -> None:
-        place = None if self.chosen is None else self.land.position.get(self.chosen)
-        now = scene._replace(selected=self._selected_rows(), chosen=place)  # they may have moved on
         with self._drawing:
+            place = None if self.chosen is None else self.land.position.get(self.chosen)
+            now = scene._replace(selected=self._selected_rows(), chosen=place)  # they may have moved on
             if self.map is None:
                 self.map = self._made_map(now)
             else:
@@ -290,10 +306,20 @@ class Explorer(Panel):
         self.card.value = self._card()
         near = self.land.nearest(self.chosen, NEAR)
         self.near.show(self.pictures.of(near), [str(each) for each in near])
+        self.responsible.show(self._responsible())
         with self._drawing:
             self._mark_row()
             self.map.mark(self.land.places[self.land.position[self.chosen]])
         self.ledger.refresh()
+
+    def _responsible(self) -> pd.DataFrame | None:
+        """Who damaged the chosen kept sample; None for a forget sample, and where first order says nothing."""
+        if self.chosen in set(self.land.forget.tolist()) or not self.land.linear:
+            return None
+        try:
+            return responsible(self.run, self.chosen, step=self._recorded())
+        except ValueError:  # a fork, or steps of no fixed length: there is no prediction
+            return None
 
     def _card(self) -> str:
         task = self.run.task
@@ -308,7 +334,8 @@ class Explorer(Panel):
 
     def _redraw_map(self) -> None:
         """Show the selection on the map at once."""
-        self._draw_map(self.map.scene)
+        with self._drawing:  # else a newer update could be drawn between reading the scene and drawing it
+            self._draw_map(self.map.scene)
 
     # --- other runs
 
@@ -331,7 +358,7 @@ class Explorer(Panel):
             return
         self.run = self.runs[number]
         self.land = self.land.of(self.run)
-        self.samples = widened(self.run.samples, resistance(self.run))
+        self.samples = widened(widened(self.run.samples, resistance(self.run)), self.samples)  # a table's columns too
         last = max(int(self.land.steps[-1]), 1)
         self.step.max = last
         self._follow_selection()

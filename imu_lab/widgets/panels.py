@@ -15,6 +15,7 @@ from . import still, theme
 from .job import Job, Progress
 
 SIDE_WIDTH = "318px"
+BESIDE = "490px"  # what is left beside the controls on a screen of 1280 pixels
 
 
 class Panel(W.VBox):

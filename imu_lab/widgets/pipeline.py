@@ -88,10 +88,6 @@ class Pipeline:
             runs.append(self._run(question, Choice(rule, settings), weigh, report))
         yield Answer(scores, weights, tuple(runs), expected)
 
-    def forget_runs(self) -> None:
-        """Drop the kept runs, which were made without the reference."""
-        self._kept.clear()
-
     def supporters(self, scores: Influence, example: int) -> pd.DataFrame | None:
         """The forget samples that hold one of them up and those that work against it, by the estimator of ``scores``.
 
@@ -108,8 +104,12 @@ class Pipeline:
         return supporters(pairs, example)
 
     def _key(self, question: Question, rule: Choice) -> tuple:
-        """What a run depends on; uniform weights read no influence, so they do not depend on the estimator."""
-        code = [registry.methods[question.method.name], registry.intensity_rules[rule.name]]
+        """What a run depends on; uniform weights read no influence, so they do not depend on the estimator.
+
+        A run made before the retrained model was there knows nothing of it, and another has to be made then.
+        """
+        code: list[Any] = [registry.methods[question.method.name], registry.intensity_rules[rule.name]]
+        code.append(self.session.reference is not None)
         if rule.name != "uniform":
             code.append(registry.estimators[question.estimator.name])
         reads = None if rule.name == "uniform" else question.estimator

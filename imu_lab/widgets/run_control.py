@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from html import escape
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from ..session import Session
 from . import tables, theme
 from .controls import STYLE, Choice, Menu
 from .job import DRAW_INTERVAL, Report
-from .panels import Panel, duration
+from .panels import BESIDE, Panel, duration
 from .shared_bundle import FigureWidget
 
 HEIGHTS = {"curves": 380, "paths": 360}
@@ -61,7 +62,7 @@ class RunControl(Panel):
         live: what the run under way has recorded, or None.
     """
 
-    main_width = "490px"  # what is left beside the controls on a screen of 1280 pixels
+    main_width = BESIDE
 
     def __init__(self, task: Any, original: Any, reference: Any, steps: int, rule: str, method: str) -> None:
         self.session = Session(task, original, reference)
@@ -69,7 +70,7 @@ class RunControl(Panel):
         self.live: Run | None = None
         self.gate = Gate()
         self.figures: dict[str, FigureWidget] = {}
-        self._last_draw = 0.0
+        self._last_draw = self._began = 0.0
         self._make_controls(steps, rule, method)
         self.scores = W.HTML().add_class("imu-table").add_class("imu-scores")
         self.captions = {name: W.HTML().add_class("imu-caption") for name in HEIGHTS}
@@ -184,6 +185,7 @@ class RunControl(Panel):
     def _begin(self, order: Order) -> None:
         self.live = self.run if order.parent is not None else BEGINNING
         self.bar.max, self.bar.value = order.steps, 0
+        self._began = time.perf_counter()
         self._show_state()
         self.job.submit(order)
 
@@ -209,6 +211,8 @@ class RunControl(Panel):
     def _watch(self, state: Any, about: dict[str, Any]) -> None:
         """Show how far it is a few times a second, and wait where the run is held."""
         now = time.perf_counter()
+        if self.gate.paused:
+            self._began = math.inf  # what was held says nothing of the time left
         if self.gate.paused or now - self._last_draw >= DRAW_INTERVAL:
             self._last_draw = now
             self.live = so_far(state, about)
@@ -271,6 +275,8 @@ class RunControl(Panel):
         words = "ready" if not busy else "held" if paused else "running"
         if step is not None:
             words += f" · after update {step} of {self.bar.max}"
+            if step and (spent := time.perf_counter() - self._began) > 0:
+                words += f" · about {duration(spent / step * (self.bar.max - step))} left"
         self.note.value = f"<p>{escape(words)}</p>"
         self.buttons["start"].description = "go on" if busy and paused else "start"
         self.buttons["start"].disabled = busy and not paused

@@ -12,6 +12,10 @@ from ..figures.explorer import MARGINS, Scene, mark_chosen, picture, plot_pane, 
 from . import tables
 from .shared_bundle import FigureWidget
 
+ABOUT = (
+    "every sample at its place, over the areas of the classes; the words above tell the update"  # for screen readers
+)
+
 
 class SampleMap(W.VBox):
     """Every sample at its place, over the areas of the classes.
@@ -41,13 +45,13 @@ class SampleMap(W.VBox):
         deselected: Callable[[], Any],
     ) -> None:
         self.scene = scene
-        self.caption = W.HTML().add_class("imu-caption")
-        self.picture = W.Image(format="png", layout=under_the_pane(height)).add_class("imu-map-picture")
+        self.caption = W.HTML(tables.caption(words(scene))).add_class("imu-caption")
+        self.picture = W.Image(value=picture(scene), format="png", layout=under_the_pane(height), tooltip=ABOUT)
+        self.picture.add_class("imu-map-picture")
         self.pane = FigureWidget(plot_pane(scene).update_layout(height=height, autosize=True)).add_class("imu-map")
         self._hear(clicked, lassoed, deselected)
         stack = W.Box([self.picture, self.pane]).add_class("imu-stack")
         super().__init__([self.caption, stack])
-        self.show(scene)
 
     def _hear(self, clicked: Callable, lassoed: Callable, deselected: Callable) -> None:
         def dot(trace: Any, points: Any, _: Any) -> None:
@@ -63,10 +67,10 @@ class SampleMap(W.VBox):
 
     def show(self, scene: Scene) -> None:
         """Draw this; only what differs is sent."""
-        self.scene = scene
         self.picture.value = picture(scene)
         update_pane(self.pane, scene)
         self.caption.value = tables.caption(words(scene))
+        self.scene = scene
 
     def mark(self, place: np.ndarray | None) -> None:
         """Put the ring around this place, or take it away."""

@@ -91,9 +91,9 @@ class Views(W.VBox):
             before, self.answer = self.answer, answer
             self._offer_metrics(answer.run)
             self._show_curves(*with_stale(answer, self._complete), answer)
-            if before is not None:
-                time.sleep(AHEAD)  # else this thread would compete with the one that sends, and with the page itself
             if before is None or answer.scores is not before.scores:
+                # Else this thread would compete with the one that sends, and with the page; a click waits as long.
+                time.sleep(AHEAD if before is not None else 0)
                 self._draw("influence", figures.plot_influence, figures.update_influence, answer.scores)
                 self._draw("intensity", figures.plot_intensity, figures.update_intensity, answer.weights)
                 self._mark()

@@ -132,6 +132,5 @@ class Workbench(Panel):
 
     def _retrained(self, model: Any) -> None:
         self.session.reference = model
-        self.pipeline.forget_runs()
         self.controls.note.value = DOTTED
         self.ask()
