@@ -22,9 +22,10 @@ FOLDS = 2
 def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size: int = 64, seed: int = 0) -> np.ndarray:
     """(n,) updates until each forget sample is right again, while the readout learns other data of its class.
 
-    Where retained samples share the forgotten ones' labels, the readout learns those; where a whole class is forgotten
-    nothing of it is retained, and it learns one half of the forget set while the other half is watched, in turn.
-    0 for a sample that the run left right; NaN for one that did not come back in time.
+    Where retained samples have the sample's label, a copy of the readout learns those; where its whole class is forgotten
+    nothing of it is retained, and the readout learns one half of its forget samples while the other half is watched, in
+    turn. Without labels all samples are of one class. 0 for a sample that the run left right; NaN for one that did not
+    come back in time.
 
     Args:
         run: with its task and model; without, every number is NaN.
@@ -41,7 +42,7 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
     how = Descent(lr=lr, momentum=0.0, weight_decay=0.0, batch_size=batch_size)
     forget, found = task.split("forget"), missing.copy()
     with one_thread():
-        for pool, watched in _lessons(task, run, seed):
+        for pool, watched in _lessons(task, seed):
             found[watched.numpy()] = _relearned(task, model, how, pool, forget.take(watched), updates, seed)
     return found
 
@@ -53,19 +54,21 @@ def seen(task: Task, model: nn.Module) -> tuple[Task, nn.Module]:
     return readout.cached(task, model, names[0]) if readout.is_linear(model, names, probe) else (task, model)
 
 
-def _lessons(task: Task, run: Run, seed: int) -> Iterator[tuple[Examples, Tensor]]:
-    """What is learned, and the positions in the forget set that are watched meanwhile."""
+def _lessons(task: Task, seed: int) -> Iterator[tuple[Examples, Tensor]]:
+    """What is learned, and the positions in the forget set that are watched meanwhile; class by class."""
     forget, retain = task.split("forget"), task.split("retain")
-    if hasattr(task, "labels"):
-        wanted = set(task.labels(forget.ids))
-        alike = torch.tensor([label in wanted for label in task.labels(retain.ids)], dtype=torch.bool)
-        if alike.any():
-            yield retain.take(alike.nonzero().flatten()), torch.arange(len(forget))
-            return
-    order = torch.randperm(len(forget), generator=torch.Generator().manual_seed(seed))
-    for fold in range(FOLDS if len(forget) > 1 else 0):
-        mine = torch.arange(len(forget)) % FOLDS == fold
-        yield forget.take(order[~mine]), order[mine]
+    named = hasattr(task, "labels")
+    wanted, kept = (np.array(task.labels(each.ids) if named else [""] * len(each)) for each in (forget, retain))
+    chance = torch.Generator().manual_seed(seed)
+    for label in dict.fromkeys(wanted.tolist()):
+        mine, others = (torch.as_tensor(np.flatnonzero(labels == label)) for labels in (wanted, kept))
+        if named and len(others):
+            yield retain.take(others), mine
+            continue
+        mine = mine[torch.randperm(len(mine), generator=chance)]
+        for fold in range(FOLDS if len(mine) > 1 else 0):
+            watched = torch.arange(len(mine)) % FOLDS == fold
+            yield forget.take(mine[~watched]), mine[watched]
 
 
 def _relearned(

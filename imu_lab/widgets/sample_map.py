@@ -46,8 +46,8 @@ class SampleMap(W.VBox):
     ) -> None:
         self.scene = scene
         self.caption = W.HTML(tables.caption(words(scene))).add_class("imu-caption")
-        self.picture = W.Image(value=picture(scene), format="png", layout=under_the_pane(height), tooltip=ABOUT)
-        self.picture.add_class("imu-map-picture")
+        self.picture = W.Image(value=picture(scene), format="png", layout=under_the_pane(height))
+        self.picture.add_class("imu-map-picture")  # and no tooltip: with one, ipywidgets 8.1 shows no image at all
         self.pane = FigureWidget(plot_pane(scene).update_layout(height=height, autosize=True)).add_class("imu-map")
         self._hear(clicked, lassoed, deselected)
         stack = W.Box([self.picture, self.pane]).add_class("imu-stack")
