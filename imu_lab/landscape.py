@@ -21,7 +21,6 @@ from .unlearning.recorder import outcomes
 
 PROJECTIONS = ("pca", "t-sne", "umap")
 CONTEXT = 4_000  # retained samples shown around the forget set; all forget samples are
-INPUTS = "readout's inputs"
 GRID = 112  # cells along each side of the map of regions
 
 
@@ -67,9 +66,8 @@ class Landscape:
         self.run, self._seed = run, seed
         self._view = seen(run.task, run.model_at(0)) if run.task is not None and run.kept_steps else None
         self._choose(context)
-        self.places, self.about = project(self.space, projection, seed)
-        if self._view is None:
-            self.about = self.about.replace(INPUTS, "confidence curves")
+        what = "confidence curves" if self._view is None else "the readout's inputs"
+        self.places, self.about = project(self.space, projection, seed, what)
         self.state = lru_cache(maxsize=256)(self._state)
 
     @property
@@ -210,8 +208,10 @@ def labels_of(task: Any, examples: np.ndarray) -> list[str]:
     return list(task.labels(examples)) if hasattr(task, "labels") else [""] * len(examples)
 
 
-def project(space: np.ndarray, how: str = "pca", seed: int = 0) -> tuple[np.ndarray, str]:
-    """(n, 2) places of (n, d) points, and words that say how they were made."""
+def project(
+    space: np.ndarray, how: str = "pca", seed: int = 0, what: str = "the readout's inputs"
+) -> tuple[np.ndarray, str]:
+    """(n, 2) places of (n, d) points, and words that say how they were made; ``what`` says what the points are."""
     if min(space.shape) < 2:
         return np.column_stack([np.resize(space[:, 0], len(space)), np.zeros(len(space))]), "one feature"
     if how == "t-sne":
@@ -226,7 +226,7 @@ def project(space: np.ndarray, how: str = "pca", seed: int = 0) -> tuple[np.ndar
             raise ImportError('projection="umap" needs: pip install umap-learn') from error
         return UMAP(random_state=seed).fit_transform(space), "UMAP"
     mean, axes, kept = principal_plane(space)
-    return (space - mean) @ axes.T, f"PCA of the {INPUTS}, {100 * kept:.0f} % of the variance"
+    return (space - mean) @ axes.T, f"PCA of {what}, {100 * kept:.0f} % of the variance"
 
 
 def principal_plane(space: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

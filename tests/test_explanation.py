@@ -6,6 +6,7 @@ import cases
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import imu_lab as imu
 from imu_lab.explanation import why_columns
@@ -144,3 +145,16 @@ def test_a_duplicate_is_found() -> None:
     space = np.array([[0.0], [0.0], [5.0], [9.0]])
     distances, found = _nearest(space, np.array([0, 1]), np.arange(4), 2)
     assert distances[:, 0].tolist() == [0, 0] and found[:, 0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("twins", [3, 12])
+def test_exact_duplicates_are_flagged_also_where_most_are(twins: int) -> None:
+    chance = torch.Generator().manual_seed(0)
+    points = torch.randn(60, 4, generator=chance)
+    points[20 : 20 + twins] = points[:twins]  # retained twins of the first forget samples
+    labels = torch.arange(60) % 3
+    task = imu.tasks.Classification.from_data(
+        torch.nn.Linear(4, 3), (points, labels), (points[:9] + 9, labels[:9]), forget_indices=range(20)
+    )
+    found = imu.neighbours(task, imu.train(task), count=3)
+    assert found["near_duplicate"].iloc[:twins].all() and not found["near_duplicate"].iloc[twins:].any()

@@ -277,7 +277,7 @@ def test_it_has_a_static_picture(explorer) -> None:
 
 def test_a_damaged_sample_names_who_is_responsible(explorer, run, monkeypatch) -> None:
     named: list[str] = []
-    monkeypatch.setattr(explorer.responsible.strip, "show", lambda _, names: named.extend(names))
+    monkeypatch.setattr(explorer.responsible.gallery, "show", lambda _, names: named.extend(names))
     assert explorer.responsible.layout.display == "none"
     click(explorer, "kept", 2)
     worst = imu.responsible(run, explorer.chosen)
@@ -286,3 +286,15 @@ def test_a_damaged_sample_names_who_is_responsible(explorer, run, monkeypatch) -
     assert [int(name.split(":")[0]) for name in named] == worst[: len(named)] and named
     click(explorer, "forget", 2)
     assert explorer.responsible.layout.display == "none", "a sample that is to be forgotten has no culprits"
+
+
+def test_a_users_columns_outlive_a_change_of_run(explorer, run) -> None:
+    table = imu.resistance(run)
+    mine = imu.explore(run, table.assign(mine=np.arange(len(table)) * 1.0), context=20)
+    mine.select(run.samples["example"].iloc[:4])
+    mine.what_if.buttons["drop"].click()
+    assert mine.what_if.job.wait(SECONDS)
+    mine.colour_by.value, mine.shown_run.value = "mine", 1
+    assert mine.wait(SECONDS) and mine.run is mine.runs[1]
+    assert np.array_equal(mine.map.scene.colours, np.arange(len(table)))
+    mine.close()

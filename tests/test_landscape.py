@@ -142,4 +142,4 @@ def test_the_plane_of_a_run_without_its_task_is_named_rightly() -> None:
     from dataclasses import replace
 
     run = replace(imu.unlearn(cases.task("toy"), cases.original("toy"), steps=3), task=None)
-    assert Landscape(run).about.startswith("PCA of the confidence curves")
+    assert Landscape(run).about.startswith("PCA of confidence curves")

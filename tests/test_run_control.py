@@ -136,3 +136,14 @@ def test_a_run_under_way_can_be_drawn_but_has_no_model() -> None:
     assert len(imu.plot_curves(seen[2]).data) and len(imu.resistance(seen[2])) == 40
     with pytest.raises(ValueError, match="still under way"):
         seen[2].model
+
+
+def test_a_run_under_way_tells_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imu_lab.widgets.run_control.DRAW_INTERVAL", 0.0)
+    control = imu.run_control(cases.task("toy"), cases.original("toy"), steps=8)
+    assert control.wait(60)
+    told: list[str] = []
+    control.note.observe(lambda change: told.append(change.new), "value")
+    control.start()
+    assert control.wait(60)
+    assert any("after update 4 of 8" in words and "left" in words for words in told)

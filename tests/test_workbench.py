@@ -92,8 +92,8 @@ def test_a_chosen_sample_shows_who_holds_it_up(panel: Workbench, task: Any, mode
         expected["influence"].tolist()
     )
     shown = panel.views.supporters
-    assert shown.layout.display is None and shown.strips["supporter"].value
-    assert "nobody" in shown.words["opponent"].value, "in a class request all pull in one direction"
+    assert shown.layout.display is None and shown.strips["supporter"].gallery.value
+    assert "nobody" in shown.strips["opponent"].words.value, "in a class request all pull in one direction"
     panel.controls.estimator.value = Choice("el2n", {})
     assert panel.wait(SECONDS) and shown.layout.display == "none", "the size of an error says nothing of pairs"
 

@@ -306,7 +306,7 @@ class Explorer(Panel):
         self.card.value = self._card()
         near = self.land.nearest(self.chosen, NEAR)
         self.near.show(self.pictures.of(near), [str(each) for each in near])
-        self.responsible.show(self._responsible())
+        self.responsible.tell(self._responsible())
         with self._drawing:
             self._mark_row()
             self.map.mark(self.land.places[self.land.position[self.chosen]])

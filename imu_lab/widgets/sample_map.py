@@ -12,10 +12,6 @@ from ..figures.explorer import MARGINS, Scene, mark_chosen, picture, plot_pane, 
 from . import tables
 from .shared_bundle import FigureWidget
 
-ABOUT = (
-    "every sample at its place, over the areas of the classes; the words above tell the update"  # for screen readers
-)
-
 
 class SampleMap(W.VBox):
     """Every sample at its place, over the areas of the classes.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipywidgets as W
 import pandas as pd
 
-from .gallery import Gallery
 from .ledger import Pictures
+from .strip import Strip
 
 ROLES = {
     "supporter": "hold it up: pressing one of them raises this sample's loss",
@@ -15,13 +15,11 @@ ROLES = {
 
 
 class Supporters(W.VBox):
-    """What :func:`imu_lab.supporters` says of one sample, in pictures or, without any, in numbers."""
+    """What :func:`imu_lab.supporters` says of one sample."""
 
     def __init__(self, pictures: Pictures) -> None:
-        self._pictures = pictures
-        self.words = {role: W.HTML().add_class("imu-about") for role in ROLES}
-        self.strips = {role: Gallery(columns=8, size=36) for role in ROLES}
-        super().__init__([each for role in ROLES for each in (self.words[role], self.strips[role])])
+        self.strips = {role: Strip(pictures, columns=8, size=36) for role in ROLES}
+        super().__init__(list(self.strips.values()))
         self.add_class("imu-supporters")
         self.show(None)
 
@@ -32,7 +30,4 @@ class Supporters(W.VBox):
             return
         for role, meaning in ROLES.items():
             examples = table.loc[table["role"] == role, "example"].tolist()
-            pictures = self._pictures.of(examples)
-            names = [] if pictures is not None and examples else [": ", ", ".join(map(str, examples)) or "nobody"]
-            self.words[role].value = f"<p>{''.join([meaning, *names])}</p>"
-            self.strips[role].show(pictures, [str(example) for example in examples])
+            self.strips[role].show(meaning, examples, [str(example) for example in examples])
