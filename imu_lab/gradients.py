@@ -99,17 +99,15 @@ class LinearGradients:
 
     def moments(self, examples: Examples, squares: bool = True) -> tuple[Gradient, Gradient]:
         """ḡ and (1/n) Σ g_i∘g_i, in one pass: ΔᵀA / n and (Δ²)ᵀ(A²) / n."""
-        totals: list[Tensor | float] = [0.0, 0.0, 0.0, 0.0]
+        totals: list[Tensor] = []
         for delta, inputs in self.factors(examples):
             wide, flat = delta.flatten(0, -2), inputs.flatten(0, -2)
-            totals[0] = totals[0] + wide.T @ flat  # (K, d)
-            totals[1] = totals[1] + wide.sum(0)  # (K,)
+            found = [wide.T @ flat, wide.sum(0)]  # (K, d) and (K,)
             if squares:
-                totals[2] = totals[2] + Outer(delta, inputs).squares()
-                totals[3] = totals[3] + _over_positions(delta).square().sum(0)
-        count = len(examples)
-        mean = self._named(totals[0] / count, totals[1] / count)
-        return mean, self._named(totals[2] / count, totals[3] / count) if squares else {}
+                found += [Outer(delta, inputs).squares(), _over_positions(delta).square().sum(0)]
+            totals = [total.add_(part) for total, part in zip(totals, found)] if totals else found
+        weight, bias, *squared = [total.div_(len(examples)) for total in totals]
+        return self._named(weight, bias), self._named(*squared) if squares else {}
 
     def along(self, examples: Examples, direction: Gradient) -> Tensor:
         """(n,) g_i · v for a direction v over the readout's parameters."""

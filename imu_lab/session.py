@@ -44,6 +44,7 @@ class Session:
         probe = task.split("forget").batch(slice(0, 2)).to(device_of(self.model)).inputs
         self.linear = readout.is_linear(self.model, self.names, probe)
         self._cached: tuple[readout.CachedTask, nn.Linear] | None = None
+        self._contexts: dict[bool, pd.DataFrame] = {}
         self._references: dict[str, Reference] = {}
         self._confidences: dict[Reference, np.ndarray] = {}
         self._measured: dict[tuple, driver.Measured] = {}
@@ -82,6 +83,12 @@ class Session:
         return Influence(pd.DataFrame({"example": ids, "influence": values}), context, about)
 
     def _context(self, task: Task, model: nn.Module, forget: Examples) -> pd.DataFrame:
+        """What is known of each forget sample beside its influence, whoever estimates it; computed once per view."""
+        if (whole := task is self.task) not in self._contexts:
+            self._contexts[whole] = self._measured_context(task, model, forget)
+        return self._contexts[whole].copy()
+
+    def _measured_context(self, task: Task, model: nn.Module, forget: Examples) -> pd.DataFrame:
         losses = outcomes(task, model, forget)[:, 0].double().numpy()
         context = pd.DataFrame({"example": forget.ids.numpy(), "loss": losses, "confidence": np.exp(-losses)})
         gradients = gradients_of(task, model)

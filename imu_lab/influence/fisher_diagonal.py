@@ -65,7 +65,7 @@ def preconditioned(mean: dict[str, Tensor], fisher: dict[str, Tensor], damping: 
     Raises:
         ValueError: without damping, some entry of the diagonal is zero.
     """
-    empty = sum(int((part + damping <= 0).sum()) for part in fisher.values())
+    empty = 0 if damping > 0 else sum(int((part <= 0).sum()) for part in fisher.values())
     if empty:
         raise ValueError(
             f"the Fisher diagonal is zero at {empty} parameters and the damping is {damping}; "
