@@ -7,7 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from .registry import unknown
+
 DRAWS = 1000
+TIMES = ("time_to_forget", "time_below_retrained", "rebound")  # columns that are empty where it never happened: latest
 
 
 class RankAgreement(NamedTuple):
@@ -18,6 +21,7 @@ class RankAgreement(NamedTuple):
         low, high: 95 % interval by resampling the samples.
         by_chance: what rankings that know nothing of each other give on average, 1 / runs: the level to compare with.
         runs, samples: how many rankings, of how many samples.
+        without_pressure: samples left out because some run did not press them: they resisted nothing there.
     """
 
     kendalls_w: float
@@ -26,12 +30,16 @@ class RankAgreement(NamedTuple):
     by_chance: float
     runs: int
     samples: int
+    without_pressure: int = 0
 
 
 def agreement_of_ranks(
     table: pd.DataFrame, column: str = "rank", *, draws: int = DRAWS, seed: int = 0
 ) -> RankAgreement:
     """Kendall's W over the runs of a table of :func:`imu_lab.resistance`; only samples that are in every run count.
+
+    Of a run's own resistance only samples that every run pressed count. In a column of times, whoever was never forgotten
+    comes after all who were, together with the others of that kind.
 
     The interval is about samples, not about runs: it says how W would move with another forget set of this size. Five
     seeds are five, and no interval makes more of them.
@@ -45,14 +53,27 @@ def agreement_of_ranks(
     Raises:
         ValueError: fewer than two runs, or fewer than three samples in all of them.
     """
-    values = table.pivot(index="number", columns="example", values=column).dropna(axis=1).to_numpy(dtype=float)
+    if column not in table:
+        raise unknown("column to rank by", column, list(table.columns))
+    known = table.assign(**{column: table[column].fillna(np.inf)}) if column.endswith(TIMES) else table
+    wide = known.pivot(index="number", columns="example", values=column).dropna(axis=1)
+    unpressed = set() if column.startswith("uniform") else _unpressed(table) & set(wide.columns)
+    values = wide.drop(columns=list(unpressed)).to_numpy(dtype=float)
     runs, samples = values.shape
     if runs < 2 or samples < 3:
-        raise ValueError(f"agreement needs 2 runs and 3 samples that are in all of them; got {runs} and {samples}")
+        raise ValueError(
+            f"agreement needs 2 runs and 3 samples that are in all of them; got {runs} and {samples}, and "
+            f"{len(unpressed)} samples that some run did not press"
+        )
     random = np.random.default_rng(seed)
     drawn = [kendalls_w(values[:, random.integers(samples, size=samples)]) for _ in range(draws)]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return RankAgreement(kendalls_w(values), float(low), float(high), 1 / runs, runs, samples)
+    return RankAgreement(kendalls_w(values), float(low), float(high), 1 / runs, runs, samples, len(unpressed))
+
+
+def _unpressed(table: pd.DataFrame) -> set[int]:
+    """The samples that got no pressure in one run or more."""
+    return set(table.loc[~table["pressed"].astype(bool), "example"].tolist()) if "pressed" in table else set()
 
 
 def kendalls_w(values: np.ndarray) -> float:

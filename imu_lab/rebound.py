@@ -24,8 +24,8 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
 
     Where retained samples have the sample's label, a copy of the readout learns those; where its whole class is forgotten
     nothing of it is retained, and the readout learns one half of its forget samples while the other half is watched, in
-    turn. Without labels all samples are of one class. 0 for a sample that the run left right; NaN for one that did not
-    come back in time.
+    turn. Without labels all samples are of one class. 0 for a sample that the run left right; infinite for one that did
+    not come back in time; NaN for one that nothing could be learned for, the only one of its class.
 
     Args:
         run: with its task and model; without, every number is NaN.
@@ -74,17 +74,17 @@ def _lessons(task: Task, seed: int) -> Iterator[tuple[Examples, Tensor]]:
 def _relearned(
     task: Task, model: nn.Module, how: Descent, pool: Examples, watched: Examples, updates: int, seed: int
 ) -> np.ndarray:
-    """(m,) the first update at which each watched example is right; NaN where there is none."""
+    """(m,) the first update at which each watched example is right; infinite where there is none."""
     private = copy.deepcopy(model).eval().requires_grad_(False)
     moving = [
         value.requires_grad_(True) for value in readout.parameters(private, readout.resolve(task, model)).values()
     ]
-    found = np.where(outcomes(task, private, watched)[:, 1] >= 0, 0.0, np.nan)
+    found = np.where(outcomes(task, private, watched)[:, 1] >= 0, 0.0, np.inf)
     made = descend(how, moving, _lesson(task, private, how, pool, seed))
     for update in range(1, updates + 1):
         next(made)
         right = (outcomes(task, private, watched)[:, 1] >= 0).numpy()
-        found[np.isnan(found) & right] = update
+        found[np.isinf(found) & right] = update
     return found
 
 

@@ -2,7 +2,8 @@
 
 A sample that is still right when the run ends is *censored*: it was not forgotten at the end, it was not forgotten.
 And resistance is confounded by pressure: a sample that received none cannot be said to resist, so it is marked, and the
-same figures under uniform pressure can stand beside a run's own.
+same figures under uniform pressure can stand beside a run's own. Nor does a sample that was wrong before the first update
+resist, and one that goes only after the kept samples have gone was not forgotten, but lost in a collapse.
 """
 
 from __future__ import annotations
@@ -13,29 +14,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .again import again
 from .rebound import rebound as rebound_of
 from .results import Run
 from .unlearning.recorder import time_to_forget
 
-COLUMNS = ("time_to_forget", "censored", "confidence_auc", "rank")  # those that stand again under uniform pressure
+# Those that stand again under uniform pressure.
+COLUMNS = ("time_to_forget", "censored", "after_limit", "confidence_auc", "rank")
 
 
 def resistance(
-    runs: Run | Iterable[Run], *, uniform: Run | Sequence[Run] | None = None, rebound: int | None = None
+    runs: Run | Iterable[Run], *, uniform: Run | Sequence[Run] | bool | None = None, rebound: int | None = None
 ) -> pd.DataFrame:
     """How each forget sample withstood one run or several; works on loaded runs.
 
     Args:
         runs: a run, or several: other seeds, other methods, other originals.
-        uniform: for each of them the same run under uniform weights (``imu.again(run, weights=None)``): then
-            ``uniform_time_to_forget, uniform_censored, uniform_confidence_auc, uniform_rank`` stand beside its own.
+        uniform: for each of them the same run under uniform weights (``imu.again(run, weights=None)``), or True to make
+            them here: then ``uniform_time_to_forget, uniform_censored, uniform_after_limit, uniform_confidence_auc,
+            uniform_rank`` stand beside its own.
         rebound: how many updates of relearning to try; None tries none, and without a model the column is empty.
 
     Returns:
         One row per run and forget sample: ``number`` (of the run, from 0), ``run``, ``seed``, ``example``, ``label``,
         ``time_to_forget`` (empty where ``censored``), ``time_below_retrained``, ``confidence_auc`` (mean confidence over
-        the updates, 0 to 1), ``final_margin``, ``forgetting_events``, ``pressure``, ``pressed``, ``after_limit``,
-        ``rank`` (1 = forgotten first; the never forgotten last, among themselves by ``confidence_auc``), ``rebound``.
+        the updates, 0 to 1), ``final_margin``, ``forgetting_events``, ``wrong_before`` (misclassified before the first
+        update: there was nothing to withstand), ``pressure``, ``pressed``, ``after_limit``, ``rank`` (1 = forgotten
+        first; those not forgotten before the utility limit last, among themselves by their mean confidence until then),
+        ``rebound`` (updates of relearning) and ``rebound_censored`` (it was tried, and did not come back).
+
+    Raises:
+        ValueError: no run, too few uniform ones, or ``uniform=True`` for a fork, whose first part has other settings.
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     beside = _beside(uniform, runs)
@@ -45,13 +54,21 @@ def resistance(
     return pd.concat(rows, ignore_index=True)
 
 
-def _beside(uniform: Run | Sequence[Run] | None, runs: list[Run]) -> list[Run | None]:
-    if uniform is None:
+def _beside(uniform: Run | Sequence[Run] | bool | None, runs: list[Run]) -> list[Run | None]:
+    if uniform is None or uniform is False:
         return [None] * len(runs)
+    if uniform is True:
+        return [_uniformly(run) for run in runs]
     others = [uniform] if isinstance(uniform, Run) else list(uniform)
     if len(others) != len(runs):
         raise ValueError(f"uniform must hold a run for each of the {len(runs)} runs, got {len(others)}")
     return others
+
+
+def _uniformly(run: Run) -> Run:
+    if run.settings.get("forked"):
+        raise ValueError(f"{run.label!r} is a fork, with the settings of two runs; give uniform=, the run to compare with")
+    return again(run, weights=None)
 
 
 def _of_run(run: Run, number: int, uniform: Run | None, rebound: int | None) -> pd.DataFrame:
@@ -63,7 +80,9 @@ def _of_run(run: Run, number: int, uniform: Run | None, rebound: int | None) -> 
         other = _measured(uniform).set_index("example").reindex(table["example"])
         for name in COLUMNS:
             table[f"uniform_{name}"] = other[name].to_numpy()
-    table["rebound"] = np.nan if rebound is None else rebound_of(run, rebound)
+    updates = np.full(len(table), np.nan) if rebound is None else rebound_of(run, rebound)
+    table["rebound_censored"] = np.isinf(updates)
+    table["rebound"] = np.where(np.isinf(updates), np.nan, updates)
     return table
 
 
@@ -81,11 +100,14 @@ def _measured(run: Run) -> pd.DataFrame:
     table["confidence_auc"] = mean_over_updates(confidence, steps)
     table["final_margin"] = margin[-1] if len(margin) else np.nan
     table["forgetting_events"] = forgetting_events(margin)
+    table["wrong_before"] = margin[0] < 0 if len(margin) else False
     table["pressure"] = samples["pressure"].to_numpy() if "pressure" in samples else np.nan
     table["pressed"] = table["pressure"] != 0  # a method that does not tell whom it pressed: unknown is not zero
     limit = run.events.get("utility_limit")
-    table["after_limit"] = times > (np.inf if limit is None else limit)
-    table["rank"] = ranked(times, table["confidence_auc"].to_numpy())
+    limit = np.inf if limit is None else limit
+    table["after_limit"] = after = times > limit
+    useful = steps <= limit
+    table["rank"] = ranked(np.where(after, np.nan, times), mean_over_updates(confidence[useful], steps[useful]))
     return table
 
 
@@ -120,7 +142,7 @@ def ranked(times: np.ndarray, auc: np.ndarray) -> np.ndarray:
     """(n,) ranks from 1, forgotten first, to n, withstood longest; what cannot be told apart shares its mean rank.
 
     Args:
-        times: (n,) updates, NaN for the never forgotten, who come last.
+        times: (n,) updates, NaN for those not forgotten, who come last.
         auc: (n,) mean confidence, which decides between equal times.
     """
     keys = np.column_stack([np.where(np.isnan(times), np.inf, times), np.nan_to_num(auc)])

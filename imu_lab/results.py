@@ -83,6 +83,12 @@ QUANTITIES: dict[str, Quantity] = {
     "rebound": Quantity(
         "rebound", "updates", "updates on other data of its class until the forgotten sample is right again"
     ),
+    "rebound_censored": Quantity(
+        "did not come back", "yes or no", "relearning was tried, and it was still wrong when that ended"
+    ),
+    "wrong_before": Quantity(
+        "wrong before", "yes or no", "misclassified before the first update: it had nothing to withstand"
+    ),
     "mean_rank": Quantity("mean rank", "1 = forgotten first", "the resistance rank, averaged over runs"),
     "held_out_confidence": Quantity(
         "held-out confidence", "probability", "confidence in the label of a model that was trained without the sample"

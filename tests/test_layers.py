@@ -19,9 +19,9 @@ LIBRARY = Path(imu_lab.__file__).parent
 LAYERS = [
     "registry", "archive", "results", "tasks", "provenance", "readout", "targets", "squares", "general_gradients",
     "gradients", "influence", "intensity", "metrics", "unlearning", "agreement", "stability", "rank_agreement",
-    "rebound", "resistance", "collateral", "comparison", "plan", "session", "stationary", "ground_truth", "one_step",
-    "influence_matrix", "experiment", "over_seeds", "trial", "memorisation", "neighbours", "curvature", "explanation",
-    "again", "fork", "what_if", "live_run", "landscape", "figures", "widgets", "report", "__init__", "__main__",
+    "comparison", "plan", "session", "stationary", "ground_truth", "one_step", "influence_matrix", "experiment",
+    "over_seeds", "trial", "again", "rebound", "resistance", "collateral", "memorisation", "neighbours", "curvature",
+    "explanation", "fork", "what_if", "live_run", "landscape", "figures", "widgets", "report", "__init__", "__main__",
 ]  # fmt: skip
 
 # Who may import what. Anywhere else, importing it is a mistake.

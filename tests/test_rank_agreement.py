@@ -53,3 +53,23 @@ def test_only_samples_in_every_run_count_and_too_few_are_refused() -> None:
     assert imu.agreement_of_ranks(known, draws=10).samples == 4
     with pytest.raises(ValueError, match="got 1 and 5"):
         imu.agreement_of_ranks(table(np.ones((1, 5))))
+
+
+def test_samples_that_some_run_did_not_press_are_left_out_and_counted() -> None:
+    known = table(np.tile(np.arange(8.0), (3, 1))).assign(pressed=True)
+    known.loc[(known["number"] == 1) & (known["example"] < 2), ["rank", "pressed"]] = [[9.0, False], [7.5, False]]
+    found = imu.agreement_of_ranks(known, draws=10)
+    assert (found.kendalls_w, found.samples, found.without_pressure) == (pytest.approx(1), 6, 2)
+    uniform = imu.agreement_of_ranks(known.rename(columns={"rank": "uniform_rank"}), "uniform_rank", draws=10)
+    assert (uniform.samples, uniform.without_pressure) == (8, 0), "under uniform pressure everybody was pressed"
+
+
+def test_never_forgotten_is_latest_not_left_out() -> None:
+    times = np.array([[1.0, 2, 3, np.nan, np.nan], [1.0, 2, 3, np.nan, np.nan]])
+    known = table(times).rename(columns={"rank": "time_to_forget"})
+    found = imu.agreement_of_ranks(known, "time_to_forget", draws=10)
+    assert (found.kendalls_w, found.samples) == (pytest.approx(1), 5)
+    other = table(np.vstack([times[0], -times[0]])).rename(columns={"rank": "time_to_forget"})
+    assert imu.agreement_of_ranks(other, "time_to_forget", draws=10).kendalls_w < 1
+    with pytest.raises(KeyError, match="no column to rank by 'ranks'"):
+        imu.agreement_of_ranks(known, "ranks")

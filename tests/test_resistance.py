@@ -66,6 +66,19 @@ def test_what_falls_after_the_utility_limit_is_marked() -> None:
     assert not imu.resistance(record())["after_limit"].any()
 
 
+def test_who_goes_only_in_a_collapse_ranks_with_the_never_forgotten() -> None:
+    table = imu.resistance(record(events={"utility_limit": 1})).set_index("example")
+    assert table["time_to_forget"][100] == 2 and table["rank"][[102, 104]].tolist() == [2, 1]
+    early = record(MARGINS[:2], steps=(0, 1))
+    kept = imu.resistance(early).set_index("example")["confidence_auc"]
+    assert table["rank"][[100, 101, 103]].tolist() == (2 + kept[[100, 101, 103]].rank()).tolist()
+
+
+def test_a_sample_that_was_wrong_before_is_marked() -> None:
+    assert imu.resistance(record())["wrong_before"].tolist() == 4 * [False] + [True]
+    assert imu.resistance(record(-np.abs(MARGINS)))["wrong_before"].all()
+
+
 def test_time_below_retrained_must_stay_so() -> None:
     run = record()
     left = run.trajectory.pivot(index="step", columns="example", values="confidence")
@@ -82,6 +95,16 @@ def test_uniform_pressure_stands_beside_in_the_order_of_the_samples() -> None:
     assert table["uniform_rank"].tolist() == imu.resistance(other)["rank"].tolist()
     with pytest.raises(ValueError, match="a run for each of the 2 runs, got 1"):
         imu.resistance([record(), record()], uniform=other)
+
+
+def test_a_uniform_run_is_made_on_request() -> None:
+    task, original = cases.task("toy"), cases.original("toy")
+    run = imu.unlearn(task, original, imu.intensity(imu.influence(task, original)), steps=8, lr=0.05)
+    given = imu.resistance(run, uniform=imu.again(run, weights=None))
+    assert imu.resistance(run, uniform=True).equals(given) and "uniform_after_limit" in given
+    assert "uniform_rank" not in imu.resistance(run, uniform=False)
+    with pytest.raises(ValueError, match="is a fork"):
+        imu.resistance(imu.fork(run, 4), uniform=True)
 
 
 def test_several_runs_are_told_apart_and_averaged() -> None:
@@ -108,7 +131,8 @@ def test_rebound_counts_updates_of_relearning_and_is_empty_without_a_model() -> 
     assert known.mean() > 0.5 and table["rebound"].max() <= 30
     assert (table.loc[table["final_margin"] >= 0, "rebound"] == 0).all()
     assert (table.loc[known & (table["final_margin"] < 0), "rebound"] >= 1).all()
-    assert imu.resistance(run)["rebound"].isna().all()
+    assert table["rebound_censored"].equals(table["rebound"].isna()) and table["rebound_censored"].any()
+    assert imu.resistance(run)["rebound"].isna().all() and not imu.resistance(run)["rebound_censored"].any()
     assert imu.resistance(replace(run, task=None), rebound=3)["rebound"].isna().all()
 
 
