@@ -26,6 +26,7 @@ from .agreement import rank_correlations as rank_correlations
 from .archive import DamagedFile as DamagedFile
 from .collateral import collateral as collateral
 from .collateral import damage_by_class as damage_by_class
+from .collateral import damage_by_sample as damage_by_sample
 from .collateral import responsible as responsible
 from .comparison import compare as compare
 from .experiment import influence as influence

@@ -8,7 +8,7 @@ difference between the two is part of what there is to see.
 
 from __future__ import annotations
 
-from typing import Any
+import copy
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from .gradients import Gradient, gradients_of
 from .rebound import seen
 from .results import Run
 from .tasks.compute import device_of, evaluating, one_thread
+from .tasks.protocol import Examples, Task
 from .unlearning.recorder import outcomes
 
 
@@ -33,21 +34,78 @@ def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.D
 
     Returns:
         ``example, label, predicted, measured`` (nats of loss, positive is damage), ``margin_before, margin_after,
-        lost`` (right before, wrong after), most damaged first.
+        lost`` (right before, wrong after), most damaged first. ``predicted`` is empty where first order says nothing:
+        see :func:`shares`.
     """
     step = run.kept_steps[-1] if step is None else step
     task, before = seen(run.task, run.model_at(0))
     _, after = seen(run.task, run.model_at(step))
     examples = task.split(split)
     with one_thread():
-        direction = _pressed(run, task, before, step)
-        predicted = gradients_of(task, before).along(examples, direction).double().cpu().numpy()
+        predicted = _predicted(run, task, before, examples, step)
         first, last = (outcomes(task, model, examples).double().numpy() for model in (before, after))
     table = pd.DataFrame({"example": examples.ids.numpy(), "label": _labels(run.task, split)})
     table["predicted"], table["measured"] = predicted, last[:, 0] - first[:, 0]
     table["margin_before"], table["margin_after"] = first[:, 1], last[:, 1]
     table["lost"] = (first[:, 1] >= 0) & (last[:, 1] < 0)
     return table.sort_values("measured", ascending=False, ignore_index=True)
+
+
+def _predicted(run: Run, task: Task, before: nn.Module, examples: Examples, step: int) -> np.ndarray | float:
+    """(n,) nats for each of these examples; NaN where first order says nothing of the run."""
+    try:
+        counts = shares(run, step)
+    except ValueError:  # what was done can be measured all the same
+        return np.nan
+    direction = _pressed(task, before, counts)
+    return gradients_of(task, before).along(examples, direction).double().cpu().numpy()
+
+
+def damage_by_sample(
+    run: Run, split: str = "retain", step: int | None = None, *, measure: int | None = 200
+) -> pd.DataFrame:
+    """Each forget sample: the damage that its own share of the run does to a kept split, predicted and measured.
+
+    Measured is what happens when the original readout is moved by that share alone, along the sample's own gradient.
+    Where it differs from the prediction, the step is too long for first order, whoever else is pressed.
+
+    Args:
+        run, split, step: see :func:`collateral`.
+        measure: how many to measure, those of the largest prediction; None for all. Each takes a pass over the split.
+
+    Returns:
+        ``example, label, pressure, predicted, measured`` (nats of loss, mean over the split; positive is damage), most
+        damaging first.
+
+    Raises:
+        ValueError: first order says nothing of this run, see :func:`shares`.
+    """
+    step = run.kept_steps[-1] if step is None else step
+    task, before = seen(run.task, run.model_at(0))
+    examples, forget, counts = task.split(split), task.split("forget"), shares(run, step)
+    gradients = gradients_of(task, before)
+    table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
+    with one_thread():
+        products = gradients.along(forget, gradients.mean(examples)).double().cpu().numpy()
+        table["pressure"], table["predicted"] = received(run, step), counts * products
+        wanted = table["predicted"].abs().nlargest(len(table) if measure is None else measure).index
+        table.loc[wanted, "measured"] = _alone(task, before, examples, counts, wanted.tolist())
+    return table.sort_values("predicted", ascending=False, ignore_index=True)
+
+
+def _alone(task: Task, before: nn.Module, examples: Examples, counts: np.ndarray, wanted: list[int]) -> list[float]:
+    """The mean loss of some examples after a step by each wanted forget sample's share alone, minus that before."""
+    moved = copy.deepcopy(before)
+    values = readout.parameters(moved, readout.resolve(task, moved))
+    start = {name: value.detach().clone() for name, value in values.items()}
+    first, found = outcomes(task, before, examples)[:, 0].double().mean().item(), []
+    for at in wanted:
+        push = _pressed(task, before, counts, [at])
+        with torch.no_grad():
+            for name, value in values.items():
+                value.copy_(start[name] + push[name])
+        found.append(outcomes(task, moved, examples)[:, 0].double().mean().item() - first)
+    return found
 
 
 def responsible(run: Run, example: int, split: str = "retain", step: int | None = None) -> pd.DataFrame:
@@ -79,7 +137,7 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
     table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
     table["pressure"] = received(run, step)
     table["alignment"] = np.divide(products, own * size, out=np.zeros_like(products), where=own * size > 0)
-    table["predicted"] = step_length(run, step) * table["pressure"] * products
+    table["predicted"] = shares(run, step) * products
     return table.sort_values("predicted", ascending=False, ignore_index=True)
 
 
@@ -93,8 +151,7 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     task, before = seen(run.task, run.model_at(0))
     gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
     labels = np.asarray(_labels(run.task, split))
-    length = step_length(run, step) * received(run, step)
-    columns = {}
+    length, columns = shares(run, step), {}
     with one_thread():
         for label in sorted(set(labels.tolist())):
             of_class = gradients.mean(examples.take(torch.as_tensor(np.flatnonzero(labels == label))))
@@ -132,31 +189,46 @@ def received(run: Run, step: int) -> np.ndarray:
     return total * (step / steps)
 
 
-def _pressed(run: Run, task: Any, model: nn.Module, step: int) -> Gradient:
-    """Σ_i lr · pressure_i g_i over the readout's parameters: the way that the run went, to first order.
+def shares(run: Run, step: int) -> np.ndarray:
+    """(n,) lr · pressure of each forget sample up to an update: how far its own gradient was followed, to first order.
 
-    Streamed: one backward pass of Σ_i c_i ℓ_i per batch.
+    Raises:
+        ValueError: see :func:`step_length`; or a method that does not tell whom it pressed.
     """
-    counts = torch.as_tensor(step_length(run, step) * received(run, step))
-    if not torch.isfinite(counts).all():
+    counts = step_length(run, step) * received(run, step)
+    if not np.isfinite(counts).all():
         raise ValueError(
             f"first-order damage needs a known pressure; the method {run.settings.get('method')!r} does not tell it"
         )
+    return counts
+
+
+def _pressed(task: Task, model: nn.Module, counts: np.ndarray, positions: list[int] | None = None) -> Gradient:
+    """Σ_i counts_i g_i over the readout's parameters: the way that a run went, to first order.
+
+    Streamed: one backward pass of Σ_i counts_i ℓ_i per batch of the forget set, or of these positions in it.
+    """
+    forget = task.split("forget")
+    known = torch.as_tensor(counts)
+    if positions is not None:
+        forget, known = forget.take(torch.tensor(positions)), known[positions]
     values = readout.parameters(model, readout.resolve(task, model))
     total = {name: torch.zeros_like(value) for name, value in values.items()}
     with evaluating(model), torch.enable_grad():
-        for positions, batch in task.split("forget").batches():
+        for at, batch in forget.batches():
             losses = task.example_loss(model, batch.to(device_of(model)))
-            loss = (counts[positions].to(losses) * losses).sum()
+            loss = (known[at].to(losses) * losses).sum()
             found = torch.autograd.grad(loss, list(values.values()), allow_unused=True, materialize_grads=True)
             for name, part in zip(total, found):
                 total[name] += part
     return total
 
 
-def _labels(task: Any, split: str) -> list[str]:
-    """The labels of a split's samples; a task without labels has empty ones, test splits are told by their targets."""
+def _labels(task: Task, split: str) -> list[str]:
+    """The labels of a split's samples; empty where the task has none."""
     examples = task.split(split)
-    if examples.source == "train" and hasattr(task, "labels"):
-        return list(task.labels(examples.ids))
-    return [""] * len(examples)
+    names = getattr(task, LABELS.get(examples.source, ""), None)
+    return [""] * len(examples) if names is None else list(names(examples.ids))
+
+
+LABELS = {"train": "labels", "test": "test_labels"}  # members of a task that name the labels of a source's examples

@@ -9,6 +9,7 @@ import pytest
 import imu_lab as imu
 from imu_lab.collateral import _momentum_gain, received
 from imu_lab.gradients import explicit
+from imu_lab.unlearning.recorder import outcomes
 
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
 
@@ -78,11 +79,47 @@ def test_momentum_carries_a_step_further() -> None:
 
 def test_what_has_no_step_length_is_refused() -> None:
     with pytest.raises(ValueError, match="needs plain SGD steps.*optimizer='adamw'"):
-        imu.collateral(made(optimizer="adamw"))
+        imu.responsible(made(optimizer="adamw"), 41)
     with pytest.raises(ValueError, match="step_norm=0.1"):
-        imu.collateral(made(step_norm=0.1))
+        imu.damage_by_sample(made(step_norm=0.1))
     with pytest.raises(ValueError, match="example 0 is not in 'retain'; it holds 80"):
         imu.responsible(made(), 0)
+
+
+@pytest.mark.parametrize("how", [{"optimizer": "adamw"}, {"step_norm": 0.1}])
+def test_damage_is_measured_also_where_nothing_can_be_predicted(how: dict) -> None:
+    run = made(steps=3, **how)
+    table = imu.collateral(run)
+    assert table["predicted"].isna().all() and table["measured"].abs().max() > 0
+    examples = run.task.split("retain")
+    before, after = (outcomes(run.task, run.model_at(step), examples)[:, 0] for step in (0, 3))
+    assert table["measured"].mean() == pytest.approx((after - before).double().mean().item(), rel=1e-4)
+
+
+def test_the_shares_of_single_samples_add_up_and_a_short_step_does_what_is_predicted() -> None:
+    run = made("digits class", lr=1e-4, batch_size=512)
+    each, together = imu.damage_by_sample(run, measure=20), imu.collateral(run)
+    assert each["predicted"].sum() == pytest.approx(together["predicted"].mean(), rel=1e-3)
+    known = each.dropna()
+    assert len(known) == 20 and known["predicted"].abs().min() >= each["predicted"].abs()[each["measured"].isna()].max()
+    assert (known["predicted"] - known["measured"]).abs().max() < 0.02 * known["measured"].abs().max()
+
+
+def test_a_long_step_by_one_sample_is_measured_by_hand() -> None:
+    run = made(steps=1, lr=2.0)
+    table = imu.damage_by_sample(run, measure=None)
+    row = table.loc[table["predicted"].abs().idxmax()]
+    alone = (run.samples["example"] == row["example"]).astype(float).to_numpy()
+    length = 2.0 * row["pressure"]
+    moved = imu.unlearn(run.task, cases.original("toy"), alone, steps=1, lr=length, batch_size=512, **PLAIN)
+    assert imu.collateral(moved)["measured"].mean() == pytest.approx(row["measured"], rel=1e-4)
+    assert abs(row["measured"] - row["predicted"]) > 1e-3 * abs(row["measured"])
+
+
+def test_test_samples_have_labels() -> None:
+    run = made("digits class", steps=2)
+    assert set(imu.collateral(run, "test")["label"]) == set("012456789")
+    assert sorted(imu.damage_by_class(run, "test")) == list("012456789")
 
 
 def test_it_can_be_measured_earlier_in_the_run() -> None:

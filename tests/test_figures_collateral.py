@@ -34,6 +34,20 @@ def test_the_line_is_where_both_agree():
     assert list(line.x) == list(line.y) and line.x[0] == -0.1
 
 
+def test_without_a_prediction_the_margin_before_stands_across():
+    table = TABLE.assign(predicted=np.nan, margin_before=[3.0, 2.0, 1.0])
+    figure = imu.plot_collateral(table)
+    assert roles(figure)["still as before"].x.tolist() == [2.0, 1.0] and "equal" not in roles(figure)
+    assert "predicts nothing" in figure.layout.title.text and "margin before" in figure.layout.xaxis.title.text
+
+
+def test_forget_samples_each_alone_are_drawn_where_they_were_measured():
+    table = TABLE.drop(columns="lost").assign(measured=[0.3, np.nan, -0.2])
+    figure = imu.plot_collateral(table)
+    dots = roles(figure)["a forget sample's own share, alone"]
+    assert dots.customdata.tolist() == [5, 7] and "2 forget samples measured" in figure.layout.title.text
+
+
 def test_the_most_damaging_are_on_top():
     by_class = pd.DataFrame({"0": [0.1, -3.0, 0.5], "1": [0.2, 0.0, 0.1]}, index=pd.Index([11, 12, 13], name="example"))
     heat = imu.plot_damage(by_class, count=2).data[0]

@@ -16,43 +16,58 @@ LABELLED = 12  # classes that get a colour and a name of their own; more would b
 
 
 def plot_collateral(table: pd.DataFrame) -> go.Figure:
-    """A dot per kept sample of :func:`imu_lab.collateral`: predicted against measured damage; crosses were lost.
+    """A dot per sample: predicted against measured damage. The line is where both agree. ``customdata``: example.
 
-    The line is where prediction and measurement agree. ``customdata``: example.
+    Args:
+        table: what :func:`imu_lab.collateral` gave, a row per kept sample (crosses were lost), or
+            :func:`imu_lab.damage_by_sample`, a row per forget sample. Where first order predicts nothing of a run, the
+            margin before stands across.
     """
-    lost = table["lost"].to_numpy(dtype=bool)
-    traces = [_line(table), _dots(table[~lost], "still as before", "circle", theme.colour("retain"), len(table)),
-              _dots(table[lost], "lost: right before, wrong after", "x", theme.colour("forget"), len(table))]  # fmt: skip
-    words = f"{theme.number(lost.sum())} of {theme.number(len(table))} kept samples lost"
+    across = "predicted" if table["predicted"].notna().any() or "margin_before" not in table else "margin_before"
+    shown = table.assign(across=table[across])
+    if "lost" in table:
+        lost = table["lost"].to_numpy(dtype=bool)
+        parts = {("still as before", "circle", "retain"): ~lost, ("lost: right before, wrong after", "x", "forget"): lost}
+        title, words = "Collateral damage", f"{theme.number(lost.sum())} of {theme.number(len(table))} kept samples lost"
+    else:
+        measured = table["measured"].notna().to_numpy()
+        parts = {("a forget sample's own share, alone", "circle", "forget"): measured}
+        title, words = "Who does the damage", f"{theme.number(measured.sum())} forget samples measured, each alone"
+    traces = [_line(table)] if across == "predicted" else []
+    traces += [_dots(shown[mine], name, symbol, theme.colour(role), len(table), across)
+               for (name, symbol, role), mine in parts.items()]  # fmt: skip
+    if across != "predicted":
+        words += " · first order predicts nothing of such a run"
     frame = dict(
-        xaxis=dict(anchor="y", title=dict(text=theme.titled(*describe("predicted")[:2]))),
+        xaxis=dict(anchor="y", title=dict(text=theme.titled(*describe(across)[:2]))),
         yaxis=dict(anchor="x", title=dict(text=theme.titled(*describe("measured")[:2]))),
         showlegend=True,
     )
-    return live.draw(live.Content(traces, {"title.text": live.heading("Collateral damage", words)}, frame))
+    return live.draw(live.Content(traces, {"title.text": live.heading(title, words)}, frame))
 
 
 def _line(table: pd.DataFrame) -> dict[str, Any]:
     """Where both damages are equal, over the range that both have."""
-    both = table[["predicted", "measured"]].to_numpy(dtype=float)
+    both = table[["predicted", "measured"]].dropna().to_numpy(dtype=float)
     low, high = (max(both.min(0)), min(both.max(0))) if len(both) else (0.0, 1.0)
     return dict(type="scatter", mode="lines", meta={"role": "equal"}, name="predicted = measured", x=[low, high],
                 y=[low, high], line=dict(color=theme.INK, width=1, dash="dot"), hoverinfo="skip")  # fmt: skip
 
 
-def _dots(rows: pd.DataFrame, name: str, symbol: str, colour: str, count: int) -> dict[str, Any]:
+def _dots(rows: pd.DataFrame, name: str, symbol: str, colour: str, count: int, across: str) -> dict[str, Any]:
     words = [theme.text(label) for label in rows["label"]]
     return dict(
         type="scattergl" if count > MANY else "scatter",
         mode="markers",
         meta={"role": name},
         name=name,
-        x=rows["predicted"].to_numpy(),
+        x=rows["across"].to_numpy(),
         y=rows["measured"].to_numpy(),
         customdata=rows["example"].to_numpy(),
         text=words,
         marker=dict(size=7, color=colour, symbol=symbol),
-        hovertemplate="example %{customdata}, %{text}<br>predicted %{x:.4g} nats<br>measured %{y:.4g} nats<extra></extra>",
+        hovertemplate=f"example %{{customdata}}, %{{text}}<br>{theme.text(describe(across).title)} %{{x:.4g}}<br>"
+        "measured %{y:.4g} nats<extra></extra>",
     )
 
 

@@ -279,6 +279,10 @@ class Classification:
         """The class names of training examples, by index."""
         return [self.classes[k] for k in self.labelled.train_labels[_positions(examples)].tolist()]
 
+    def test_labels(self, examples: Any) -> list[str]:
+        """The class names of test examples, by index."""
+        return [self.classes[k] for k in self.labelled.test_labels[_positions(examples)].tolist()]
+
     def pictures(self, examples: Any) -> np.ndarray | None:
         """uint8 (n, h, w, 3) of training examples by index; None for data that are no images."""
         return None if self.labelled.pictures is None else self.labelled.pictures(_positions(examples).numpy())
