@@ -114,8 +114,13 @@ def requesting(task: Any, examples: Iterable[int]) -> Any:
     """The same task with another request: these training samples, by index.
 
     Raises:
-        ValueError: a task whose requests are no samples, such as persons or sources.
+        ValueError: a task whose requests are no samples, such as persons or sources, or one that was altered.
     """
+    if isinstance(task, Altered):
+        raise ValueError(
+            f"this request has {len(task.relabelled)} samples relabelled and {len(task.doubled)} doubled, and cannot be made "
+            "smaller or exchanged; ask it of the run before that, together with flip= or double="
+        )
     names = {field.name for field in fields(task)}
     if "forget_indices" not in names:
         raise ValueError(f"{type(task).__name__} forgets no single samples; make another task for another request")

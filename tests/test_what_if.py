@@ -79,6 +79,27 @@ def test_a_doubled_sample_counts_twice_and_keeps_its_looks(run: imu.Run) -> None
     assert torch.equal(other.task.split("retain").ids, run.task.split("retain").ids)
 
 
+def test_what_was_doubled_can_be_doubled_again_and_keeps_its_looks(run: imu.Run) -> None:
+    first = int(run.samples["example"].iloc[3])
+    once = imu.what_if(run, double=[first], steps=2)
+    copy = int(once.samples["example"].iloc[-1])
+    twice = imu.what_if(once, double=[first, copy], steps=2)
+    assert len(twice.samples) == len(run.samples) + 3
+    assert set(twice.samples["label"].iloc[-3:]) == {run.samples["label"].iloc[3]}
+    assert twice.task.card(int(twice.samples["example"].iloc[-1])) == run.task.card(first)
+
+
+def test_what_cannot_be_asked_of_an_altered_request_or_of_people_says_so(run: imu.Run) -> None:
+    first, second = run.samples["example"].iloc[:2]
+    for other in (imu.what_if(run, double=[first], steps=1), imu.what_if(run, flip=[first], steps=1)):
+        for wish in (dict(keep=[second]), dict(request=[second])):
+            with pytest.raises(ValueError, match="ask it of the run before"):
+                imu.what_if(other, **wish)
+    people = imu.unlearn(cases.task("person"), cases.original("person"), steps=1)
+    with pytest.raises(ValueError, match="perfect match of what it copies.*reweight"):
+        imu.what_if(people, double=people.samples["example"].iloc[:1])
+
+
 def test_what_ifs_go_together(run: imu.Run) -> None:
     first, second, third = run.samples["example"].iloc[:3]
     other = imu.what_if(run, keep=[first], flip=[second], double=[third], steps=2)

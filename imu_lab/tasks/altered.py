@@ -37,6 +37,11 @@ class Altered:
         strange = sorted({*self.doubled, *(example for example, _ in self.relabelled)} - known)
         if strange:
             raise ValueError(f"examples {strange[:5]} are not in the forget set, which holds {len(known)}")
+        if self.doubled and getattr(self.task, "distinct", False):
+            raise ValueError(
+                f"{type(self.task).__name__} compares samples with each other, and a copy would be found as a perfect match "
+                "of what it copies; give the sample twice the weight instead (reweight={example: 2})"
+            )
 
     def __getattr__(self, member: str) -> Any:
         found = delegated(self, member)
@@ -58,7 +63,8 @@ class Altered:
         given = np.asarray(examples, dtype=np.int64)
         whose = dict(zip(self.copies.tolist(), self.doubled, strict=True))
         found = [whose.get(each, each) for each in given.ravel().tolist()]
-        return np.reshape(found, given.shape) if given.ndim else found[0]
+        found = np.reshape(found, given.shape) if given.ndim else found[0]
+        return self.task.originals(found) if hasattr(self.task, "originals") else found  # a copy of a copy
 
     def split(self, name: str) -> Examples:
         """The task's split; of forget and training samples as they are here."""

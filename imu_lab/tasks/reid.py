@@ -64,6 +64,7 @@ class ReID:
 
     forgotten_when: ClassVar[tuple[str, str]] = ("identity_accuracy", "<=")
     splits: ClassVar[tuple[str, ...]] = ("forget", "retain", "test", "test-forget")
+    distinct: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         drawn = str(self.data) == "figures"
