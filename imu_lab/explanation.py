@@ -13,6 +13,7 @@ from .curvature import curvature
 from .experiment import influence
 from .memorisation import held_out, learning_events
 from .neighbours import neighbours
+from .registry import estimators as registered
 from .registry import unknown
 from .resistance import resistance
 from .results import Run
@@ -28,9 +29,9 @@ def explain_resistance(
     run: Run,
     original: nn.Module | None = None,
     *,
-    estimators: Iterable[str] = CHEAP,
+    estimators: Iterable[str] | str = CHEAP,
     training: bool = True,
-    uniform: Run | None = None,
+    uniform: Run | bool | None = None,
     folds: int = 3,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -39,9 +40,10 @@ def explain_resistance(
     Args:
         run: with its task.
         original: the model before; None takes it from the run.
-        estimators: whose influence to tell, each in a column ``influence_<name>``; the defaults cost milliseconds.
+        estimators: whose influence to tell, each in a column ``influence_<name>``; the defaults cost milliseconds,
+            ``"all"`` takes every registered one, the random control too.
         training: whether to train: once more for the learning events, and once per fold for the held-out columns.
-        uniform: the same run under uniform weights; see :func:`imu_lab.resistance`.
+        uniform: the same run under uniform weights, or True to make it; see :func:`imu_lab.resistance`.
         folds, seed: see :func:`imu_lab.memorisation.held_out`.
 
     Returns:
@@ -51,7 +53,7 @@ def explain_resistance(
     task, table = run.task, resistance(run, uniform=uniform)
     for name in ("confidence_before", "margin_before"):
         table[name] = run.samples[name].to_numpy()
-    for name in estimators:
+    for name in registered if isinstance(estimators, str) and estimators == "all" else estimators:
         scores = influence(task, original, name)
         table[f"influence_{name}"] = scores.values
         if "gradient_norm" in scores.context:
@@ -73,20 +75,25 @@ def why_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _rows(table: pd.DataFrame, target: str) -> pd.DataFrame:
-    """The rows to explain: under a run's own weights those with pressure, for the others had nothing to resist."""
+    """The rows to explain: those with something to resist, so not without pressure, nor wrong from the start."""
     if target not in table:
         raise unknown("column to explain", target, [name for name in table if name.endswith(("rank", "auc", "forget"))])
     rows = table if target.startswith("uniform") or "pressed" not in table else table[table["pressed"]]
+    rows = rows[~rows["wrong_before"]] if "wrong_before" in rows else rows
     rows = rows[rows[target].notna()]
     if len(rows) < 10:
-        raise ValueError(f"{len(rows)} samples got pressure and have a {target!r}; an explanation needs at least 10")
+        raise ValueError(
+            f"{len(rows)} samples had something to withstand (pressed, right before) and have a {target!r}; an explanation "
+            "needs at least 10"
+        )
     return rows
 
 
 def reasons(table: pd.DataFrame, target: str = "rank", *, draws: int = 500, seed: int = 0) -> pd.DataFrame:
     """Spearman correlation of every why-column with resistance, the strongest first.
 
-    Samples without pressure are left out (unless the target is resistance under uniform pressure).
+    Samples without pressure are left out (unless the target is resistance under uniform pressure), and those that were
+    wrong before the first update.
 
     Args:
         table: what :func:`explain_resistance` gave.

@@ -60,8 +60,10 @@ def test_samples_without_pressure_are_not_explained_by_their_own_run() -> None:
     table = invented().assign(pressed=lambda t: t["example"] >= 20, uniform_rank=lambda t: t["rank"])
     assert (imu.reasons(table, draws=5)["samples"] == 100).all()
     assert (imu.reasons(table, "uniform_rank", draws=5)["samples"] == 120).all()
-    with pytest.raises(ValueError, match="5 samples got pressure"):
+    with pytest.raises(ValueError, match="5 samples had something to withstand"):
         imu.reasons(table.assign(pressed=table["example"] < 5))
+    wrong = table.assign(wrong_before=table["example"] >= 90)
+    assert (imu.reasons(wrong, draws=5)["samples"] == 70).all(), "who was wrong before had nothing to withstand"
     with pytest.raises(imu.UnknownName, match="Did you mean 'rank'"):
         imu.reasons(table, "ranks")
 
@@ -80,6 +82,10 @@ def test_partial_dependence_rises_with_the_cause() -> None:
     shape = imu.predict_resistance(invented(), controls=1).dependence
     margin = shape[shape["column"] == "margin_before"]
     assert margin["predicted"].iloc[-1] > margin["predicted"].iloc[0] + 10
+
+
+def toy_run() -> imu.Run:
+    return imu.unlearn(cases.task("toy"), cases.original("toy"), steps=3)
 
 
 def test_every_why_column_is_there_for_a_real_run() -> None:
@@ -103,6 +109,8 @@ def test_every_why_column_is_there_for_a_real_run() -> None:
     assert wanted <= set(table.columns)
     assert "influence_el2n" in why_columns(table)
     quick = imu.explain_resistance(run, training=False)
+    every = imu.explain_resistance(toy_run(), training=False, estimators="all", uniform=True)
+    assert {f"influence_{name}" for name in imu.estimators} <= set(every) and "uniform_rank" in every
     assert "held_out_confidence" not in quick and quick["rank"].equals(table["rank"])
 
 
