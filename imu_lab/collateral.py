@@ -18,6 +18,7 @@ from torch import nn
 from . import readout
 from .gradients import Gradient, gradients_of
 from .rebound import seen
+from .registry import listed
 from .results import Run
 from .tasks.compute import device_of, evaluating, one_thread
 from .tasks.protocol import Examples, Task
@@ -62,27 +63,34 @@ def _predicted(run: Run, task: Task, before: nn.Module, examples: Examples, step
 
 
 def damage_by_sample(
-    run: Run, split: str = "retain", step: int | None = None, *, measure: int | None = 200
+    run: Run,
+    split: str = "retain",
+    step: int | None = None,
+    *,
+    label: str | None = None,
+    example: int | None = None,
+    measure: int | None = 200,
 ) -> pd.DataFrame:
-    """Each forget sample: the damage that its own share of the run does to a kept split, predicted and measured.
+    """Each forget sample: the damage that its own share of the run does to kept samples, predicted and measured.
 
     Measured is what happens when the original readout is moved by that share alone, along the sample's own gradient.
     Where it differs from the prediction, the step is too long for first order, whoever else is pressed.
 
     Args:
         run, split, step: see :func:`collateral`.
-        measure: how many to measure, those of the largest prediction; None for all. Each takes a pass over the split.
+        label, example: only the damage to this class of the split, or to this one sample of it.
+        measure: how many to measure, those of the largest prediction; None for all. Each takes a pass over those damaged.
 
     Returns:
-        ``example, label, pressure, predicted, measured`` (nats of loss, mean over the split; positive is damage), most
-        damaging first.
+        ``example, label, pressure, predicted, measured`` (nats of loss, mean over those damaged; positive is damage),
+        most damaging first.
 
     Raises:
-        ValueError: first order says nothing of this run, see :func:`shares`.
+        ValueError: the split holds no such class or sample; or first order says nothing of this run, see :func:`shares`.
     """
     step = run.kept_steps[-1] if step is None else step
     task, before = seen(run.task, run.model_at(0))
-    examples, forget, counts = task.split(split), task.split("forget"), shares(run, step)
+    examples, forget, counts = _damaged(run, task, split, label, example), task.split("forget"), shares(run, step)
     gradients = gradients_of(task, before)
     table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
     with one_thread():
@@ -91,6 +99,21 @@ def damage_by_sample(
         wanted = table["predicted"].abs().nlargest(len(table) if measure is None else measure).index
         table.loc[wanted, "measured"] = _alone(task, before, examples, counts, wanted.tolist())
     return table.sort_values("predicted", ascending=False, ignore_index=True)
+
+
+def _damaged(run: Run, task: Task, split: str, label: str | None, example: int | None) -> Examples:
+    """The samples of a split whose damage is asked for."""
+    examples, wanted = task.split(split), np.ones(len(task.split(split)), dtype=bool)
+    if label is not None:
+        labels = _labels(run.task, split)
+        if label not in labels:
+            raise ValueError(f"no sample of {split!r} has the label {label!r}; there are {listed(sorted(set(labels)))}")
+        wanted &= np.asarray(labels) == label
+    if example is not None:
+        wanted &= examples.ids.numpy() == example
+        if not wanted.any():
+            raise ValueError(f"example {example} is not in {split!r}; it holds {len(examples)} examples")
+    return examples.take(torch.as_tensor(np.flatnonzero(wanted)))
 
 
 def _alone(task: Task, before: nn.Module, examples: Examples, counts: np.ndarray, wanted: list[int]) -> list[float]:
@@ -123,11 +146,7 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
     """
     step = run.kept_steps[-1] if step is None else step
     task, before = seen(run.task, run.model_at(0))
-    examples, forget = task.split(split), task.split("forget")
-    at = (examples.ids == example).nonzero().flatten()
-    if not len(at):
-        raise ValueError(f"example {example} is not in {split!r}; it holds {len(examples)} examples")
-    victim = examples.take(at)
+    victim, forget = _damaged(run, task, split, None, example), task.split("forget")
     gradients = gradients_of(task, before)
     with one_thread():
         toward = gradients.mean(victim)

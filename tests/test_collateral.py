@@ -116,6 +116,18 @@ def test_a_long_step_by_one_sample_is_measured_by_hand() -> None:
     assert abs(row["measured"] - row["predicted"]) > 1e-3 * abs(row["measured"])
 
 
+def test_damage_to_one_class_or_one_sample_is_its_part_of_the_whole() -> None:
+    run = made("digits class", steps=3)
+    by_class, victim = imu.damage_by_class(run), int(run.task.split("retain").ids[5])
+    on_eights = imu.damage_by_sample(run, label="8", measure=5).set_index("example")
+    assert np.allclose(on_eights["predicted"].loc[by_class.index], by_class["8"], rtol=1e-4, atol=1e-12)
+    on_one = imu.damage_by_sample(run, example=victim, measure=5).set_index("example")
+    blamed = imu.responsible(run, victim).set_index("example")["predicted"]
+    assert np.allclose(on_one["predicted"], blamed.loc[on_one.index], rtol=1e-4, atol=1e-12)
+    with pytest.raises(ValueError, match="'retain' has the label '3'; there are '0', '1'"):
+        imu.damage_by_sample(run, label="3")
+
+
 def test_test_samples_have_labels() -> None:
     run = made("digits class", steps=2)
     assert set(imu.collateral(run, "test")["label"]) == set("012456789")
