@@ -139,6 +139,62 @@ def test_events_are_marked_on_the_lines_that_they_concern():
     assert not any(trace.showlegend for trace in traces(plot_curves(run(four_splits())), "stopped_at"))
 
 
+def limited(limit, rule="sqrt-clipped", seed=0, **more):
+    return run(four_splits(), rule, seed=seed, events={"utility_limit": limit}, **more)
+
+
+def veils(figure):
+    return [(shape.name, shape.xref, shape.x0, shape.x1) for shape in figure.layout.shapes]
+
+
+def test_one_run_is_grey_behind_from_its_utility_limit_on_and_keeps_its_marks():
+    figure = plot_curves(limited(2))
+    assert veils(figure) == [("after the limit", "x", 2, 5.1)] and figure.layout.xaxis.range[1] == 5.1
+    (veil,) = figure.layout.shapes
+    assert veil.layer == "below" and veil.line.width == 0 and (veil.yref, veil.y0, veil.y1) == ("paper", 0, 1)
+    assert list(traces(figure, "utility_limit")[0].x) == [2, 2]
+    assert "grey: kept accuracy down 5 points" in figure.layout.title.text
+    without = plot_curves(limited(None))
+    assert not veils(without) and "grey" not in without.layout.title.text
+    assert len(without.data) == len(figure.data), "a live figure exchanges data in place"
+
+
+@pytest.mark.parametrize(
+    ("limits", "start"), [([4, 2, 3], 3), ([4, None, 3], 4), ([2, None, None], None), ([4, 2], 2), ([2, None], 2)]
+)
+def test_the_mean_of_seeds_is_grey_where_half_of_them_have_passed_their_limit(limits, start):
+    figure = plot_curves([limited(limit, seed=seed) for seed, limit in enumerate(limits)])
+    assert [x0 for _, _, x0, _ in veils(figure)] == ([] if start is None else [start])
+    assert ("grey: half are past ▼" in figure.layout.title.text) == (start is not None)
+    marked = sorted(set(traces(figure, "utility_limit")[0].x))
+    assert marked == sorted(limit for limit in limits if limit is not None), "each seed's own"
+
+
+def test_compared_runs_are_grey_each_from_its_own_limit_on():
+    runs = [limited(2), limited(4, "uniform"), limited(None, "shuffled")]
+    figure = plot_curves(runs)
+    past = {trace.xaxis: trace for trace in traces(figure, "past limit")}
+    assert not veils(figure) and len(past) == 4, "no common veil; one trace per panel"
+    line = traces(figure, "line", split="retain", run="imu · uniform")[0]
+    grey = past[line.xaxis]
+    assert list(grey.x) == [2, 3, 4, 5, 5, 4, 5, 5]
+    np.testing.assert_allclose(grey.y, [*line.y[2:], np.nan, *line.y[4:], np.nan])
+    order = [trace.meta["role"] for trace in figure.data if trace.xaxis == line.xaxis]
+    assert order.index("past limit") > max(at for at, role in enumerate(order) if role == "line"), "over the lines"
+    assert grey.line.color.startswith("rgba(121, 121, 121") and grey.hoverinfo == "skip" and not grey.showlegend
+    assert "grey: kept accuracy down 5 points" in figure.layout.title.text
+
+
+def test_grey_parts_come_and_go_without_new_traces():
+    figure = plot_curves([limited(2), limited(None, "uniform")])
+    before = figure.data
+    update_curves(figure, [limited(None), limited(None, "uniform")])
+    assert all(old is new for old, new in zip(before, figure.data)) and len(before) == len(figure.data)
+    assert not any(len(trace.x) for trace in traces(figure, "past limit"))
+    update_curves(figure, [limited(None), limited(3, "uniform")])
+    assert len(traces(figure, "past limit")[0].x) == 4 and figure.data == before
+
+
 def test_axes_and_hover_say_unit_and_direction():
     figure = plot_curves(run(four_splits()))
     assert figure.layout.yaxis.title.text == "accuracy (share correct)"
@@ -163,7 +219,16 @@ def test_labels_from_data_are_escaped_and_cannot_be_filled_in():
 def test_an_update_draws_what_a_new_figure_draws(widget):
     seeds = [run(four_splits(fall), seed=seed, reference=REFERENCE) for seed, fall in enumerate((0.5, 0.7, 1.0))]
     loss = run({"forget": [0.1, 2.0, 9.0]}, steps=[0, 1, 2], metric="loss")
-    steps = [(several(), "accuracy"), (seeds, "accuracy"), ([loss], "loss"), ([seeds[0]], "accuracy"), ([], "accuracy")]
+    late = [limited(3), limited(4, "uniform")]
+    steps = [
+        (several(), "accuracy"),
+        (late, "accuracy"),
+        (late[:1], "accuracy"),
+        (seeds, "accuracy"),
+        ([loss], "loss"),
+        ([seeds[0]], "accuracy"),
+        ([], "accuracy"),
+    ]
     figure = plot_curves(several()[0])
     figure = go.FigureWidget(figure) if widget else figure
     for runs, metric in steps + steps[::-1]:

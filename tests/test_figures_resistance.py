@@ -10,7 +10,7 @@ from figures.records import run as by_hand
 import imu_lab as imu
 from imu_lab.explanation import Prediction
 from imu_lab.figures import theme
-from imu_lab.figures.resistance import _resistance_info
+from imu_lab.figures.resistance import STATES, _resistance_info
 
 TABLE = pd.DataFrame(
     {
@@ -38,6 +38,25 @@ def test_each_state_has_its_trace_and_no_pressure_wins_over_never_forgotten():
     }
     assert drawn["no pressure"].marker.color == drawn["only after the limit"].marker.color == theme.INK
     assert drawn["never forgotten"].x.tolist() == [2.0] and drawn["never forgotten"].y.tolist() == [3.0]
+
+
+def test_going_only_after_the_limit_under_uniform_pressure_counts_where_that_is_drawn():
+    table = TABLE.assign(uniform_rank=[4.0, 3.0, 2.0, 1.0], uniform_after_limit=[True, True, False, False])
+    table = table.astype({"uniform_after_limit": object})
+    table.loc[2, "uniform_after_limit"] = np.nan  # the uniform run did not have this sample
+    for axes in ({"against": "uniform_rank"}, {"value": "uniform_rank"}):
+        drawn = roles(imu.plot_resistance(table, **axes))
+        assert drawn["only after the limit"].customdata.tolist() == [7, 10] and "forgotten" not in drawn
+        assert drawn["no pressure"].customdata.tolist() == [8] and drawn["never forgotten"].customdata.tolist() == [9]
+    assert roles(imu.plot_resistance(table))["forgotten"].customdata.tolist() == [7]
+
+
+def test_what_was_wrong_from_the_start_shows_no_resistance_whatever_came_later():
+    drawn = roles(imu.plot_resistance(TABLE.assign(wrong_before=[True, True, False, True])))
+    wrong = drawn.pop("wrong from the start")
+    assert wrong.customdata.tolist() == [7, 8, 10] and wrong.marker.color == theme.INK
+    assert list(drawn) == ["never forgotten"]
+    assert len({symbol for _, symbol in STATES.values()}) == len(STATES), "each state has its own marker"
 
 
 def test_the_axes_are_what_was_asked():

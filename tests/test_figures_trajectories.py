@@ -7,14 +7,19 @@ from figures.records import as_values, run
 from imu_lab.figures import plot_trajectories, theme, update_trajectories
 from imu_lab.figures.trajectories import ROWS, _trajectories_info
 from imu_lab.registry import UnknownName
+from imu_lab.resistance import resistance
 
 # samples 100..104 over updates 0..3: forgotten at 2, never, at 1, rebounds and is never, at 0
 MARGINS = np.array([[3.0, 2, 1, 1, -1], [1, 2, -1, -1, -2], [-1, 2, -2, -1, -2], [-2, 2, -3, 1, -2]])
 STEPS = [0, 1, 2, 3]
 
 
-def sample_run(margins=MARGINS, steps=STEPS):
-    return run({"forget": [1.0] * len(steps)}, steps=steps, margins=margins)
+def sample_run(margins=MARGINS, steps=STEPS, limit=None):
+    return run({"forget": [1.0] * len(steps)}, steps=steps, margins=margins, events={"utility_limit": limit})
+
+
+def veils(figure):
+    return [shape for shape in figure.layout.shapes if shape.name == "after the limit"]
 
 
 def by_role(figure):
@@ -65,6 +70,46 @@ def test_never_forgotten_samples_are_set_apart_and_counted():
     assert not plot_trajectories(sample_run(np.ones((2, 3)), [0, 1])).layout.shapes
 
 
+def test_updates_from_the_utility_limit_on_are_grey_cell_by_cell():
+    figure = plot_trajectories(sample_run(limit=1))
+    (veil,) = veils(figure)
+    assert (veil.xref, veil.x0, veil.x1) == ("x", 0.5, 3.5) and (veil.yref, veil.y0, veil.y1) == ("paper", 0, 1)
+    assert veil.layer == "above" and veil.line.width == 0, "over the map, and no frame that a panel would colour"
+    assert veil.fillcolor.startswith("rgba(190, 190, 190, 0.") and "grey: kept accuracy down 5 points" in title(figure)
+    assert [shape.type for shape in figure.layout.shapes] == ["rect", "line"], "never forgotten: set apart above it"
+    spaced = veils(plot_trajectories(sample_run(MARGINS, [0, 10, 20, 30], limit=20)))
+    assert [(each.x0, each.x1) for each in spaced] == [(15, 35)], "the edges of the drawn cells"
+
+
+def test_without_a_utility_limit_nothing_is_grey_or_counted_apart():
+    for mine in (sample_run(), sample_run(limit=9), sample_run(np.zeros((4, 0)), limit=1)):  # 9: after the last record
+        figure = plot_trajectories(mine)
+        assert not veils(figure) and "grey" not in title(figure) and "limit" not in title(figure)
+
+
+def test_samples_forgotten_only_after_the_limit_are_counted_apart_as_in_the_table():
+    mine = sample_run(limit=1)  # forgotten at 0, 1 and 2: at the limit itself is not after it
+    info = _trajectories_info(mine, "margin")
+    assert (info.count, info.never, info.late) == (5, 2, 1) == (5, 2, resistance(mine)["after_limit"].sum())
+    assert title(plot_trajectories(mine)).startswith("3 of 5 samples forgotten (1 only after the limit), 2 never")
+    assert info.examples.tolist() == _trajectories_info(sample_run(), "margin").examples.tolist(), "the order stays"
+
+
+def test_another_runs_limit_shows_or_hides_the_grey_and_other_shapes_can_stand_beside_it():
+    figure = plot_trajectories(sample_run(limit=2))
+    figure.layout.shapes = [*figure.layout.shapes, dict(type="line", name="rewind", x0=1, x1=1, y0=0, y1=1)]
+    update_trajectories(figure, sample_run(limit=2), value="loss")
+    assert [shape.name for shape in figure.layout.shapes] == ["after the limit", None, "rewind"]
+    update_trajectories(figure, sample_run())
+    assert not veils(figure)
+    update_trajectories(figure, sample_run(limit=1))
+    assert [each.x0 for each in veils(figure)] == [0.5]
+
+
+def title(figure):
+    return figure.layout.title.text
+
+
 def test_too_many_rows_are_thinned_evenly_and_the_title_says_so():
     count = 5 * ROWS
     margins = np.stack([np.linspace(1, 2, count), np.full(count, -1.0)])
@@ -80,7 +125,8 @@ def test_too_many_rows_are_thinned_evenly_and_the_title_says_so():
 def test_an_update_draws_what_a_new_figure_draws():
     figure = plot_trajectories(sample_run())
     other = sample_run(MARGINS[:, ::-1][:3, :4], [0, 1, 2])
-    for mine, value in ((other, "margin"), (sample_run(), "loss"), (other, "confidence")):
+    limited = sample_run(limit=2)
+    for mine, value in ((other, "margin"), (limited, "loss"), (other, "confidence"), (limited, "margin")):
         update_trajectories(figure, mine, value=value)
         assert as_values(figure) == as_values(plot_trajectories(mine, value=value))
 

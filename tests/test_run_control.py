@@ -86,6 +86,74 @@ def test_rewind_and_fork_with_other_settings(control) -> None:
     assert child.value("forget", "loss", 5) == parent.value("forget", "loss", 5)
 
 
+def made(control, steps: int, rule: str) -> imu.Run:
+    control.rule.names.value, control.steps.value = rule, steps
+    control.start()
+    assert control.wait(SECONDS)
+    return control.run
+
+
+def test_any_finished_run_can_be_rewound_and_forked(control) -> None:
+    assert control.from_run.disabled and control.from_run.value is None
+    first, second = made(control, 9, "sqrt-clipped"), made(control, 4, "uniform")
+    assert [name for name, _ in control.from_run.options] == ["2: imu · uniform", "1: imu · sqrt-clipped"]
+    assert all(name in control.scores.value for name, _ in control.from_run.options), "numbered as in the table"
+    assert control.from_run.value is second and control.rewind.options == (0, 1, 2, 3, 4), "the newest at first"
+    control.from_run.value = first
+    assert control.rewind.options == tuple(range(10)) and control.rewind.value == 9
+    assert shown(control) == shown_of(first) != shown_of(second)
+    assert [shape.x0 for shape in control.figures["paths"].layout.shapes if shape.name == "rewind"] == [9]
+    control.rewind.value, control.steps.value = 6, 2
+    control.fork.click()
+    assert control.wait(SECONDS)
+    child = control.run
+    assert child.settings["forked"] == {"run": first.label, "step": 6} and child.events["steps"] == 8
+    assert child.value("forget", "loss", 6) == first.value("forget", "loss", 6)
+    assert control.from_run.value is child and control.rewind.options == tuple(range(9)), "and then the newest again"
+    assert shown(control) == shown_of(child)
+
+
+def shown(control) -> list:
+    return control.figures["paths"].data[0].z.tolist()
+
+
+def shown_of(run: imu.Run) -> list:
+    return imu.plot_trajectories(run).data[0].z.tolist()
+
+
+def test_a_new_run_is_drawn_once_and_no_older_one_in_between(control, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = made(control, 2, "sqrt-clipped")
+    drawn: list[imu.Run] = []
+    update = imu.figures.update_trajectories
+    monkeypatch.setattr(
+        imu.figures, "update_trajectories", lambda figure, run: (drawn.append(run), update(figure, run))
+    )
+    second = made(control, 3, "uniform")
+    control.from_run.value = first
+    assert drawn == [second, first]
+
+
+def test_what_goes_wrong_when_a_run_is_chosen_is_told_in_the_panel(control, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = made(control, 2, "sqrt-clipped"), made(control, 3, "uniform")
+
+    def broken(*_) -> None:
+        raise ValueError("these trajectories cannot be drawn")
+
+    monkeypatch.setattr(imu.figures, "update_trajectories", broken)
+    control.from_run.value = first
+    assert "cannot be drawn" in control.error.value
+    Job.errors.clear()
+
+
+def test_the_utility_limit_and_the_rewind_line_stand_side_by_side(control) -> None:
+    control.method.controls.controls["lr"].value = 0.5
+    run = made(control, 30, "sqrt-clipped")
+    assert run.events["utility_limit"] is not None, "else this test sees nothing"
+    control.rewind.value = 3
+    names = {shape.name for shape in control.figures["paths"].layout.shapes}
+    assert {"after the limit", "rewind"} <= names
+
+
 def test_a_fork_without_a_run_is_refused_in_the_panel(control) -> None:
     control.guarded(lambda: control.fork_here())()
     assert "needs a finished run" in control.error.value

@@ -10,11 +10,15 @@ from ..results import SPLITS, describe
 from . import live, theme
 
 BOUNDED = ("share correct", "probability")  # units of quantities between 0 and 1
+GREY = "grey: kept accuracy down 5 points"
+VEIL = "after the limit"
 EVENTS = {  # name in run.events: what it says, its marker, the splits on whose lines it is shown
     "utility_limit": ("kept accuracy down 5 points", "triangle-down", "kept"),
     "stopped_at": ("stopped: goal reached", "square", "forget"),
     "diverged_at": ("diverged", "x", ""),
 }
+PAST = theme.faint(theme.INK, 0.2)  # the veil behind one group's lines
+DULLED = theme.faint(theme.INK, 0.75)  # over a line whose run is past its limit: its own colour only shimmers through
 
 
 class Line(NamedTuple):
@@ -40,7 +44,10 @@ class Mark(NamedTuple):
 
 
 class CurvesInfo(NamedTuple):
-    """What is drawn: a line per split and label, marks, and per split the retrained model's level (mean over runs)."""
+    """What is drawn: a line per split and label, marks, and per split the retrained model's level (mean over runs).
+
+    ``limits`` holds, per label that reached it, the update from which on its lines show a collapsed model.
+    """
 
     metric: str
     splits: list[str]
@@ -48,6 +55,7 @@ class CurvesInfo(NamedTuple):
     lines: list[Line]
     marks: list[Mark]
     levels: dict[str, float]
+    limits: dict[str, int]
 
 
 class Panel(NamedTuple):
@@ -89,10 +97,12 @@ def content(info: CurvesInfo) -> live.Content:
         if any(line.seeds > 1 for line in info.lines):
             traces += [_band(line, panel, several) for line in lines]
         traces += [_mean(line, info, panel, several) for line in lines]
+        traces += [_past(lines, info, panel)] if several else []
         traces += [_reference(split, info, panel, several) for split in panel.splits]
         traces += [_events(event, info, panel, several) for event in EVENTS if _shown_on(event, info, panel)]
     traces.append(_reference_key(info))
-    layout = _titles(info) | {"annotations": _annotations(info, panels)}
+    veils = [] if several else [veil("x", limit, 1.02 * _last(info), PAST, "below") for limit in info.limits.values()]
+    layout = _titles(info) | {"annotations": _annotations(info, panels), "shapes": veils}
     for panel in panels:
         layout[f"xaxis{panel.axis}.range"] = [-0.02 * _last(info), 1.02 * _last(info)]
         layout |= _vertical(info, panel, len(panels) > 1 or len(panel.splits) == 1)
@@ -146,6 +156,35 @@ def _mean(line: Line, info: CurvesInfo, panel: Panel, several: bool) -> dict[str
         line=dict(color=theme.colour(style), dash=theme.dash(style), width=2.5 if line.seeds <= 1 else 2),
         hovertemplate=words + (f"<br><i>{theme.text(quantity.good)}</i>" if quantity.good else "") + "<extra></extra>",
         showlegend=not several or panel.axis == "",
+        **_place(panel),
+    )
+
+
+def veil(xref: str, start: float, end: float, colour: str, layer: str) -> dict[str, Any]:
+    """A shape that greys a figure from top to bottom between two updates; nothing is drawn around it."""
+    across = dict(xref=xref, x0=float(start), x1=float(end))
+    up = dict(yref="paper", y0=0, y1=1)
+    return dict(type="rect", name=VEIL, fillcolor=colour, line=dict(width=0), layer=layer) | across | up
+
+
+def _past(lines: list[Line], info: CurvesInfo, panel: Panel) -> dict[str, Any]:
+    """Grey over each line from its own limit on; one trace for all of a panel, there even while no run is so far."""
+    x: list[np.ndarray] = []
+    y: list[np.ndarray] = []
+    for line in lines:
+        past = line.steps >= info.limits.get(line.label, np.inf)
+        if past.any():
+            x += [line.steps[past], line.steps[-1:]]
+            y += [line.mean[past], np.array([np.nan])]  # a gap, or one line would run on into the next
+    return dict(
+        type="scatter",
+        mode="lines",
+        meta={"role": "past limit"},
+        x=np.concatenate(x) if x else [],
+        y=np.concatenate(y) if y else [],
+        line=dict(color=DULLED, width=3),
+        hoverinfo="skip",
+        showlegend=False,
         **_place(panel),
     )
 
@@ -227,6 +266,8 @@ def _titles(info: CurvesInfo) -> dict[str, Any]:
     subtitle = [theme.text(quantity.good)] if quantity.good else []
     if seeds > 1:
         subtitle.append(f"band: lowest to highest of {seeds} seeds")
+    if info.limits:
+        subtitle.append("grey: half are past ▼" if seeds > 1 else GREY)  # the legend says what ▼ is
     what = theme.text(quantity.title[:1].upper() + quantity.title[1:])
     title = f"{what} while forgetting: {who}" if info.labels else "No runs to show"
     return {"title.text": live.heading(title, " · ".join(subtitle))}

@@ -23,6 +23,11 @@ def plot_curves(
     Runs that differ by seed alone become one line, their mean, in a band from the lowest to the highest. Dotted lines
     are the retrained model; update 0 is the original. A trace's ``meta`` holds its role, split and run label.
 
+    From the utility limit on, where kept accuracy has fallen 5 points, it is grey: behind all lines of one kind of run,
+    and where several are compared, along each line by itself, for each has its own limit. The mean of several seeds is
+    grey from the update at which half of them have passed theirs: then it tells mostly of collapsed models, and neither
+    a single bad seed greys all nor a single good one nothing. Markers show each seed's own limit.
+
     Args:
         run_or_runs: one run or several.
         metric: a metric of ``run.curve``; None for the one that tells of forgetting on the runs' task.
@@ -67,7 +72,15 @@ def _curves_info(
     marks = [mark for split in shown for group, run in members for mark in _marks(split, group, run, series)]
     known_levels = _levels(runs, metric)
     levels = {split: known_levels.get(split, float("nan")) for split in shown}
-    return CurvesInfo(metric, shown, [group.label for group in groups], lines, marks, levels)
+    limits = {group.label: limit for group in groups if (limit := _limit(group)) is not None}
+    return CurvesInfo(metric, shown, [group.label for group in groups], lines, marks, levels, limits)
+
+
+def _limit(group: Group) -> int | None:
+    """The update at which half of a group's runs have passed their utility limit; None if fewer ever do."""
+    passed = sorted(run.events["utility_limit"] for run in group.runs if run.events.get("utility_limit") is not None)
+    needed = (len(group.runs) + 1) // 2
+    return int(passed[needed - 1]) if len(passed) >= needed else None
 
 
 def _series(run: Run, metric: str) -> dict[str, Series]:

@@ -18,6 +18,7 @@ STATES = {
     "never forgotten": ("#D55E00", "diamond"),
     "only after the limit": (theme.INK, "triangle-down-open"),
     "no pressure": (theme.INK, "x"),
+    "wrong from the start": (theme.INK, "square-open"),
 }
 MANY = 1500
 
@@ -36,10 +37,11 @@ class ResistanceInfo(NamedTuple):
 def plot_resistance(table: pd.DataFrame, *, against: str = "pressure", value: str = "rank") -> go.Figure:
     """A dot per sample of :func:`imu_lab.resistance`: how it withstood, against what it received.
 
-    Samples that got no pressure, and those forgotten only after the utility limit, are grey: they do not show resistance.
+    Grey do not show resistance: samples that got no pressure, those forgotten only after the utility limit (in the run
+    under uniform pressure, too, where an axis is a ``uniform_`` column), and those that were wrong from the start.
 
     Args:
-        table: of one run.
+        table: of one run; its columns ``uniform_after_limit`` and ``wrong_before`` are heeded where it has them.
         against: the column on the horizontal axis; ``"uniform_rank"`` compares with the same run under uniform pressure.
         value: the column on the vertical axis.
     """
@@ -52,9 +54,17 @@ def _resistance_info(table: pd.DataFrame, against: str, value: str) -> Resistanc
             raise unknown("column of the table", name, list(table.columns))
     states = np.where(table["censored"], "never forgotten", "forgotten").astype(object)
     states[table["after_limit"].to_numpy(dtype=bool)] = "only after the limit"
+    if against.startswith("uniform_") or value.startswith("uniform_"):
+        states[_said(table, "uniform_after_limit")] = "only after the limit"
     states[~table["pressed"].to_numpy(dtype=bool)] = "no pressure"
+    states[_said(table, "wrong_before")] = "wrong from the start"
     place = (table[name].to_numpy(dtype=float) for name in (against, value))
     return ResistanceInfo(table["example"].to_numpy(), *place, states, against, value)
+
+
+def _said(table: pd.DataFrame, column: str) -> np.ndarray:
+    """Where a column of yes and no says yes: nowhere where it is missing or empty."""
+    return table[column].eq(True).to_numpy(dtype=bool) if column in table else np.zeros(len(table), dtype=bool)
 
 
 def _content(info: ResistanceInfo) -> live.Content:

@@ -10,8 +10,10 @@ import plotly.graph_objects as go
 from ..registry import unknown
 from ..results import Run, describe
 from . import live, theme
+from .curve_panels import GREY, veil
 
 ROWS = 1000  # more than a screen has lines; beyond, evenly spaced samples are shown
+PAST = theme.faint("#bebebe", 0.6)  # the veil over the map: a light grey, for both colour scales have a mid-grey
 
 
 class TrajectoriesInfo(NamedTuple):
@@ -22,6 +24,7 @@ class TrajectoriesInfo(NamedTuple):
         examples: (r,) their ids. steps: (s,) the updates.
         time_to_forget: (r,) updates; NaN for samples never forgotten.
         count: samples in the run. never: how many of them were never forgotten. value: the quantity's name.
+        limit: the update at which kept accuracy had fallen 5 points, or None. late: samples forgotten only after it.
     """
 
     values: np.ndarray
@@ -31,10 +34,15 @@ class TrajectoriesInfo(NamedTuple):
     count: int
     never: int
     value: str
+    limit: int | None
+    late: int
 
 
 def plot_trajectories(run: Run, *, value: str = "confidence") -> go.Figure:
     """Heat map of samples × updates, sorted by time to forget: the first at the bottom, never forgotten on top.
+
+    From the utility limit on, where kept accuracy has fallen 5 points, it is greyed: a collapsed model forgets nothing
+    in particular. Samples whose white line lies inside the grey are counted apart.
 
     ``customdata`` holds each cell's example. Of more than 1,000 samples, evenly spaced ones are shown, and the title
     says so.
@@ -60,6 +68,7 @@ def _trajectories_info(run: Run, value: str = "confidence") -> TrajectoriesInfo:
     times = run.samples.set_index("example")["time_to_forget"].reindex(wide.index).to_numpy(dtype=float)
     values = wide.to_numpy(dtype=float)
     order = _order(times, values, describe(value).good.startswith("higher"))
+    limit = run.events.get("utility_limit")
     shown = order
     if len(order) > ROWS:
         shown = order[np.unique(np.linspace(0, len(order) - 1, ROWS).round().astype(int))]
@@ -71,6 +80,8 @@ def _trajectories_info(run: Run, value: str = "confidence") -> TrajectoriesInfo:
         len(order),
         int(np.isnan(times).sum()),
         value,
+        limit,
+        int((times > (np.inf if limit is None else limit)).sum()),
     )
 
 
@@ -153,26 +164,38 @@ def _edges(steps: np.ndarray) -> np.ndarray:
 
 
 def _shapes(info: TrajectoriesInfo) -> list[dict[str, Any]]:
-    """A line below the samples that were never forgotten."""
+    """Grey over the updates from the limit on, and a line below the samples that were never forgotten."""
+    shapes = _veil(info)
     never = int(np.isnan(info.time_to_forget).sum())
-    if not never or never == len(info.examples):
+    if 0 < never < len(info.examples):
+        at = len(info.examples) - never - 0.5
+        line = dict(color=theme.colour("forget"), width=2)
+        shapes.append(dict(type="line", xref="paper", x0=0, x1=1, y0=at, y1=at, line=line))
+    return shapes
+
+
+def _veil(info: TrajectoriesInfo) -> list[dict[str, Any]]:
+    """Whole cells, from that of the limit to the last."""
+    if info.limit is None or not len(info.examples) or info.limit > info.steps[-1]:
         return []
-    at = len(info.examples) - never - 0.5
-    line = dict(color=theme.colour("forget"), width=2)
-    return [dict(type="line", xref="paper", x0=0, x1=1, y0=at, y1=at, line=line)]
+    edges = _edges(info.steps)
+    return [veil("x", edges[np.searchsorted(info.steps, info.limit)], edges[-1], PAST, "above")]
 
 
 def _headline(info: TrajectoriesInfo) -> str:
     if not info.count:
         return "No samples to show"
     gone, count = theme.number(info.count - info.never), theme.number(info.count)
-    return f"{gone} of {count} samples forgotten, {theme.number(info.never)} never"
+    late = f" ({theme.number(info.late)} only after the limit)" if info.late else ""
+    return f"{gone} of {count} samples forgotten{late}, {theme.number(info.never)} never"
 
 
 def _subtitle(info: TrajectoriesInfo) -> str:
     words = ["white line: when each was forgotten for good"]
     if info.never:
         words.append("above the orange line: never" if info.never < info.count else "here: none")
+    if _veil(info):
+        words.append(GREY)
     if len(info.examples) < info.count:
         words.append(f"{theme.number(len(info.examples))} evenly spaced samples shown of {theme.number(info.count)}")
     return " · ".join(words) if info.count else ""

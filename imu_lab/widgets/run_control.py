@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from html import escape
 from typing import Any, NamedTuple
@@ -59,6 +60,7 @@ class RunControl(Panel):
 
     Attributes:
         runs: finished runs, oldest first; forks stand beside what they left. gate: holds and releases the run under way.
+        from_run: the menu of finished runs; the slider rewinds the chosen one, the fork leaves it.
         live: what the run under way has recorded, or None.
     """
 
@@ -68,6 +70,8 @@ class RunControl(Panel):
         self.session = Session(task, original, reference)
         self.runs: list[Run] = []
         self.live: Run | None = None
+        self._rewound: Run | None = None  # whose updates the slider offers and whose trajectories are drawn
+        self._drawing = threading.RLock()  # the worker draws a finished run, the kernel's own thread a chosen one
         self.gate = Gate()
         self.figures: dict[str, FigureWidget] = {}
         self._last_draw = self._began = 0.0
@@ -101,6 +105,7 @@ class RunControl(Panel):
         self.bar = W.IntProgress(0, 0, steps, layout=W.Layout(width="auto")).add_class("imu-progress")
         self.note = W.HTML().add_class("imu-about").add_class("imu-run-note")
         self.costs = W.HTML().add_class("imu-about").add_class("imu-costs")
+        self.from_run = W.Dropdown(description="from run", disabled=True, **wide).add_class("imu-from-run")
         self.rewind = W.SelectionSlider(options=[0], value=0, description="rewind to", disabled=True, **wide)
         self.rewind.add_class("imu-rewind")
         self.fork = W.Button(icon="code-fork", description="fork here with these settings", disabled=True,
@@ -120,6 +125,7 @@ class RunControl(Panel):
             self.bar,
             self.note,
             theme.section("Rewind and fork"),
+            self.from_run,
             self.rewind,
             self.fork,
         ]
@@ -128,6 +134,7 @@ class RunControl(Panel):
         for name, action in {"start": self.start, "pause": self.pause, "step": self.step, "stop": self.stop}.items():
             self.buttons[name].on_click(self.guarded(lambda _, action=action: action()))
         self.fork.on_click(self.guarded(lambda _: self.fork_here()))
+        self.from_run.observe(self.guarded(lambda _: self._choose_run()), "value")
         self.rewind.observe(self.guarded(lambda _: self._mark()), "value")
         for control in (self.method, self.steps, self.rule):
             control.observe(lambda _: None if self.under_way else self.ask(), "value")
@@ -172,18 +179,18 @@ class RunControl(Panel):
         self.gate.end()
 
     def fork_here(self) -> None:
-        """Go on from the update that the slider points at, with the settings that the controls show.
+        """Leave the chosen run at the update that the slider points at, with the settings that the controls show.
 
         Raises:
             ValueError: no run has been made yet, or one is under way.
         """
-        if self.under_way or self.run is None:
+        if self.under_way or self._rewound is None:
             raise ValueError("a fork needs a finished run: start one, or stop the one under way")
         self.gate.reset()
-        self._begin(self._order("fork", at=int(self.rewind.value), parent=self.run))
+        self._begin(self._order("fork", at=int(self.rewind.value), parent=self._rewound))
 
     def _begin(self, order: Order) -> None:
-        self.live = self.run if order.parent is not None else BEGINNING
+        self.live = order.parent if order.parent is not None else BEGINNING
         self.bar.max, self.bar.value = order.steps, 0
         self._began = time.perf_counter()
         self._show_state()
@@ -227,13 +234,31 @@ class RunControl(Panel):
             self.costs.value = f"<p>will take about {duration(answer.seconds)} and {size}</p>"
             return
         self.runs = [*self.runs, answer][-KEPT_RUNS:]
-        self.rewind.options = answer.kept_steps
-        self.rewind.value, self.rewind.disabled, self.fork.disabled = answer.kept_steps[-1], False, False
         self.bar.value = self.bar.max
         self._draw_runs(self.runs)
-        self._show_paths(answer)
-        self.scores.value = tables.scores(*comparison(self.runs))
+        rows, columns = comparison(self.runs)
+        self.scores.value = tables.scores(rows, columns)
+        with self._drawing:
+            self._rewind_in(answer)
+            # The newest first: new options select their first, so no older run is drawn in between.
+            self.from_run.options = [(row["name"], run) for row, run in zip(rows, self.runs)][::-1]
+            self.from_run.value = answer
+        for control in (self.from_run, self.rewind, self.fork):
+            control.disabled = False
         self._show_state()
+
+    def _choose_run(self) -> None:
+        with self._drawing:
+            chosen = self.from_run.value
+            if chosen is not None and chosen is not self._rewound:
+                self._rewind_in(chosen)
+
+    def _rewind_in(self, run: Run) -> None:
+        """Offer the updates of this run to rewind to, the last one first, and show its trajectories."""
+        self._rewound = run
+        self.rewind.options = run.kept_steps
+        self.rewind.value = run.kept_steps[-1]
+        self._show_paths(run)
 
     # --- showing
 

@@ -88,7 +88,10 @@ def four_splits(fall: float = 1.0) -> dict[str, np.ndarray]:
 
 
 def as_values(figure: Any) -> tuple[list, dict]:
-    """What a figure draws, as JSON values; without trace uids, and without axes left hidden by an earlier structure."""
+    """What a figure draws, as JSON values; without trace uids, and without what an earlier structure left: hidden axes.
+
+    A list without shapes is as good as none: a widget drops it when the axes change, a figure keeps it.
+    """
     plain = json.loads(figure.to_json())
-    layout = {key: value for key, value in plain["layout"].items() if value != {"visible": False}}
+    layout = {key: value for key, value in plain["layout"].items() if value not in ({"visible": False}, [])}
     return [{key: value for key, value in trace.items() if key != "uid"} for trace in plain["data"]], layout
