@@ -32,6 +32,14 @@ class State(NamedTuple):
     predicted: np.ndarray
 
 
+class Answer(NamedTuple):
+    """What one model says of one sample: the likeliest class by name (None where that is not to be had), and the rest."""
+
+    answer: str | None
+    confidence: float
+    margin: float
+
+
 class Regions(NamedTuple):
     """Which class the readout names at each point of the plane: (g,) places across and up, (g, g) class numbers."""
 
@@ -128,6 +136,22 @@ class Landscape:
                 with torch.no_grad(), evaluating(head):
                     predicted = head(torch.from_numpy(self.space).to(device_of(head))).argmax(1).cpu().numpy()
         return State(np.exp(-known[:, 0]), known[:, 1], predicted)
+
+    def answer(self, example: int, step: int) -> Answer:
+        """What the model after update ``step`` says of one shown sample."""
+        row, state = self.position[int(example)], self.state(int(step))
+        known = state.predicted[row] >= 0 and np.isfinite(state.margin[row])  # without a margin these are no classes
+        name = self._class(int(state.predicted[row])) if known else None
+        return Answer(name, float(state.confidence[row]), float(state.margin[row]))
+
+    def _class(self, number: int) -> str:
+        """The name of a class: the task's, else the label of samples that the original gets right, else its number."""
+        classes = getattr(self.run.task, "classes", ())
+        if number < len(classes):
+            return str(classes[number])
+        start = self.state(int(self.steps[0]))
+        right = np.flatnonzero((start.predicted == number) & (start.margin > 0) & (self.labels != ""))
+        return str(self.labels[right[0]]) if len(right) else f"class {number}"
 
     @cached_property
     def _shown(self) -> Any:

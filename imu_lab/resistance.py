@@ -67,7 +67,9 @@ def _beside(uniform: Run | Sequence[Run] | bool | None, runs: list[Run]) -> list
 
 def _uniformly(run: Run) -> Run:
     if run.settings.get("forked"):
-        raise ValueError(f"{run.label!r} is a fork, with the settings of two runs; give uniform=, the run to compare with")
+        raise ValueError(
+            f"{run.label!r} is a fork, with the settings of two runs; give uniform=, the run to compare with"
+        )
     return again(run, weights=None)
 
 

@@ -43,6 +43,24 @@ OFF_BY = """([image, figure]) => {
             place.top - axes.top - yaxis._offset, scale * wide - xaxis._length, scale * high - yaxis._length];
 }"""
 
+# How far the first and the last button over the gallery lie from the corners of its image.
+TILES_OFF_BY = """() => {
+    const gallery = document.querySelector('.imu-explorer .imu-gallery'), buttons = gallery.querySelectorAll('button');
+    const image = gallery.querySelector('img').getBoundingClientRect();
+    const [first, last] = [buttons[0], buttons[buttons.length - 1]].map(each => each.getBoundingClientRect());
+    return [first.left - image.left, first.top - image.top, last.right - image.right, last.bottom - image.bottom];
+}"""
+
+# How far each button over the ledger lies from its row, above and below.
+ROWS_OFF_BY = """() => {
+    const rows = document.querySelectorAll('.imu-explorer .imu-ledger tbody tr');
+    const buttons = document.querySelectorAll('.imu-explorer .imu-ledger .imu-rows button');
+    return [rows.length - buttons.length, ...Array.from(buttons, (button, at) => {
+        const over = button.getBoundingClientRect(), row = rows[at].getBoundingClientRect();
+        return Math.max(Math.abs(over.top - row.top), Math.abs(over.bottom - row.bottom));
+    })];
+}"""
+
 SAYS = "([selector, words]) => document.querySelector(selector)?.textContent.includes(words)"
 
 
@@ -72,6 +90,31 @@ def lasso(page: Any, figure: str = MAP, share: float = 1.0) -> None:
     for corner in corners[1:]:
         page.mouse.move(*corner, steps=4)
     page.mouse.up()
+
+
+def click_button(page: Any, place: str, at: int) -> str:
+    """Click one of the transparent buttons with the mouse, at its middle; returns what it is called."""
+    button = page.locator(f".imu-explorer {place} .imu-overlay > button").nth(at)
+    button.scroll_into_view_if_needed()
+    box, name = button.bounding_box(), button.get_attribute("title")
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    return name
+
+
+def test_pictures_and_rows_are_clicked(notebook: Callable[..., Any]) -> None:
+    page = notebook(WATCHING)
+    page.wait_for_selector(".imu-map-picture", timeout=SECONDS * 1000)
+    for width in (1000, 1600):
+        page.set_viewport_size({"width": width, "height": 1200})
+        page.wait_for_timeout(500)
+        assert max(map(abs, page.evaluate(TILES_OFF_BY))) < 1.5, "buttons lie over the pictures"
+        assert max(map(abs, page.evaluate(ROWS_OFF_BY))) < 1.5, "and over the rows"
+    for place, at in ((".imu-gallery", 4), (".imu-rows", 2), (".imu-strip", 9), (".imu-near", 1)):
+        wait_for(page, ".imu-explorer .imu-card", click_button(page, place, at))
+    button = page.locator(".imu-explorer .imu-gallery .imu-overlay > button").nth(7)
+    button.focus()
+    page.keyboard.press("Enter")
+    wait_for(page, ".imu-explorer .imu-card", button.get_attribute("title"))
 
 
 def test_selection_card_what_if_comparison(notebook: Callable[..., Any]) -> None:

@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import cases
@@ -15,6 +16,7 @@ from PIL import Image
 from plotly.callbacks import InputDeviceState, LassoSelector, Points
 
 import imu_lab as imu
+from imu_lab.widgets import tables
 from imu_lab.widgets.job import Job
 
 SECONDS = 60.0
@@ -60,6 +62,53 @@ def test_a_click_on_a_row_of_the_trajectories_chooses_its_sample(explorer) -> No
     heat = explorer.paths.data[0]
     heat._dispatch_on_click(Points(point_inds=[[3, 5]], xs=[5], ys=[3], trace_index=0), InputDeviceState())
     assert explorer.chosen == int(heat.customdata[3][0])
+
+
+@pytest.mark.parametrize("where", ["gallery", "near", "ledger.strip", "ledger.rows"])
+def test_a_click_on_a_picture_or_a_row_chooses_its_sample(explorer, where: str) -> None:
+    click(explorer, "forget", 0)
+    shown = attrgetter(where)(explorer)
+    button = getattr(shown, "overlay", shown).children[3]
+    name = button.tooltip
+    button.click()
+    assert name == f"example {explorer.chosen}" and f"{name}, class" in explorer.card.value
+    assert explorer.ledger.chosen == explorer.chosen
+    framed = [each.tooltip for each in explorer.gallery.overlay.children if "imu-marked" in each._dom_classes]
+    assert set(framed) <= {f"example {explorer.chosen}"} and (framed or where != "gallery")
+
+
+def test_a_click_on_who_is_responsible_chooses_it(explorer) -> None:
+    click(explorer, "kept", 2)
+    culprit = explorer.responsible.gallery.overlay.children[0]
+    culprit.click()
+    assert culprit.tooltip == f"example {explorer.chosen}" and explorer.chosen in explorer.land.forget
+
+
+def test_a_click_that_fails_is_told_in_the_panel(explorer) -> None:
+    explorer.gallery.overlay.show([10**6])
+    explorer.gallery.overlay.children[0].click()
+    assert "not on the map" in explorer.error.value and isinstance(Job.errors.pop(), ValueError)
+
+
+def test_the_ledger_sorts_by_why_samples_resist_and_shows_the_selection(explorer, run) -> None:
+    explorer.select(run.samples["example"].iloc[:6])
+    explorer.ledger.by.value, explorer.ledger.order.value = "rank", True
+    table = imu.resistance(run).iloc[:6].sort_values("rank", kind="stable")
+    assert [button.tooltip for button in explorer.ledger.rows.children] == [f"example {e}" for e in table["example"]]
+    assert f">{tables.title('rank')}</th>" in explorer.ledger.table.value
+
+
+def test_the_answer_is_named_and_follows_the_slider(explorer, run) -> None:
+    explorer.choose(run.samples["example"][run.samples["margin_after"].argmin()])
+    first, last = (explorer.land.answer(explorer.chosen, step).answer for step in (0, 20))
+    assert first == "3" != last
+    told = explorer.answers.value
+    assert f"after update 0</td><td>{first}<" in told and f"after update 20</td><td>{last}<" in told
+    explorer.step.value = 2
+    assert explorer.wait(SECONDS)
+    assert "after update 2<" in explorer.answers.value and "after update 20" not in explorer.answers.value
+    click(explorer, "kept", 2)
+    assert "after update 2<" in explorer.answers.value and explorer.answers.value != told
 
 
 def test_a_kept_sample_has_a_card_too(explorer) -> None:
@@ -212,6 +261,7 @@ def test_dropping_the_selection_makes_another_run_and_compares(explorer, run) ->
     assert "example" in explorer.what_if.table.value and len(explorer.what_if.figure.data) > 2
     explorer.shown_run.value = 1
     assert explorer.run is other and explorer.wait(SECONDS)
+    assert explorer.what_if.explore.layout.display == "none", "it is on this map already"
     assert explorer.samples["pressure"].iloc[0] == 0
 
 
@@ -222,6 +272,25 @@ def test_the_selection_under_other_labels_or_twice(explorer, run, action: str) -
     assert explorer.what_if.job.wait(SECONDS) and "done" in explorer.what_if.note.value
     assert "4 " in explorer.what_if.other.label and "example" in explorer.what_if.table.value
     assert explorer.runs == [run], "another forget set cannot stand on this map"
+    assert explorer.what_if.explore.layout.display is None, "but on one of its own"
+
+
+def test_a_run_with_another_forget_set_gets_an_explorer_of_its_own(explorer, run) -> None:
+    what_if = explorer.what_if
+    explorer.select(run.samples["example"].iloc[:4])
+    made = []
+    for action in ("keep", "double"):
+        what_if.buttons[action].click()
+        assert what_if.job.wait(SECONDS)
+        what_if.explore.click()
+        assert explorer.place.children == (explorer.other,) and explorer.other.run is what_if.other
+        explorer.other.choose(int(what_if.other.samples["example"].iloc[-1]))
+        made.append(explorer.other)
+    assert made[0].comm is None and made[1].comm is not None, "the earlier one is closed"
+    what_if.buttons["drop"].click()
+    assert what_if.job.wait(SECONDS) and what_if.explore.layout.display == "none", "this one stands on the map"
+    explorer.close()
+    assert made[1].comm is None
 
 
 def test_a_new_request_from_kept_samples(explorer) -> None:
@@ -277,7 +346,7 @@ def test_it_has_a_static_picture(explorer) -> None:
 
 def test_a_damaged_sample_names_who_is_responsible(explorer, run, monkeypatch) -> None:
     named: list[str] = []
-    monkeypatch.setattr(explorer.responsible.gallery, "show", lambda _, names: named.extend(names))
+    monkeypatch.setattr(explorer.responsible.gallery, "show", lambda _, names, examples: named.extend(names))
     assert explorer.responsible.layout.display == "none"
     click(explorer, "kept", 2)
     worst = imu.responsible(run, explorer.chosen)

@@ -43,6 +43,31 @@ def test_states_agree_with_the_trajectory_and_with_the_model(land: Landscape, ru
         assert np.array_equal(right, state.margin >= 0)
 
 
+def test_the_answer_to_one_sample_is_named(land: Landscape, run: imu.Run) -> None:
+    for example in land.examples[[0, 5, -1]].tolist():
+        images = run.task.split("train").batch(torch.as_tensor([example])).inputs
+        for step in (0, 10):
+            with torch.no_grad():
+                likeliest = int(run.model_at(step)(images).argmax())
+            row, state = land.position[example], land.state(step)
+            expected = (run.task.classes[likeliest], state.confidence[row], state.margin[row])
+            assert land.answer(example, step) == expected
+    assert land.answer(land.examples[0], 0).answer == "3" != land.answer(land.examples[-1], 0).answer
+
+
+def test_without_named_classes_an_answer_has_the_label_of_who_is_right(land: Landscape, run: imu.Run) -> None:
+    other = land.of(replace(run, task=Nameless()))
+    assert other.answer(land.examples[0], 0).answer == "3"
+    toy = Landscape(imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1))
+    assert toy.answer(toy.examples[0], 0).answer.startswith("class "), "a task without names of any kind"
+    bare = Landscape(replace(run, task=None, snapshots=None))
+    assert bare.answer(bare.examples[0], 10).answer is None and np.isfinite(bare.answer(bare.examples[0], 10).margin)
+
+
+class Nameless:
+    """A task that tells no names."""
+
+
 def test_the_border_is_that_of_the_readout_on_the_plane(land: Landscape, run: imu.Run) -> None:
     before, after = land.regions(0), land.regions(10)
     assert before.classes.shape == (GRID, GRID) and not np.array_equal(before.classes, after.classes)
@@ -135,7 +160,8 @@ def test_a_fork_that_changes_nothing_presses_as_its_parent_did() -> None:
     child = imu.fork(parent, 4)
     assert np.allclose(child.samples["pressure"], parent.samples["pressure"])
     with pytest.raises(ValueError, match="forked="):
-        imu.collateral(child)
+        imu.damage_by_sample(child)
+    assert imu.collateral(child)["predicted"].isna().all()
 
 
 def test_the_plane_of_a_run_without_its_task_is_named_rightly() -> None:

@@ -27,8 +27,14 @@ def plot_collateral(table: pd.DataFrame) -> go.Figure:
     shown = table.assign(across=table[across])
     if "lost" in table:
         lost = table["lost"].to_numpy(dtype=bool)
-        parts = {("still as before", "circle", "retain"): ~lost, ("lost: right before, wrong after", "x", "forget"): lost}
-        title, words = "Collateral damage", f"{theme.number(lost.sum())} of {theme.number(len(table))} kept samples lost"
+        parts = {
+            ("still as before", "circle", "retain"): ~lost,
+            ("lost: right before, wrong after", "x", "forget"): lost,
+        }
+        title, words = (
+            "Collateral damage",
+            f"{theme.number(lost.sum())} of {theme.number(len(table))} kept samples lost",
+        )
     else:
         measured = table["measured"].notna().to_numpy()
         parts = {("a forget sample's own share, alone", "circle", "forget"): measured}

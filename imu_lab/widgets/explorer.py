@@ -25,7 +25,7 @@ from . import tables, theme
 from .controls import STYLE
 from .gallery import Gallery
 from .job import Report
-from .ledger import Ledger, Pictures, card
+from .ledger import Ledger, Pictures, card, menu, numeric, widened
 from .panels import BESIDE, Panel
 from .player import Player
 from .responsible import Responsible
@@ -39,7 +39,8 @@ NEAR = 6
 ROWS = 1000  # trajectories drawn of a selection
 INTERVAL = 0.1  # seconds between updates while it plays
 PATIENCE = 10.0  # seconds that it waits for a picture
-NO_CARD = '<p class="imu-note">Click a dot, a row of the trajectories, or step through the ledger.</p>'
+QUICK = 1.0  # seconds: a run that took no longer is made once more, under uniform pressure
+NO_CARD = '<p class="imu-note">Click a sample: a dot, a row of the trajectories, a picture, a row of the ledger.</p>'
 HINT = "pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
 
 
@@ -56,7 +57,7 @@ def explore(run: Run, table: pd.DataFrame | None = None, *, projection: str = "p
     Args:
         run: any run, also a loaded one; without its task there is no border, and no pictures.
         table: more columns to colour and filter by, with ``example``, such as :func:`imu_lab.explain_resistance` gives;
-            None takes :func:`imu_lab.resistance`.
+            None takes :func:`imu_lab.resistance`, with uniform pressure beside it where the run took less than a second.
         projection: ``"pca"``, ``"t-sne"`` or ``"umap"``.
         context: how many retained samples to show around the forget set.
 
@@ -82,6 +83,7 @@ class Explorer(Panel):
         run: the run on view. runs: it and all what-ifs that share its forget set.
         samples: the ledger with all columns to colour and filter by.
         selected: examples, or None for all. chosen: the example on the card, or None.
+        other: the explorer of a what-if with another forget set, or None.
     """
 
     main_width = BESIDE
@@ -89,9 +91,11 @@ class Explorer(Panel):
     def __init__(self, run: Run, table: pd.DataFrame | None, *, projection: str, context: int) -> None:
         self.run, self.runs = run, [run]
         self.land = Landscape(run, projection, context)
-        self.samples = widened(run.samples, resistance(run) if table is None else table)
+        self.samples = widened(run.samples, withstood(run) if table is None else table)
         self.selected: list[int] | None = None
         self.chosen: int | None = None
+        self.other: Explorer | None = None
+        self._how = dict(projection=projection, context=context)
         self._drawing = threading.RLock()
         self._make_controls()
         self._make_views()
@@ -113,6 +117,8 @@ class Explorer(Panel):
         self.play.value = False
         self.what_if.job.stop()
         self.job.stop()
+        if self.other is not None:
+            self.other.close()
         super().close()
 
     # --- the left side
@@ -125,8 +131,8 @@ class Explorer(Panel):
         self.step.add_class("imu-step")
         self.play = Player(self.step, INTERVAL, lambda: self.wait(PATIENCE), self.guarded)
         live = ["confidence", "margin"]
-        kept = [name for name in self.samples.columns if numeric(self.samples[name])]
-        options = [(f"{tables.title(name)} now", name) for name in live] + [(tables.title(n), n) for n in kept]
+        kept = [name for name in self.samples.dropna(axis=1, how="all") if numeric(self.samples[name])]
+        options = [(f"{tables.title(name)} now", name) for name in live] + menu(kept)
         self.colour_by = W.Dropdown(options=options, value="confidence", description="colour by", **wide)
         self.filter = W.Text(placeholder=HINT, description="filter", continuous_update=False, tooltip=HINT, **wide)
         self.filter.add_class("imu-filter")
@@ -145,6 +151,7 @@ class Explorer(Panel):
             control.observe(self.ask, "value")
         self.filter.observe(self.guarded(lambda change: self.select_where(change.new)), "value")
         self.clear.on_click(self.guarded(lambda _: self._show_all()))
+        self.what_if.explore.on_click(self.guarded(lambda _: self._explore_other()))
         self.shown_run.observe(self.guarded(lambda change: self._show_run(change.new)), "value")
         self.ledger.back.on_click(self.guarded(lambda _: self.ledger.turn(-1)))
         self.ledger.forth.on_click(self.guarded(lambda _: self.ledger.turn(1)))
@@ -157,11 +164,14 @@ class Explorer(Panel):
         self.map: SampleMap | None = None
         self.paths: FigureWidget | None = None
         self.pictures = Pictures(self.run.task)
-        self.ledger = Ledger(self.pictures, lambda example: self.choose(example))
-        self.gallery = Gallery(columns=SHOWN // 2, size=44).add_class("imu-gallery")
-        self.near = Gallery(columns=NEAR, size=44).add_class("imu-near")
-        self.responsible = Responsible(self.pictures)
+        choose = self.guarded(self.choose)
+        self.ledger = Ledger(self.pictures, choose)
+        self.gallery = Gallery(choose, columns=SHOWN // 2, size=44).add_class("imu-gallery")
+        self.near = Gallery(choose, columns=NEAR, size=44).add_class("imu-near")
+        self.responsible = Responsible(self.pictures, choose)
         self.card = W.HTML(NO_CARD).add_class("imu-card")
+        self.answers = W.HTML().add_class("imu-table").add_class("imu-answers")
+        self.place = W.VBox()  # of the other explorer
         self.caption = W.HTML().add_class("imu-caption")  # of the trajectories
         layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 40}px")
         self.places = {name: W.VBox(layout=layout).add_class("imu-captioned") for name in ("map", "paths")}
@@ -169,8 +179,8 @@ class Explorer(Panel):
     def _below(self) -> list[W.Widget]:
         layout = W.Layout(align_items="flex-start", flex_flow="row wrap")
         return [theme.section("The selection"), self.gallery, theme.section("One sample, and its neighbours"),
-                W.HBox([self.card, W.VBox([self.near, self.responsible])], layout=layout),
-                self.what_if.result, theme.section("Every sample of the selection"), self.ledger]  # fmt: skip
+                W.HBox([W.VBox([self.card, self.answers]), W.VBox([self.near, self.responsible])], layout=layout),
+                self.what_if.result, theme.section("Every sample of the selection"), self.ledger, self.place]  # fmt: skip
 
     # --- the map
 
@@ -204,6 +214,7 @@ class Explorer(Panel):
                 self.map = self._made_map(now)
             else:
                 self.map.show(now)
+            self._tell_answers()
 
     def _made_map(self, scene: Scene) -> SampleMap:
         hear = dict(clicked=self.choose, lassoed=self._lassoed, deselected=self._show_all)
@@ -257,7 +268,7 @@ class Explorer(Panel):
         few = subset(self.run, mine, ROWS)
         with self._drawing:
             self._draw_paths(few)
-        self.ledger.show(few)
+        self.ledger.show(few, self.samples[self.samples["example"].isin(mine)])
         self._show_gallery()
         total = len(self.land.forget)
         self.count.value = f"<p>{len(mine):,} of {total:,} forget samples</p>"
@@ -289,8 +300,7 @@ class Explorer(Panel):
         examples = self.land.forget.tolist() if self.selected is None else self.selected
         if len(examples) > SHOWN:
             examples = [examples[at] for at in np.linspace(0, len(examples) - 1, SHOWN).round().astype(int)]
-        at = examples.index(self.chosen) if self.chosen in examples else None
-        self.gallery.show(self.pictures.of(examples), [str(example) for example in examples], selected=at)
+        self.gallery.show(self.pictures.of(examples), [str(example) for example in examples], examples)
 
     # --- one sample
 
@@ -304,13 +314,22 @@ class Explorer(Panel):
             raise ValueError(f"example {example} is not on the map, which shows {len(self.land.examples)} samples")
         self.chosen = self.ledger.chosen = int(example)
         self.card.value = self._card()
+        self._tell_answers()
         near = self.land.nearest(self.chosen, NEAR)
-        self.near.show(self.pictures.of(near), [str(each) for each in near])
+        self.near.show(self.pictures.of(near), [str(each) for each in near], near)
         self.responsible.tell(self._responsible())
         with self._drawing:
             self._mark_row()
             self.map.mark(self.land.places[self.land.position[self.chosen]])
+        self.gallery.mark(self.chosen)
         self.ledger.refresh()
+
+    def _tell_answers(self) -> None:
+        """What the model answers to the chosen sample at the slider's update, and what it answered at first."""
+        if self.chosen is not None:
+            steps = dict.fromkeys((int(self.land.steps[0]), self._recorded()))
+            told = {f"after update {step}": self.land.answer(self.chosen, step) for step in steps}
+            self.answers.value = tables.answers(told)
 
     def _responsible(self) -> pd.DataFrame | None:
         """Who damaged the chosen kept sample; None for a forget sample, and where first order says nothing."""
@@ -328,9 +347,7 @@ class Explorer(Panel):
             named = [(label(run, at), figures.colour(run.label), run) for at, run in enumerate(self.runs)]
             named.sort(key=lambda item: item[2] is not self.run)
             return card(look, self.chosen, named)
-        row, state = self.land.position[self.chosen], self.land.state(self._recorded())
-        facts = {"confidence": state.confidence[row], "margin": state.margin[row]}
-        return f"{tables.card(look, facts, [])}<p class='imu-note'>a kept sample</p>"
+        return f"{tables.card(look, {}, [])}<p class='imu-note'>a kept sample</p>"
 
     def _redraw_map(self) -> None:
         """Show the selection on the map at once."""
@@ -345,28 +362,45 @@ class Explorer(Panel):
             return self.selected
         return [] if self.chosen is None else [self.chosen]
 
-    def _take_up(self, run: Run) -> None:
+    def _take_up(self, run: Run) -> bool:
         """Offer a what-if's run where it has the same forget set: same samples, and each under the same label."""
-        if run.task == self.run.task and np.array_equal(run.samples["example"], self.run.samples["example"]):
+        same = run.task == self.run.task and np.array_equal(run.samples["example"], self.run.samples["example"])
+        if same:
             self.runs.append(run)
             self.shown_run.options = [(label(each, at), at) for at, each in enumerate(self.runs)]
             if self.chosen is not None:
                 self.card.value = self._card()
+        return same
+
+    def _explore_other(self) -> None:
+        """Place an explorer of the newest what-if below all of this one, instead of an earlier one."""
+        earlier, self.other = self.other, Explorer(self.what_if.other, None, **self._how)
+        self.place.children = [self.other]
+        if earlier is not None:
+            earlier.close()
 
     def _show_run(self, number: int | None) -> None:
         if number is None or self.runs[number] is self.run:
             return
         self.run = self.runs[number]
         self.land = self.land.of(self.run)
-        self.samples = widened(widened(self.run.samples, resistance(self.run)), self.samples)  # a table's columns too
+        self.samples = widened(widened(self.run.samples, withstood(self.run)), self.samples)  # a table's columns too
         last = max(int(self.land.steps[-1]), 1)
         self.step.max = last
         self._follow_selection()
+        if self.chosen is not None:
+            self.choose(self.chosen)
         self.ask()
 
     def _still(self) -> list:
         rows: list = [[plot_map(self.map.scene), self.paths]]
-        return rows + [[bytes(self.gallery.value)]] if self.gallery.value else rows
+        return rows + [[self.gallery.value]] if self.gallery.value else rows
+
+
+def withstood(run: Run) -> pd.DataFrame:
+    """How each sample withstood, beside the same under uniform pressure where that costs little."""
+    known = run.task is not None and run.kept_steps and not run.settings.get("forked")
+    return resistance(run, uniform=bool(known and run.events.get("seconds", QUICK + 1) <= QUICK))
 
 
 def last_useful(run: Run, steps: list[int]) -> int:
@@ -386,17 +420,6 @@ def rows_of(figure: FigureWidget) -> np.ndarray:
     """(r,) the example of each row of the trajectories."""
     cells = next(trace for trace in figure.data if trace.type == "heatmap").customdata
     return np.asarray(cells)[:, 0] if len(cells) else np.empty(0, dtype=int)
-
-
-def widened(samples: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """The ledger with the columns of another table that it does not have."""
-    more = table[["example", *[name for name in table.columns if name not in samples]]].drop_duplicates("example")
-    return samples.merge(more, on="example", how="left")
-
-
-def numeric(column: pd.Series) -> bool:
-    """Whether a column can colour dots: numbers or yes and no, with something in it."""
-    return column.name != "example" and pd.api.types.is_numeric_dtype(column) and column.notna().any()
 
 
 def label(run: Run, number: int) -> str:

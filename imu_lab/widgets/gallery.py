@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import ipywidgets as W
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-FRAME = (230, 97, 0)  # around the selected one: an orange that shows on light, dark and grey
+from .overlay import Overlay
+
 GREY = (128, 128, 128)  # captions must be readable on a light and a dark page
 GAP = 6
 CAPTION = 14  # pixels
@@ -22,7 +24,7 @@ CAPTION = 14  # pixels
 def png(picture: Image.Image) -> bytes:
     """The picture as PNG bytes."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG")  # to squeeze it harder would take five times as long, for a twentieth of its size
     return buffer.getvalue()
 
 
@@ -46,7 +48,6 @@ def tiled(
     *,
     columns: int = 10,
     size: int = 64,
-    selected: int | None = None,
 ) -> bytes:
     """One PNG of many pictures, with a transparent background.
 
@@ -55,7 +56,6 @@ def tiled(
         captions: one per picture, or none.
         columns: pictures in a row.
         size: height of a picture, in pixels.
-        selected: position of the picture that gets a frame.
     """
     if not len(pictures):
         raise ValueError("no pictures to show; give at least one")
@@ -69,8 +69,6 @@ def tiled(
     for position, tile in enumerate(tiles):
         left, top = position % columns * width + (width - tile.width) // 2, position // columns * height + GAP // 2
         sheet.paste(tile, (left, top))
-        if position == selected:
-            draw.rectangle((left - 3, top - 3, left + tile.width + 2, top + tile.height + 2), outline=FRAME, width=3)
         if captions:
             draw.text(
                 (left + tile.width / 2, top + tile.height + 1), str(captions[position]), GREY, font(11), anchor="ma"
@@ -83,18 +81,40 @@ def font(size: int) -> ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-class Gallery(W.Image):
-    """Pictures of samples in rows, as one image that is sent once."""
+class Gallery(W.GridBox):
+    """Pictures of samples in rows, as one image that is sent once.
 
-    def __init__(self, **how: int) -> None:
-        """``how`` goes to :func:`tiled`."""
-        super().__init__(format="png", layout=W.Layout(max_width="100%", align_self="flex-start"))
-        self._how = how
+    Args:
+        clicked: takes the example whose picture is clicked; without it there is nothing to click.
+        how: goes to :func:`tiled`.
+
+    Attributes:
+        image: the picture of them all. overlay: its buttons, or None.
+    """
+
+    def __init__(self, clicked: Callable[[int], Any] | None = None, *, columns: int = 10, **how: int) -> None:
+        self._columns, self._how = columns, how
+        self.image = W.Image(format="png")  # and no tooltip: with one, ipywidgets 8.1 shows no image at all
+        self.overlay = None if clicked is None else Overlay(clicked)
+        super().__init__([self.image, *([self.overlay] if self.overlay else [])])
+        self.add_class("imu-covered")
         self.layout.display = "none"  # an empty image would show as broken
 
-    def show(self, pictures: np.ndarray | None, captions: Sequence[str] = (), selected: int | None = None) -> None:
-        """Show these pictures; None or none hides the gallery."""
+    @property
+    def value(self) -> bytes:
+        """The PNG; empty before the first pictures."""
+        return bytes(self.image.value)
+
+    def show(self, pictures: np.ndarray | None, captions: Sequence[str] = (), examples: Sequence[int] = ()) -> None:
+        """Show these pictures, of these examples; None or none hides the gallery."""
         empty = pictures is None or not len(pictures)
         self.layout.display = "none" if empty else None
         if not empty:
-            self.value = tiled(pictures, captions, selected=selected, **self._how)
+            self.image.value = tiled(pictures, captions, columns=self._columns, **self._how)
+        if self.overlay is not None:
+            self.overlay.show([] if empty else examples, min(self._columns, max(1, len(examples))))
+
+    def mark(self, example: int | None) -> None:
+        """Put a frame around this example where it is shown."""
+        if self.overlay is not None:
+            self.overlay.mark(example)

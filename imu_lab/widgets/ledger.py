@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..results import Run
 from . import gallery, tables
+from .overlay import Overlay, covered
 
 ROWS = 8
 STRIP = 20  # pictures
@@ -42,7 +43,7 @@ class Pictures:
 
 
 class Ledger(W.VBox):
-    """The top of the ledger, by any column, either way round: a strip of pictures, and a table.
+    """The top of the ledger, by any column, either way round: a strip of pictures, and a table; each sample a button.
 
     ``turn`` steps through it, row by row, whatever the rows are sorted by.
     """
@@ -50,10 +51,10 @@ class Ledger(W.VBox):
     def __init__(self, pictures: Pictures, choose: Callable[[int], None]) -> None:
         self._pictures, self._choose = pictures, choose
         self._samples = pd.DataFrame({"example": []})
-        self._drawn: tuple = ()
+        self._drawn: list[int] = []
         self.chosen: int | None = None
         self.by = W.Dropdown(
-            options=[(tables.title(name), name) for name in tables.LEDGER],
+            options=menu(tables.LEDGER),
             value="pressure",
             description="sort by",
             style={"description_width": "50px"},
@@ -66,27 +67,37 @@ class Ledger(W.VBox):
             W.Button(icon=icon, tooltip=tip, layout=W.Layout(width="34px"))
             for icon, tip in (("chevron-left", "the sample above"), ("chevron-right", "the sample below"))
         )
-        self.strip = gallery.Gallery(columns=STRIP, size=36).add_class("imu-strip")
+        self.strip = gallery.Gallery(choose, columns=STRIP, size=36).add_class("imu-strip")
         self.table = W.HTML().add_class("imu-table")
+        self.rows = Overlay(choose)
         head = W.HBox([self.by, self.order, self.back, self.forth], layout=W.Layout(flex_flow="row wrap"))
-        super().__init__([head, self.strip, self.table])
+        super().__init__([head, self.strip, covered(self.table, self.rows).add_class("imu-rows")])
         self.add_class("imu-ledger")
 
-    def show(self, run: Run) -> None:
-        """Show the ledger of this run."""
-        self._samples = run.samples
+    def show(self, run: Run, samples: pd.DataFrame | None = None) -> None:
+        """Show the ledger of this run, or these rows of it, which may have more columns."""
+        self._samples = run.samples if samples is None else samples
+        self._offer([name for name in self._samples if numeric(self._samples[name])])
         self.refresh()
+
+    def _offer(self, columns: list[str]) -> None:
+        """Offer these columns to sort by, and stay with the chosen one where it is among them."""
+        if [name for _, name in self.by.options] != columns:
+            wanted = self.by.value if self.by.value in columns else next(iter(columns), None)
+            self.by.options = menu(columns)
+            self.by.value = wanted
 
     def refresh(self, *_: Any) -> None:
         """Show the rows again: the order or the chosen sample has changed."""
         rows = self._sorted()
         page = rows.iloc[self._page(rows, ROWS) :][:ROWS]
+        self.rows.show(page["example"].tolist())
         self.table.value = tables.ledger(page, self.by.value, self._pictures.tag, self.chosen)
         examples = rows["example"].iloc[self._page(rows, STRIP) :][:STRIP].tolist()
-        if self._drawn != (examples, self.chosen):  # most answers leave the order as it was
-            self._drawn = (examples, self.chosen)
-            at = examples.index(self.chosen) if self.chosen in examples else None
-            self.strip.show(self._pictures.of(examples), selected=at)
+        if self._drawn != examples:  # most answers leave the order as it was
+            self._drawn = examples
+            self.strip.show(self._pictures.of(examples), examples=examples)
+        self.strip.mark(self.chosen)
 
     def turn(self, by: int) -> None:
         """Choose the sample that many rows further down, or up."""
@@ -104,6 +115,22 @@ class Ledger(W.VBox):
         """The first row of the page that holds the chosen sample."""
         examples = rows["example"].tolist()
         return examples.index(self.chosen) // length * length if self.chosen in examples else 0
+
+
+def menu(columns: Iterable[str]) -> list[tuple[str, str]]:
+    """Columns under their titles."""
+    return [(tables.title(name), name) for name in columns]
+
+
+def numeric(column: pd.Series) -> bool:
+    """Whether a column of the ledger holds a quantity: numbers, or yes and no."""
+    return column.name != "example" and pd.api.types.is_numeric_dtype(column)
+
+
+def widened(samples: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The ledger with the columns of another table that it does not have."""
+    more = table[["example", *[name for name in table.columns if name not in samples]]].drop_duplicates("example")
+    return samples.merge(more, on="example", how="left")
 
 
 def card(look: str, example: int, runs: list[tuple[str, str, Run]]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pandas as pd
 
 from . import tables
@@ -13,10 +16,10 @@ ABOUT = "Pressing these damaged it most, as predicted by first order from the or
 
 
 class Responsible(Strip):
-    """What :func:`imu_lab.responsible` says of one kept sample."""
+    """What :func:`imu_lab.responsible` says of one kept sample; ``clicked`` takes the example that is clicked."""
 
-    def __init__(self, pictures: Pictures) -> None:
-        super().__init__(pictures, columns=SHOWN, size=44)
+    def __init__(self, pictures: Pictures, clicked: Callable[[int], Any] | None = None) -> None:
+        super().__init__(pictures, clicked, columns=SHOWN, size=44)
         self.add_class("imu-responsible")
         self.tell(None)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import ipywidgets as W
 
@@ -11,12 +12,12 @@ from .ledger import Pictures
 
 
 class Strip(W.VBox):
-    """A line of words and, under it, the samples that it speaks of; ``how`` goes to :class:`Gallery`."""
+    """A line of words and, under it, the samples that it speaks of; ``clicked`` and ``how`` go to :class:`Gallery`."""
 
-    def __init__(self, pictures: Pictures, **how: int) -> None:
+    def __init__(self, pictures: Pictures, clicked: Callable[[int], Any] | None = None, **how: int) -> None:
         self._pictures = pictures
         self.words = W.HTML().add_class("imu-about")
-        self.gallery = Gallery(**how)
+        self.gallery = Gallery(clicked, **how)
         super().__init__([self.words, self.gallery])
 
     def show(self, words: str, examples: Sequence[int], names: Sequence[str]) -> None:
@@ -24,4 +25,4 @@ class Strip(W.VBox):
         pictures = self._pictures.of(list(examples))
         told = "" if pictures is not None and names else f": {', '.join(names) or 'nobody'}"
         self.words.value = f"<p>{words}{told}</p>"
-        self.gallery.show(pictures, names)
+        self.gallery.show(pictures, names, examples)

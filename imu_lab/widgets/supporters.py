@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import ipywidgets as W
 import pandas as pd
 
@@ -15,10 +18,10 @@ ROLES = {
 
 
 class Supporters(W.VBox):
-    """What :func:`imu_lab.supporters` says of one sample."""
+    """What :func:`imu_lab.supporters` says of one sample; ``clicked`` takes the example that is clicked."""
 
-    def __init__(self, pictures: Pictures) -> None:
-        self.strips = {role: Strip(pictures, columns=8, size=36) for role in ROLES}
+    def __init__(self, pictures: Pictures, clicked: Callable[[int], Any]) -> None:
+        self.strips = {role: Strip(pictures, clicked, columns=8, size=36) for role in ROLES}
         super().__init__(list(self.strips.values()))
         self.add_class("imu-supporters")
         self.show(None)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from ..results import Run, describe
 
 LEDGER = ("influence", "weight", "pressure", "confidence_before", "confidence_after", "margin_after", "time_to_forget")
+NOTHING = "–"
 LINE_WIDTH, LINE_HEIGHT = 250, 92
 
 
 def number(value: Any, column: str = "") -> str:
     """A number in few characters, a probability with three decimals; a dash where there is none."""
     if value is None or value != value:
-        return "–"
+        return NOTHING
     if isinstance(value, (bool, str)):
         return escape(str(value))
     if column.startswith("confidence"):
@@ -36,19 +37,20 @@ def ledger(rows: pd.DataFrame, by: str, picture: Callable[[int], str], chosen: i
     """The ledger as a table.
 
     Args:
-        rows: of ``run.samples``, already in order.
-        by: the column they are ordered by.
+        rows: of ``run.samples`` or a table with more columns, already in order.
+        by: the column they are ordered by; it is shown even where it is none of the usual ones.
         picture: from an example to its ``<img>``, or to nothing.
         chosen: the example whose row is marked.
     """
-    columns = [column for column in LEDGER if column in rows]
+    columns = [column for column in dict.fromkeys((*LEDGER, by)) if column in rows]
     head = "".join(
         f'<th class="{"imu-sorted" if column == by else ""}" title="{escape(describe(column).meaning)}">'
         f"{escape(title(column))}</th>"
         for column in columns
     )
     body = []
-    for row in rows.to_dict("records"):
+    known = [column for column in ("example", "label") if column in rows]
+    for row in rows[known + columns].to_dict("records"):
         mark = ' class="imu-chosen"' if row["example"] == chosen else ""
         cells = "".join(f"<td>{number(row[column], column)}</td>" for column in columns)
         label = escape(str(row.get("label", "")))
@@ -90,7 +92,25 @@ def card(look: str, facts: Mapping[str, Any], lines: Sequence[tuple[str, str, pd
         f'<dt title="{escape(describe(name).meaning)}">{escape(title(name))}</dt><dd>{number(value, name)}</dd>'
         for name, value in facts.items()
     )
-    return f'<div class="imu-card-body"><div>{look}</div><dl>{listed}</dl>{confidence_lines(lines)}</div>'
+    drawn = confidence_lines(lines) if lines else ""
+    return f'<div class="imu-card-body"><div>{look}</div><dl>{listed}</dl>{drawn}</div>'
+
+
+def answers(rows: Mapping[str, NamedTuple]) -> str:
+    """What models answer to one sample, as a table: from the words for a model to its answer and other quantities.
+
+    A quantity that no model has is left out.
+    """
+    told = {words: answer._asdict() for words, answer in rows.items()}
+    columns = {name: None for facts in told.values() for name, value in facts.items() if number(value) != NOTHING}
+    head = "".join(f'<th title="{escape(describe(name).meaning)}">{escape(title(name))}</th>' for name in columns)
+    body = "".join(
+        f'<tr><td class="imu-word">{escape(words)}</td>'
+        + "".join(f"<td>{number(facts[name], name)}</td>" for name in columns)
+        + "</tr>"
+        for words, facts in told.items()
+    )
+    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>" if columns else ""
 
 
 def confidence_lines(lines: Sequence[tuple[str, str, pd.Series]]) -> str:

@@ -35,6 +35,21 @@ STYLE_SHEET = """
 .imu-table td.imu-word, .imu-table th.imu-word { text-align: left }
 .imu-table tr.imu-chosen td { background: var(--imu-raised) }
 .imu-table th.imu-sorted { color: var(--imu-text) }
+.imu-covered { display: grid; grid-template: auto / minmax(0, 1fr); width: fit-content; max-width: 100%; margin: 2px 0;
+  overflow: visible; align-self: flex-start }
+.imu-covered > * { grid-area: 1 / 1; margin: 0; overflow: visible }
+.imu-covered > img { max-width: 100%; height: auto; place-self: start }
+.imu-overlay { grid-auto-rows: minmax(0, 1fr) }
+.imu-overlay > button { background: transparent; border: 0; border-radius: 4px; padding: 0; min-width: 0;
+  outline-offset: -1px; cursor: pointer }
+.imu-overlay > button:is(:hover, :active) { background: transparent; box-shadow: none;
+  outline: 1px solid var(--imu-soft) }
+.imu-overlay > button.imu-marked { outline: 3px solid #e66100; outline-offset: -2px }
+.imu-overlay > button:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); box-shadow: none }
+.imu-rows { --imu-row: 28px; width: 100% }
+.imu-rows td { height: var(--imu-row); padding-block: 0; box-sizing: border-box }
+.imu-rows > .imu-overlay { align-self: end; grid-auto-rows: var(--imu-row) }
+.imu-answers table { width: auto } .imu-answers td { border: 0 } .imu-answers td:first-child { padding-left: 0 }
 .imu-table img, .imu-card img { image-rendering: pixelated; vertical-align: middle; border-radius: 2px }
 .imu-caption p { margin: 0; line-height: 1.35; font-size: 13px; font-weight: 600 }
 .imu-caption span { color: var(--imu-soft); font-weight: 400 }

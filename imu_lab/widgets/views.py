@@ -55,7 +55,7 @@ class Views(W.VBox):
         self.scores = W.HTML().add_class("imu-table").add_class("imu-scores")
         self.card = W.HTML(NO_CARD).add_class("imu-card")
         self.pictures = Pictures(task)
-        self.supporters = Supporters(self.pictures)
+        self.supporters = Supporters(self.pictures, guarded(self.choose))
         self.ledger = Ledger(self.pictures, guarded(self.choose))
         self.captions = {name: W.HTML(layout=W.Layout(flex="1 1 auto")).add_class("imu-caption") for name in HEIGHTS}
         self.places = {name: place(name) for name in HEIGHTS}

@@ -43,13 +43,14 @@ class WhatIf(W.VBox):
     Args:
         run: gives the run on view.
         selection: gives the examples that it is about.
-        made: takes the new run.
+        made: takes the new run, and says whether it can be shown where the first one is.
 
     Attributes:
         result: the widget that shows the comparison, to be placed by the caller. other: the newest run.
+        explore: a button in it, shown where the newest run needs views of its own, which are the caller's matter too.
     """
 
-    def __init__(self, run: Callable[[], Run], selection: Callable[[], list[int]], made: Callable[[Run], None]) -> None:
+    def __init__(self, run: Callable[[], Run], selection: Callable[[], list[int]], made: Callable[[Run], bool]) -> None:
         self._run, self._selection, self._made = run, selection, made
         self.other: Run | None = None
         self.figure: FigureWidget | None = None
@@ -70,6 +71,12 @@ class WhatIf(W.VBox):
         for name, button in self.buttons.items():
             button.add_class(f"imu-what-if-{name}").on_click(lambda _, name=name: self.ask(name))
         self.table = W.HTML().add_class("imu-table").add_class("imu-differences")
+        self.explore = W.Button(
+            description="explore this run",
+            icon="search",
+            tooltip="It has another forget set: show it in an explorer of its own, below.",
+            layout=W.Layout(width="auto", align_self="flex-start", display="none"),
+        ).add_class("imu-what-if-explore")
         self.result = W.VBox()
         self.job = Job(self._answer, self._draw, on_error=self._failed)
         super().__init__(
@@ -106,12 +113,13 @@ class WhatIf(W.VBox):
             self.figure = FigureWidget(figures.plot_curves(list(runs)))
             self.figure.update_layout(height=HEIGHT, autosize=True)
             self.figure.add_class("imu-what-if")
-            self.result.children = [theme.section("The first run and the other"), self.figure, self.table]
+            self.result.children = [theme.section("The first run and the other"), self.figure, self.table,
+                                    self.explore]  # fmt: skip
         else:
             figures.update_curves(self.figure, list(runs))
         self.table.value = comparison(first, self.other)
         self.note.value = f"<p>done: {escape(self.other.label)}</p>"
-        self._made(self.other)
+        self.explore.layout.display = "none" if self._made(self.other) else None
 
 
 def comparison(run: Run, other: Run) -> str:
