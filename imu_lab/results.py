@@ -189,7 +189,17 @@ SPLITS: dict[str, str] = {
 
 
 def describe(name: str) -> Quantity:
-    """The meaning of a column or metric; an unknown one speaks for itself."""
+    """The meaning of a column or metric; an unknown one speaks for itself.
+
+    ``uniform_<column>`` is that column of the same run under uniform pressure, ``influence_<name>`` an influence under
+    that estimator.
+    """
+    if name not in QUANTITIES and name.startswith("uniform_"):
+        own = describe(name.removeprefix("uniform_"))
+        return own._replace(title=f"{own.title}, uniform pressure")
+    if name not in QUANTITIES and name.startswith("influence_"):
+        own = QUANTITIES["influence"]
+        return own._replace(title=f"{own.title}, {name.removeprefix('influence_')}")
     return QUANTITIES.get(name, Quantity(name.replace("_", " "), "", ""))
 
 

@@ -40,6 +40,9 @@ def test_metrics_say_which_direction_is_good(run: imu.Run) -> None:
 
 def test_an_unknown_column_speaks_for_itself() -> None:
     assert results.describe("my_own_thing").title == "my own thing"
+    uniform, own = results.describe("uniform_time_to_forget"), results.describe("time_to_forget")
+    assert uniform.title == "time to forget, uniform pressure" and uniform[1:] == own[1:]
+    assert results.describe("influence_el2n").title == "influence, el2n"
 
 
 def test_effective_number_of_samples() -> None:

@@ -104,7 +104,7 @@ def plot_reasons(found: pd.DataFrame, *, count: int = 12) -> go.Figure:
         count: how many of the strongest to show.
     """
     shown = found.head(count).iloc[::-1]
-    names = [theme.text(_title(name)) for name in shown["column"]]
+    names = [theme.text(describe(name).title) for name in shown["column"]]
     bar = dict(
         type="scatter", mode="markers", meta={"role": "correlation"}, name="correlation, 95 % interval",
         x=shown["correlation"].to_numpy(), y=names, marker=dict(size=9, color="#0072B2"),
@@ -145,7 +145,7 @@ def plot_dependence(found: Any, *, count: int = 4) -> go.Figure:
                            line=dict(color="#0072B2", width=2)))  # fmt: skip
         left = (number - 1) / len(names)
         frame[f"xaxis{axis}"] = dict(anchor=f"y{axis}", domain=[left, left + 0.82 / len(names)],
-                                     title=dict(text=theme.titled(_title(name), describe(name).unit)))  # fmt: skip
+                                     title=dict(text=theme.titled(*describe(name)[:2])))  # fmt: skip
         frame[f"yaxis{axis}"] = dict(
             anchor=f"x{axis}", matches=None if number == 1 else "y", showticklabels=number == 1
         )
@@ -156,9 +156,3 @@ def plot_dependence(found: Any, *, count: int = 4) -> go.Figure:
     layout = {"title.text": live.heading("What the prediction leans on", words), "annotations": titles}
     return live.draw(live.Content(traces, layout, frame))
 
-
-def _title(name: str) -> str:
-    """A why-column for people; an influence says by which estimator."""
-    if name.startswith("influence_"):
-        return f"influence, {name.removeprefix('influence_')}"
-    return describe(name).title
