@@ -146,9 +146,9 @@ class Landscape:
 
     def _class(self, number: int) -> str:
         """The name of a class: the task's, else the label of samples that the original gets right, else its number."""
-        classes = getattr(self.run.task, "classes", ())
-        if number < len(classes):
-            return str(classes[number])
+        names = getattr(self.run.task, "answers", ())
+        if number < len(names):
+            return str(names[number])
         start = self.state(int(self.steps[0]))
         right = np.flatnonzero((start.predicted == number) & (start.margin > 0) & (self.labels != ""))
         return str(self.labels[right[0]]) if len(right) else f"class {number}"

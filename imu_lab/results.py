@@ -83,6 +83,7 @@ QUANTITIES: dict[str, Quantity] = {
     "rebound": Quantity(
         "rebound", "updates", "updates on other data of its class until the forgotten sample is right again"
     ),
+    "answer": Quantity("answer", "", "the class that the model finds likeliest"),
     "rebound_censored": Quantity(
         "did not come back", "yes or no", "relearning was tried, and it was still wrong when that ended"
     ),

@@ -318,12 +318,23 @@ def test_it_works_on_a_loaded_run_with_and_without_its_task(run, tmp_path: Path)
     assert bare.wait(SECONDS) and not Job.errors
 
 
-@pytest.mark.parametrize("name", ["toy", "own data"])
-def test_every_task_can_be_explored(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "answer"), [("toy", "class 0"), ("own data", ">0<"), ("person", "person "), ("sequence", "margin")]
+)
+def test_every_task_can_be_explored(name: str, answer: str) -> None:
     mine = imu.unlearn(cases.task(name), cases.original(name), steps=3)
     made = imu.explore(mine, context=10)
     made.choose(int(mine.samples["example"].iloc[0]))
-    assert str(made.chosen) in made.card.value
+    assert str(made.chosen) in made.card.value and answer in made.answers.value
+    assert "camera" not in made.answers.value, "the model names a person, not a picture"
+
+
+def test_uniform_pressure_stands_beside_where_it_costs_little(run) -> None:
+    assert imu.explore(run, context=10).samples["uniform_rank"].notna().all()
+    slow = replace(run, events={**run.events, "seconds": 60.0})
+    assert "uniform_rank" not in imu.explore(slow, context=10).samples
+    assert "uniform_rank" not in imu.explore(replace(run, task=None), context=10).samples
+    assert "uniform_rank" not in imu.explore(imu.fork(run, 5), context=10).samples
 
 
 def test_it_opens_before_the_model_is_ruined(run) -> None:

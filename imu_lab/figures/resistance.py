@@ -155,4 +155,3 @@ def plot_dependence(found: Any, *, count: int = 4) -> go.Figure:
              f"{found.control:.2f}")  # fmt: skip
     layout = {"title.text": live.heading("What the prediction leans on", words), "annotations": titles}
     return live.draw(live.Content(traces, layout, frame))
-

@@ -153,6 +153,11 @@ class Classification:
         return self.labelled.classes
 
     @property
+    def answers(self) -> tuple[str, ...]:
+        """What each of the model's outputs stands for: the classes."""
+        return self.classes
+
+    @property
     def data_key(self) -> str:
         """A digest of the data: part of every checkpoint's name."""
         return self.labelled.key

@@ -123,8 +123,9 @@ class Task(Protocol):
     ``example_metrics(forward, batch)`` {name: (n,)} with ``evaluate = averages`` where all its metrics are means of such.
     Where an example is several predictions it declares ``example_length(batch)`` (n,), their number, over which
     ``example_loss`` is a mean, and ``example_divergence(outputs, reference, batch)`` (n,), for outputs that are padded.
-    ``labels(examples)`` and ``test_labels(examples)`` name the labels of training and of test samples; ``distinct = True``
-    says that its metrics compare samples with each other, so that none can be there twice.
+    ``labels(examples)`` and ``test_labels(examples)`` name the labels of training and of test samples, ``answers`` what each
+    output of the model stands for; ``distinct = True`` says that its metrics compare samples with each other, so that none
+    can be there twice.
     """
 
     readout: tuple[str, ...] | str | None

@@ -113,6 +113,11 @@ class ReID:
         """The training persons' numbers, in the order of the logits."""
         return tuple(np.unique(self.crowd.train.persons).tolist())
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What each of the model's outputs stands for: the training persons."""
+        return tuple(f"person {number}" for number in self.persons)
+
     @cached_property
     def data_key(self) -> str:
         """A digest of the data and of what training starts from: part of every checkpoint's name."""
