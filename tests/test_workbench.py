@@ -171,8 +171,18 @@ def test_while_controls_are_missing_the_old_ones_stand_faint(panel: Workbench) -
         assert line(panel, "forget", run)[1] == list(run.series("forget", "accuracy"))
         opacity = {trace.meta["run"]: trace.opacity for trace in panel.figures["curves"].data if "run" in trace.meta}
         assert opacity["imu · uniform"] == STALE and opacity["imu · sqrt-clipped"] in (None, 1.0)
+        grey = [trace for trace in panel.figures["curves"].data if trace.meta["role"] == "past limit"]
+        assert grey and all(trace.opacity == STALE for trace in grey)
     panel.views.show(complete)
     assert all(trace.opacity in (None, 1.0) for trace in panel.figures["curves"].data)
+
+
+def test_a_sample_may_be_chosen_before_the_first_answer(task: Any, models: Any) -> None:
+    early = workbench(task, models[0], reference=models[1], steps=5)
+    chosen = int(task.split("forget").ids[3])
+    early.choose(chosen)
+    assert early.wait(SECONDS) and f"example {chosen}" in early.views.card.value
+    early.close()
 
 
 def test_equal_steps_apply_to_every_run(panel: Workbench) -> None:

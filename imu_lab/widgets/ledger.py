@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from html import escape
 from typing import Any
 
 import ipywidgets as W
@@ -151,9 +150,3 @@ def confidence(run: Run, example: int) -> pd.Series:
     """One sample's confidence, by update."""
     rows = run.trajectory[run.trajectory["example"] == example]
     return rows.set_index("step")["confidence"]
-
-
-def no_card(task: Any) -> str:
-    """What stands in the card's place before a sample is chosen."""
-    kind = escape(type(task).__name__)
-    return f'<p class="imu-note">Click a dot in one of the figures to see that sample ({kind}).</p>'

@@ -25,7 +25,7 @@ STALE = 0.25  # opacity of a control that belongs to the question before
 EQUAL_FORGETTING = 0.01
 AHEAD = 0.05  # seconds that the curves have for their way to the page before other figures are worked out
 STILL_PICTURES = 16
-NO_CARD = '<p class="imu-note">Click a dot in one of the figures above to see that sample.</p>'
+NO_CARD = '<p class="imu-note">Click a dot in one of the figures above, or a row below, to see that sample.</p>'
 
 
 class Views(W.VBox):
@@ -142,17 +142,18 @@ class Views(W.VBox):
             self.choose(int(trace.customdata[points.point_inds[0]]))
 
     def choose(self, example: int) -> None:
-        """Show the card of this forget sample, and mark it in the figures and the ledger."""
-        known = self.answer.run.samples["example"].tolist()
+        """Show the card of this forget sample, and mark it in the figures and the ledger; at the first answer if need be."""
+        known = self.task.split("forget").ids.tolist()
         if example not in known:
             raise ValueError(
                 f"example {example} is not in the forget set; it has {len(known)}, {known[0]} to {known[-1]}"
             )
         with self._writing:
             self.chosen = self.ledger.chosen = example
-            self._show_card()
-            self.ledger.refresh()
-            self._mark()
+            if self.answer is not None:
+                self._show_card()
+                self.ledger.refresh()
+                self._mark()
 
     def _show_card(self) -> None:
         if self.chosen is not None:
@@ -203,9 +204,10 @@ def with_stale(answer: Answer, before: Answer | None) -> tuple[tuple[Run, ...], 
 
 
 def fade(figure: go.Figure, labels: set[str]) -> None:
-    """Make the lines of these runs faint, all others full."""
+    """Make the lines of these runs faint, all others full; so is the grey over lines, which belongs to all of them."""
     for trace in figure.data:
-        wanted = STALE if (trace.meta or {}).get("run") in labels else 1.0
+        meta = trace.meta or {}
+        wanted = STALE if meta.get("run") in labels or labels and meta.get("role") == "past limit" else 1.0
         if (1.0 if trace.opacity is None else trace.opacity) != wanted:
             trace.opacity = wanted
 
