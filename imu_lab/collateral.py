@@ -24,6 +24,12 @@ from .tasks.compute import device_of, evaluating, one_thread
 from .tasks.protocol import Examples, Task
 from .unlearning.recorder import outcomes
 
+LABELS = {"train": "labels", "test": "test_labels"}  # members of a task that name the labels of a source's examples
+
+
+class NoFirstOrder(ValueError):
+    """First order says nothing of such a run."""
+
 
 def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.DataFrame:
     """Each sample of a kept split: the damage that first order predicts of the whole run, and the damage measured.
@@ -56,7 +62,7 @@ def _predicted(run: Run, task: Task, before: nn.Module, examples: Examples, step
     """(n,) nats for each of these examples; NaN where first order says nothing of the run."""
     try:
         counts = shares(run, step)
-    except ValueError:  # what was done can be measured all the same
+    except NoFirstOrder:  # what was done can be measured all the same
         return np.nan
     direction = _pressed(task, before, counts)
     return gradients_of(task, before).along(examples, direction).double().cpu().numpy()
@@ -86,8 +92,11 @@ def damage_by_sample(
         most damaging first.
 
     Raises:
-        ValueError: the split holds no such class or sample; or first order says nothing of this run, see :func:`shares`.
+        ValueError: the split holds no such class or sample, both were asked for, or ``measure`` is negative.
+        NoFirstOrder: see :func:`shares`.
     """
+    if measure is not None and measure < 0:
+        raise ValueError(f"measure must be a number of forget samples, or None for all; got {measure}")
     step = run.kept_steps[-1] if step is None else step
     task, before = seen(run.task, run.model_at(0))
     examples, forget, counts = _damaged(run, task, split, label, example), task.split("forget"), shares(run, step)
@@ -102,17 +111,21 @@ def damage_by_sample(
 
 
 def _damaged(run: Run, task: Task, split: str, label: str | None, example: int | None) -> Examples:
-    """The samples of a split whose damage is asked for."""
-    examples, wanted = task.split(split), np.ones(len(task.split(split)), dtype=bool)
-    if label is not None:
+    """The samples of a split whose damage is asked for: one, those of one label, or all."""
+    examples = task.split(split)
+    if label is not None and example is not None:
+        raise ValueError(f"give a label or an example, not both; got label={label!r} and example={example}")
+    if example is not None:
+        wanted = examples.ids.numpy() == example
+        if not wanted.any():
+            raise ValueError(f"example {example} is not in {split!r}; it holds {len(examples)} examples")
+    elif label is not None:
         labels = _labels(run.task, split)
         if label not in labels:
             raise ValueError(f"no sample of {split!r} has the label {label!r}; there are {listed(sorted(set(labels)))}")
-        wanted &= np.asarray(labels) == label
-    if example is not None:
-        wanted &= examples.ids.numpy() == example
-        if not wanted.any():
-            raise ValueError(f"example {example} is not in {split!r}; it holds {len(examples)} examples")
+        wanted = np.asarray(labels) == label
+    else:
+        return examples
     return examples.take(torch.as_tensor(np.flatnonzero(wanted)))
 
 
@@ -182,12 +195,12 @@ def step_length(run: Run, updates: int) -> float:
     """The learning rate that a share of pressure is multiplied with in so many updates of SGD, momentum counted in.
 
     Raises:
-        ValueError: another optimizer, steps scaled to one length, or a fork, which has the settings of two runs: those
+        NoFirstOrder: another optimizer, steps scaled to one length, or a fork, which has the settings of two runs: those
             have no fixed length per share.
     """
     how = run.settings.get("settings") or {}
     if how.get("optimizer", "sgd") != "sgd" or how.get("step_norm") or run.settings.get("forked"):
-        raise ValueError(
+        raise NoFirstOrder(
             "first-order damage needs plain SGD steps of one learning rate; this run has method="
             f"{run.settings.get('method')!r}, optimizer={how.get('optimizer')!r}, step_norm={how.get('step_norm')!r}, "
             f"forked={run.settings.get('forked')!r}"
@@ -212,11 +225,11 @@ def shares(run: Run, step: int) -> np.ndarray:
     """(n,) lr · pressure of each forget sample up to an update: how far its own gradient was followed, to first order.
 
     Raises:
-        ValueError: see :func:`step_length`; or a method that does not tell whom it pressed.
+        NoFirstOrder: see :func:`step_length`; or a method that does not tell whom it pressed.
     """
     counts = step_length(run, step) * received(run, step)
     if not np.isfinite(counts).all():
-        raise ValueError(
+        raise NoFirstOrder(
             f"first-order damage needs a known pressure; the method {run.settings.get('method')!r} does not tell it"
         )
     return counts
@@ -248,6 +261,3 @@ def _labels(task: Task, split: str) -> list[str]:
     examples = task.split(split)
     names = getattr(task, LABELS.get(examples.source, ""), None)
     return [""] * len(examples) if names is None else list(names(examples.ids))
-
-
-LABELS = {"train": "labels", "test": "test_labels"}  # members of a task that name the labels of a source's examples

@@ -15,7 +15,7 @@ from .memorisation import held_out, learning_events
 from .neighbours import neighbours
 from .registry import estimators as registered
 from .registry import unknown
-from .resistance import resistance
+from .resistance import resistance, withstanding
 from .results import Run
 
 CHEAP = ("fisher-diagonal", "gradient-cosine", "self-influence", "el2n")
@@ -53,7 +53,7 @@ def explain_resistance(
     task, table = run.task, resistance(run, uniform=uniform)
     for name in ("confidence_before", "margin_before"):
         table[name] = run.samples[name].to_numpy()
-    for name in registered if isinstance(estimators, str) and estimators == "all" else estimators:
+    for name in _named(estimators):
         scores = influence(task, original, name)
         table[f"influence_{name}"] = scores.values
         if "gradient_norm" in scores.context:
@@ -68,6 +68,12 @@ def explain_resistance(
     return table
 
 
+def _named(estimators: Iterable[str] | str) -> list[str]:
+    if isinstance(estimators, str):
+        return list(registered) if estimators == "all" else [estimators]
+    return list(estimators)
+
+
 def why_columns(table: pd.DataFrame) -> list[str]:
     """The columns that may explain: numbers known before the run (and the pressure), that are not all the same."""
     wanted = [*BEFORE, *[name for name in table if name.startswith("influence_")], *TRAINING, *NEAR]
@@ -78,9 +84,7 @@ def _rows(table: pd.DataFrame, target: str) -> pd.DataFrame:
     """The rows to explain: those with something to resist, so not without pressure, nor wrong from the start."""
     if target not in table:
         raise unknown("column to explain", target, [name for name in table if name.endswith(("rank", "auc", "forget"))])
-    rows = table if target.startswith("uniform") or "pressed" not in table else table[table["pressed"]]
-    rows = rows[~rows["wrong_before"]] if "wrong_before" in rows else rows
-    rows = rows[rows[target].notna()]
+    rows = table[withstanding(table, target) & table[target].notna()]
     if len(rows) < 10:
         raise ValueError(
             f"{len(rows)} samples had something to withstand (pressed, right before) and have a {target!r}; an explanation "

@@ -105,6 +105,7 @@ class LinearGradients:
             found = [wide.T @ flat, wide.sum(0)]  # (K, d) and (K,)
             if squares:
                 found += [Outer(delta, inputs).squares(), _over_positions(delta).square().sum(0)]
+            # In place, for nobody else holds these sums.
             totals = [total.add_(part) for total, part in zip(totals, found)] if totals else found
         weight, bias, *squared = [total.div_(len(examples)) for total in totals]
         return self._named(weight, bias), self._named(*squared) if squares else {}

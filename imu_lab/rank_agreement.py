@@ -8,9 +8,15 @@ import numpy as np
 import pandas as pd
 
 from .registry import unknown
+from .resistance import withstanding
 
 DRAWS = 1000
-TIMES = ("time_to_forget", "time_below_retrained", "rebound")  # columns that are empty where it never happened: latest
+# Columns of times, and the marks of rows whose time is later than all others, because it did not come.
+LATEST = {
+    "time_to_forget": "censored",
+    "uniform_time_to_forget": "uniform_censored",
+    "rebound": "rebound_censored",
+}
 
 
 class RankAgreement(NamedTuple):
@@ -21,7 +27,7 @@ class RankAgreement(NamedTuple):
         low, high: 95 % interval by resampling the samples.
         by_chance: what rankings that know nothing of each other give on average, 1 / runs: the level to compare with.
         runs, samples: how many rankings, of how many samples.
-        without_pressure: samples left out because some run did not press them: they resisted nothing there.
+        left_out: samples that had nothing to withstand in some run: not pressed, or wrong before the first update.
     """
 
     kendalls_w: float
@@ -30,7 +36,7 @@ class RankAgreement(NamedTuple):
     by_chance: float
     runs: int
     samples: int
-    without_pressure: int = 0
+    left_out: int = 0
 
 
 def agreement_of_ranks(
@@ -38,8 +44,8 @@ def agreement_of_ranks(
 ) -> RankAgreement:
     """Kendall's W over the runs of a table of :func:`imu_lab.resistance`; only samples that are in every run count.
 
-    Of a run's own resistance only samples that every run pressed count. In a column of times, whoever was never forgotten
-    comes after all who were, together with the others of that kind.
+    Samples that had nothing to withstand in some run are left out: they would agree on nothing but that. In a column of
+    times, whoever was never forgotten (or never came back) comes after all others, together with those like it.
 
     The interval is about samples, not about runs: it says how W would move with another forget set of this size. Five
     seeds are five, and no interval makes more of them.
@@ -51,29 +57,37 @@ def agreement_of_ranks(
         seed: of the resampling.
 
     Raises:
-        ValueError: fewer than two runs, or fewer than three samples in all of them.
+        UnknownName: the table has no such column.
+        ValueError: fewer than two runs, fewer than three samples in all of them, or all samples alike.
     """
     if column not in table:
         raise unknown("column to rank by", column, list(table.columns))
-    known = table.assign(**{column: table[column].fillna(np.inf)}) if column.endswith(TIMES) else table
-    wide = known.pivot(index="number", columns="example", values=column).dropna(axis=1)
-    unpressed = set() if column.startswith("uniform") else _unpressed(table) & set(wide.columns)
-    values = wide.drop(columns=list(unpressed)).to_numpy(dtype=float)
-    runs, samples = values.shape
+    values = _latest(table, column)
+    wide = table.assign(**{column: values}).pivot(index="number", columns="example", values=column).dropna(axis=1)
+    idle = set(table.loc[~withstanding(table, column), "example"]) & set(wide.columns)
+    ranks = wide.drop(columns=list(idle)).to_numpy(dtype=float)
+    runs, samples = ranks.shape
     if runs < 2 or samples < 3:
         raise ValueError(
-            f"agreement needs 2 runs and 3 samples that are in all of them; got {runs} and {samples}, and "
-            f"{len(unpressed)} samples that some run did not press"
+            f"agreement needs 2 runs and 3 samples that are in all of them; got {runs} and {samples}, and {len(idle)} "
+            "samples that had nothing to withstand in some run"
         )
+    found = kendalls_w(ranks)
+    if np.isnan(found):
+        raise ValueError(f"all {samples} samples have the same {column!r} in each run: there is no order to agree on")
     random = np.random.default_rng(seed)
-    drawn = [kendalls_w(values[:, random.integers(samples, size=samples)]) for _ in range(draws)]
+    drawn = [kendalls_w(ranks[:, random.integers(samples, size=samples)]) for _ in range(draws)]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return RankAgreement(kendalls_w(values), float(low), float(high), 1 / runs, runs, samples, len(unpressed))
+    return RankAgreement(found, float(low), float(high), 1 / runs, runs, samples, len(idle))
 
 
-def _unpressed(table: pd.DataFrame) -> set[int]:
-    """The samples that got no pressure in one run or more."""
-    return set(table.loc[~table["pressed"].astype(bool), "example"].tolist()) if "pressed" in table else set()
+def _latest(table: pd.DataFrame, column: str) -> pd.Series:
+    """The column, infinite where its time did not come; what is not known stays empty."""
+    if column == "time_below_retrained":  # without a retrained model a run knows none
+        known = table.groupby("number")[column].transform("count") > 0
+        return table[column].mask(table[column].isna() & known, np.inf)
+    mark = LATEST.get(column)
+    return table[column].mask(table[mark].eq(True), np.inf) if mark in table else table[column]
 
 
 def kendalls_w(values: np.ndarray) -> float:

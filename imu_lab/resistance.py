@@ -1,4 +1,4 @@
-"""Which samples resist forgetting: how long and how strongly each withstands a run, from its trajectory alone.
+"""Which samples resist forgetting: how long and how strongly each withstands a run, from its trajectory.
 
 A sample that is still right when the run ends is *censored*: it was not forgotten at the end, it was not forgotten.
 And resistance is confounded by pressure: a sample that received none cannot be said to resist, so it is marked, and the
@@ -107,10 +107,27 @@ def _measured(run: Run) -> pd.DataFrame:
     table["pressed"] = table["pressure"] != 0  # a method that does not tell whom it pressed: unknown is not zero
     limit = run.events.get("utility_limit")
     limit = np.inf if limit is None else limit
-    table["after_limit"] = after = times > limit
-    useful = steps <= limit
-    table["rank"] = ranked(np.where(after, np.nan, times), mean_over_updates(confidence[useful], steps[useful]))
+    table["after_limit"] = times > limit
+    useful = steps <= limit  # what a model does that has collapsed ranks nobody
+    table["rank"] = ranked(
+        time_to_forget(margin[useful], steps[useful]), mean_over_updates(confidence[useful], steps[useful])
+    )
     return table
+
+
+def withstanding(table: pd.DataFrame, column: str = "rank") -> pd.Series:
+    """(rows,) whether each had something to withstand: it was right before, and pressed (under uniform pressure all are).
+
+    Args:
+        table: what :func:`resistance` gave; marks that it does not have are taken to say nothing.
+        column: what is asked of the rows; ``uniform_...`` speaks of uniform pressure.
+    """
+    found = pd.Series(True, index=table.index)
+    if "pressed" in table and not column.startswith("uniform"):
+        found &= ~table["pressed"].eq(False)
+    if "wrong_before" in table:
+        found &= ~table["wrong_before"].eq(True)
+    return found
 
 
 def wide(run: Run, value: str) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from .provenance import plain, task_settings, versions, weights_about
 from .results import Influence, Intensity, Run
 from .targets import target_examples
 from .tasks.compute import device_of, digest, one_thread, threads_of
-from .tasks.protocol import Examples, Task, forgotten_when
+from .tasks.protocol import Task, forgotten_when
 from .unlearning import driver
 from .unlearning.recorder import Recorder, outcomes
 from .unlearning.request import Request
@@ -66,7 +66,7 @@ class Session:
         forget = task.split("forget")
         with _threads(task):
             values = estimate(task, model, forget, target_examples(task, target, forget))
-            context = self._context(task, model, forget)
+            context = self._context(task, model)
         values = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values, dtype=np.float64)
         if values.shape != (len(forget),) or not np.isfinite(values).all():
             raise ValueError(
@@ -82,20 +82,11 @@ class Session:
         }
         return Influence(pd.DataFrame({"example": ids, "influence": values}), context, about)
 
-    def _context(self, task: Task, model: nn.Module, forget: Examples) -> pd.DataFrame:
-        """What is known of each forget sample beside its influence, whoever estimates it; computed once per view."""
+    def _context(self, task: Task, model: nn.Module) -> pd.DataFrame:
+        """What is known of each forget sample beside its influence, whoever estimates it: computed once per view."""
         if (whole := task is self.task) not in self._contexts:
-            self._contexts[whole] = self._measured_context(task, model, forget)
+            self._contexts[whole] = _known_beside(task, model)
         return self._contexts[whole].copy()
-
-    def _measured_context(self, task: Task, model: nn.Module, forget: Examples) -> pd.DataFrame:
-        losses = outcomes(task, model, forget)[:, 0].double().numpy()
-        context = pd.DataFrame({"example": forget.ids.numpy(), "loss": losses, "confidence": np.exp(-losses)})
-        gradients = gradients_of(task, model)
-        if isinstance(gradients, LinearGradients):  # two small matrix products; any other readout pays a pass for them
-            context["gradient_norm"] = gradients.norms(forget).double().cpu().numpy()
-            context["gradient_dot"] = -gradients.along(forget, gradients.mean(forget)).double().cpu().numpy()
-        return context
 
     def intensity(self, scores: Influence, rule: Any = "sqrt-clipped", **settings: Any) -> Intensity:
         """See :func:`intensity`."""
@@ -273,6 +264,18 @@ class Session:
         if key not in self._references:
             self._references[key] = Reference(self.task, copy.deepcopy(reference).eval())
         return self._references[key]
+
+
+def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:
+    """``example, loss, confidence`` of the forget set; of a linear readout ``gradient_norm, gradient_dot`` too."""
+    forget = task.split("forget")
+    losses = outcomes(task, model, forget)[:, 0].double().numpy()
+    context = pd.DataFrame({"example": forget.ids.numpy(), "loss": losses, "confidence": np.exp(-losses)})
+    gradients = gradients_of(task, model)
+    if isinstance(gradients, LinearGradients):  # two small matrix products; any other readout pays a pass for them
+        context["gradient_norm"] = gradients.norms(forget).double().cpu().numpy()
+        context["gradient_dot"] = -gradients.along(forget, gradients.mean(forget)).double().cpu().numpy()
+    return context
 
 
 def _threads(task: Task) -> Any:

@@ -126,6 +126,11 @@ def test_damage_to_one_class_or_one_sample_is_its_part_of_the_whole() -> None:
     assert np.allclose(on_one["predicted"], blamed.loc[on_one.index], rtol=1e-4, atol=1e-12)
     with pytest.raises(ValueError, match="'retain' has the label '3'; there are '0', '1'"):
         imu.damage_by_sample(run, label="3")
+    with pytest.raises(ValueError, match="not both"):
+        imu.damage_by_sample(run, label="8", example=victim)
+    with pytest.raises(ValueError, match="got -1"):
+        imu.damage_by_sample(run, measure=-1)
+    assert imu.damage_by_sample(run, measure=0)["measured"].isna().all()
 
 
 def test_test_samples_have_labels() -> None:

@@ -468,3 +468,13 @@ def test_weighted_means(scope: str | None) -> None:
         weights = torch.linspace(0, 2, len(each), dtype=torch.float64)
         found = flat(gradients_of(task, model).mean(task.split("forget"), weights))
         assert cases.relative(found, (weights[:, None] * each).mean(0)) <= 1e-9
+
+
+@pytest.mark.parametrize("damping", [0.0, 1e-50])
+def test_without_a_damping_that_counts_a_zero_of_the_diagonal_is_refused(damping: float) -> None:
+    from imu_lab.influence.fisher_diagonal import preconditioned
+
+    mean, fisher = {"weight": torch.tensor([1.0, 1.0])}, {"weight": torch.tensor([0.0, 2.0])}
+    with pytest.raises(ValueError, match="zero at 1 parameters.*use damping > 0"):
+        preconditioned(mean, fisher, damping)
+    assert preconditioned(mean, fisher, 0.5)["weight"].tolist() == pytest.approx([2.0, 0.4])

@@ -230,3 +230,16 @@ def test_a_class_is_forgotten_and_the_others_are_kept() -> None:
     assert run.value("forget", "accuracy") <= 0.01
     assert run.value("retain", "accuracy") >= run.value("retain", "accuracy", 0) - 0.02
     assert run.samples["time_to_forget"].notna().mean() > 0.98
+
+
+def test_what_is_known_beside_is_computed_once_and_is_the_readers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from imu_lab import session
+
+    made, known_beside = [], session._known_beside
+    monkeypatch.setattr(session, "_known_beside", lambda *about: made.append(1) or known_beside(*about))
+    held = session.Session(cases.task("digits class"), cases.original("digits class"))
+    first = held.influence(damping=0.5)
+    expected = first.context.copy()
+    first.context.loc[:, "loss"] = -1.0
+    assert held.influence(damping=0.1).context.equals(expected) and len(made) == 1
+    assert np.allclose(held.influence(cache=False).context, expected, rtol=1e-4, atol=1e-6) and len(made) == 2

@@ -111,6 +111,7 @@ def test_every_why_column_is_there_for_a_real_run() -> None:
     quick = imu.explain_resistance(run, training=False)
     every = imu.explain_resistance(toy_run(), training=False, estimators="all", uniform=True)
     assert {f"influence_{name}" for name in imu.estimators} <= set(every) and "uniform_rank" in every
+    assert "influence_el2n" in imu.explain_resistance(toy_run(), training=False, estimators="el2n")
     assert "held_out_confidence" not in quick and quick["rank"].equals(table["rank"])
 
 

@@ -73,8 +73,9 @@ def test_a_click_on_a_picture_or_a_row_chooses_its_sample(explorer, where: str) 
     button.click()
     assert name == f"example {explorer.chosen}" and f"{name}, class" in explorer.card.value
     assert explorer.ledger.chosen == explorer.chosen
+    shown = [each.tooltip for each in explorer.gallery.overlay.children]
     framed = [each.tooltip for each in explorer.gallery.overlay.children if "imu-marked" in each._dom_classes]
-    assert set(framed) <= {f"example {explorer.chosen}"} and (framed or where != "gallery")
+    assert framed == ([name] if name in shown else []) and (name in shown or where != "gallery")
 
 
 def test_a_click_on_who_is_responsible_chooses_it(explorer) -> None:
@@ -329,12 +330,40 @@ def test_every_task_can_be_explored(name: str, answer: str) -> None:
     assert "camera" not in made.answers.value, "the model names a person, not a picture"
 
 
-def test_uniform_pressure_stands_beside_where_it_costs_little(run) -> None:
-    assert imu.explore(run, context=10).samples["uniform_rank"].notna().all()
-    slow = replace(run, events={**run.events, "seconds": 60.0})
-    assert "uniform_rank" not in imu.explore(slow, context=10).samples
-    assert "uniform_rank" not in imu.explore(replace(run, task=None), context=10).samples
-    assert "uniform_rank" not in imu.explore(imu.fork(run, 5), context=10).samples
+def test_uniform_pressure_stands_beside_at_one_click(explorer, run) -> None:
+    assert "uniform_rank" not in explorer.samples and explorer.selected is None
+    explorer.what_if.buttons["alike"].click()
+    assert explorer.what_if.job.wait(SECONDS)
+    expected = imu.resistance(run, uniform=imu.again(run, weights=None))
+    assert explorer.samples["uniform_rank"].tolist() == expected["uniform_rank"].tolist()
+    assert "uniform_rank" in dict(explorer.colour_by.options).values()
+    assert explorer.run is run and len(explorer.runs) == 2, "the run on view stays on view"
+    explorer.shown_run.value = 1
+    assert explorer.wait(SECONDS) and "uniform_rank" not in explorer.samples, "those were of the first run"
+    explorer.shown_run.value = 0
+    assert explorer.wait(SECONDS) and "uniform_rank" in explorer.samples
+
+
+def test_a_new_run_leaves_the_one_on_view_where_it_is(explorer, run) -> None:
+    explorer.select(run.samples["example"].iloc[:4])
+    for count in (1, 2):
+        explorer.what_if.buttons["drop"].click()
+        assert explorer.what_if.job.wait(SECONDS)
+        explorer.shown_run.value = 1
+        assert explorer.run is explorer.runs[1] and len(explorer.runs) == 1 + count
+    assert explorer.wait(SECONDS)
+
+
+def test_a_closed_explorer_leaves_no_widget_behind(run) -> None:
+    from ipywidgets.widgets.widget import _instances as known
+
+    before = set(known)
+    made = imu.explore(run, context=10)
+    made.choose(int(run.samples["example"].iloc[0]))
+    made.select(run.samples["example"].iloc[:3])
+    made.close()
+    left = {type(known[name]).__name__ for name in set(known) - before}
+    assert not left, f"still there: {left}"
 
 
 def test_it_opens_before_the_model_is_ruined(run) -> None:

@@ -18,9 +18,9 @@ LIBRARY = Path(imu_lab.__file__).parent
 # Each may import only what stands above it; a name stands for a module or for a whole package.
 LAYERS = [
     "registry", "archive", "results", "tasks", "provenance", "readout", "targets", "squares", "general_gradients",
-    "gradients", "influence", "intensity", "metrics", "unlearning", "agreement", "stability", "rank_agreement",
+    "gradients", "influence", "intensity", "metrics", "unlearning", "agreement", "stability", "rebound", "collateral",
     "comparison", "plan", "session", "stationary", "ground_truth", "one_step", "influence_matrix", "experiment",
-    "over_seeds", "trial", "again", "rebound", "resistance", "collateral", "memorisation", "neighbours", "curvature",
+    "over_seeds", "trial", "again", "resistance", "rank_agreement", "memorisation", "neighbours", "curvature",
     "explanation", "fork", "what_if", "live_run", "landscape", "figures", "widgets", "report", "__init__", "__main__",
 ]  # fmt: skip
 

@@ -18,6 +18,7 @@ from imu_lab import readout
 from imu_lab.tasks.compute import one_thread
 from imu_lab.tasks.protocol import Task
 from imu_lab.unlearning import Request, Update
+from imu_lab.unlearning.descent import OPTIMIZERS, Descent
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +167,26 @@ def test_step_norm_keeps_the_direction() -> None:
     scaled = follow(task, model, "imu", weights_of(40), 1, lr=0.02, step_norm=0.7)[2]
     one, other = (torch.cat([(b - a).flatten() for a, b in zip(*states)]) for states in (free, scaled))
     assert nn.functional.cosine_similarity(one, other, dim=0) == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("decay", [0.0, 5e-4])
+def test_sgd_is_torchs_also_where_gradients_come_and_go(momentum: float, decay: float) -> None:
+    random = torch.Generator().manual_seed(0)
+    ours, theirs = ([nn.Parameter(torch.arange(4.0)), nn.Parameter(torch.ones(2, 3))] for _ in range(2))
+    step = OPTIMIZERS["sgd"](ours, Descent(lr=0.1, momentum=momentum, weight_decay=decay))
+    optimizer = torch.optim.SGD(theirs, 0.1, momentum, weight_decay=decay)
+    for update in range(12):
+        gradients = [torch.randn(value.shape, generator=random) for value in ours]
+        gradients[1] = None if update % 3 == 0 else gradients[1]
+        before = [None if gradient is None else gradient.clone() for gradient in gradients]
+        with torch.no_grad():
+            step(gradients)
+        for value, gradient in zip(theirs, before):
+            value.grad = gradient
+        optimizer.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs))
+        assert torch.equal(gradients[0], before[0]), "a gradient is not ours to change"
 
 
 def test_adamw_is_torchs() -> None:

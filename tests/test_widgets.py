@@ -412,7 +412,7 @@ def clickable() -> Iterator[tuple[ledger.Ledger, list[int]]]:
         "time_to_forget": [1.0, 2.0, np.nan],
     }
     rows = pd.DataFrame(frame)
-    made.show(None, rows.assign(rank=[0.5, 0.0, 1.0], censored=[False, False, True], run="x"))
+    made.show(rows.assign(rank=[0.5, 0.0, 1.0], censored=[False, False, True], run="x"))
     yield made, chosen
 
 

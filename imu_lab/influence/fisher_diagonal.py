@@ -11,6 +11,8 @@ from ..gradients import Gradient, Metric, gradients_of
 from ..registry import estimator, knob
 from ..tasks.protocol import Examples, Task
 
+SAFE = 1e-30  # a damping that no precision rounds away: from here on no entry can be zero
+
 
 @dataclass(frozen=True)
 class Damped:
@@ -65,10 +67,12 @@ def preconditioned(mean: dict[str, Tensor], fisher: dict[str, Tensor], damping: 
     Raises:
         ValueError: without damping, some entry of the diagonal is zero.
     """
-    empty = 0 if damping > 0 else sum(int((part <= 0).sum()) for part in fisher.values())
-    if empty:
-        raise ValueError(
-            f"the Fisher diagonal is zero at {empty} parameters and the damping is {damping}; "
-            "no inverse exists, use damping > 0"
-        )
-    return {name: torch.divide(mean[name], fisher[name] + damping) for name in mean}
+    damped = {name: part + damping for name, part in fisher.items()}
+    if damping < SAFE:
+        empty = sum(int((part <= 0).sum()) for part in damped.values())
+        if empty:
+            raise ValueError(
+                f"the Fisher diagonal is zero at {empty} parameters and the damping is {damping}; "
+                "no inverse exists, use damping > 0"
+            )
+    return {name: torch.divide(mean[name], part) for name, part in damped.items()}

@@ -242,8 +242,11 @@ class ReID:
 
     def labels(self, examples: Any) -> list[str]:
         """Person and camera of training pictures, by index."""
-        some, chosen = self.crowd.train, np.asarray(examples)
-        return [f"person {p}, camera {c}" for p, c in zip(some.persons[chosen], some.cameras[chosen])]
+        return _person_and_camera(self.crowd.train, examples)
+
+    def test_labels(self, examples: Any) -> list[str]:
+        """Person and camera of held-out pictures, by index."""
+        return _person_and_camera(self.crowd.held_out, examples)
 
     def pictures(self, examples: Any, source: str = "train") -> np.ndarray:
         """uint8 (n, h, w, 3) of pictures by index, of the training part by default."""
@@ -271,3 +274,8 @@ def _size(given: Any) -> tuple[int, int]:
 
 def _range(known: tuple[int, ...]) -> str:
     return f"{len(known)} persons, {known[0]} to {known[-1]}"
+
+
+def _person_and_camera(some: Any, examples: Any) -> list[str]:
+    chosen = np.asarray(examples)
+    return [f"person {p}, camera {c}" for p, c in zip(some.persons[chosen], some.cameras[chosen])]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .. import figures
-from ..collateral import responsible
+from ..collateral import NoFirstOrder, responsible
 from ..figures.explorer import Scene, plot_map
 from ..landscape import Landscape
 from ..resistance import resistance
@@ -25,13 +25,13 @@ from . import tables, theme
 from .controls import STYLE
 from .gallery import Gallery
 from .job import Report
-from .ledger import Ledger, Pictures, card, menu, numeric, widened
+from .ledger import Ledger, Pictures, card, menu, quantities, widened
 from .panels import BESIDE, Panel
 from .player import Player
 from .responsible import Responsible
 from .sample_map import SampleMap
 from .shared_bundle import FigureWidget
-from .what_if import WhatIf
+from .what_if import Change, WhatIf
 
 HEIGHT = 430  # pixels, of the map and of the trajectories
 SHOWN = 30  # pictures of a selection
@@ -39,7 +39,6 @@ NEAR = 6
 ROWS = 1000  # trajectories drawn of a selection
 INTERVAL = 0.1  # seconds between updates while it plays
 PATIENCE = 10.0  # seconds that it waits for a picture
-QUICK = 1.0  # seconds: a run that took no longer is made once more, under uniform pressure
 NO_CARD = '<p class="imu-note">Click a sample: a dot, a row of the trajectories, a picture, a row of the ledger.</p>'
 HINT = "pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
 
@@ -57,7 +56,7 @@ def explore(run: Run, table: pd.DataFrame | None = None, *, projection: str = "p
     Args:
         run: any run, also a loaded one; without its task there is no border, and no pictures.
         table: more columns to colour and filter by, with ``example``, such as :func:`imu_lab.explain_resistance` gives;
-            None takes :func:`imu_lab.resistance`, with uniform pressure beside it where the run took less than a second.
+            None takes :func:`imu_lab.resistance`. *Press all alike* adds the columns of uniform pressure.
         projection: ``"pca"``, ``"t-sne"`` or ``"umap"``.
         context: how many retained samples to show around the forget set.
 
@@ -91,12 +90,13 @@ class Explorer(Panel):
     def __init__(self, run: Run, table: pd.DataFrame | None, *, projection: str, context: int) -> None:
         self.run, self.runs = run, [run]
         self.land = Landscape(run, projection, context)
-        self.samples = widened(run.samples, withstood(run) if table is None else table)
+        self._table, self._alike = table, {}  # the latter: by the number of a run, the same run under uniform pressure
+        self.samples = self._widened(0)
         self.selected: list[int] | None = None
         self.chosen: int | None = None
         self.other: Explorer | None = None
         self._how = dict(projection=projection, context=context)
-        self._drawing = threading.RLock()
+        self._drawing, self._offering = threading.RLock(), False
         self._make_controls()
         self._make_views()
         pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
@@ -130,10 +130,7 @@ class Explorer(Panel):
         self.step = W.IntSlider(first, steps[0], max(steps[-1], 1), description="update", **wide)
         self.step.add_class("imu-step")
         self.play = Player(self.step, INTERVAL, lambda: self.wait(PATIENCE), self.guarded)
-        live = ["confidence", "margin"]
-        kept = [name for name in self.samples.dropna(axis=1, how="all") if numeric(self.samples[name])]
-        options = [(f"{tables.title(name)} now", name) for name in live] + menu(kept)
-        self.colour_by = W.Dropdown(options=options, value="confidence", description="colour by", **wide)
+        self.colour_by = W.Dropdown(options=self._colours(), value="confidence", description="colour by", **wide)
         self.filter = W.Text(placeholder=HINT, description="filter", continuous_update=False, tooltip=HINT, **wide)
         self.filter.add_class("imu-filter")
         self.clear = W.Button(description="show all", icon="times", layout=W.Layout(width="auto"))
@@ -141,14 +138,19 @@ class Explorer(Panel):
         self.shown_run = W.Dropdown(options=[(label(self.run, 0), 0)], description="run", **wide)
         self.what_if = WhatIf(lambda: self.run, self._chosen_or_selected, self._take_up)
 
+    def _colours(self) -> list[tuple[str, str]]:
+        """What dots can be coloured by."""
+        live = [(f"{tables.title(name)} now", name) for name in ("confidence", "margin")]
+        return live + menu(quantities(self.samples))
+
     def _side(self) -> list[W.Widget]:
         return [theme.section("Go through the updates"), self.step, self.play, self.shown_run,
                 theme.section("Colour and filter"), self.colour_by, self.filter, W.HBox([self.clear, self.count]),
                 theme.section("What if the selection …"), self.what_if]  # fmt: skip
 
     def _listen(self) -> None:
-        for control in (self.step, self.colour_by):
-            control.observe(self.ask, "value")
+        self.step.observe(self.ask, "value")
+        self.colour_by.observe(lambda _: None if self._offering else self.ask(), "value")
         self.filter.observe(self.guarded(lambda change: self.select_where(change.new)), "value")
         self.clear.on_click(self.guarded(lambda _: self._show_all()))
         self.what_if.explore.on_click(self.guarded(lambda _: self._explore_other()))
@@ -214,7 +216,7 @@ class Explorer(Panel):
                 self.map = self._made_map(now)
             else:
                 self.map.show(now)
-            self._tell_answers()
+            self._tell_answers(now.step)
 
     def _made_map(self, scene: Scene) -> SampleMap:
         hear = dict(clicked=self.choose, lassoed=self._lassoed, deselected=self._show_all)
@@ -268,7 +270,7 @@ class Explorer(Panel):
         few = subset(self.run, mine, ROWS)
         with self._drawing:
             self._draw_paths(few)
-        self.ledger.show(few, self.samples[self.samples["example"].isin(mine)])
+        self.ledger.show(self.samples[self.samples["example"].isin(mine)], quantities(self.samples))
         self._show_gallery()
         total = len(self.land.forget)
         self.count.value = f"<p>{len(mine):,} of {total:,} forget samples</p>"
@@ -314,20 +316,20 @@ class Explorer(Panel):
             raise ValueError(f"example {example} is not on the map, which shows {len(self.land.examples)} samples")
         self.chosen = self.ledger.chosen = int(example)
         self.card.value = self._card()
-        self._tell_answers()
         near = self.land.nearest(self.chosen, NEAR)
         self.near.show(self.pictures.of(near), [str(each) for each in near], near)
         self.responsible.tell(self._responsible())
         with self._drawing:
+            self._tell_answers(self._recorded())
             self._mark_row()
             self.map.mark(self.land.places[self.land.position[self.chosen]])
         self.gallery.mark(self.chosen)
         self.ledger.refresh()
 
-    def _tell_answers(self) -> None:
-        """What the model answers to the chosen sample at the slider's update, and what it answered at first."""
+    def _tell_answers(self, step: int) -> None:
+        """What the model answers to the chosen sample at the update on the map, and what it answered at first."""
         if self.chosen is not None:
-            steps = dict.fromkeys((int(self.land.steps[0]), self._recorded()))
+            steps = dict.fromkeys((int(self.land.steps[0]), step))
             told = {f"after update {step}": self.land.answer(self.chosen, step) for step in steps}
             self.answers.value = tables.answers(told)
 
@@ -337,7 +339,7 @@ class Explorer(Panel):
             return None
         try:
             return responsible(self.run, self.chosen, step=self._recorded())
-        except ValueError:  # a fork, or steps of no fixed length: there is no prediction
+        except NoFirstOrder:
             return None
 
     def _card(self) -> str:
@@ -362,15 +364,45 @@ class Explorer(Panel):
             return self.selected
         return [] if self.chosen is None else [self.chosen]
 
-    def _take_up(self, run: Run) -> bool:
+    def _take_up(self, change: Change, run: Run) -> bool:
         """Offer a what-if's run where it has the same forget set: same samples, and each under the same label."""
         same = run.task == self.run.task and np.array_equal(run.samples["example"], self.run.samples["example"])
         if same:
-            self.runs.append(run)
-            self.shown_run.options = [(label(each, at), at) for at, each in enumerate(self.runs)]
-            if self.chosen is not None:
-                self.card.value = self._card()
+            with self._drawing:
+                self.runs.append(run)
+                if change.action == "alike":
+                    self._alike[self.runs.index(change.run)] = run
+                runs = [(label(each, at), at) for at, each in enumerate(self.runs)]
+                self._offer(self.shown_run, runs, self.shown_run.value)
+                self._show_columns()
+                if self.chosen is not None:
+                    self.card.value = self._card()
         return same
+
+    def _widened(self, number: int) -> pd.DataFrame:
+        """A run's ledger with how each sample withstood it, and with the columns that a user gave."""
+        run = self.runs[number]
+        own, given = resistance(run, uniform=self._alike.get(number)), self._table
+        if given is None:
+            return widened(run.samples, own)
+        if number:  # what was given speaks of the first run; of another, what was known before it
+            return widened(widened(run.samples, own), given.loc[:, ~given.columns.str.startswith("uniform_")])
+        return widened(widened(run.samples, given), own)
+
+    def _show_columns(self) -> None:
+        """Offer the columns that are known of the run on view, and show them."""
+        self.samples = self._widened(self.runs.index(self.run))
+        chosen, options = self.colour_by.value, self._colours()
+        self._offer(self.colour_by, options, chosen if chosen in dict(options).values() else "confidence")
+        self._follow_selection()
+
+    def _offer(self, control: W.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
+        """New options: ipywidgets then chooses the first of them, which nobody asked for."""
+        self._offering = True
+        try:
+            control.options, control.value = options, value
+        finally:
+            self._offering = False
 
     def _explore_other(self) -> None:
         """Place an explorer of the newest what-if below all of this one, instead of an earlier one."""
@@ -380,14 +412,13 @@ class Explorer(Panel):
             earlier.close()
 
     def _show_run(self, number: int | None) -> None:
-        if number is None or self.runs[number] is self.run:
+        if self._offering or number is None or self.runs[number] is self.run:
             return
-        self.run = self.runs[number]
-        self.land = self.land.of(self.run)
-        self.samples = widened(widened(self.run.samples, withstood(self.run)), self.samples)  # a table's columns too
-        last = max(int(self.land.steps[-1]), 1)
-        self.step.max = last
-        self._follow_selection()
+        with self._drawing:
+            self.run = self.runs[number]
+            self.land = self.land.of(self.run)
+            self.step.max = max(int(self.land.steps[-1]), 1)
+            self._show_columns()
         if self.chosen is not None:
             self.choose(self.chosen)
         self.ask()
@@ -395,12 +426,6 @@ class Explorer(Panel):
     def _still(self) -> list:
         rows: list = [[plot_map(self.map.scene), self.paths]]
         return rows + [[self.gallery.value]] if self.gallery.value else rows
-
-
-def withstood(run: Run) -> pd.DataFrame:
-    """How each sample withstood, beside the same under uniform pressure where that costs little."""
-    known = run.task is not None and run.kept_steps and not run.settings.get("forked")
-    return resistance(run, uniform=bool(known and run.events.get("seconds", QUICK + 1) <= QUICK))
 
 
 def last_useful(run: Run, steps: list[int]) -> int:

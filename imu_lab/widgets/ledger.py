@@ -73,10 +73,10 @@ class Ledger(W.VBox):
         super().__init__([head, self.strip, covered(self.table, self.rows).add_class("imu-rows")])
         self.add_class("imu-ledger")
 
-    def show(self, run: Run, samples: pd.DataFrame | None = None) -> None:
-        """Show the ledger of this run, or these rows of it, which may have more columns."""
-        self._samples = run.samples if samples is None else samples
-        self._offer([name for name in self._samples if numeric(self._samples[name])])
+    def show(self, samples: pd.DataFrame, columns: list[str] | None = None) -> None:
+        """Show these rows of a run's ledger, to be sorted by these columns; None for all that hold quantities."""
+        self._samples = samples
+        self._offer(quantities(samples) if columns is None else columns)
         self.refresh()
 
     def _offer(self, columns: list[str]) -> None:
@@ -121,9 +121,10 @@ def menu(columns: Iterable[str]) -> list[tuple[str, str]]:
     return [(tables.title(name), name) for name in columns]
 
 
-def numeric(column: pd.Series) -> bool:
-    """Whether a column of the ledger holds a quantity: numbers, or yes and no."""
-    return column.name != "example" and pd.api.types.is_numeric_dtype(column)
+def quantities(samples: pd.DataFrame) -> list[str]:
+    """The columns of a ledger that hold numbers, or yes and no, and are not the same for all."""
+    known = samples.drop(columns="example").select_dtypes(["number", "bool"])
+    return [name for name in known if known[name].nunique() > 1]
 
 
 def widened(samples: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from typing import Any
 
 import ipywidgets as W
 
+from .closing import close_all
+
 
 class Overlay(W.GridBox):
     """Transparent buttons in rows, one per sample, to lie over what shows these samples.
@@ -43,6 +45,11 @@ class Overlay(W.GridBox):
         self._marked = example
         for button, mine in zip(self._pool, self._examples):
             (button.add_class if mine == example else button.remove_class)("imu-marked")
+
+    def close(self) -> None:
+        """Close the buttons too, those that are not shown among them."""
+        close_all([*self._pool, *self._look.values()])
+        super().close()
 
     def _made(self, position: int) -> W.Button:
         button = W.Button(**self._look)

@@ -12,6 +12,7 @@ from typing import Any
 import ipywidgets as W
 
 from . import still, theme
+from .closing import close_all
 from .job import Job, Progress
 
 SIDE_WIDTH = "318px"
@@ -84,6 +85,12 @@ class Panel(W.VBox):
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the newest question is answered and drawn; for scripts, tests and static pictures."""
         return self.job.wait(timeout)
+
+    def close(self) -> None:
+        """Take the panel from the page, and free all that it holds: else each would stay for as long as the kernel."""
+        close_all(self.children)
+        self.layout.close()
+        super().close()
 
     def guarded(self, callback: Callable) -> Callable:
         """``callback``, with its exceptions shown in the panel and collected in ``Job.errors``."""

@@ -287,13 +287,12 @@ class RunControl(Panel):
         """A line at the update that the rewind slider points at, across the trajectories."""
         if "paths" not in self.figures:
             return
-        figure, at = self.figures["paths"], self.rewind.value
-        rest = [shape for shape in figure.layout.shapes if shape.name != "rewind"]
-        line = dict(color=figures.colour("forget"), width=2, dash="dot")
-        figure.layout.shapes = [
-            *rest,
-            dict(type="line", name="rewind", x0=at, x1=at, y0=0, y1=1, yref="paper", line=line),
-        ]
+        look = dict(color=figures.colour("forget"), width=2, dash="dot")
+        with self._drawing:
+            figure, at = self.figures["paths"], self.rewind.value
+            rest = [shape for shape in figure.layout.shapes if shape.name != "rewind"]
+            line = dict(type="line", name="rewind", x0=at, x1=at, y0=0, y1=1, yref="paper", line=look)
+            figure.layout.shapes = [*rest, line]
 
     def _show_state(self, step: int | None = None) -> None:
         busy, paused = self.under_way, self.gate.paused

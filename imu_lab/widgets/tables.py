@@ -11,14 +11,13 @@ import pandas as pd
 from ..results import Run, describe
 
 LEDGER = ("influence", "weight", "pressure", "confidence_before", "confidence_after", "margin_after", "time_to_forget")
-NOTHING = "–"
 LINE_WIDTH, LINE_HEIGHT = 250, 92
 
 
 def number(value: Any, column: str = "") -> str:
     """A number in few characters, a probability with three decimals; a dash where there is none."""
     if value is None or value != value:
-        return NOTHING
+        return "–"
     if isinstance(value, (bool, str)):
         return escape(str(value))
     if column.startswith("confidence"):
@@ -102,7 +101,7 @@ def answers(rows: Mapping[str, NamedTuple]) -> str:
     A quantity that no model has is left out.
     """
     told = {words: answer._asdict() for words, answer in rows.items()}
-    columns = {name: None for facts in told.values() for name, value in facts.items() if number(value) != NOTHING}
+    columns = dict.fromkeys(name for facts in told.values() for name, value in facts.items() if pd.notna(value))
     head = "".join(f'<th title="{escape(describe(name).meaning)}">{escape(title(name))}</th>' for name in columns)
     body = "".join(
         f'<tr><td class="imu-word">{escape(words)}</td>'

@@ -98,7 +98,7 @@ class Views(W.VBox):
                 self._draw("intensity", figures.plot_intensity, figures.update_intensity, answer.weights)
                 self._mark()
             if before is None or answer.run is not before.run:
-                self.ledger.show(answer.run)
+                self.ledger.show(answer.run.samples)
             if answer.complete:
                 self._complete = answer
                 self.scores.value = score_table(answer.runs)

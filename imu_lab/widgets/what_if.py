@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import ipywidgets as W
 
 from .. import figures
+from ..again import again
 from ..comparison import compare
 from ..results import Run
 from ..what_if import differences, what_if
 from . import tables, theme
+from .closing import close_all
 from .job import Job, Report
 from .shared_bundle import FigureWidget
 
@@ -25,6 +27,7 @@ ACTIONS = {
     "flip": ("flip its labels", "Unlearn each selected sample under the label likeliest after its own."),
     "double": ("have it twice", "A second copy of each selected sample in the forget set, with the same weight."),
     "request": ("ask for it", "A new request: forget the selected training samples, and nothing else."),
+    "alike": ("press all alike", "The whole run under uniform weights, whatever is selected: who resists then?"),
 }
 
 
@@ -43,14 +46,16 @@ class WhatIf(W.VBox):
     Args:
         run: gives the run on view.
         selection: gives the examples that it is about.
-        made: takes the new run, and says whether it can be shown where the first one is.
+        made: takes what was asked and the new run, and says whether it can be shown where the first one is.
 
     Attributes:
         result: the widget that shows the comparison, to be placed by the caller. other: the newest run.
         explore: a button in it, shown where the newest run needs views of its own, which are the caller's matter too.
     """
 
-    def __init__(self, run: Callable[[], Run], selection: Callable[[], list[int]], made: Callable[[Run], bool]) -> None:
+    def __init__(
+        self, run: Callable[[], Run], selection: Callable[[], list[int]], made: Callable[[Change, Run], bool]
+    ) -> None:
         self._run, self._selection, self._made = run, selection, made
         self.other: Run | None = None
         self.figure: FigureWidget | None = None
@@ -83,16 +88,25 @@ class WhatIf(W.VBox):
             [W.HBox(list(self.buttons.values()), layout=W.Layout(flex_flow="row wrap")), self.factor, self.note]
         )
 
+    def close(self) -> None:
+        """Close what stands in no box as long as nothing was asked, too."""
+        close_all([self.table, self.explore])
+        super().close()
+
     def ask(self, action: str) -> None:
         """Make the run again with the selection treated so."""
         examples = tuple(self._selection())
-        if not examples:
+        if not examples and action != "alike":
             self.note.value = "<p>select some samples first: click, lasso or filter</p>"
             return
-        self.note.value = f"<p>{len(examples)} samples: making the run again …</p>"
+        whom = "all" if action == "alike" else f"{len(examples)}"
+        self.note.value = f"<p>{whom} samples: making the run again …</p>"
         self.job.submit(Change(self._run(), action, examples, float(self.factor.value)))
 
-    def _answer(self, change: Change, report: Report) -> tuple[Run, Run]:
+    def _answer(self, change: Change, report: Report) -> tuple[Change, Run]:
+        watch = lambda done, total: report(done, total, "unlearning")  # noqa: E731
+        if change.action == "alike":
+            return change, again(change.run, weights=None, progress=watch)
         mine = set(change.run.samples["example"].tolist())
         inside = [example for example in change.examples if example in mine]
         if change.action != "request" and not inside:
@@ -101,25 +115,25 @@ class WhatIf(W.VBox):
             "reweight": {"reweight": dict.fromkeys(inside, change.factor)},
             "request": {"request": change.examples},
         }.get(change.action, {change.action: inside})
-        watch = lambda done, total: report(done, total, "unlearning")  # noqa: E731
-        return change.run, what_if(change.run, progress=watch, **given)
+        return change, what_if(change.run, progress=watch, **given)
 
     def _failed(self, error: BaseException) -> None:
         self.note.value = f'<p role="alert">{escape(" ".join(str(error).split()))}</p>'
 
-    def _draw(self, runs: tuple[Run, Run]) -> None:
-        first, self.other = runs
+    def _draw(self, answer: tuple[Change, Run]) -> None:
+        change, self.other = answer
+        runs = [change.run, self.other]
         if self.figure is None:
-            self.figure = FigureWidget(figures.plot_curves(list(runs)))
+            self.figure = FigureWidget(figures.plot_curves(runs))
             self.figure.update_layout(height=HEIGHT, autosize=True)
             self.figure.add_class("imu-what-if")
             self.result.children = [theme.section("The first run and the other"), self.figure, self.table,
                                     self.explore]  # fmt: skip
         else:
-            figures.update_curves(self.figure, list(runs))
-        self.table.value = comparison(first, self.other)
+            figures.update_curves(self.figure, runs)
+        self.table.value = comparison(*runs)
         self.note.value = f"<p>done: {escape(self.other.label)}</p>"
-        self.explore.layout.display = "none" if self._made(self.other) else None
+        self.explore.layout.display = "none" if self._made(change, self.other) else None
 
 
 def comparison(run: Run, other: Run) -> str:
