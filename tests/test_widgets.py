@@ -434,7 +434,7 @@ def test_the_ledger_sorts_by_each_quantity_it_is_given(clickable: tuple) -> None
     made.refresh()
     assert [button.tooltip for button in made.rows.children] == ["example 2", "example 3", "example 1"]
     assert 'class="imu-sorted" title="' in made.table.value and f">{tables.title('rank')}</th>" in made.table.value
-    made.show(None, made._samples.drop(columns="rank"))
+    made.show(made._samples.drop(columns="rank"))
     assert made.by.value == "pressure", "a column that is gone gives way to the first"
 
 
