@@ -24,6 +24,7 @@ from .agreement import lorenz_curve as lorenz_curve
 from .agreement import pressure_shares as pressure_shares
 from .agreement import rank_correlations as rank_correlations
 from .archive import DamagedFile as DamagedFile
+from .collateral import NoFirstOrder as NoFirstOrder
 from .collateral import collateral as collateral
 from .collateral import damage_by_class as damage_by_class
 from .collateral import damage_by_sample as damage_by_sample

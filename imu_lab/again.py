@@ -42,11 +42,17 @@ def again(
         reference: the retrained model; without it, what the run knows of it is taken over.
 
     Raises:
-        ValueError: the run has no task, or did not keep the model of ``start``.
+        ValueError: the run has no task, did not keep the model of ``start``, or is a fork and ``start`` lies before it.
     """
     if run.task is None:
         raise ValueError("this run does not know its task; load it with imu.load_run(path, task=...)")
     about = run.settings
+    left = about.get("forked")
+    if left and start < left["step"]:
+        raise ValueError(
+            f"this run left {left['run']!r} at update {left['step']}: up to there it has the settings of that run, which are "
+            "not its own. Take that run instead, and fork what you make of it"
+        )
     other = method is not None and method != about["method"]
     own = {} if other else dict(about["settings"])
     made = unlearn(

@@ -45,12 +45,11 @@ def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.D
         see :func:`shares`.
     """
     step = run.kept_steps[-1] if step is None else step
-    task, before = seen(run.task, run.model_at(0))
-    _, after = seen(run.task, run.model_at(step))
-    examples = task.split(split)
+    views = [seen(run.task, run.model_at(at)) for at in (0, step)]  # two, for the backbone may have moved
+    (task, before), examples = views[0], views[0][0].split(split)
     with one_thread():
         predicted = _predicted(run, task, before, examples, step)
-        first, last = (outcomes(task, model, examples).double().numpy() for model in (before, after))
+        first, last = (outcomes(view, model, view.split(split)).double().numpy() for view, model in views)
     table = pd.DataFrame({"example": examples.ids.numpy(), "label": _labels(run.task, split)})
     table["predicted"], table["measured"] = predicted, last[:, 0] - first[:, 0]
     table["margin_before"], table["margin_after"] = first[:, 1], last[:, 1]
@@ -196,13 +195,15 @@ def step_length(run: Run, updates: int) -> float:
 
     Raises:
         NoFirstOrder: another optimizer, steps scaled to one length, or a fork, which has the settings of two runs: those
-            have no fixed length per share.
+            have no fixed length per share. Or a method that moves more than the readout, or has no learning rate.
     """
     how = run.settings.get("settings") or {}
-    if how.get("optimizer", "sgd") != "sgd" or how.get("step_norm") or run.settings.get("forked"):
+    plain = how.get("optimizer", "sgd") == "sgd" and not how.get("step_norm") and how.get("lr") is not None
+    if not plain or run.settings.get("forked") or run.moves_backbone:
         raise NoFirstOrder(
-            "first-order damage needs plain SGD steps of one learning rate; this run has method="
-            f"{run.settings.get('method')!r}, optimizer={how.get('optimizer')!r}, step_norm={how.get('step_norm')!r}, "
+            "first-order damage needs plain SGD steps of one learning rate on the readout; this run has method="
+            f"{run.settings.get('method')!r}, scope={how.get('scope')!r}, lr={how.get('lr')!r}, "
+            f"optimizer={how.get('optimizer')!r}, step_norm={how.get('step_norm')!r}, "
             f"forked={run.settings.get('forked')!r}"
         )
     return float(how["lr"]) * _momentum_gain(float(how.get("momentum", 0.0)), max(1, updates))
@@ -218,6 +219,8 @@ def received(run: Run, step: int) -> np.ndarray:
     """(n,) the pressure that each forget sample got up to an update; before the last, its even share of the total."""
     total = run.samples["pressure"].to_numpy(dtype=float)
     steps = run.events.get("steps") or 1
+    if not 0 <= step <= steps:
+        raise ValueError(f"no update {step}: this run made {steps}")
     return total * (step / steps)
 
 

@@ -52,8 +52,8 @@ class Landscape:
     """The samples of a run in one plane.
 
     The features are what the readout reads, so they are the same for every model of the run: the points stand still, and
-    what moves from update to update is the border. A run without its task has no features; then the plane is made of the
-    forget samples' own confidence curves, and there is no border.
+    what moves from update to update is the border. A run without its task has no features, and one that moves the backbone
+    has others at each update; then the plane is made of the forget samples' own confidence curves, and there is no border.
 
     Args:
         run: any run, also a loaded one.
@@ -72,7 +72,8 @@ class Landscape:
         if projection not in PROJECTIONS:
             raise unknown("projection", projection, PROJECTIONS)
         self.run, self._seed = run, seed
-        self._view = seen(run.task, run.model_at(0)) if run.task is not None and run.kept_steps else None
+        known = run.task is not None and run.kept_steps and not run.moves_backbone
+        self._view = seen(run.task, run.model_at(0)) if known else None
         self._choose(context)
         what = "confidence curves" if self._view is None else "the readout's inputs"
         self.places, self.about = project(self.space, projection, seed, what)

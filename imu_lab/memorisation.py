@@ -10,6 +10,7 @@ import torch
 
 from .resistance import forgetting_events
 from .tasks import training
+from .tasks.altered import originals
 from .tasks.protocol import Examples, Task
 from .unlearning.recorder import outcomes, time_to_forget
 
@@ -66,9 +67,11 @@ def _held_out(task: Task, folds: int, seed: int) -> pd.DataFrame:
     from scipy.special import expit  # half a second to import
 
     forget = task.split("forget")
-    order = torch.randperm(len(forget), generator=torch.Generator().manual_seed(seed))
+    owners, whose = torch.unique(originals(task, forget.ids), return_inverse=True)
+    order = torch.randperm(len(owners), generator=torch.Generator().manual_seed(seed))
     known = torch.empty(len(forget), 2, dtype=torch.float64)
-    for mine in order.tensor_split(folds):
+    for fold in order.tensor_split(folds):
+        mine = torch.isin(whose, fold).nonzero().flatten()  # with all its copies
         known[mine] = _trained_without(task, forget.take(mine), seed).double()
     confidence, margin = np.exp(-known[:, 0].numpy()), known[:, 1].numpy()
     return pd.DataFrame(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import readout
 from .results import Run
+from .tasks.altered import originals
 from .tasks.compute import device_of, one_thread
 from .tasks.protocol import Examples, Task
 from .unlearning.descent import Descent, Objective, batches, descend
@@ -33,7 +34,12 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
         lr: learning rate; None for the run's own.
         batch_size: samples per update.
         seed: of the halves and of the order of batches.
+
+    Raises:
+        ValueError: fewer than one update.
     """
+    if updates < 1:
+        raise ValueError(f"rebound needs 1 update of relearning or more, got {updates}")
     missing = np.full(len(run.samples), np.nan)
     if run.task is None:
         return missing
@@ -65,10 +71,10 @@ def _lessons(task: Task, seed: int) -> Iterator[tuple[Examples, Tensor]]:
         if named and len(others):
             yield retain.take(others), mine
             continue
-        mine = mine[torch.randperm(len(mine), generator=chance)]
-        for fold in range(FOLDS if len(mine) > 1 else 0):
-            watched = torch.arange(len(mine)) % FOLDS == fold
-            yield forget.take(mine[~watched]), mine[watched]
+        owners, whose = torch.unique(originals(task, forget.ids[mine]), return_inverse=True)
+        turns = torch.randperm(len(owners), generator=chance)[whose] % FOLDS  # copies of a sample take its turn
+        for fold in range(FOLDS if len(owners) > 1 else 0):
+            yield forget.take(mine[turns != fold]), mine[turns == fold]
 
 
 def _relearned(

@@ -44,7 +44,8 @@ def resistance(
         ``rebound`` (updates of relearning) and ``rebound_censored`` (it was tried, and did not come back).
 
     Raises:
-        ValueError: no run, too few uniform ones, or ``uniform=True`` for a fork, whose first part has other settings.
+        ValueError: no run, too few uniform ones or one of other samples, or ``uniform=True`` for a fork, whose first part
+            has other settings.
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     beside = _beside(uniform, runs)
@@ -58,19 +59,11 @@ def _beside(uniform: Run | Sequence[Run] | bool | None, runs: list[Run]) -> list
     if uniform is None or uniform is False:
         return [None] * len(runs)
     if uniform is True:
-        return [_uniformly(run) for run in runs]
+        return [again(run, weights=None) for run in runs]
     others = [uniform] if isinstance(uniform, Run) else list(uniform)
     if len(others) != len(runs):
         raise ValueError(f"uniform must hold a run for each of the {len(runs)} runs, got {len(others)}")
     return others
-
-
-def _uniformly(run: Run) -> Run:
-    if run.settings.get("forked"):
-        raise ValueError(
-            f"{run.label!r} is a fork, with the settings of two runs; give uniform=, the run to compare with"
-        )
-    return again(run, weights=None)
 
 
 def _of_run(run: Run, number: int, uniform: Run | None, rebound: int | None) -> pd.DataFrame:
@@ -79,7 +72,11 @@ def _of_run(run: Run, number: int, uniform: Run | None, rebound: int | None) -> 
     table.insert(1, "run", run.label)
     table.insert(2, "seed", run.settings.get("seed"))
     if uniform is not None:
-        other = _measured(uniform).set_index("example").reindex(table["example"])
+        other = _measured(uniform).set_index("example")
+        missing = set(table["example"]) - set(other.index)
+        if missing:
+            raise ValueError(f"the uniform run has another forget set: it lacks {len(missing)} of {len(table)} samples")
+        other = other.loc[table["example"]]
         for name in COLUMNS:
             table[f"uniform_{name}"] = other[name].to_numpy()
     updates = np.full(len(table), np.nan) if rebound is None else rebound_of(run, rebound)

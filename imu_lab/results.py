@@ -342,6 +342,14 @@ class Run:
         return " · ".join(part for part in parts if part)
 
     @property
+    def moves_backbone(self) -> bool:
+        """Whether more than the readout moved, so that a sample's features did not stand still."""
+        readouts = self.settings.get("readout") or []
+        inside = tuple(f"{name}." for name in readouts if name)
+        moved = next(iter(self.snapshots.kept.values()), {}) if self.snapshots is not None else {}
+        return "" not in readouts and any(not name.startswith(inside) and name not in readouts for name in moved)
+
+    @property
     def headline(self) -> str:
         """The metric that tells of forgetting on this run's task."""
         return self.settings.get("forgotten_when", ("accuracy",))[0]

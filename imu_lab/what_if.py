@@ -44,9 +44,11 @@ def what_if(
         ValueError: an example that is not in the forget set, or a request that this task cannot make.
         TypeError: labels to flip where a target is more than one label.
     """
-    factors = {**dict.fromkeys(drop, 0.0), **(reweight or {})}
+    factors = {
+        int(example): float(factor) for example, factor in {**dict.fromkeys(drop, 0.0), **(reweight or {})}.items()
+    }
     keep, flip, double = ([int(example) for example in given] for given in (keep, flip, double))
-    _check(run, [*factors, *keep, *flip, *double])
+    _check(run, factors, [*factors, *keep, *flip, *double])
     if request is not None:
         if factors or keep or flip or double:
             raise ValueError("a new request stands alone; make it first, and a what-if of that run next")
@@ -73,7 +75,17 @@ def _on(run: Run, task: Any, weights: Intensity | None, **changes: Any) -> Run:
     return unlearn(task, run.model_at(0), weights, **given)
 
 
-def _check(run: Run, examples: Iterable[int]) -> None:
+def _check(run: Run, factors: Mapping[int, float], examples: Iterable[int]) -> None:
+    if run.task is None:
+        raise ValueError("this run does not know its task; load it with imu.load_run(path, task=...)")
+    left = run.settings.get("forked")
+    if left:
+        raise ValueError(
+            f"this run left {left['run']!r} at update {left['step']}; ask what if of that run, and fork the answer"
+        )
+    wrong = [factor for factor in factors.values() if not (np.isfinite(factor) and factor >= 0)]
+    if wrong:
+        raise ValueError(f"a factor of a weight must be a number >= 0, got {wrong[0]}")
     known = set(run.samples["example"].tolist())
     strange = [example for example in examples if example not in known]
     if strange:
@@ -88,8 +100,15 @@ def reweighted(weights: Intensity, factors: Mapping[int, float]) -> Intensity:
         raise ValueError("no sample is left with any weight; drop fewer")
     frame["weight"] /= frame["weight"].sum()
     frame["selected"] = frame["weight"] > 0
-    rule = f"{weights.settings.get('rule')}, {len(factors)} changed" if factors else weights.settings.get("rule")
-    return Intensity(frame, weights.context, {**weights.settings, "rule": rule})
+    if not factors:
+        return Intensity(frame, weights.context, dict(weights.settings))
+    by_factor: dict[float, list[int]] = {}
+    for example, factor in factors.items():
+        by_factor.setdefault(factor, []).append(int(example))
+    told = [f"{len(mine)} dropped" if not factor else f"{len(mine)} × {factor:g}" for factor, mine in by_factor.items()]
+    changed = {f"× {factor:g}": sorted(mine) for factor, mine in by_factor.items()}  # two fives are two experiments
+    rule = ", ".join([str(weights.settings.get("rule")), *told])
+    return Intensity(frame, weights.context, {**weights.settings, "rule": rule, "changed": changed})
 
 
 def remaining(weights: Intensity, examples: Iterable[int]) -> Intensity:

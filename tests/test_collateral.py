@@ -143,3 +143,22 @@ def test_it_can_be_measured_earlier_in_the_run() -> None:
     run = made(steps=6, lr=0.05)
     early, late = imu.collateral(run, step=1), imu.collateral(run)
     assert early["measured"].abs().sum() < late["measured"].abs().sum()
+
+
+@pytest.mark.parametrize("method", ["gradient-ascent", "retrain"])
+def test_damage_is_measured_where_the_whole_network_moved(method: str) -> None:
+    task, original = cases.task("digits class"), cases.original("digits class")
+    scope = {"scope": "all"} if method == "gradient-ascent" else {}
+    run = imu.unlearn(task, original, method=method, steps=3, **scope)
+    table, retain = imu.collateral(run), task.split("retain")
+    first, last = (outcomes(task, model, retain)[:, 0].double().numpy() for model in (original, run.model))
+    found = table.set_index("example").loc[retain.ids.numpy(), "measured"]
+    assert run.moves_backbone and np.allclose(found, last - first, atol=1e-5) and table["predicted"].isna().all()
+    with pytest.raises(imu.NoFirstOrder, match="on the readout"):
+        imu.damage_by_sample(run)
+    assert not made(steps=1).moves_backbone
+
+
+def test_an_update_that_was_not_made_is_refused() -> None:
+    with pytest.raises(ValueError, match="no update 999: this run made 2"):
+        imu.damage_by_sample(made(steps=2), step=999)

@@ -366,6 +366,15 @@ def test_a_closed_explorer_leaves_no_widget_behind(run) -> None:
     assert not left, f"still there: {left}"
 
 
+@pytest.mark.parametrize("method", ["gradient-ascent", "retrain"])
+def test_a_run_that_moves_the_whole_network_has_no_still_points(method: str) -> None:
+    scope = {"scope": "all"} if method == "gradient-ascent" else {}
+    mine = imu.unlearn(cases.task("digits class"), cases.original("digits class"), method=method, steps=3, **scope)
+    made = imu.explore(mine, context=10)
+    made.choose(int(mine.samples["example"].iloc[0]))
+    assert "confidence curves" in made.map.scene.about and made.map.scene.regions is None
+
+
 def test_it_opens_before_the_model_is_ruined(run) -> None:
     events = {**run.events, "utility_limit": 12}
     assert imu.explore(replace(run, events=events), context=10).step.value == 11

@@ -106,8 +106,10 @@ def test_a_uniform_run_is_made_on_request() -> None:
     assert made.equals(given) and "uniform_after_limit" in given
     assert imu.again(run, weights=None).samples["weight"].nunique() == 1 < run.samples["weight"].nunique()
     assert "uniform_rank" not in imu.resistance(run, uniform=False)
-    with pytest.raises(ValueError, match="is a fork"):
+    with pytest.raises(ValueError, match="at update 4"):
         imu.resistance(imu.fork(run, 4), uniform=True)
+    with pytest.raises(ValueError, match="another forget set: it lacks 5 of 40"):
+        imu.resistance(run, uniform=replace(run, samples=run.samples.iloc[5:]))
 
 
 def test_several_runs_are_told_apart_and_averaged() -> None:
@@ -153,3 +155,18 @@ def test_rebound_never_learns_the_sample_itself() -> None:
             taught, asked = (set(labels(each)) for each in (pool.ids, ids[watched]))
             assert len(asked) == 1 and taught == asked, "other data of its own class"
         assert sorted(at for _, watched in lessons for at in watched.tolist()) == list(range(len(ids)))
+
+
+def test_copies_learn_nothing_for_each_other() -> None:
+    from imu_lab.rebound import _lessons
+
+    run = imu.unlearn(cases.task("digits class"), cases.original("digits class"), steps=3)
+    mine = run.samples["example"].iloc[:40].tolist()
+    other = imu.what_if(run, double=mine)
+    assert imu.resistance(other, rebound=3)["rebound"].notna().any()
+    forget = other.task.split("forget")
+    for pool, watched in _lessons(other.task, seed=0):
+        learned = set(other.task.originals(pool.ids))
+        assert not learned & set(other.task.originals(forget.ids[watched]))
+    with pytest.raises(ValueError, match="got -1"):
+        imu.resistance(run, rebound=-1)

@@ -71,3 +71,12 @@ def test_the_ledger_knows_the_retrained_models_confidence(run: imu.Run) -> None:
     batch = task.split("forget").batch()
     truth = retrained(batch.inputs).softmax(1).gather(1, batch.targets[:, None])[:, 0]
     assert torch.allclose(torch.tensor(known.to_numpy()), truth.double(), atol=1e-6)
+
+
+def test_running_means_are_kept_beside_the_weights_that_move() -> None:
+    task, original = cases.task("digits class"), cases.original("digits class")
+    whole = imu.unlearn(task, original, method="retrain", steps=1)
+    for step, model in ((0, original), (1, whole.model)):
+        again = whole.model_at(step).state_dict()
+        assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
+    assert not any("running" in name for name in imu.unlearn(task, original, steps=1).snapshots.kept[1])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cases
 import numpy as np
 import pytest
 import torch
 
 import imu_lab as imu
+from imu_lab.figures.pooling import grouped
 from imu_lab.what_if import differences, reweighted, subset
 
 
@@ -22,7 +25,7 @@ def test_a_dropped_sample_gets_no_pressure_and_is_still_measured(run: imu.Run) -
     other = imu.what_if(run, drop=gone)
     rows = other.samples.set_index("example").loc[gone]
     assert (rows["pressure"] == 0).all() and not rows["selected"].any() and len(other.samples) == len(run.samples)
-    assert other.label.endswith("3 changed")
+    assert other.label.endswith("3 dropped")
 
 
 def test_a_factor_multiplies_the_share(run: imu.Run) -> None:
@@ -34,6 +37,32 @@ def test_a_factor_multiplies_the_share(run: imu.Run) -> None:
     assert ratio[0] / ratio[1] == pytest.approx(5) and after.values.sum() == pytest.approx(1)
     with pytest.raises(ValueError, match="no sample is left"):
         imu.what_if(run, drop=run.samples["example"])
+
+
+def test_two_what_ifs_are_two_experiments_not_two_seeds(run: imu.Run) -> None:
+    first, second = run.samples["example"].iloc[:5].tolist(), run.samples["example"].iloc[5:10].tolist()
+    others = [imu.what_if(run, drop=first), imu.what_if(run, drop=second), imu.what_if(run, reweight={first[0]: 10})]
+    assert len(grouped(others)) == 3
+    assert [run.label.split(", ")[1] for run in others] == ["5 dropped", "5 dropped", "1 × 10"]
+
+
+@pytest.mark.parametrize("factor", [-5.0, float("nan"), float("inf")])
+def test_a_factor_is_a_number_that_makes_a_weight(run: imu.Run, factor: float) -> None:
+    with pytest.raises(ValueError, match="factor of a weight must be a number >= 0"):
+        imu.what_if(run, reweight={run.samples["example"].iloc[0]: factor})
+
+
+def test_a_fork_and_a_run_without_its_task_say_what_to_do(run: imu.Run) -> None:
+    first = run.samples["example"].iloc[:1]
+    with pytest.raises(ValueError, match="left 'imu · sqrt-clipped' at update 4; ask what if of that run"):
+        imu.what_if(imu.fork(run, 4), drop=first)
+    with pytest.raises(ValueError, match="up to there it has the settings of that run"):
+        imu.again(imu.fork(run, 4), weights=None)
+    later = imu.fork(imu.fork(run, 4), 6, steps=2)
+    assert later.events["steps"] == 8, "but a fork can be left where it is itself"
+    for wish in (dict(drop=first), dict(keep=first)):
+        with pytest.raises(ValueError, match="does not know its task"):
+            imu.what_if(replace(run, task=None), **wish)
 
 
 def test_kept_samples_move_to_the_retain_set(run: imu.Run) -> None:

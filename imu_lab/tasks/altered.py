@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,8 +13,6 @@ from .compute import device_of, digest, evaluating
 from .delegation import delegated
 from .protocol import Batch, Examples, Task
 from .replaced import replaced
-
-BY_EXAMPLE = ("labels", "pictures", "card")  # members that take examples, and so have to know whose copy one is
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,9 @@ class Altered:
     relabelled: tuple[tuple[int, int], ...] = ()
     doubled: tuple[int, ...] = ()
 
+    # Members that take examples, and so have to know whose copy one is.
+    by_example: ClassVar[tuple[str, ...]] = ("labels", "pictures", "card")
+
     def __post_init__(self) -> None:
         known = set(self.task.split("forget").ids.tolist())
         strange = sorted({*self.doubled, *(example for example, _ in self.relabelled)} - known)
@@ -45,7 +46,7 @@ class Altered:
 
     def __getattr__(self, member: str) -> Any:
         found = delegated(self, member)
-        return (lambda examples: found(self.originals(examples))) if member in BY_EXAMPLE else found
+        return (lambda examples: found(self.originals(examples))) if member in self.by_example else found
 
     @property
     def data_key(self) -> str | None:
@@ -117,3 +118,9 @@ def altered(task: Task, model: nn.Module, flip: Any = (), double: Any = ()) -> A
     forget = task.split("forget")
     mine = forget.take(torch.isin(forget.ids, torch.tensor(flip)).nonzero().flatten())
     return replace(made, relabelled=tuple(zip(mine.ids.tolist(), runner_up(model, mine.batch()).tolist(), strict=True)))
+
+
+def originals(task: Task, ids: Tensor) -> Tensor:
+    """The ids with those of copies exchanged for those of what they are copies of; few tasks have copies."""
+    found = getattr(task, "originals", None)
+    return ids if found is None else torch.as_tensor(found(ids.numpy()))

@@ -20,6 +20,8 @@ def delegated(wrapper: Any, member: str) -> Any:
         raise AttributeError(member)
     task = wrapper.task
     while not hasattr(type(task), member) and "task" in getattr(task, "__dict__", {}):
+        if member in getattr(type(task), "by_example", ()):
+            return getattr(task, member)  # it knows whose copies its examples are
         task = task.task
     function = inspect.getattr_static(type(task), member, None)
     if isinstance(function, FunctionType):  # not a property, a static or a class method: those do not ask ``self``

@@ -16,7 +16,7 @@ from ..tasks.protocol import FORGOTTEN_WHEN, Task, forgotten_when
 from ..tasks.training import DivergedTraining
 from .recorder import Followed, Measured, Recorder
 from .request import Request
-from .snapshots import State
+from .snapshots import State, moving
 
 AHEAD = 16  # updates made before a look whether to stop, where states are measured together
 UTILITY_LOSS = 0.05  # a run marks the update at which kept accuracy has fallen by 5 points
@@ -142,7 +142,7 @@ def drive(
     yield state
     if state.stopped_at is not None:
         return
-    held, together = Held(model), recorder.at_once(model)
+    held, together, kept = Held(model), recorder.at_once(model), tuple(moving(model))
     told, updates = held.copy(), iter(method(task, model, request))
     try:
         for block in _blocks(updates, held, steps, record_every, min(AHEAD, together) if stop else together):
@@ -155,7 +155,7 @@ def drive(
                 if len(states) > 1:  # else the model is in this state already
                     held.restore(made.state)
                 told, (measured, outcome) = made.state, next(seen)
-                recorder.add(made.step, measured, outcome, {name: told[name] for name in held.moving})
+                recorder.add(made.step, measured, outcome, {name: told[name] for name in kept})
                 recorder.note(made.update)
                 state.step, state.measured = made.step, measured
                 state.stopped_at = made.step if stop and stop(measured) else None

@@ -14,12 +14,15 @@ State = dict[str, Tensor]
 
 
 def moving(model: nn.Module) -> State:
-    """A copy of what moves in a model, by name."""
-    return {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+    """A copy of what moves in a model, by name: parameters, and the buffers beside them, such as running means."""
+    found = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    owners = {name.rpartition(".")[0] for name in found}
+    found |= {name: value for name, value in model.named_buffers() if name.rpartition(".")[0] in owners}
+    return {name: value.detach().clone() for name, value in found.items()}
 
 
 class Snapshots:
-    """The moving parameters of a model after its recorded updates, by update.
+    """What moves in a model, after its recorded updates, by update.
 
     Where they would exceed ``limit`` bytes, only every second, fourth, ... is kept (and always the first and the
     newest), so a long run of a large model keeps an even, coarser row of them.
@@ -53,14 +56,14 @@ class Snapshots:
             del self.kept[dropped]
 
     def write(self, step: int, model: nn.Module) -> nn.Module:
-        """Put the parameters of update ``step`` into ``model``, which is returned.
+        """Put what moved, as it was after update ``step``, into ``model``, which is returned.
 
         Raises:
             ValueError: that update was not kept; the message lists those that were.
         """
         if step not in self.kept:
             raise ValueError(f"the weights after update {step} were not kept; kept: {listed_steps(self.kept)}")
-        values = dict(model.named_parameters())
+        values = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         with torch.no_grad():
             for name, value in self.kept[step].items():
                 values[name].copy_(value)
