@@ -15,7 +15,7 @@ from .memorisation import held_out, learning_events
 from .neighbours import neighbours
 from .registry import estimators as registered
 from .registry import unknown
-from .resistance import resistance, withstanding
+from .resistance import latest, resistance, withstanding
 from .results import Run
 
 CHEAP = ("fisher-diagonal", "gradient-cosine", "self-influence", "el2n")
@@ -74,9 +74,13 @@ def _named(estimators: Iterable[str] | str) -> list[str]:
     return list(estimators)
 
 
-def why_columns(table: pd.DataFrame) -> list[str]:
-    """The columns that may explain: numbers known before the run (and the pressure), that are not all the same."""
-    wanted = [*BEFORE, *[name for name in table if name.startswith("influence_")], *TRAINING, *NEAR]
+def why_columns(table: pd.DataFrame, target: str = "rank") -> list[str]:
+    """The columns that may explain: numbers known before the run, that are not all the same.
+
+    And the pressure of the run, but not of one under uniform pressure, where everybody got the same.
+    """
+    own = [name for name in BEFORE if name != "pressure" or not target.startswith("uniform")]
+    wanted = [*own, *[name for name in table if name.startswith("influence_")], *TRAINING, *NEAR]
     return [name for name in wanted if name in table and table[name].nunique() > 1 and table[name].notna().all()]
 
 
@@ -84,7 +88,8 @@ def _rows(table: pd.DataFrame, target: str) -> pd.DataFrame:
     """The rows to explain: those with something to resist, so not without pressure, nor wrong from the start."""
     if target not in table:
         raise unknown("column to explain", target, [name for name in table if name.endswith(("rank", "auc", "forget"))])
-    rows = table[withstanding(table, target) & table[target].notna()]
+    known = table.assign(**{target: latest(table, target)})  # who was never forgotten withstood longest
+    rows = known[withstanding(table, target) & known[target].notna()]
     if len(rows) < 10:
         raise ValueError(
             f"{len(rows)} samples had something to withstand (pressed, right before) and have a {target!r}; an explanation "
@@ -106,17 +111,18 @@ def reasons(table: pd.DataFrame, target: str = "rank", *, draws: int = 500, seed
 
     Returns:
         ``column, correlation, low, high`` (95 %), ``given_pressure`` (the partial correlation with the ranks of pressure
-        taken out of both), ``samples``.
+        taken out of both; empty under uniform pressure, and where the pressure is not known), ``samples``.
     """
     rows = _rows(table, target)
-    names = why_columns(rows)
+    names = why_columns(rows, target)
     values = rows[names].to_numpy(dtype=float)
     goal = rows[target].to_numpy(dtype=float)
     random = np.random.default_rng(seed)
     drawn = [_spearman(values[at], goal[at]) for at in random.integers(len(rows), size=(draws, len(rows)))]
     found = pd.DataFrame({"column": names, "correlation": _spearman(values, goal)})
     found["low"], found["high"] = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
-    found["given_pressure"] = _partial(values, goal, rows["pressure"].to_numpy(dtype=float))
+    given = np.full(len(rows), np.nan) if target.startswith("uniform") else rows["pressure"].to_numpy(dtype=float)
+    found["given_pressure"] = _partial(values, goal, given)
     found["samples"] = len(rows)
     return found.sort_values("correlation", key=np.abs, ascending=False, ignore_index=True)
 
@@ -132,7 +138,9 @@ def _spearman(values: np.ndarray, goal: np.ndarray) -> np.ndarray:
 
 
 def _partial(values: np.ndarray, goal: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """(c,) rank correlations with the ranks of ``given`` taken out; NaN for ``given`` itself."""
+    """(c,) rank correlations with the ranks of ``given`` taken out; NaN for ``given`` itself, or where it is not known."""
+    if np.isnan(given).any():
+        return np.full(values.shape[1], np.nan)
     direct, with_goal = _spearman(values, goal), _spearman(given[:, None], goal)[0]
     if np.isnan(with_goal):
         return direct  # the same pressure for all: nothing to take out
@@ -178,7 +186,7 @@ def predict_resistance(
     from scipy.stats import rankdata  # half a second to import
 
     rows = _rows(table, target)
-    names = why_columns(rows)
+    names = why_columns(rows, target)
     values, goal = rows[names].to_numpy(dtype=float), rankdata(rows[target].to_numpy(dtype=float))
     random = np.random.default_rng(seed)
     predicted, lost = _held_out_predictions(values, goal, folds, seed, random)

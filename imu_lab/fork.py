@@ -30,7 +30,7 @@ def fork(run: Run, step: int, **changes: Any) -> Run:
         names the run and the update.
     """
     made = again(run, start=step, **changes)
-    tables = {name: _joined(getattr(run, name), getattr(made, name), step) for name in ("curve", "trajectory", "terms")}
+    joined = continued(run, made, step)
     kept = {at: state for at, state in run.snapshots.kept.items() if at < step}
     kept |= {at + step: state for at, state in made.snapshots.kept.items()}
     events = {name: _moved(made.events.get(name), step) for name in ("steps", "stopped_at", "diverged_at")}
@@ -38,13 +38,18 @@ def fork(run: Run, step: int, **changes: Any) -> Run:
     events["utility_limit"] = early if early is not None and early <= step else late
     about = {**made.settings, "forked": {"run": run.label, "step": int(step)}}
     return replace(
-        made,
-        **tables,
-        samples=_ledger(run, made, tables["trajectory"], step),
+        joined,
+        samples=_ledger(run, made, joined.trajectory, step),
         events={**made.events, **events},
         settings=about,
         snapshots=Snapshots(kept),
     )
+
+
+def continued(run: Run, made: Run, step: int) -> Run:
+    """``made``, which began at the update ``step`` of ``run``, with the curves and trajectories of ``run`` up to there."""
+    tables = {name: _joined(getattr(run, name), getattr(made, name), step) for name in ("curve", "trajectory", "terms")}
+    return replace(made, **tables)
 
 
 def _joined(before: pd.DataFrame, after: pd.DataFrame, step: int) -> pd.DataFrame:

@@ -8,15 +8,9 @@ import numpy as np
 import pandas as pd
 
 from .registry import unknown
-from .resistance import withstanding
+from .resistance import latest, withstanding
 
 DRAWS = 1000
-# Columns of times, and the marks of rows whose time is later than all others, because it did not come.
-LATEST = {
-    "time_to_forget": "censored",
-    "uniform_time_to_forget": "uniform_censored",
-    "rebound": "rebound_censored",
-}
 
 
 class RankAgreement(NamedTuple):
@@ -58,12 +52,15 @@ def agreement_of_ranks(
 
     Raises:
         UnknownName: the table has no such column.
-        ValueError: fewer than two runs, fewer than three samples in all of them, or all samples alike.
+        ValueError: fewer than two runs, fewer than three samples in all of them, or a run in which they are all alike.
     """
     if column not in table:
         raise unknown("column to rank by", column, list(table.columns))
-    values = _latest(table, column)
-    wide = table.assign(**{column: values}).pivot(index="number", columns="example", values=column).dropna(axis=1)
+    wide = (
+        table.assign(**{column: latest(table, column)})
+        .pivot(index="number", columns="example", values=column)
+        .dropna(axis=1)
+    )
     idle = set(table.loc[~withstanding(table, column), "example"]) & set(wide.columns)
     ranks = wide.drop(columns=list(idle)).to_numpy(dtype=float)
     runs, samples = ranks.shape
@@ -72,22 +69,14 @@ def agreement_of_ranks(
             f"agreement needs 2 runs and 3 samples that are in all of them; got {runs} and {samples}, and {len(idle)} "
             "samples that had nothing to withstand in some run"
         )
+    tied = [number for number, row in zip(wide.index, ranks) if len(np.unique(row)) == 1]
+    if tied:
+        raise ValueError(f"all {samples} samples have the same {column!r} in run {tied[0]}: it puts them in no order")
     found = kendalls_w(ranks)
-    if np.isnan(found):
-        raise ValueError(f"all {samples} samples have the same {column!r} in each run: there is no order to agree on")
     random = np.random.default_rng(seed)
     drawn = [kendalls_w(ranks[:, random.integers(samples, size=samples)]) for _ in range(draws)]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return RankAgreement(found, float(low), float(high), 1 / runs, runs, samples, len(idle))
-
-
-def _latest(table: pd.DataFrame, column: str) -> pd.Series:
-    """The column, infinite where its time did not come; what is not known stays empty."""
-    if column == "time_below_retrained":  # without a retrained model a run knows none
-        known = table.groupby("number")[column].transform("count") > 0
-        return table[column].mask(table[column].isna() & known, np.inf)
-    mark = LATEST.get(column)
-    return table[column].mask(table[mark].eq(True), np.inf) if mark in table else table[column]
 
 
 def kendalls_w(values: np.ndarray) -> float:

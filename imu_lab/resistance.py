@@ -112,6 +112,24 @@ def _measured(run: Run) -> pd.DataFrame:
     return table
 
 
+# Columns of times, and the marks of rows whose time is later than all others, because it did not come.
+LATEST = {
+    "time_to_forget": "censored",
+    "uniform_time_to_forget": "uniform_censored",
+    "rebound": "rebound_censored",
+}
+
+
+def latest(table: pd.DataFrame, column: str) -> pd.Series:
+    """A column of :func:`resistance` to rank by: infinite where its time did not come, empty where it is not known."""
+    if column == "time_below_retrained":  # without a retrained model a run knows none
+        runs = table["number"] if "number" in table else pd.Series(0, index=table.index)
+        known = table[column].groupby(runs).transform("count") > 0
+        return table[column].mask(table[column].isna() & known, np.inf)
+    mark = LATEST.get(column)
+    return table[column].mask(table[mark].eq(True), np.inf) if mark in table else table[column]
+
+
 def withstanding(table: pd.DataFrame, column: str = "rank") -> pd.Series:
     """(rows,) whether each had something to withstand: it was right before, and pressed (under uniform pressure all are).
 
@@ -169,15 +187,16 @@ def ranked(times: np.ndarray, auc: np.ndarray) -> np.ndarray:
 
 
 def mean_ranks(table: pd.DataFrame) -> pd.DataFrame:
-    """Each sample over several runs, the most resistant first.
+    """Each sample over several runs, the most resistant first; last those that had nothing to withstand in any run.
 
     Args:
         table: what :func:`resistance` gave for them.
 
     Returns:
-        ``example, label, mean_rank, lowest_rank, highest_rank, runs, censored`` and ``pressed`` (shares of runs).
+        ``example, label, mean_rank, lowest_rank, highest_rank, runs``; ``censored, pressed`` and ``withstood`` are shares
+        of runs, the last of those in which it was pressed and right before.
     """
-    groups: Any = table.groupby("example", sort=False)
+    groups: Any = table.assign(withstood=withstanding(table)).groupby("example", sort=False)
     found = groups.agg(
         label=("label", "first"),
         mean_rank=("rank", "mean"),
@@ -186,5 +205,8 @@ def mean_ranks(table: pd.DataFrame) -> pd.DataFrame:
         runs=("rank", "size"),
         censored=("censored", "mean"),
         pressed=("pressed", "mean"),
+        withstood=("withstood", "mean"),
     )
-    return found.reset_index().sort_values("mean_rank", ascending=False, ignore_index=True)
+    idle = (found["withstood"] == 0).rename("idle")
+    order = found.assign(idle=idle).sort_values(["idle", "mean_rank"], ascending=[True, False]).index
+    return found.loc[order].reset_index()

@@ -68,6 +68,20 @@ def test_samples_without_pressure_are_not_explained_by_their_own_run() -> None:
         imu.reasons(table, "ranks")
 
 
+def test_under_uniform_pressure_there_is_none_to_take_out() -> None:
+    table = invented().assign(uniform_rank=lambda t: t["rank"])
+    found = imu.reasons(table, "uniform_rank", draws=5).set_index("column")
+    assert "pressure" not in found.index and found["given_pressure"].isna().all()
+    assert imu.reasons(table.assign(pressure=np.nan), draws=5)["given_pressure"].isna().all()
+    assert "pressure" not in set(imu.predict_resistance(table, "uniform_rank", controls=1).importance["column"])
+
+
+def test_the_never_forgotten_are_explained_as_the_latest() -> None:
+    table = invented().assign(censored=lambda t: t["rank"] > 90, time_to_forget=lambda t: t["rank"].mask(t["censored"]))
+    found = imu.reasons(table, "time_to_forget", draws=5)
+    assert (found["samples"] == 120).all() and found["correlation"].abs().max() > 0.8
+
+
 def test_the_forest_is_scored_on_what_it_did_not_see_and_beats_its_control() -> None:
     found = imu.predict_resistance(invented(), controls=4)
     assert found.low < found.score < found.high and found.score > 0.8 > 0.5 > abs(found.control)

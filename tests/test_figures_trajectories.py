@@ -65,7 +65,7 @@ def test_the_white_line_is_the_left_edge_of_the_first_forgotten_cell():
 def test_never_forgotten_samples_are_set_apart_and_counted():
     figure = plot_trajectories(sample_run())
     assert figure.layout.shapes[0].y0 == figure.layout.shapes[0].y1 == 2.5
-    assert figure.layout.title.text.startswith("3 of 5 samples forgotten, 2 never")
+    assert figure.layout.title.text.startswith("3 of 5 samples forgotten (1 wrong from the start), 2 never")
     assert not plot_trajectories(sample_run(np.array([[1.0, 1], [-1, -1]]), [0, 1])).layout.shapes
     assert not plot_trajectories(sample_run(np.ones((2, 3)), [0, 1])).layout.shapes
 
@@ -91,7 +91,7 @@ def test_samples_forgotten_only_after_the_limit_are_counted_apart_as_in_the_tabl
     mine = sample_run(limit=1)  # forgotten at 0, 1 and 2: at the limit itself is not after it
     info = _trajectories_info(mine, "margin")
     assert (info.count, info.never, info.late) == (5, 2, 1) == (5, 2, resistance(mine)["after_limit"].sum())
-    assert title(plot_trajectories(mine)).startswith("3 of 5 samples forgotten (1 only after the limit), 2 never")
+    assert title(plot_trajectories(mine)).startswith("3 of 5 samples forgotten (1 only after the limit, 1 wrong from the start), 2 never")
     assert info.examples.tolist() == _trajectories_info(sample_run(), "margin").examples.tolist(), "the order stays"
 
 

@@ -92,5 +92,5 @@ def test_never_forgotten_is_latest_and_unknown_is_not_never() -> None:
 def test_what_cannot_be_ranked_says_so() -> None:
     with pytest.raises(KeyError, match="no column to rank by 'ranks'"):
         imu.agreement_of_ranks(table(np.ones((2, 5))), "ranks")
-    with pytest.raises(ValueError, match="all 5 samples have the same 'rank'"):
+    with pytest.raises(ValueError, match="all 5 samples have the same 'rank' in run 0"):
         imu.agreement_of_ranks(table(np.ones((2, 5))))

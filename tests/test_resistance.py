@@ -118,6 +118,8 @@ def test_several_runs_are_told_apart_and_averaged() -> None:
     mean = imu.mean_ranks(table)
     assert mean["mean_rank"].is_monotonic_decreasing and (mean["runs"] == 2).all()
     assert mean.set_index("example").loc[101, ["lowest_rank", "highest_rank"]].tolist() == [1, 5]
+    idle = imu.mean_ranks(table.assign(pressed=table["example"] != 101))
+    assert idle["example"].iloc[-1] == 101 and idle["withstood"].iloc[-1] == 0, "who was not pressed resisted nothing"
     with pytest.raises(ValueError, match="at least one run"):
         imu.resistance([])
 

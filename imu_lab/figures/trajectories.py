@@ -25,6 +25,7 @@ class TrajectoriesInfo(NamedTuple):
         time_to_forget: (r,) updates; NaN for samples never forgotten.
         count: samples in the run. never: how many of them were never forgotten. value: the quantity's name.
         limit: the update at which kept accuracy had fallen 5 points, or None. late: samples forgotten only after it.
+        wrong: samples that were misclassified before the first update, and stayed so.
     """
 
     values: np.ndarray
@@ -36,6 +37,7 @@ class TrajectoriesInfo(NamedTuple):
     value: str
     limit: int | None
     late: int
+    wrong: int
 
 
 def plot_trajectories(run: Run, *, value: str = "confidence") -> go.Figure:
@@ -82,6 +84,7 @@ def _trajectories_info(run: Run, value: str = "confidence") -> TrajectoriesInfo:
         value,
         limit,
         int((times > (np.inf if limit is None else limit)).sum()),
+        int((times == 0).sum()),
     )
 
 
@@ -186,8 +189,9 @@ def _headline(info: TrajectoriesInfo) -> str:
     if not info.count:
         return "No samples to show"
     gone, count = theme.number(info.count - info.never), theme.number(info.count)
-    late = f" ({theme.number(info.late)} only after the limit)" if info.late else ""
-    return f"{gone} of {count} samples forgotten{late}, {theme.number(info.never)} never"
+    apart = {"only after the limit": info.late, "wrong from the start": info.wrong}
+    told = ", ".join(f"{theme.number(number)} {words}" for words, number in apart.items() if number)
+    return f"{gone} of {count} samples forgotten{f' ({told})' if told else ''}, {theme.number(info.never)} never"
 
 
 def _subtitle(info: TrajectoriesInfo) -> str:

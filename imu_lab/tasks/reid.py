@@ -241,12 +241,12 @@ class ReID:
         return self.crowd.train if source == "train" else self.crowd.held_out
 
     def labels(self, examples: Any) -> list[str]:
-        """Person and camera of training pictures, by index."""
-        return _person_and_camera(self.crowd.train, examples)
+        """The person on training pictures, by index."""
+        return [f"person {number}" for number in self.crowd.train.persons[np.asarray(examples)]]
 
     def test_labels(self, examples: Any) -> list[str]:
-        """Person and camera of held-out pictures, by index."""
-        return _person_and_camera(self.crowd.held_out, examples)
+        """The person on held-out pictures, by index."""
+        return [f"person {number}" for number in self.crowd.held_out.persons[np.asarray(examples)]]
 
     def pictures(self, examples: Any, source: str = "train") -> np.ndarray:
         """uint8 (n, h, w, 3) of pictures by index, of the training part by default."""
@@ -256,7 +256,7 @@ class ReID:
         """HTML of one training picture: the person, the camera and, for drawn people, their looks."""
         person = int(self.crowd.train.persons[example])
         looks = self.crowd.train.about.get(person, "")
-        words = f"{self.labels([example])[0]}{': ' if looks else ''}{looks}"
+        words = f"person {person}, camera {self.crowd.train.cameras[example]}{': ' if looks else ''}{looks}"
         return cards.picture(self.pictures([example])[0], f"example {int(example)}", words)
 
 
@@ -274,8 +274,3 @@ def _size(given: Any) -> tuple[int, int]:
 
 def _range(known: tuple[int, ...]) -> str:
     return f"{len(known)} persons, {known[0]} to {known[-1]}"
-
-
-def _person_and_camera(some: Any, examples: Any) -> list[str]:
-    chosen = np.asarray(examples)
-    return [f"person {p}, camera {c}" for p, c in zip(some.persons[chosen], some.cameras[chosen])]

@@ -253,10 +253,16 @@ class Explorer(Panel):
         """Select by a pandas query over the ledger's columns, such as ``"pressure == 0"``; an empty one selects all."""
         if not query.strip():
             return self.select(None)
-        found = self.samples.query(query, engine="python")
-        if not len(found):
+        try:
+            found = self.samples.eval(query, engine="python")
+        except Exception as error:  # whatever pandas, numpy or Python make of it
+            raise ValueError(f"cannot read the filter {query!r} ({error}); {HINT}") from error
+        if not isinstance(found, pd.Series) or found.dtype != bool:
+            raise ValueError(f"the filter {query!r} is no condition; {HINT}")
+        if not found.any():
             raise ValueError(f"no sample meets {query!r}")
-        self.select(found["example"])
+        self.select(self.samples.loc[found, "example"])
+        self.clear_error()
 
     def _show_all(self) -> None:
         if self.filter.value:

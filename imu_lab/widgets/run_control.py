@@ -12,7 +12,7 @@ import ipywidgets as W
 
 from .. import figures, registry
 from ..comparison import compare
-from ..fork import fork
+from ..fork import continued, fork
 from ..live_run import Estimate, Gate, estimate, so_far
 from ..results import Run
 from ..session import Session
@@ -205,8 +205,10 @@ class RunControl(Panel):
         if order.kind == "estimate":
             return estimate(self.session, weights, name, steps=order.steps, **settings)
         about = {"method": name, "weights": weights.settings, "settings": settings, "seed": order.seed}
+        if order.parent is not None:
+            about["forked"] = {"run": order.parent.label, "step": order.at}
         how = dict(steps=order.steps, seed=order.seed, stop=self.gate.stop, progress=lambda *_: None,
-                   watch=lambda state: self._watch(state, about), **settings)  # fmt: skip
+                   watch=lambda state: self._watch(state, about, order), **settings)  # fmt: skip
         try:
             if order.parent is None:
                 return self.session.unlearn(weights, name, **how)
@@ -215,7 +217,7 @@ class RunControl(Panel):
             self.live = None
             self._show_state()
 
-    def _watch(self, state: Any, about: dict[str, Any]) -> None:
+    def _watch(self, state: Any, about: dict[str, Any], order: Order) -> None:
         """Show how far it is a few times a second, and wait where the run is held."""
         now = time.perf_counter()
         if self.gate.paused:
@@ -223,6 +225,8 @@ class RunControl(Panel):
         if self.gate.paused or now - self._last_draw >= DRAW_INTERVAL:
             self._last_draw = now
             self.live = so_far(state, about)
+            if order.parent is not None:
+                self.live = continued(order.parent, self.live, order.at)
             self._draw_runs([*self.runs, self.live])
             self.bar.value = state.step
             self._show_state(state.step)
