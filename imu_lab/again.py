@@ -44,9 +44,7 @@ def again(
     Raises:
         ValueError: the run has no task, did not keep the model of ``start``, or is a fork and ``start`` lies before it.
     """
-    if run.task is None:
-        raise ValueError("this run does not know its task; load it with imu.load_run(path, task=...)")
-    about = run.settings
+    task, about = run.known_task(), run.settings
     left = about.get("forked")
     if left and start < left["step"]:
         raise ValueError(
@@ -56,7 +54,7 @@ def again(
     other = method is not None and method != about["method"]
     own = {} if other else dict(about["settings"])
     made = unlearn(
-        run.task,
+        task,
         run.model_at(start),
         weights_of(run) if weights is SAME else weights,
         method or about["method"],

@@ -44,8 +44,9 @@ def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.D
         lost`` (right before, wrong after), most damaged first. ``predicted`` is empty where first order says nothing:
         see :func:`shares`.
     """
+    whole = run.known_task()
     step = run.kept_steps[-1] if step is None else step
-    views = [seen(run.task, run.model_at(at)) for at in (0, step)]  # two, for the backbone may have moved
+    views = [seen(whole, run.model_at(at)) for at in (0, step)]  # two, for the backbone may have moved
     (task, before), examples = views[0], views[0][0].split(split)
     with one_thread():
         predicted = _predicted(run, task, before, examples, step)
@@ -96,8 +97,8 @@ def damage_by_sample(
     """
     if measure is not None and measure < 0:
         raise ValueError(f"measure must be a number of forget samples, or None for all; got {measure}")
+    task, before = seen(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
-    task, before = seen(run.task, run.model_at(0))
     examples, forget, counts = _damaged(run, task, split, label, example), task.split("forget"), shares(run, step)
     gradients = gradients_of(task, before)
     table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
@@ -156,8 +157,8 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
     Raises:
         ValueError: the split does not hold that example.
     """
+    task, before = seen(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
-    task, before = seen(run.task, run.model_at(0))
     victim, forget = _damaged(run, task, split, None, example), task.split("forget")
     gradients = gradients_of(task, before)
     with one_thread():
@@ -178,8 +179,8 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     Returns:
         One row per forget sample, indexed by ``example``; one column per class, in nats; positive is damage.
     """
+    task, before = seen(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
-    task, before = seen(run.task, run.model_at(0))
     gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
     labels = np.asarray(_labels(run.task, split))
     length, columns = shares(run, step), {}

@@ -49,8 +49,8 @@ def explain_resistance(
     Returns:
         The columns of :func:`imu_lab.resistance` and those of :func:`why_columns`, and the ids of the neighbours.
     """
-    original = run.model_at(0) if original is None else original
-    task, table = run.task, resistance(run, uniform=uniform)
+    task, original = run.known_task(), run.model_at(0) if original is None else original
+    table = resistance(run, uniform=uniform)
     for name in ("confidence_before", "margin_before"):
         table[name] = run.samples[name].to_numpy()
     for name in _named(estimators):

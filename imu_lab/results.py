@@ -341,6 +341,18 @@ class Run:
             parts.append(f"forked at {self.settings['forked']['step']}")
         return " · ".join(part for part in parts if part)
 
+    def known_task(self) -> Any:
+        """The run's task.
+
+        Raises:
+            ValueError: it has none, as a loaded run on a user's own data, or kept no weights to ask.
+        """
+        if self.task is None:
+            raise ValueError("this run does not know its task; load it with imu.load_run(path, task=...)")
+        if not self.kept_steps:
+            raise ValueError("this run kept no weights, so its models cannot be asked; make it again with imu.unlearn")
+        return self.task
+
     @property
     def moves_backbone(self) -> bool:
         """Whether more than the readout moved, so that a sample's features did not stand still."""

@@ -76,8 +76,7 @@ def _on(run: Run, task: Any, weights: Intensity | None, **changes: Any) -> Run:
 
 
 def _check(run: Run, factors: Mapping[int, float], examples: Iterable[int]) -> None:
-    if run.task is None:
-        raise ValueError("this run does not know its task; load it with imu.load_run(path, task=...)")
+    run.known_task()
     left = run.settings.get("forked")
     if left:
         raise ValueError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import cases
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import imu_lab as imu
 from imu_lab.collateral import _momentum_gain, received
 from imu_lab.gradients import explicit
 from imu_lab.unlearning.recorder import outcomes
+from imu_lab.unlearning.snapshots import Snapshots
 
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
 
@@ -162,3 +166,12 @@ def test_damage_is_measured_where_the_whole_network_moved(method: str) -> None:
 def test_an_update_that_was_not_made_is_refused() -> None:
     with pytest.raises(ValueError, match="no update 999: this run made 2"):
         imu.damage_by_sample(made(steps=2), step=999)
+
+
+@pytest.mark.parametrize("ask", [imu.collateral, imu.damage_by_sample, imu.damage_by_class, imu.explain_resistance])
+def test_what_a_run_cannot_be_asked_it_says(ask: Callable) -> None:
+    run = made(steps=2)
+    with pytest.raises(ValueError, match="does not know its task; load it with"):
+        ask(replace(run, task=None))
+    with pytest.raises(ValueError, match="kept no weights"):
+        ask(replace(run, snapshots=Snapshots()))

@@ -375,6 +375,15 @@ def test_a_run_that_moves_the_whole_network_has_no_still_points(method: str) -> 
     assert "confidence curves" in made.map.scene.about and made.map.scene.regions is None
 
 
+def test_a_filter_that_cannot_be_read_says_so_and_a_good_one_takes_the_words_away(explorer) -> None:
+    for query, words in (("pressure >", "cannot read the filter"), ("nobody == 1", "cannot read"), ("pressure", "is no condition"),
+                         ("pressure < 0", "no sample meets")):  # fmt: skip
+        explorer.filter.value = query
+        assert words in explorer.error.value and isinstance(Job.errors.pop(), ValueError)
+    explorer.filter.value = "pressure >= 0"
+    assert not explorer.error.value and len(explorer.selected) == len(explorer.land.forget)
+
+
 def test_it_opens_before_the_model_is_ruined(run) -> None:
     events = {**run.events, "utility_limit": 12}
     assert imu.explore(replace(run, events=events), context=10).step.value == 11

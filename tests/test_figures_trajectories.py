@@ -91,7 +91,9 @@ def test_samples_forgotten_only_after_the_limit_are_counted_apart_as_in_the_tabl
     mine = sample_run(limit=1)  # forgotten at 0, 1 and 2: at the limit itself is not after it
     info = _trajectories_info(mine, "margin")
     assert (info.count, info.never, info.late) == (5, 2, 1) == (5, 2, resistance(mine)["after_limit"].sum())
-    assert title(plot_trajectories(mine)).startswith("3 of 5 samples forgotten (1 only after the limit, 1 wrong from the start), 2 never")
+    assert title(plot_trajectories(mine)).startswith(
+        "3 of 5 samples forgotten (1 only after the limit, 1 wrong from the start), 2 never"
+    )
     assert info.examples.tolist() == _trajectories_info(sample_run(), "margin").examples.tolist(), "the order stays"
 
 
