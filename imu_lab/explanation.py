@@ -20,7 +20,7 @@ from .results import Run
 
 CHEAP = ("fisher-diagonal", "gradient-cosine", "self-influence", "el2n")
 TRAINING = ("training_events", "first_learned", "held_out_confidence", "label_suspicion", "memorisation")
-NEAR = ("nearest_distance", "retain_distance", "retain_share", "class_overlap", "near_duplicate")
+NEAR = ("nearest_distance", "retain_distance", "retain_share", "class_overlap", "duplicate", "near_duplicate")
 BEFORE = ("pressure", "confidence_before", "margin_before", "gradient_norm", "curvature")
 TREES = 60
 

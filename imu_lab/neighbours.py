@@ -51,8 +51,9 @@ def neighbours(task: Task, model: nn.Module, count: int = 10) -> pd.DataFrame:
     Returns:
         ``example``; ``neighbours`` and ``retain_neighbours``, tuples of ids, nearest first; ``nearest_distance``;
         ``retain_distance``, to the nearest retained sample; ``retain_share``, the share of neighbours that are retained
-        (entanglement); ``class_overlap``, the share with another label (NaN without labels); ``near_duplicate``, whether
-        the nearest is no farther than a quarter of the median nearest distance.
+        (entanglement); ``class_overlap``, the share with another label (NaN without labels); ``duplicate``, whether one of
+        them has the very same features; ``near_duplicate``, whether the nearest is no farther than a quarter of the median
+        nearest distance.
     """
     ids = task.split("train").ids.numpy()
     space = features(task, model)
@@ -71,6 +72,7 @@ def neighbours(task: Task, model: nn.Module, count: int = 10) -> pd.DataFrame:
             "retain_distance": to_retain[:, 0],
             "retain_share": kept[near].mean(1),
             "class_overlap": overlap,
+            "duplicate": (space[near] == space[mine][:, None]).all(2).any(1),
             "near_duplicate": distances[:, 0] <= NEAR * np.median(distances[:, 0]),
         }
     )

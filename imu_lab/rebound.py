@@ -25,7 +25,8 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
 
     Where retained samples have the sample's label, a copy of the readout learns those; where its whole class is forgotten
     nothing of it is retained, and the readout learns one half of its forget samples while the other half is watched, in
-    turn. Without labels all samples are of one class. 0 for a sample that the run left right; infinite for one that did
+    turn. A run that went on after kept accuracy had fallen 5 points is left where it had not yet: a ruined readout
+    relearns nothing in particular. Without labels all samples are of one class. 0 for a sample that the run left right; infinite for one that did
     not come back in time; NaN for one that nothing could be learned for, the only one of its class.
 
     Args:
@@ -43,7 +44,7 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
     missing = np.full(len(run.samples), np.nan)
     if run.task is None:
         return missing
-    task, model = seen(run.task, run.model)
+    task, model = seen(run.task, _last_useful(run))
     lr = (run.settings.get("settings") or {}).get("lr") or 1e-2 if lr is None else lr
     how = Descent(lr=lr, momentum=0.0, weight_decay=0.0, batch_size=batch_size)
     forget, found = task.split("forget"), missing.copy()
@@ -51,6 +52,13 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
         for pool, watched in _lessons(task, seed):
             found[watched.numpy()] = _relearned(task, model, how, pool, forget.take(watched), updates, seed)
     return found
+
+
+def _last_useful(run: Run) -> nn.Module:
+    """The model of the last recorded update before the utility limit; the last model where there is none."""
+    limit = run.events.get("utility_limit")
+    before = [step for step in run.kept_steps if limit is not None and step < limit]
+    return run.model_at(before[-1]) if before else run.model
 
 
 def seen(task: Task, model: nn.Module) -> tuple[Task, nn.Module]:

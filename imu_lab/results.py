@@ -111,6 +111,7 @@ QUANTITIES: dict[str, Quantity] = {
     "nearest_distance": Quantity("nearest sample", "feature units", "distance to the nearest other training sample"),
     "retain_share": Quantity("retained neighbours", "share", "share of its nearest training samples that are retained"),
     "class_overlap": Quantity("class overlap", "share", "share of its nearest training samples with another label"),
+    "duplicate": Quantity("duplicate", "yes or no", "another training sample has the very same features"),
     "near_duplicate": Quantity("near-duplicate", "yes or no", "its nearest sample is unusually close"),
     "predicted": Quantity("predicted damage", "nats", "first-order rise of the loss: Σ lr · pressure_i · g_r·g_i"),
     "measured": Quantity("measured damage", "nats", "loss after the run minus loss before"),

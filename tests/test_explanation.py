@@ -180,4 +180,5 @@ def test_exact_duplicates_are_flagged_also_where_most_are(twins: int) -> None:
         torch.nn.Linear(4, 3), (points, labels), (points[:9] + 9, labels[:9]), forget_indices=range(20)
     )
     found = imu.neighbours(task, imu.train(task), count=3)
-    assert found["near_duplicate"].iloc[:twins].all() and not found["near_duplicate"].iloc[twins:].any()
+    for name in ("duplicate", "near_duplicate"):
+        assert found[name].iloc[:twins].all() and not found[name].iloc[twins:].any()

@@ -172,3 +172,13 @@ def test_copies_learn_nothing_for_each_other() -> None:
         assert not learned & set(other.task.originals(forget.ids[watched]))
     with pytest.raises(ValueError, match="got -1"):
         imu.resistance(run, rebound=-1)
+
+
+def test_a_run_that_went_too_far_is_taught_from_where_it_was_of_use() -> None:
+    task, original = cases.task("digits class"), cases.original("digits class")
+    far = imu.unlearn(task, original, imu.intensity(imu.influence(task, original)), steps=60)
+    limit = far.events["utility_limit"]
+    near = imu.again(far, steps=limit - 1)
+    assert 0 < limit < 60 and near.events["utility_limit"] is None
+    one, other = (imu.resistance(run, rebound=25)["rebound"] for run in (far, near))
+    assert one.equals(other) and one.notna().any()

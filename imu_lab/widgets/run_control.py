@@ -238,7 +238,7 @@ class RunControl(Panel):
             self.costs.value = f"<p>will take about {duration(answer.seconds)} and {size}</p>"
             return
         self.runs = [*self.runs, answer][-KEPT_RUNS:]
-        self.bar.value = self.bar.max
+        self.bar.value = answer.events["steps"] - (answer.settings.get("forked") or {"step": 0})["step"]
         self._draw_runs(self.runs)
         rows, columns = comparison(self.runs)
         self.scores.value = tables.scores(rows, columns)
