@@ -86,6 +86,7 @@ _LATER = {
     "plot_dependence": "figures.resistance",
     "plot_collateral": "figures.collateral",
     "plot_damage": "figures.collateral",
+    "plot_damage_by_sample": "figures.collateral",
     "plot_agreement": "figures.agreement",
     "plot_damping": "figures.agreement",
     "plot_stability": "figures.stability",

@@ -23,15 +23,21 @@ class Estimate(NamedTuple):
 
 
 def estimate(session: Session, weights: Any, method: str, *, steps: int, **settings: Any) -> Estimate:
-    """Time and memory of a run, from a trial of three of its updates that is thrown away."""
-    trial = min(TRIAL, max(1, steps))
-    session.unlearn(weights, method, steps=1, progress=lambda *_: None, **settings)  # what is slow once, slow no more
-    started = time.perf_counter()
-    run = session.unlearn(weights, method, steps=trial, progress=lambda *_: None, **settings)
-    each = (time.perf_counter() - started) / (trial + 1)  # the original is measured too
+    """Time and memory of a run, from a trial of a few of its updates that is thrown away."""
+
+    def timed(updates: int) -> tuple[float, Run]:
+        started = time.perf_counter()
+        run = session.unlearn(weights, method, steps=updates, progress=lambda *_: None, **settings)
+        return time.perf_counter() - started, run
+
+    timed(1)  # what is slow once, slow no more
+    once, _ = timed(1)
+    more, run = timed(1 + TRIAL)
+    each = max(0.0, more - once) / TRIAL  # what a run takes besides its updates is in both
     moved = run.snapshots.bytes / max(1, len(run.kept_steps))
     states = 8.0 * run.trajectory.shape[1] * len(run.samples)
-    return Estimate(each * (steps + 1), int(min(moved * (steps + 1), run.snapshots.limit) + states * (steps + 1)))
+    held = int(min(moved * (steps + 1), run.snapshots.limit) + states * (steps + 1))
+    return Estimate(once + each * max(0, steps - 1), held)
 
 
 def so_far(state: Any, about: Mapping[str, Any], reference: pd.DataFrame | None = None) -> Run:

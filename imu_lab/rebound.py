@@ -25,9 +25,11 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
 
     Where retained samples have the sample's label, a copy of the readout learns those; where its whole class is forgotten
     nothing of it is retained, and the readout learns one half of its forget samples while the other half is watched, in
-    turn. A run that went on after kept accuracy had fallen 5 points is left where it had not yet: a ruined readout
-    relearns nothing in particular. Without labels all samples are of one class. 0 for a sample that the run left right; infinite for one that did
-    not come back in time; NaN for one that nothing could be learned for, the only one of its class.
+    turn. Without labels all samples are of one class. A run that went on after kept accuracy had fallen 5 points is taught
+    from where it had not yet: a ruined readout relearns nothing in particular.
+
+    0 for a sample that is right there; infinite for one that did not come back in time; NaN for one that nothing could be
+    learned for, the only one of its class.
 
     Args:
         run: with its task and model; without, every number is NaN.

@@ -49,29 +49,29 @@ def click(explorer, role: str, at: int) -> None:
 def test_a_click_on_the_map_is_seen_everywhere(explorer, run) -> None:
     click(explorer, "forget", 7)
     example = int(run.samples["example"].iloc[7])
-    assert explorer.chosen == example and f"example {example}" in explorer.card.value
+    assert explorer.chosen == example and f"example {example}" in explorer.sample.card.value
     ring = explorer.map.pane.layout.shapes[0]
     assert np.array_equal((ring.xanchor, ring.yanchor), explorer.land.places[7])
     assert 'class="imu-chosen"' in explorer.ledger.table.value
-    row = int(np.flatnonzero(explorer._rows == example)[0])
-    assert [shape.y0 for shape in explorer.paths.layout.shapes if shape.name == "chosen"] == [row]
-    assert explorer.near.layout.display is None, "and its neighbours are shown"
+    row = int(np.flatnonzero(explorer.paths.examples == example)[0])
+    assert [shape.y0 for shape in explorer.paths.figure.layout.shapes if shape.name == "chosen"] == [row]
+    assert explorer.sample.near.layout.display is None, "and its neighbours are shown"
 
 
 def test_a_click_on_a_row_of_the_trajectories_chooses_its_sample(explorer) -> None:
-    heat = explorer.paths.data[0]
+    heat = explorer.paths.figure.data[0]
     heat._dispatch_on_click(Points(point_inds=[[3, 5]], xs=[5], ys=[3], trace_index=0), InputDeviceState())
     assert explorer.chosen == int(heat.customdata[3][0])
 
 
-@pytest.mark.parametrize("where", ["gallery", "near", "ledger.strip", "ledger.rows"])
+@pytest.mark.parametrize("where", ["gallery", "sample.near", "ledger.strip", "ledger.rows"])
 def test_a_click_on_a_picture_or_a_row_chooses_its_sample(explorer, where: str) -> None:
     click(explorer, "forget", 0)
     shown = attrgetter(where)(explorer)
     button = getattr(shown, "overlay", shown).children[3]
     name = button.tooltip
     button.click()
-    assert name == f"example {explorer.chosen}" and f"{name}, class" in explorer.card.value
+    assert name == f"example {explorer.chosen}" and f"{name}, class" in explorer.sample.card.value
     assert explorer.ledger.chosen == explorer.chosen
     shown = [each.tooltip for each in explorer.gallery.overlay.children]
     framed = [each.tooltip for each in explorer.gallery.overlay.children if "imu-marked" in each._dom_classes]
@@ -80,7 +80,7 @@ def test_a_click_on_a_picture_or_a_row_chooses_its_sample(explorer, where: str) 
 
 def test_a_click_on_who_is_responsible_chooses_it(explorer) -> None:
     click(explorer, "kept", 2)
-    culprit = explorer.responsible.gallery.overlay.children[0]
+    culprit = explorer.sample.responsible.gallery.overlay.children[0]
     culprit.click()
     assert culprit.tooltip == f"example {explorer.chosen}" and explorer.chosen in explorer.land.forget
 
@@ -103,18 +103,18 @@ def test_the_answer_is_named_and_follows_the_slider(explorer, run) -> None:
     explorer.choose(run.samples["example"][run.samples["margin_after"].argmin()])
     first, last = (explorer.land.answer(explorer.chosen, step).answer for step in (0, 20))
     assert first == "3" != last
-    told = explorer.answers.value
+    told = explorer.sample.answers.value
     assert f"after update 0</td><td>{first}<" in told and f"after update 20</td><td>{last}<" in told
     explorer.step.value = 2
     assert explorer.wait(SECONDS)
-    assert "after update 2<" in explorer.answers.value and "after update 20" not in explorer.answers.value
+    assert "after update 2<" in explorer.sample.answers.value and "after update 20" not in explorer.sample.answers.value
     click(explorer, "kept", 2)
-    assert "after update 2<" in explorer.answers.value and explorer.answers.value != told
+    assert "after update 2<" in explorer.sample.answers.value and explorer.sample.answers.value != told
 
 
 def test_a_kept_sample_has_a_card_too(explorer) -> None:
     click(explorer, "kept", 2)
-    assert "a kept sample" in explorer.card.value and explorer.chosen not in explorer.land.forget
+    assert "a kept sample" in explorer.sample.card.value and explorer.chosen not in explorer.land.forget
 
 
 def lasso(explorer, corners: list[tuple[float, float]]) -> None:
@@ -137,7 +137,7 @@ def test_a_lasso_selects_in_all_views(explorer, run) -> None:
     wanted = explorer.land.examples[(places[:, 0] < x) & (places[:, 1] < y)]
     mine = wanted[np.isin(wanted, run.samples["example"])]
     assert explorer.selected == wanted.tolist() and 0 < len(mine) < len(wanted), "retained samples too"
-    assert sorted(explorer._rows.tolist()) == sorted(mine)
+    assert sorted(explorer.paths.examples.tolist()) == sorted(mine)
     assert explorer.ledger._samples["example"].tolist() == mine.tolist()
     assert f"{len(mine)} of 146" in explorer.count.value
     faint, full = (opacities(explorer, chosen) for chosen in (~np.isin(explorer.land.forget, mine), mine))
@@ -145,7 +145,7 @@ def test_a_lasso_selects_in_all_views(explorer, run) -> None:
     lasso(explorer, [(left, low), (left + 1e-3, low), (left, low + 1e-3)])
     assert explorer.selected == wanted.tolist(), "an empty lasso changes nothing"
     explorer.map.pane.data[0]._dispatch_on_deselect(Points(point_inds=[], trace_name="kept", trace_index=0))
-    assert explorer.selected is None and len(explorer._rows) == count, "a double click selects all"
+    assert explorer.selected is None and len(explorer.paths.examples) == count, "a double click selects all"
 
 
 def opacities(explorer, which: np.ndarray) -> np.ndarray:
@@ -326,8 +326,8 @@ def test_every_task_can_be_explored(name: str, answer: str) -> None:
     mine = imu.unlearn(cases.task(name), cases.original(name), steps=3)
     made = imu.explore(mine, context=10)
     made.choose(int(mine.samples["example"].iloc[0]))
-    assert str(made.chosen) in made.card.value and answer in made.answers.value
-    assert "camera" not in made.answers.value, "the model names a person, not a picture"
+    assert str(made.chosen) in made.sample.card.value and answer in made.sample.answers.value
+    assert "camera" not in made.sample.answers.value, "the model names a person, not a picture"
 
 
 def test_uniform_pressure_stands_beside_at_one_click(explorer, run) -> None:
@@ -404,15 +404,15 @@ def test_it_has_a_static_picture(explorer) -> None:
 
 def test_a_damaged_sample_names_who_is_responsible(explorer, run, monkeypatch) -> None:
     named: list[str] = []
-    monkeypatch.setattr(explorer.responsible.gallery, "show", lambda _, names, examples: named.extend(names))
-    assert explorer.responsible.layout.display == "none"
+    monkeypatch.setattr(explorer.sample.responsible.gallery, "show", lambda _, names, examples: named.extend(names))
+    assert explorer.sample.responsible.layout.display == "none"
     click(explorer, "kept", 2)
     worst = imu.responsible(run, explorer.chosen)
     worst = worst[worst["predicted"] > 0]["example"].tolist()
-    assert explorer.responsible.layout.display is None and worst
+    assert explorer.sample.responsible.layout.display is None and worst
     assert [int(name.split(":")[0]) for name in named] == worst[: len(named)] and named
     click(explorer, "forget", 2)
-    assert explorer.responsible.layout.display == "none", "a sample that is to be forgotten has no culprits"
+    assert explorer.sample.responsible.layout.display == "none", "a sample that is to be forgotten has no culprits"
 
 
 def test_a_users_columns_outlive_a_change_of_run(explorer, run) -> None:

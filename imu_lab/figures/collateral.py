@@ -16,34 +16,35 @@ LABELLED = 12  # classes that get a colour and a name of their own; more would b
 
 
 def plot_collateral(table: pd.DataFrame) -> go.Figure:
-    """A dot per sample: predicted against measured damage. The line is where both agree. ``customdata``: example.
+    """A dot per kept sample of :func:`imu_lab.collateral`: predicted against measured damage; crosses were lost.
 
-    Args:
-        table: what :func:`imu_lab.collateral` gave, a row per kept sample (crosses were lost), or
-            :func:`imu_lab.damage_by_sample`, a row per forget sample. Where first order predicts nothing of a run, the
-            margin before stands across.
+    The line is where both agree. Where first order predicts nothing of a run, the margin before stands across.
+    ``customdata``: example.
     """
-    across = "predicted" if table["predicted"].notna().any() or "margin_before" not in table else "margin_before"
-    shown = table.assign(across=table[across])
-    if "lost" in table:
-        lost = table["lost"].to_numpy(dtype=bool)
-        parts = {
-            ("still as before", "circle", "retain"): ~lost,
-            ("lost: right before, wrong after", "x", "forget"): lost,
-        }
-        title, words = (
-            "Collateral damage",
-            f"{theme.number(lost.sum())} of {theme.number(len(table))} kept samples lost",
-        )
-    else:
-        measured = table["measured"].notna().to_numpy()
-        parts = {("a forget sample's own share, alone", "circle", "forget"): measured}
-        title, words = "Who does the damage", f"{theme.number(measured.sum())} forget samples measured, each alone"
-    traces = [_line(table)] if across == "predicted" else []
-    traces += [_dots(shown[mine], name, symbol, theme.colour(role), len(table), across)
-               for (name, symbol, role), mine in parts.items()]  # fmt: skip
-    if across != "predicted":
-        words += " · first order predicts nothing of such a run"
+    lost = table["lost"].to_numpy(dtype=bool)
+    words = f"{theme.number(lost.sum())} of {theme.number(len(table))} kept samples lost"
+    predicted = table["predicted"].notna().any()
+    across = "predicted" if predicted else "margin_before"
+    traces = [_dots(table[~lost], "still as before", "circle", theme.colour("retain"), len(table), across),
+              _dots(table[lost], "lost: right before, wrong after", "x", theme.colour("forget"), len(table), across)]  # fmt: skip
+    if predicted:
+        return _drawn("Collateral damage", words, [_line(table), *traces], across)
+    return _drawn("Collateral damage", f"{words} · first order predicts nothing of such a run", traces, across)
+
+
+def plot_damage_by_sample(table: pd.DataFrame) -> go.Figure:
+    """A dot per forget sample of :func:`imu_lab.damage_by_sample`: the damage of its own share, predicted and measured.
+
+    The line is where both agree. Samples that were not measured are left out. ``customdata``: example.
+    """
+    measured = table[table["measured"].notna()]
+    name = "a forget sample's own share, alone"
+    dots = _dots(measured, name, "circle", theme.colour("forget"), len(measured), "predicted")
+    words = f"{theme.number(len(measured))} forget samples measured, each alone"
+    return _drawn("Who does the damage", words, [_line(measured), dots], "predicted")
+
+
+def _drawn(title: str, words: str, traces: list[dict[str, Any]], across: str) -> go.Figure:
     frame = dict(
         xaxis=dict(anchor="y", title=dict(text=theme.titled(*describe(across)[:2]))),
         yaxis=dict(anchor="x", title=dict(text=theme.titled(*describe("measured")[:2]))),
@@ -67,7 +68,7 @@ def _dots(rows: pd.DataFrame, name: str, symbol: str, colour: str, count: int, a
         mode="markers",
         meta={"role": name},
         name=name,
-        x=rows["across"].to_numpy(),
+        x=rows[across].to_numpy(),
         y=rows["measured"].to_numpy(),
         customdata=rows["example"].to_numpy(),
         text=words,

@@ -10,14 +10,12 @@ from ..results import SPLITS, describe
 from . import live, theme
 
 BOUNDED = ("share correct", "probability")  # units of quantities between 0 and 1
-GREY = "grey: kept accuracy down 5 points"
-VEIL = "after the limit"
 EVENTS = {  # name in run.events: what it says, its marker, the splits on whose lines it is shown
     "utility_limit": ("kept accuracy down 5 points", "triangle-down", "kept"),
     "stopped_at": ("stopped: goal reached", "square", "forget"),
     "diverged_at": ("diverged", "x", ""),
 }
-PAST = theme.faint(theme.INK, 0.2)  # the veil behind one group's lines
+VEIL = theme.faint(theme.INK, 0.2)  # behind one group's lines, where kept accuracy has fallen
 DULLED = theme.faint(theme.INK, 0.75)  # over a line whose run is past its limit: its own colour only shimmers through
 
 
@@ -101,7 +99,9 @@ def content(info: CurvesInfo) -> live.Content:
         traces += [_reference(split, info, panel, several) for split in panel.splits]
         traces += [_events(event, info, panel, several) for event in EVENTS if _shown_on(event, info, panel)]
     traces.append(_reference_key(info))
-    veils = [] if several else [veil("x", limit, 1.02 * _last(info), PAST, "below") for limit in info.limits.values()]
+    veils = (
+        [] if several else [live.veil("x", limit, 1.02 * _last(info), VEIL, "below") for limit in info.limits.values()]
+    )
     layout = _titles(info) | {"annotations": _annotations(info, panels), "shapes": veils}
     for panel in panels:
         layout[f"xaxis{panel.axis}.range"] = [-0.02 * _last(info), 1.02 * _last(info)]
@@ -158,13 +158,6 @@ def _mean(line: Line, info: CurvesInfo, panel: Panel, several: bool) -> dict[str
         showlegend=not several or panel.axis == "",
         **_place(panel),
     )
-
-
-def veil(xref: str, start: float, end: float, colour: str, layer: str) -> dict[str, Any]:
-    """A shape that greys a figure from top to bottom between two updates; nothing is drawn around it."""
-    across = dict(xref=xref, x0=float(start), x1=float(end))
-    up = dict(yref="paper", y0=0, y1=1)
-    return dict(type="rect", name=VEIL, fillcolor=colour, line=dict(width=0), layer=layer) | across | up
 
 
 def _past(lines: list[Line], info: CurvesInfo, panel: Panel) -> dict[str, Any]:
@@ -267,7 +260,7 @@ def _titles(info: CurvesInfo) -> dict[str, Any]:
     if seeds > 1:
         subtitle.append(f"band: lowest to highest of {seeds} seeds")
     if info.limits:
-        subtitle.append("grey: half are past ▼" if seeds > 1 else GREY)  # the legend says what ▼ is
+        subtitle.append("grey: half are past ▼" if seeds > 1 else live.VEILED)  # the legend says what ▼ is
     what = theme.text(quantity.title[:1].upper() + quantity.title[1:])
     title = f"{what} while forgetting: {who}" if info.labels else "No runs to show"
     return {"title.text": live.heading(title, " · ".join(subtitle))}

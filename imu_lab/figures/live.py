@@ -134,6 +134,16 @@ def panel(anchor: str, words: str, size: int = 12, **place: Any) -> dict[str, An
     )
 
 
+VEILED = "grey: kept accuracy down 5 points"  # what a veil means
+
+
+def veil(xref: str, start: float, end: float, colour: str, layer: str) -> dict[str, Any]:
+    """A shape that greys a figure from top to bottom between two updates; nothing is drawn around it."""
+    across = dict(xref=xref, x0=float(start), x1=float(end))
+    up = dict(yref="paper", y0=0, y1=1)
+    return dict(type="rect", name="after the limit", fillcolor=colour, line=dict(width=0), layer=layer) | across | up
+
+
 def note(words: str) -> dict[str, Any]:
     """A line in the middle of an empty figure."""
     middle = dict(xref="paper", yref="paper", x=0.5, y=0.5, xanchor="center", yanchor="middle")

@@ -10,10 +10,9 @@ import plotly.graph_objects as go
 from ..registry import unknown
 from ..results import Run, describe
 from . import live, theme
-from .curve_panels import GREY, veil
 
 ROWS = 1000  # more than a screen has lines; beyond, evenly spaced samples are shown
-PAST = theme.faint("#bebebe", 0.6)  # the veil over the map: a light grey, for both colour scales have a mid-grey
+VEIL = theme.faint("#bebebe", 0.6)  # the veil over the map: a light grey, for both colour scales have a mid-grey
 
 
 class TrajectoriesInfo(NamedTuple):
@@ -182,7 +181,7 @@ def _veil(info: TrajectoriesInfo) -> list[dict[str, Any]]:
     if info.limit is None or not len(info.examples) or info.limit > info.steps[-1]:
         return []
     edges = _edges(info.steps)
-    return [veil("x", edges[np.searchsorted(info.steps, info.limit)], edges[-1], PAST, "above")]
+    return [live.veil("x", edges[np.searchsorted(info.steps, info.limit)], edges[-1], VEIL, "above")]
 
 
 def _headline(info: TrajectoriesInfo) -> str:
@@ -199,7 +198,7 @@ def _subtitle(info: TrajectoriesInfo) -> str:
     if info.never:
         words.append("above the orange line: never" if info.never < info.count else "here: none")
     if _veil(info):
-        words.append(GREY)
+        words.append(live.VEILED)
     if len(info.examples) < info.count:
         words.append(f"{theme.number(len(info.examples))} evenly spaced samples shown of {theme.number(info.count)}")
     return " · ".join(words) if info.count else ""

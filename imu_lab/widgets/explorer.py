@@ -14,8 +14,6 @@ import ipywidgets as W
 import numpy as np
 import pandas as pd
 
-from .. import figures
-from ..collateral import NoFirstOrder, responsible
 from ..figures.explorer import Scene, plot_map
 from ..landscape import Landscape
 from ..resistance import resistance
@@ -25,21 +23,19 @@ from . import tables, theme
 from .controls import STYLE
 from .gallery import Gallery
 from .job import Report
-from .ledger import Ledger, Pictures, card, menu, quantities, widened
+from .ledger import Ledger, Pictures, menu, quantities, widened
+from .one_sample import OneSample
 from .panels import BESIDE, Panel
+from .paths import Paths
 from .player import Player
-from .responsible import Responsible
 from .sample_map import SampleMap
-from .shared_bundle import FigureWidget
 from .what_if import Change, WhatIf
 
 HEIGHT = 430  # pixels, of the map and of the trajectories
 SHOWN = 30  # pictures of a selection
-NEAR = 6
 ROWS = 1000  # trajectories drawn of a selection
 INTERVAL = 0.1  # seconds between updates while it plays
 PATIENCE = 10.0  # seconds that it waits for a picture
-NO_CARD = '<p class="imu-note">Click a sample: a dot, a row of the trajectories, a picture, a row of the ledger.</p>'
 HINT = "pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
 
 
@@ -164,24 +160,18 @@ class Explorer(Panel):
 
     def _make_views(self) -> None:
         self.map: SampleMap | None = None
-        self.paths: FigureWidget | None = None
+        self.paths: Paths | None = None
         self.pictures = Pictures(self.run.task)
         choose = self.guarded(self.choose)
         self.ledger = Ledger(self.pictures, choose)
         self.gallery = Gallery(choose, columns=SHOWN // 2, size=44).add_class("imu-gallery")
-        self.near = Gallery(choose, columns=NEAR, size=44).add_class("imu-near")
-        self.responsible = Responsible(self.pictures, choose)
-        self.card = W.HTML(NO_CARD).add_class("imu-card")
-        self.answers = W.HTML().add_class("imu-table").add_class("imu-answers")
+        self.sample = OneSample(self.pictures, choose)
         self.place = W.VBox()  # of the other explorer
-        self.caption = W.HTML().add_class("imu-caption")  # of the trajectories
         layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 40}px")
         self.places = {name: W.VBox(layout=layout).add_class("imu-captioned") for name in ("map", "paths")}
 
     def _below(self) -> list[W.Widget]:
-        layout = W.Layout(align_items="flex-start", flex_flow="row wrap")
-        return [theme.section("The selection"), self.gallery, theme.section("One sample, and its neighbours"),
-                W.HBox([W.VBox([self.card, self.answers]), W.VBox([self.near, self.responsible])], layout=layout),
+        return [theme.section("The selection"), self.gallery, theme.section("One sample, and its neighbours"), self.sample,
                 self.what_if.result, theme.section("Every sample of the selection"), self.ledger, self.place]  # fmt: skip
 
     # --- the map
@@ -216,7 +206,8 @@ class Explorer(Panel):
                 self.map = self._made_map(now)
             else:
                 self.map.show(now)
-            self._tell_answers(now.step)
+            if self.chosen is not None:
+                self.sample.tell_answers(self.chosen, self.land, now.step)
 
     def _made_map(self, scene: Scene) -> SampleMap:
         hear = dict(clicked=self.choose, lassoed=self._lassoed, deselected=self._show_all)
@@ -275,34 +266,15 @@ class Explorer(Panel):
         mine = self.land.forget if self.selected is None else np.intersect1d(self.land.forget, self.selected)
         few = subset(self.run, mine, ROWS)
         with self._drawing:
-            self._draw_paths(few)
+            if self.paths is None:
+                self.paths = Paths(few, HEIGHT, self.guarded(self.choose))
+                self.places["paths"].children = [self.paths]
+            else:
+                self.paths.show(few)
         self.ledger.show(self.samples[self.samples["example"].isin(mine)], quantities(self.samples))
         self._show_gallery()
         total = len(self.land.forget)
         self.count.value = f"<p>{len(mine):,} of {total:,} forget samples</p>"
-
-    def _draw_paths(self, run: Run) -> None:
-        if self.paths is None:
-            self.paths = live_figure(figures.plot_trajectories(run)).add_class("imu-paths")
-            self.paths.data[0].on_click(self.guarded(self._clicked_row))
-            self.places["paths"].children = [self.caption, self.paths]
-        else:
-            figures.update_trajectories(self.paths, run)
-        self._rows = rows_of(self.paths)
-        self.caption.value = tables.caption(self.paths.layout.title.text)
-        self._mark_row()
-
-    def _clicked_row(self, trace: Any, points: Any, _: Any) -> None:
-        if points.ys and 0 <= round(points.ys[0]) < len(self._rows):
-            self.choose(int(self._rows[round(points.ys[0])]))
-
-    def _mark_row(self) -> None:
-        """A line across the chosen sample's row."""
-        rest = [shape for shape in self.paths.layout.shapes if shape.name != "chosen"]
-        at = np.flatnonzero(self._rows == self.chosen) if self.chosen is not None else []
-        look = dict(color=figures.colour("forget"), width=2, dash="dot")
-        line = dict(type="line", name="chosen", xref="paper", x0=0, x1=1, line=look)
-        self.paths.layout.shapes = [*rest, *[line | dict(y0=int(row), y1=int(row)) for row in at]]
 
     def _show_gallery(self) -> None:
         examples = self.land.forget.tolist() if self.selected is None else self.selected
@@ -321,41 +293,16 @@ class Explorer(Panel):
         if int(example) not in self.land.position:
             raise ValueError(f"example {example} is not on the map, which shows {len(self.land.examples)} samples")
         self.chosen = self.ledger.chosen = int(example)
-        self.card.value = self._card()
-        near = self.land.nearest(self.chosen, NEAR)
-        self.near.show(self.pictures.of(near), [str(each) for each in near], near)
-        self.responsible.tell(self._responsible())
         with self._drawing:
-            self._tell_answers(self._recorded())
-            self._mark_row()
+            self.sample.show(self.chosen, self.land, self._named(), self._recorded())
+            self.paths.mark(self.chosen)
             self.map.mark(self.land.places[self.land.position[self.chosen]])
         self.gallery.mark(self.chosen)
         self.ledger.refresh()
 
-    def _tell_answers(self, step: int) -> None:
-        """What the model answers to the chosen sample at the update on the map, and what it answered at first."""
-        if self.chosen is not None:
-            steps = dict.fromkeys((int(self.land.steps[0]), step))
-            told = {f"after update {step}": self.land.answer(self.chosen, step) for step in steps}
-            self.answers.value = tables.answers(told)
-
-    def _responsible(self) -> pd.DataFrame | None:
-        """Who damaged the chosen kept sample; None for a forget sample, and where first order says nothing."""
-        if self.chosen in set(self.land.forget.tolist()) or not self.land.linear:
-            return None
-        try:
-            return responsible(self.run, self.chosen, step=self._recorded())
-        except NoFirstOrder:
-            return None
-
-    def _card(self) -> str:
-        task = self.run.task
-        look = task.card(self.chosen) if task is not None else f"<p>example {self.chosen}</p>"
-        if self.chosen in set(self.land.forget.tolist()):
-            named = [(label(run, at), figures.colour(run.label), run) for at, run in enumerate(self.runs)]
-            named.sort(key=lambda item: item[2] is not self.run)
-            return card(look, self.chosen, named)
-        return f"{tables.card(look, {}, [])}<p class='imu-note'>a kept sample</p>"
+    def _named(self) -> dict[str, Run]:
+        """The runs by their names in the menu."""
+        return {label(run, at): run for at, run in enumerate(self.runs)}
 
     def _redraw_map(self) -> None:
         """Show the selection on the map at once."""
@@ -378,11 +325,11 @@ class Explorer(Panel):
                 self.runs.append(run)
                 if change.action == "alike":
                     self._alike[self.runs.index(change.run)] = run
-                runs = [(label(each, at), at) for at, each in enumerate(self.runs)]
+                runs = [(name, at) for at, name in enumerate(self._named())]
                 self._offer(self.shown_run, runs, self.shown_run.value)
                 self._show_columns()
                 if self.chosen is not None:
-                    self.card.value = self._card()
+                    self.sample.tell_runs(self.chosen, self.land, self._named())
         return same
 
     def _widened(self, number: int) -> pd.DataFrame:
@@ -430,7 +377,7 @@ class Explorer(Panel):
         self.ask()
 
     def _still(self) -> list:
-        rows: list = [[plot_map(self.map.scene), self.paths]]
+        rows: list = [[plot_map(self.map.scene), self.paths.figure]]
         return rows + [[self.gallery.value]] if self.gallery.value else rows
 
 
@@ -438,19 +385,6 @@ def last_useful(run: Run, steps: list[int]) -> int:
     """The last recorded update before kept accuracy had fallen 5 points: beyond, there is a ruin to look at."""
     limit = run.events.get("utility_limit")
     return max((step for step in steps if limit is None or step < limit), default=steps[0])
-
-
-def live_figure(drawn: Any) -> FigureWidget:
-    """A figure for the panel; its title stands above it as words that wrap."""
-    figure = FigureWidget(drawn)
-    figure.update_layout(height=HEIGHT, autosize=True, margin=dict(t=12, r=20))
-    return figure
-
-
-def rows_of(figure: FigureWidget) -> np.ndarray:
-    """(r,) the example of each row of the trajectories."""
-    cells = next(trace for trace in figure.data if trace.type == "heatmap").customdata
-    return np.asarray(cells)[:, 0] if len(cells) else np.empty(0, dtype=int)
 
 
 def label(run: Run, number: int) -> str:
