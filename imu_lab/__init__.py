@@ -45,6 +45,7 @@ from .influence_matrix import InfluenceMatrix as InfluenceMatrix
 from .influence_matrix import influence_matrix as influence_matrix
 from .influence_matrix import supporters as supporters
 from .intensity import intensity as intensity
+from .left_out import left_out as left_out
 from .metrics.attribution import gradcam as gradcam
 from .metrics.retrieval import embedding_map as embedding_map
 from .metrics.retrieval import retrieve as retrieve

@@ -51,7 +51,7 @@ def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.D
     with one_thread():
         predicted = _predicted(run, task, before, examples, step)
         first, last = (outcomes(view, model, view.split(split)).double().numpy() for view, model in views)
-    table = pd.DataFrame({"example": examples.ids.numpy(), "label": _labels(run.task, split)})
+    table = pd.DataFrame({"example": examples.ids.numpy(), "label": labels_of(run.task, split)})
     table["predicted"], table["measured"] = predicted, last[:, 0] - first[:, 0]
     table["margin_before"], table["margin_after"] = first[:, 1], last[:, 1]
     table["lost"] = (first[:, 1] >= 0) & (last[:, 1] < 0)
@@ -99,18 +99,19 @@ def damage_by_sample(
         raise ValueError(f"measure must be a number of forget samples, or None for all; got {measure}")
     task, before = seen(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
-    examples, forget, counts = _damaged(run, task, split, label, example), task.split("forget"), shares(run, step)
+    examples, forget, counts = damaged(task, split, label, example), task.split("forget"), shares(run, step)
     gradients = gradients_of(task, before)
-    table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
+    table = pd.DataFrame({"example": forget.ids.numpy(), "label": labels_of(run.task, "forget")})
     with one_thread():
         products = gradients.along(forget, gradients.mean(examples)).double().cpu().numpy()
         table["pressure"], table["predicted"] = received(run, step), counts * products
         wanted = table["predicted"].abs().nlargest(len(table) if measure is None else measure).index
         table.loc[wanted, "measured"] = _alone(task, before, examples, counts, wanted.tolist())
+    table.attrs["measured"] = "each alone"
     return table.sort_values("predicted", ascending=False, ignore_index=True)
 
 
-def _damaged(run: Run, task: Task, split: str, label: str | None, example: int | None) -> Examples:
+def damaged(task: Task, split: str, label: str | None = None, example: int | None = None) -> Examples:
     """The samples of a split whose damage is asked for: one, those of one label, or all."""
     examples = task.split(split)
     if label is not None and example is not None:
@@ -120,7 +121,7 @@ def _damaged(run: Run, task: Task, split: str, label: str | None, example: int |
         if not wanted.any():
             raise ValueError(f"example {example} is not in {split!r}; it holds {len(examples)} examples")
     elif label is not None:
-        labels = _labels(run.task, split)
+        labels = labels_of(task, split)
         if label not in labels:
             raise ValueError(f"no sample of {split!r} has the label {label!r}; there are {listed(sorted(set(labels)))}")
         wanted = np.asarray(labels) == label
@@ -159,14 +160,14 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
     """
     task, before = seen(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
-    victim, forget = _damaged(run, task, split, None, example), task.split("forget")
+    victim, forget = damaged(task, split, None, example), task.split("forget")
     gradients = gradients_of(task, before)
     with one_thread():
         toward = gradients.mean(victim)
         products = gradients.along(forget, toward).double().cpu().numpy()
         size = float(sum(part.square().sum() for part in toward.values())) ** 0.5
         own = gradients.norms(forget).double().cpu().numpy()
-    table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
+    table = pd.DataFrame({"example": forget.ids.numpy(), "label": labels_of(run.task, "forget")})
     table["pressure"] = received(run, step)
     table["alignment"] = np.divide(products, own * size, out=np.zeros_like(products), where=own * size > 0)
     table["predicted"] = shares(run, step) * products
@@ -182,7 +183,7 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     task, before = seen(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
-    labels = np.asarray(_labels(run.task, split))
+    labels = np.asarray(labels_of(run.task, split))
     length, columns = shares(run, step), {}
     with one_thread():
         for label in sorted(set(labels.tolist())):
@@ -260,7 +261,7 @@ def _pressed(task: Task, model: nn.Module, counts: np.ndarray, positions: list[i
     return total
 
 
-def _labels(task: Task, split: str) -> list[str]:
+def labels_of(task: Task, split: str) -> list[str]:
     """The labels of a split's samples; empty where the task has none."""
     examples = task.split(split)
     names = getattr(task, LABELS.get(examples.source, ""), None)

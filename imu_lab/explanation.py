@@ -93,7 +93,7 @@ def _rows(table: pd.DataFrame, target: str) -> pd.DataFrame:
     if len(rows) < 10:
         raise ValueError(
             f"{len(rows)} samples had something to withstand (pressed, right before) and have a {target!r}; an explanation "
-            "needs at least 10"
+            'needs at least 10. Where samples are wrong from the start, ask of "confidence_auc"'
         )
     return rows
 

@@ -120,6 +120,9 @@ LATEST = {
 }
 
 
+OF_CONFIDENCE = ("confidence_auc", "time_below_retrained")  # columns that do not ask whether a sample was right
+
+
 def latest(table: pd.DataFrame, column: str) -> pd.Series:
     """A column of :func:`resistance` to rank by: infinite where its time did not come, empty where it is not known."""
     if column == "time_below_retrained":  # without a retrained model a run knows none
@@ -135,12 +138,13 @@ def withstanding(table: pd.DataFrame, column: str = "rank") -> pd.Series:
 
     Args:
         table: what :func:`resistance` gave; marks that it does not have are taken to say nothing.
-        column: what is asked of the rows; ``uniform_...`` speaks of uniform pressure.
+        column: what is asked of the rows; ``uniform_...`` speaks of uniform pressure, and confidence is withstood by what
+            was wrong before, too.
     """
     found = pd.Series(True, index=table.index)
     if "pressed" in table and not column.startswith("uniform"):
         found &= ~table["pressed"].eq(False)
-    if "wrong_before" in table:
+    if "wrong_before" in table and column.removeprefix("uniform_") not in OF_CONFIDENCE:
         found &= ~table["wrong_before"].eq(True)
     return found
 

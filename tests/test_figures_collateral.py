@@ -43,9 +43,10 @@ def test_without_a_prediction_the_margin_before_stands_across():
 
 def test_forget_samples_each_alone_are_drawn_where_they_were_measured():
     table = TABLE.drop(columns="lost").assign(measured=[0.3, np.nan, -0.2])
+    table.attrs["measured"] = "each alone"
     figure = imu.plot_damage_by_sample(table)
-    dots = roles(figure)["a forget sample's own share, alone"]
-    assert dots.customdata.tolist() == [5, 7] and "2 forget samples measured" in figure.layout.title.text
+    dots = roles(figure)["a forget sample"]
+    assert dots.customdata.tolist() == [5, 7] and "2 forget samples measured, each alone" in figure.layout.title.text
 
 
 def test_the_most_damaging_are_on_top():

@@ -21,7 +21,7 @@ LAYERS = [
     "gradients", "influence", "intensity", "metrics", "unlearning", "agreement", "stability", "rebound", "collateral",
     "comparison", "plan", "session", "stationary", "ground_truth", "one_step", "influence_matrix", "experiment",
     "over_seeds", "trial", "again", "resistance", "rank_agreement", "memorisation", "neighbours", "curvature",
-    "explanation", "fork", "what_if", "live_run", "landscape", "figures", "widgets", "report", "__init__", "__main__",
+    "explanation", "fork", "what_if", "left_out", "live_run", "landscape", "figures", "widgets", "report", "__init__", "__main__",
 ]  # fmt: skip
 
 # Who may import what. Anywhere else, importing it is a mistake.

@@ -33,14 +33,17 @@ def plot_collateral(table: pd.DataFrame) -> go.Figure:
 
 
 def plot_damage_by_sample(table: pd.DataFrame) -> go.Figure:
-    """A dot per forget sample of :func:`imu_lab.damage_by_sample`: the damage of its own share, predicted and measured.
+    """A dot per forget sample: the damage that it does, predicted and measured. ``customdata``: example.
 
-    The line is where both agree. Samples that were not measured are left out. ``customdata``: example.
+    The line is where both agree. Samples that were not measured are not drawn.
+
+    Args:
+        table: what :func:`imu_lab.damage_by_sample` gave, where each is measured alone, or :func:`imu_lab.left_out`.
     """
     measured = table[table["measured"].notna()]
-    name = "a forget sample's own share, alone"
-    dots = _dots(measured, name, "circle", theme.colour("forget"), len(measured), "predicted")
-    words = f"{theme.number(len(measured))} forget samples measured, each alone"
+    how = table.attrs.get("measured", "")
+    dots = _dots(measured, "a forget sample", "circle", theme.colour("forget"), len(measured), "predicted")
+    words = f"{theme.number(len(measured))} forget samples measured{f', {how}' if how else ''}"
     return _drawn("Who does the damage", words, [_line(measured), dots], "predicted")
 
 
