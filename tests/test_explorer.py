@@ -346,12 +346,12 @@ def test_uniform_pressure_stands_beside_at_one_click(explorer, run) -> None:
 
 def test_a_new_run_leaves_the_one_on_view_where_it_is(explorer, run) -> None:
     explorer.select(run.samples["example"].iloc[:4])
-    for count in (1, 2):
+    for count, on_view in ((1, 0), (2, 1)):
+        explorer.shown_run.value = on_view
+        assert explorer.wait(SECONDS)
         explorer.what_if.buttons["drop"].click()
-        assert explorer.what_if.job.wait(SECONDS)
-        explorer.shown_run.value = 1
-        assert explorer.run is explorer.runs[1] and len(explorer.runs) == 1 + count
-    assert explorer.wait(SECONDS)
+        assert explorer.what_if.job.wait(SECONDS) and len(explorer.runs) == 1 + count
+        assert explorer.run is explorer.runs[on_view] and explorer.shown_run.value == on_view
 
 
 def test_a_closed_explorer_leaves_no_widget_behind(run) -> None:
