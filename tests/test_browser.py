@@ -150,6 +150,34 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
     drawn_lines(page, lambda held: all("equal steps" in label for label, *_ in held))
 
 
+# The lines and markers as the page has drawn them: the paths themselves, not the data they were made from.
+DRAWN_PATHS = """figure => [...document.querySelectorAll(figure + ' .scatterlayer path')].map(path =>
+    [path.getAttribute('d'), path.getAttribute('transform'), path.closest('.trace').style.opacity])"""
+
+WATCHED = f"""figure => {{ const plot = document.querySelector(figure); window.seen = [];
+    for (const event of ['plotly_beforeplot', 'plotly_afterplot'])
+        plot.on(event, () => window.seen.push([event, ({DRAWN_PATHS})(figure)])) }}"""
+
+
+def test_points_that_move_are_where_a_whole_redraw_puts_them(notebook: Callable[..., Any]) -> None:
+    page = notebook(START_HERE)
+    drawn_lines(page)
+    page.evaluate(WATCHED, CURVES)
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowRight"):
+        before = page.evaluate(DRAWN_PATHS, CURVES)
+        page.evaluate("window.seen.length = 0")
+        assert slider_latency(page, key=key, events=1)
+        drawn_lines(page)
+        events, told = zip(*page.evaluate("window.seen"))
+        assert set(events) == {"plotly_afterplot"}, "no axis is drawn again where only points move"
+        moved = page.evaluate(DRAWN_PATHS, CURVES)
+        assert before != moved == told[-1], "who waits for a redraw is told when it is made"
+        in_kernel(page, f"{LINES}\npanel.figures['curves'].layout.datarevision = {time.monotonic()}")
+        page.wait_for_function("window.seen.some(([event]) => event === 'plotly_beforeplot')")
+        page.wait_for_function("window.seen.at(-1)[0] === 'plotly_afterplot'")
+        assert page.evaluate(DRAWN_PATHS, CURVES) == moved
+
+
 def test_figures_share_one_bundle(notebook: Callable[..., Any], tmp_path: Path) -> None:
     import nbformat
 

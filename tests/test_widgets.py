@@ -335,6 +335,8 @@ def test_the_bundle_is_where_plotly_keeps_it() -> None:
     assert "as default" in exported and "as FigureView" in exported, "the figures call other exports now"
     silenced = ("_sendTraceDeltas(", "_sendLayoutDelta(", "handle_plotly_hover(", "handle_plotly_unhover(")
     assert all(name in code for name in silenced), "the loader silences other methods now"
+    used = ("do_update(){", "do_animate(){", "_normalize_trace_indexes(", "_animationRaf", '"plotly_transitioning"')
+    assert all(name in code for name in used), "moving points takes another way now"
 
 
 def test_only_the_loader_carries_the_bundle() -> None:
@@ -343,6 +345,21 @@ def test_only_the_loader_carries_the_bundle() -> None:
         assert len(figure.get_state()["_esm"]) < 1000
     assert sum(len(str(value)) for value in second.get_state().values()) < 50_000
     assert isinstance(shared_bundle.loader(), anywidget.AnyWidget) and shared_bundle.loader() is shared_bundle.loader()
+
+
+def test_an_update_is_one_message_and_news_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = FigureWidget(go.Figure([go.Scatter(y=[1, 2]), go.Scatter(y=[3, 4])]))
+    sent: list[tuple] = []
+    monkeypatch.setattr(FigureWidget, "send_state", lambda self, key=None: sent.append((key, self.get_state(key))))
+    for values, title in ([5, 6], "told"), ([3, 4], "before"), ([5, 6], "told"):
+        with figure.batch_update():
+            figure.data[1].y = values
+            figure.layout.title.text = title
+    assert len(sent) == 3 and {key for key, _ in sent} == {"_py2js_update"}
+    told = [state["_py2js_update"] for _, state in sent]
+    assert told[0]["style_traces"] == [1] and told[0]["layout_data"] == {"title.text": "told"}
+    numbers = [each["trace_edit_id"] for each in told]
+    assert len(set(numbers)) == len(numbers), "the page takes two equal messages in a row for one"
 
 
 def test_a_closed_loader_is_replaced() -> None:

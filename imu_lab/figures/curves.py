@@ -85,7 +85,7 @@ def _limit(group: Group) -> int | None:
 
 def _series(run: Run, metric: str) -> dict[str, Series]:
     """{split: its updates and values}."""
-    chosen = (run.curve["metric"] == metric).to_numpy(dtype=bool)
+    chosen = run.curve["metric"].to_numpy(dtype=object) == metric  # pandas takes twenty times as long to compare words
     splits = run.curve["split"].to_numpy(dtype=object)[chosen]
     steps, values = run.curve["step"].to_numpy()[chosen], run.curve["value"].to_numpy(dtype=float)[chosen]
     return {name: Series(steps[splits == name], values[splits == name]) for name in dict.fromkeys(splits)}

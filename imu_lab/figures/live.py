@@ -81,6 +81,8 @@ def _unstructured(trace: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         return np.array_equal(one, other)  # NaN differs from itself: written again, which is right if needless
     if isinstance(one, dict) and isinstance(other, dict):

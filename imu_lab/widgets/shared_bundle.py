@@ -4,14 +4,16 @@ plotly's own FigureWidget carries ``package_data/widgetbundle.js`` (5 MB) as a s
 figures cost 54 MB of messages, ten seconds and 270 MB of browser memory. Here one hidden widget, the loader, carries
 the bundle, and the JavaScript of each figure is a few lines that wait for it: eight figures then take half a second.
 
-It rests on three private things of plotly: the file above; that its default export is a function that returns one fresh
-``{initialize, render}`` per figure; and the names of four methods of its ``FigureView`` (see :class:`Loader`). That is
-why the project asks for plotly<8, and a test looks at all three.
+It rests on four private things of plotly: the file above; that its default export is a function that returns one fresh
+``{initialize, render}`` per figure; the names of six methods of its ``FigureView`` (see :class:`Loader`); and how Python
+sends an update (see :class:`FigureWidget`). That is why the project asks for plotly<8, and tests look at all four.
 """
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import plotly
@@ -23,6 +25,38 @@ BUNDLE = Path(plotly.__file__).parent / "package_data" / "widgetbundle.js"
 # One promise per page and plotly version, made by whoever comes first: the loader or a figure that waits for it.
 PROMISE = f"""(globalThis["imu_lab plotly {plotly.__version__}"] ??= (() => {{
   let resolve; const promise = new Promise(done => resolve = done); promise.resolve = resolve; return promise }})())"""
+
+
+# Where points of lines and markers merely move or fade, only they are drawn again: as one step of an animation without
+# duration. An update draws axes, legend and titles anew as well, which takes twice as long.
+# Left to plotly's update: lines that begin or cease to be, axes whose ranges follow their points, a page that is not
+# seen (it gets no frames), and a second step within a frame (it would take the place of the first).
+# All lines are in the step, moved or not: plotly would draw those that are not under the others.
+# The points are drawn in the same breath in which the step begins; whoever waits for a redraw is told then, as ever.
+MOVE_POINTS = """view => {
+  const { do_update, do_animate } = view;
+  const atOnce = { mode: "immediate", transition: { duration: 0 }, frame: { duration: 0, redraw: false } };
+  const isLine = trace => trace.type === "scatter" && trace.visible === true;
+  const isFree = plot => !document.hidden && !plot._transitionData?._animationRaf && !plot._transitioning;
+  const moves = ([name, values]) => ["x", "y", "customdata"].includes(name)
+    ? values.every(value => value === undefined || value?.length) : name === "opacity" && !values.includes(null);
+
+  view.do_update = function () {
+    const update = this.model.get("_py2js_update"), plot = this.el;
+    const onFixedAxes = trace => [trace.xaxis, trace.yaxis].every(
+      id => !plot._fullLayout[id.replace(/^[xy]/, "$&axis")].autorange);
+    const named = Object.entries(update?.style_data ?? {}), others = Object.keys(update?.layout_data ?? {});
+    if (!named.length || others.length || !named.every(moves) || !plot._fullData || !isFree(plot)
+        || !update.style_traces.map(at => plot._fullData[at]).every(trace => isLine(trace) && onFixedAxes(trace)))
+      return do_update.call(this);
+    const lines = plot._fullData.filter(isLine);
+    const told = lines.map(({ index }) => update.style_traces.indexOf(index)).map(at => Object.fromEntries(
+      named.map(([name, values]) => [name, values[at]]).filter(([, value]) => value !== undefined)));
+    const step = { ...update, style_data: told, style_traces: lines.map(({ index }) => index), animation_opts: atOnce };
+    plot.once("plotly_transitioning", () => queueMicrotask(() => plot.emit("plotly_afterplot")));
+    do_animate.call({ __proto__: this, model: { __proto__: this.model, get: () => step } });
+  };
+}"""
 
 
 class Loader(anywidget.AnyWidget):
@@ -41,11 +75,13 @@ class Loader(anywidget.AnyWidget):
       {PROMISE}.resolve(import(URL.createObjectURL(code)).then(bundle => {{
         const view = bundle.FigureView.prototype, quiet = () => {{}};
         view._sendTraceDeltas = view._sendLayoutDelta = view.handle_plotly_hover = view.handle_plotly_unhover = quiet;
+        ({MOVE_POINTS})(view);
         return bundle }})) }} }}"""
     bundle = traitlets.Unicode().tag(sync=True)
 
 
 _loader: Loader | None = None
+_updates = count(1)  # for an update that is the same as the last one is news all the same
 
 
 def loader() -> Loader:
@@ -57,7 +93,11 @@ def loader() -> Loader:
 
 
 class FigureWidget(go.FigureWidget):
-    """``plotly.graph_objects.FigureWidget``, light to send, and as wide as the place it is put in."""
+    """``plotly.graph_objects.FigureWidget``, light to send, and as wide as the place it is put in.
+
+    An update is one message. plotly sends three more: two numbers that tell which reports of the page are late, of which
+    there are none here (see :class:`Loader`), and one to say that the update is over.
+    """
 
     # plotly measures its place once, when it is drawn; the observer makes it follow panels that grow and shrink.
     _esm = f"""export default async () => {{
@@ -75,3 +115,15 @@ class FigureWidget(go.FigureWidget):
         loader()
         super().__init__(*arguments, **settings)
         self._config = {"responsive": True, "displaylogo": False, "displayModeBar": False}
+
+    def _send_update_msg(
+        self, restyle_data: dict, relayout_data: dict, trace_indexes: Any = None, source_view_id: Any = None
+    ) -> None:
+        self._py2js_update = {
+            "style_data": restyle_data,
+            "layout_data": relayout_data,
+            "style_traces": self._normalize_trace_indexes(trace_indexes),
+            "trace_edit_id": next(_updates),
+            "layout_edit_id": 0,
+            "source_view_id": source_view_id,
+        }

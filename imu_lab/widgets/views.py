@@ -129,7 +129,7 @@ class Views(W.VBox):
                 trace.on_click(self._guarded(self._clicked))
 
     def _offer_metrics(self, run: Run) -> None:
-        names = list(dict.fromkeys(run.curve["metric"]))
+        names = list(run.curve["metric"].unique())
         if [name for _, name in self.metric.options] != names:
             wanted = self.metric.value if self.metric.value in names else run.headline
             self.metric.options = [(describe(name).title, name) for name in names]
