@@ -21,10 +21,8 @@ from .rebound import seen
 from .registry import listed
 from .results import Run
 from .tasks.compute import device_of, evaluating, one_thread
-from .tasks.protocol import Examples, Task
+from .tasks.protocol import Examples, Task, labels_of
 from .unlearning.recorder import outcomes
-
-LABELS = {"train": "labels", "test": "test_labels"}  # members of a task that name the labels of a source's examples
 
 
 class NoFirstOrder(ValueError):
@@ -51,7 +49,7 @@ def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.D
     with one_thread():
         predicted = _predicted(run, task, before, examples, step)
         first, last = (outcomes(view, model, view.split(split)).double().numpy() for view, model in views)
-    table = pd.DataFrame({"example": examples.ids.numpy(), "label": labels_of(run.task, split)})
+    table = pd.DataFrame({"example": examples.ids.numpy(), "label": _labels(run.task, split)})
     table["predicted"], table["measured"] = predicted, last[:, 0] - first[:, 0]
     table["margin_before"], table["margin_after"] = first[:, 1], last[:, 1]
     table["lost"] = (first[:, 1] >= 0) & (last[:, 1] < 0)
@@ -101,7 +99,7 @@ def damage_by_sample(
     step = run.kept_steps[-1] if step is None else step
     examples, forget, counts = damaged(task, split, label, example), task.split("forget"), shares(run, step)
     gradients = gradients_of(task, before)
-    table = pd.DataFrame({"example": forget.ids.numpy(), "label": labels_of(run.task, "forget")})
+    table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
     with one_thread():
         products = gradients.along(forget, gradients.mean(examples)).double().cpu().numpy()
         table["pressure"], table["predicted"] = received(run, step), counts * products
@@ -121,7 +119,7 @@ def damaged(task: Task, split: str, label: str | None = None, example: int | Non
         if not wanted.any():
             raise ValueError(f"example {example} is not in {split!r}; it holds {len(examples)} examples")
     elif label is not None:
-        labels = labels_of(task, split)
+        labels = _labels(task, split)
         if label not in labels:
             raise ValueError(f"no sample of {split!r} has the label {label!r}; there are {listed(sorted(set(labels)))}")
         wanted = np.asarray(labels) == label
@@ -167,7 +165,7 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
         products = gradients.along(forget, toward).double().cpu().numpy()
         size = float(sum(part.square().sum() for part in toward.values())) ** 0.5
         own = gradients.norms(forget).double().cpu().numpy()
-    table = pd.DataFrame({"example": forget.ids.numpy(), "label": labels_of(run.task, "forget")})
+    table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
     table["pressure"] = received(run, step)
     table["alignment"] = np.divide(products, own * size, out=np.zeros_like(products), where=own * size > 0)
     table["predicted"] = shares(run, step) * products
@@ -183,7 +181,7 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     task, before = seen(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
-    labels = np.asarray(labels_of(run.task, split))
+    labels = np.asarray(_labels(run.task, split))
     length, columns = shares(run, step), {}
     with one_thread():
         for label in sorted(set(labels.tolist())):
@@ -261,8 +259,7 @@ def _pressed(task: Task, model: nn.Module, counts: np.ndarray, positions: list[i
     return total
 
 
-def labels_of(task: Task, split: str) -> list[str]:
-    """The labels of a split's samples; empty where the task has none."""
+def _labels(task: Task, split: str) -> list[str]:
+    """The labels of a split's samples."""
     examples = task.split(split)
-    names = getattr(task, LABELS.get(examples.source, ""), None)
-    return [""] * len(examples) if names is None else list(names(examples.ids))
+    return labels_of(task, examples.ids, examples.source)

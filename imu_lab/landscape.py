@@ -17,6 +17,7 @@ from .rebound import seen
 from .registry import unknown
 from .results import Run
 from .tasks.compute import device_of, evaluating, one_thread
+from .tasks.protocol import labels_of
 from .unlearning.recorder import outcomes
 
 PROJECTIONS = ("pca", "t-sne", "umap")
@@ -226,11 +227,6 @@ class Landscape:
         found = np.full(len(self.examples), np.nan)
         found[self.forgotten] = table.set_index("example")[column].loc[self.forget].astype(float)
         return found
-
-
-def labels_of(task: Any, examples: np.ndarray) -> list[str]:
-    """The labels of training samples; empty where the task has none."""
-    return list(task.labels(examples)) if hasattr(task, "labels") else [""] * len(examples)
 
 
 def project(

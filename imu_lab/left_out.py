@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .collateral import NoFirstOrder, damage_by_sample, damaged, labels_of
+from .collateral import NoFirstOrder, damage_by_sample, damaged
 from .rebound import seen
 from .results import Run
 from .tasks.compute import one_thread
-from .tasks.protocol import Examples
+from .tasks.protocol import Examples, labels_of
 from .unlearning.recorder import outcomes
 from .what_if import what_if
 
@@ -64,7 +64,7 @@ def _predictions(run: Run, split: str, step: int, label: str | None, example: in
         return damage_by_sample(run, split, step, label=label, example=example, measure=0)
     except NoFirstOrder:
         known = run.samples[["example", "pressure"]].reset_index(drop=True)
-        return known.assign(label=labels_of(run.known_task(), "forget"), predicted=np.nan)
+        return known.assign(label=labels_of(run.known_task(), known["example"]), predicted=np.nan)
 
 
 def _loss(run: Run, examples: Examples, step: int) -> float:

@@ -46,7 +46,8 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
     missing = np.full(len(run.samples), np.nan)
     if run.task is None:
         return missing
-    task, model = seen(run.task, _last_useful(run))
+    useful = run.model_at(run.last_useful(run.kept_steps)) if run.kept_steps else run.model
+    task, model = seen(run.task, useful)
     lr = (run.settings.get("settings") or {}).get("lr") or 1e-2 if lr is None else lr
     how = Descent(lr=lr, momentum=0.0, weight_decay=0.0, batch_size=batch_size)
     forget, found = task.split("forget"), missing.copy()
@@ -54,13 +55,6 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
         for pool, watched in _lessons(task, seed):
             found[watched.numpy()] = _relearned(task, model, how, pool, forget.take(watched), updates, seed)
     return found
-
-
-def _last_useful(run: Run) -> nn.Module:
-    """The model of the last recorded update before the utility limit; the last model where there is none."""
-    limit = run.events.get("utility_limit")
-    before = [step for step in run.kept_steps if limit is not None and step < limit]
-    return run.model_at(before[-1]) if before else run.model
 
 
 def seen(task: Task, model: nn.Module) -> tuple[Task, nn.Module]:

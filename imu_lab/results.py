@@ -7,7 +7,7 @@ the whole forget set, so the sample deserves pressure (Fan et al. 2025, arXiv 25
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -331,6 +331,15 @@ class Run:
     def steps(self) -> np.ndarray:
         """The recorded update numbers, from 0."""
         return self.curve["step"].unique()
+
+    def last_useful(self, steps: Iterable[int] | None = None) -> int:
+        """The last of these updates (None: all recorded ones) before kept accuracy had fallen 5 points, else the first.
+
+        Beyond, there is a ruin to look at: it tells little of any sample.
+        """
+        steps = self.steps.tolist() if steps is None else [int(step) for step in steps]
+        limit = self.events.get("utility_limit")
+        return max((step for step in steps if limit is None or step < limit), default=steps[0])
 
     @property
     def label(self) -> str:

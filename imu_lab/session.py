@@ -25,7 +25,7 @@ from .provenance import plain, task_settings, versions, weights_about
 from .results import Influence, Intensity, Run
 from .targets import target_examples
 from .tasks.compute import device_of, digest, one_thread, threads_of
-from .tasks.protocol import Task, forgotten_when
+from .tasks.protocol import Task, forgotten_when, labels_of
 from .unlearning import driver
 from .unlearning.recorder import Recorder, outcomes
 from .unlearning.request import Request
@@ -291,7 +291,7 @@ def _ledger(recorder: Recorder, weights: Any, task: Task, retrained: np.ndarray 
     else:
         shares = checked_weights(weights, recorder.forget)
         known = {"influence": np.nan, "selected": shares > 0, "weight": shares}
-    labels = task.labels(rows["example"]) if hasattr(task, "labels") else [""] * len(rows)
+    labels = labels_of(task, rows["example"])
     own = {name: rows[name].to_numpy() for name in rows}
     also = {} if retrained is None else {"confidence_retrained": retrained}
     return pd.DataFrame({"example": own.pop("example"), "label": labels, **known, **own, **also})

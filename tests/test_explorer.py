@@ -384,6 +384,18 @@ def test_a_filter_that_cannot_be_read_says_so_and_a_good_one_takes_the_words_awa
     assert not explorer.error.value and len(explorer.selected) == len(explorer.land.forget)
 
 
+def test_the_filter_says_by_what_was_selected_and_nothing_where_it_was_not_the_filter(explorer) -> None:
+    explorer.filter.value = "pressure >= 0"
+    explorer.select([explorer.land.forget[0]])
+    assert explorer.filter.value == "" and explorer.selected == [explorer.land.forget[0]]
+    explorer.select_where("pressure >= 0")
+    assert explorer.filter.value == "pressure >= 0" and len(explorer.selected) == len(explorer.land.forget)
+    explorer.filter.value = "pressure < 0"
+    explorer.clear.click()
+    assert explorer.filter.value == "" and explorer.selected is None and not explorer.error.value
+    Job.errors.clear()
+
+
 def test_it_opens_before_the_model_is_ruined(run) -> None:
     events = {**run.events, "utility_limit": 12}
     assert imu.explore(replace(run, events=events), context=10).step.value == 11

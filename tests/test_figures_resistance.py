@@ -86,7 +86,9 @@ def test_reasons_show_intervals_and_what_is_left_without_pressure():
     drawn = roles(imu.plot_reasons(found))
     assert drawn["correlation"].x.tolist() == [-0.4, 0.9] and drawn["correlation"].y[0] == "influence, el2n"
     assert drawn["correlation"].error_x.arrayminus == pytest.approx([0.2, 0.1])
-    assert drawn["given pressure"].x[1] == 0.3
+    assert drawn["given pressure"].x[1] == 0.3 and drawn["given pressure"].showlegend
+    without = roles(imu.plot_reasons(found.assign(given_pressure=np.nan)))
+    assert not without["given pressure"].showlegend, "the legend names what is drawn"
 
 
 def test_dependence_draws_the_most_important_first_and_tells_the_score():

@@ -6,7 +6,7 @@ import cases
 import pytest
 import torch
 
-from imu_lab.tasks.protocol import Batch, Examples, Task, evaluation_splits
+from imu_lab.tasks.protocol import Batch, Examples, Task, evaluation_splits, labels_of
 
 
 @pytest.fixture
@@ -72,3 +72,11 @@ def test_fresh_models_depend_on_the_seed_alone(name: str) -> None:
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_labels_are_the_tasks_own_or_empty() -> None:
+    task = cases.task("digits class")
+    ids = task.split("test").ids[:3]
+    assert labels_of(task, ids, "test") == list(task.test_labels(ids))
+    assert labels_of(task, ids) == list(task.labels(ids))
+    assert labels_of(object(), ids) == labels_of(task, ids, "elsewhere") == ["", "", ""]

@@ -67,6 +67,12 @@ def test_a_run_gives_single_numbers_and_lines(run: imu.Run) -> None:
     assert np.isnan(run.value("forget", "accuracy", 1)) and np.isnan(run.value("nowhere", "accuracy"))
 
 
+def test_the_last_useful_update_is_the_last_before_the_utility_limit(run: imu.Run) -> None:
+    for limit, steps, last in ((None, None, 4), (4, None, 2), (3, None, 2), (3, [0, 4], 0), (0, None, 0)):
+        limited = dataclasses.replace(run, events={**run.events, "utility_limit": limit})
+        assert limited.last_useful(steps) == last
+
+
 def test_a_label_tells_runs_apart() -> None:
     task, model = cases.task("toy"), cases.original("toy")
     weights = imu.intensity(imu.influence(task, model))

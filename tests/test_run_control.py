@@ -188,8 +188,8 @@ def test_an_estimate_is_near_what_the_run_takes() -> None:
     session = imu.Session(cases.task("toy"), cases.original("toy"))
     session.unlearn(steps=3)
     guess = estimate(session, None, "imu", steps=60)
-    run = session.unlearn(steps=60)
-    assert 0.2 < guess.seconds / run.events["seconds"] < 5
+    run, *others = (session.unlearn(steps=60) for _ in range(3))  # any single one may be held up
+    assert 0.2 < guess.seconds / min(each.events["seconds"] for each in (run, *others)) < 5
     held = run.snapshots.bytes + run.trajectory.memory_usage(index=False).sum()
     assert 0.5 < guess.bytes / held < 2
 

@@ -113,7 +113,7 @@ def plot_reasons(found: pd.DataFrame, *, count: int = 12) -> go.Figure:
     )  # fmt: skip
     ring = dict(
         type="scatter", mode="markers", meta={"role": "given pressure"}, name="with pressure taken out",
-        x=shown["given_pressure"].to_numpy(), y=names,
+        x=shown["given_pressure"].to_numpy(), y=names, showlegend=bool(shown["given_pressure"].notna().any()),
         marker=dict(size=10, color="#D55E00", symbol="circle-open", line=dict(width=2)),
     )  # fmt: skip
     samples = theme.number(found["samples"].iloc[0]) if len(found) else "no"

@@ -154,6 +154,15 @@ def forgotten_when(task: Task) -> tuple[str, str]:
     return getattr(task, "forgotten_when", FORGOTTEN_WHEN)
 
 
+LABELS = {"train": "labels", "test": "test_labels"}  # members of a task that name the labels of a source's examples
+
+
+def labels_of(task: Any, examples: Any, source: str = "train") -> list[str]:
+    """The labels of these samples of a source, by index; empty words where the task names none."""
+    names = getattr(task, LABELS.get(source, ""), None)
+    return [""] * len(examples) if names is None else list(names(examples))
+
+
 def evaluation_splits(task: Task) -> tuple[str, ...]:
     """The splits that a run follows, in the order in which they are drawn."""
     return getattr(task, "splits", ("forget", "retain", "test"))

@@ -7,7 +7,8 @@ sample. Scrubbing goes through the job, which drops what was overtaken; choosing
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import ipywidgets as W
@@ -92,7 +93,7 @@ class Explorer(Panel):
         self.chosen: int | None = None
         self.other: Explorer | None = None
         self._how = dict(projection=projection, context=context)
-        self._drawing, self._offering = threading.RLock(), False
+        self._drawing, self._telling = threading.RLock(), False
         self._make_controls()
         self._make_views()
         pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
@@ -113,8 +114,6 @@ class Explorer(Panel):
         self.play.value = False
         self.what_if.job.stop()
         self.job.stop()
-        if self.other is not None:
-            self.other.close()
         super().close()
 
     # --- the left side
@@ -122,7 +121,7 @@ class Explorer(Panel):
     def _make_controls(self) -> None:
         steps = [int(step) for step in self.land.steps]
         wide = {"style": STYLE, "layout": W.Layout(width="auto")}
-        first = last_useful(self.run, steps)
+        first = self.run.last_useful(steps)
         self.step = W.IntSlider(first, steps[0], max(steps[-1], 1), description="update", **wide)
         self.step.add_class("imu-step")
         self.play = Player(self.step, INTERVAL, lambda: self.wait(PATIENCE), self.guarded)
@@ -146,8 +145,10 @@ class Explorer(Panel):
 
     def _listen(self) -> None:
         self.step.observe(self.ask, "value")
-        self.colour_by.observe(lambda _: None if self._offering else self.ask(), "value")
-        self.filter.observe(self.guarded(lambda change: self.select_where(change.new)), "value")
+        self.colour_by.observe(lambda _: None if self._telling else self.ask(), "value")
+        self.filter.observe(
+            self.guarded(lambda change: None if self._telling else self.select_where(change.new)), "value"
+        )
         self.clear.on_click(self.guarded(lambda _: self._show_all()))
         self.what_if.explore.on_click(self.guarded(lambda _: self._explore_other()))
         self.shown_run.observe(self.guarded(lambda change: self._show_run(change.new)), "value")
@@ -234,14 +235,27 @@ class Explorer(Panel):
         wanted = None if examples is None else [int(e) for e in examples if int(e) in self.land.position]
         if wanted is not None and not wanted:
             raise ValueError("the selection holds no sample of the map")
-        self.selected = wanted
+        self._write_filter("")
+        self._select(wanted)
+
+    def _select(self, examples: list[int] | None) -> None:
+        self.selected = examples
         with self._drawing:
             self.map.wipe()
         self._follow_selection()
         self._redraw_map()
 
+    def _write_filter(self, words: str) -> None:
+        """Words in the filter's box, without selecting by them."""
+        with self._unheard():
+            self.filter.value = words
+
     def select_where(self, query: str) -> None:
-        """Select by a pandas query over the ledger's columns, such as ``"pressure == 0"``; an empty one selects all."""
+        """Select by a pandas query over the ledger's columns, such as ``"pressure == 0"``; an empty one selects all.
+
+        Raises:
+            ValueError: it cannot be read, is no condition, or no sample meets it; the selection stays as it was.
+        """
         if not query.strip():
             return self.select(None)
         try:
@@ -252,14 +266,13 @@ class Explorer(Panel):
             raise ValueError(f"the filter {query!r} is no condition; {HINT}")
         if not found.any():
             raise ValueError(f"no sample meets {query!r}")
-        self.select(self.samples.loc[found, "example"])
+        self._select(self.samples.loc[found, "example"].tolist())
+        self._write_filter(query)
         self.clear_error()
 
     def _show_all(self) -> None:
-        if self.filter.value:
-            self.filter.value = ""  # which selects all
-        else:
-            self.select(None)
+        self.select(None)
+        self.clear_error()
 
     def _follow_selection(self) -> None:
         """Show the selection in the trajectories, the gallery and the ledger."""
@@ -351,11 +364,17 @@ class Explorer(Panel):
 
     def _offer(self, control: W.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
         """New options: ipywidgets then chooses the first of them, which nobody asked for."""
-        self._offering = True
-        try:
+        with self._unheard():
             control.options, control.value = options, value
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """What controls are told meanwhile is no question of a user's."""
+        self._telling = True
+        try:
+            yield
         finally:
-            self._offering = False
+            self._telling = False
 
     def _explore_other(self) -> None:
         """Place an explorer of the newest what-if below all of this one, instead of an earlier one."""
@@ -365,7 +384,7 @@ class Explorer(Panel):
             earlier.close()
 
     def _show_run(self, number: int | None) -> None:
-        if self._offering or number is None or self.runs[number] is self.run:
+        if self._telling or number is None or self.runs[number] is self.run:
             return
         with self._drawing:
             self.run = self.runs[number]
@@ -379,12 +398,6 @@ class Explorer(Panel):
     def _still(self) -> list:
         rows: list = [[plot_map(self.map.scene), self.paths.figure]]
         return rows + [[self.gallery.value]] if self.gallery.value else rows
-
-
-def last_useful(run: Run, steps: list[int]) -> int:
-    """The last recorded update before kept accuracy had fallen 5 points: beyond, there is a ruin to look at."""
-    limit = run.events.get("utility_limit")
-    return max((step for step in steps if limit is None or step < limit), default=steps[0])
 
 
 def label(run: Run, number: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from IPython.display import Image
 
+from ..tasks.protocol import labels_of
 from .gallery import tiled
 
 
@@ -29,6 +30,6 @@ def gallery(task: Any, examples: Iterable[int], *, columns: int = 8, size: int =
         raise ValueError(
             f"nothing to show: {len(examples)} examples of {type(task).__name__}; give indices of a task with pictures"
         )
-    labels = task.labels(examples) if hasattr(task, "labels") else [""] * len(examples)
-    captions = [f"{example}: {label}" if label else str(example) for example, label in zip(examples, labels)]
+    labelled = zip(examples, labels_of(task, examples))
+    captions = [f"{example}: {label}" if label else str(example) for example, label in labelled]
     return Image(data=tiled(pictures, captions, columns=columns, size=size), format="png")
