@@ -19,7 +19,7 @@ from . import readout
 from .general_gradients import GeneralGradients, forward_mode
 from .squares import ROOM, Gradient, Outer
 from .tasks.compute import device_of, evaluating
-from .tasks.protocol import Examples, Task
+from .tasks.protocol import Batch, Examples, Task
 
 Metric = Callable[[Gradient], Gradient]  # from a target's gradient to the direction V that influences are products with
 
@@ -48,7 +48,7 @@ class LinearGradients:
     def factors(self, examples: Examples) -> Iterable[tuple[Tensor, Tensor]]:
         """Δ (c, K) or (c, T, K) and H (c, d) or (c, T, d), chunk by chunk.
 
-        Δ is the derivative of each example's loss at its logits, from the task's own loss, so label smoothing, masks
+        Δ is the derivative of each example's loss at its logits, of the task's own loss, so label smoothing, masks
         and means over tokens are in it; for cross-entropy it is p − e_y. A set that fits in one chunk is computed once
         and serves every sum; a larger one is computed afresh for each, so that nothing of its size is kept.
         """
@@ -68,11 +68,7 @@ class LinearGradients:
                 batch = batch.to(device_of(self.model))
                 with torch.no_grad():
                     inputs, outputs = readout.capture(self.model, self.name, batch.inputs)
-                with torch.enable_grad():
-                    logits = outputs.detach().requires_grad_()
-                    loss = self.task.example_loss(lambda _, logits=logits: logits, batch)
-                    (delta,) = torch.autograd.grad(loss.sum(), logits)
-                yield delta, inputs.detach()
+                yield _derivative(self.task, outputs.detach(), batch), inputs.detach()
 
     def _chunk(self, examples: Examples) -> int:
         layer = self.model.get_submodule(self.name)
@@ -142,6 +138,15 @@ class LinearGradients:
             each = Outer(delta, inputs).weighted(weight)
             parts.append(each + (_over_positions(delta).square() @ bias[0] if bias else 0.0))
         return torch.cat(parts)
+
+
+def _derivative(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+    """Δ, of the outputs' shape: each example's loss, differentiated at them; in closed form where the loss has one."""
+    if (closed := getattr(task.example_loss, "derivative", None)) is not None:
+        return closed(outputs, batch)
+    with torch.enable_grad():
+        logits = outputs.requires_grad_()
+        return torch.autograd.grad(task.example_loss(lambda _: logits, batch).sum(), logits)[0]
 
 
 def _over_positions(delta: Tensor) -> Tensor:

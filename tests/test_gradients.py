@@ -37,10 +37,25 @@ class Padded(cases.Tokens):
         return (losses * mask).sum(1) / mask.sum(1).clamp_min(1)
 
 
+class Smoothed(imu.tasks.Classification):
+    """A loss of a user's own on a task whose own loss knows its derivative."""
+
+    def example_loss(self, forward: Callable, batch: imu.tasks.Batch) -> Tensor:
+        """(n,) cross-entropy with smoothed labels."""
+        return nn.functional.cross_entropy(forward(batch.inputs), batch.targets, reduction="none", label_smoothing=0.2)
+
+
 def sequences(kind: type = cases.Tokens, dtype: torch.dtype = torch.float64) -> tuple[Task, nn.Module]:
     """A sequence task and a model of it."""
     task = kind(dtype=dtype)
     return task, task.make_model(3)
+
+
+def smoothed() -> tuple[Task, nn.Module]:
+    """The user's loss, network and pictures."""
+    model = cases.conv_net().to(torch.float64)
+    pictures = (cases.images(count, seed, torch.float64) for seed, count in enumerate((60, 30)))
+    return Smoothed.from_data(model, *pictures, forget_class=1), model
 
 
 LINEAR: dict[str, Callable[[], tuple[Task, nn.Module]]] = {
@@ -54,6 +69,7 @@ LINEAR: dict[str, Callable[[], tuple[Task, nn.Module]]] = {
     "no bias, double": lambda: own(torch.float64, bias=False),
     "sequences": lambda: sequences(dtype=torch.float32),
     "sequences, double": sequences,
+    "own loss, double": smoothed,
     "padded sequences, double": lambda: sequences(Padded),
 }
 

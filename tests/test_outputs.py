@@ -19,6 +19,17 @@ def test_log_probabilities_are_torchs(shape: tuple[int, ...]) -> None:
     assert torch.allclose(outputs.log_probabilities(logits), logits.log_softmax(-1), atol=1e-5)
 
 
+@pytest.mark.parametrize("count", [2, 10, 100])
+def test_the_derivative_of_the_cross_entropy_is_autograds(count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (20 * torch.randn(50, count, generator=generator, dtype=torch.float64)).requires_grad_()
+    batch = Batch(None, torch.randint(count, (50,), generator=generator))
+    (slope,) = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum"), logits)
+    before = logits.detach().clone()
+    assert torch.allclose(outputs.cross_entropy_derivative(before, batch), slope, rtol=0, atol=1e-15)
+    assert torch.equal(before, logits), "what it is given stays as it was"
+
+
 def test_kl_by_hand_and_where_something_is_impossible() -> None:
     first, second = torch.tensor([[0.5, 0.5, 0.0]]).log(), torch.tensor([[0.25, 0.25, 0.5]]).log()
     assert outputs.kl(first, second).item() == pytest.approx(torch.log(torch.tensor(2.0)).item())

@@ -19,7 +19,7 @@ from . import cards, models
 from . import data as sources
 from .averages import averages
 from .compute import device_of, evaluating, seeded
-from .outputs import log_probabilities
+from .outputs import cross_entropy_derivative, derived, log_probabilities
 from .protocol import Batch, Examples
 from .training import Recipe
 
@@ -260,6 +260,7 @@ class Classification:
             made = self.data.train_fn(fresh, _Pairs(self.split(split)), seed)
         return (fresh if made is None else made).eval()
 
+    @derived(cross_entropy_derivative)
     def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
         """(n,) cross-entropy in nats."""
         return nn.functional.nll_loss(log_probabilities(forward(batch.inputs)), batch.targets, reduction="none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,6 +36,25 @@ def log_probabilities(logits: Tensor) -> Tensor:
     if logits.shape[-1] > 64:
         return logits.log_softmax(-1)
     return logits.movedim(-1, 0).log_softmax(0).movedim(0, -1)
+
+
+def cross_entropy_derivative(logits: Tensor, batch: Batch) -> Tensor:
+    """(n, K) p − e_y, the derivative of each example's cross-entropy at its logits."""
+    truth = batch.targets[:, None]
+    return log_probabilities(logits).exp_().scatter_add_(1, truth, torch.full_like(truth, -1, dtype=logits.dtype))
+
+
+def derived(derivative: Callable[[Tensor, Batch], Tensor]) -> Callable[[Callable], Callable]:
+    """Marks an ``example_loss`` whose derivative at the model's outputs is known in closed form.
+
+    The mark is on the function: a task that writes a loss of its own has none, and autograd differentiates it.
+    """
+
+    def marked(loss: Callable) -> Callable:
+        loss.derivative = derivative
+        return loss
+
+    return marked
 
 
 def kl(first: Tensor, second: Tensor) -> Tensor:

@@ -137,7 +137,11 @@ class Task(Protocol):
         """The examples of ``"train"``, ``"forget"``, ``"retain"`` or ``"test"``."""
 
     def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
-        """(n,) the loss of each example, in nats; ``forward`` maps ``batch.inputs`` to the model's outputs."""
+        """(n,) the loss of each example, in nats; ``forward`` maps ``batch.inputs`` to the model's outputs.
+
+        Where its derivative at the outputs is known in closed form it may carry it, ``example_loss.derivative(outputs,
+        batch)`` (n, K); else autograd finds it (see :func:`imu_lab.tasks.outputs.derived`).
+        """
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         """The task's metrics of a model on a split, by name."""
