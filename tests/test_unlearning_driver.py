@@ -266,3 +266,19 @@ def test_the_utility_limit_is_in_the_record() -> None:
     wide = run.curve[run.curve["metric"] == "accuracy"].pivot(index="step", columns="split", values="value")
     fallen = (wide.loc[0, ["retain", "test"]] - wide[["retain", "test"]] >= 0.05 - 1e-12).any(axis=1)
     assert fallen.any() and run.events["utility_limit"] == fallen.idxmax()
+
+
+def test_no_bar_is_left_of_a_run_that_reached_its_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = []
+
+    class Bar(driver.tqdm):
+        """Keeps what it showed when it was closed."""
+
+        def close(self) -> None:
+            bars.append((self.n, self.total))
+            super().close()
+
+    monkeypatch.setattr(driver, "tqdm", Bar)
+    run = imu.unlearn(cases.task("toy"), cases.original("toy"), steps=200, lr=1.0, stop_at=0.5)
+    assert 0 < run.events["stopped_at"] < 200
+    assert bars[0] == (run.events["stopped_at"],) * 2, "in a notebook, a bar that is not full stays, in red"

@@ -244,6 +244,7 @@ def follow(
             raise
     finally:
         if bar is not None:
+            bar.total = bar.n  # a notebook keeps a bar that is not full, and in red: also where a run reached its goal
             bar.close()
     return state
 
