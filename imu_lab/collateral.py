@@ -260,6 +260,6 @@ def _pressed(task: Task, model: nn.Module, counts: np.ndarray, positions: list[i
 
 
 def _labels(task: Task, split: str) -> list[str]:
-    """The labels of a split's samples."""
+    """The labels of a split's samples; empty where the task has none."""
     examples = task.split(split)
     return labels_of(task, examples.ids, examples.source)

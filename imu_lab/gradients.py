@@ -19,6 +19,7 @@ from . import readout
 from .general_gradients import GeneralGradients, forward_mode
 from .squares import ROOM, Gradient, Outer
 from .tasks.compute import device_of, evaluating
+from .tasks.outputs import derivative_of
 from .tasks.protocol import Batch, Examples, Task
 
 Metric = Callable[[Gradient], Gradient]  # from a target's gradient to the direction V that influences are products with
@@ -142,7 +143,7 @@ class LinearGradients:
 
 def _derivative(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
     """Δ, of the outputs' shape: each example's loss, differentiated at them; in closed form where the loss has one."""
-    if (closed := getattr(task.example_loss, "derivative", None)) is not None:
+    if (closed := derivative_of(task.example_loss)) is not None:
         return closed(outputs, batch)
     with torch.enable_grad():
         logits = outputs.requires_grad_()

@@ -335,7 +335,7 @@ class Run:
     def last_useful(self, steps: Iterable[int] | None = None) -> int:
         """The last of these updates (None: all recorded ones) before kept accuracy had fallen 5 points, else the first.
 
-        Beyond, there is a ruin to look at: it tells little of any sample.
+        Beyond, there is a ruin to look at: it tells little of any sample. ``steps`` holds one or more.
         """
         steps = self.steps.tolist() if steps is None else [int(step) for step in steps]
         limit = self.events.get("utility_limit")

@@ -150,46 +150,100 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
     drawn_lines(page, lambda held: all("equal steps" in label for label, *_ in held))
 
 
-# The lines and markers as the page has drawn them: the paths themselves, not the data they were made from.
-DRAWN_PATHS = """figure => [...document.querySelectorAll(figure + ' .scatterlayer path')].map(path =>
-    [path.getAttribute('d'), path.getAttribute('transform'), path.closest('.trace').style.opacity])"""
+# A figure as the page has drawn it: lines, axes, legend and all, not the data they were made from.
+DRAWN = "figure => [...document.querySelectorAll(figure + ' .main-svg')].map(layer => layer.innerHTML)"
 
 WATCHED = f"""figure => {{ const plot = document.querySelector(figure); window.seen = [];
     for (const event of ['plotly_beforeplot', 'plotly_afterplot'])
-        plot.on(event, () => window.seen.push([event, ({DRAWN_PATHS})(figure)])) }}"""
+        plot.on(event, () => window.seen.push([event, ({DRAWN})(figure)])) }}"""
+
+REDRAW = "import time; panel.figures['curves'].layout.datarevision = time.monotonic()"
+FADE = """
+figure, label = panel.figures["curves"], panel.answer.runs[-1].label
+with figure.batch_update():
+    for trace in figure.data:
+        trace.opacity = 0.25 if trace.meta.get("run") == label else 1.0
+"""
+
+
+def redrawn(page: Any, kind: str) -> None:
+    """Wait until an update that was asked for has been drawn as this kind begins or ends."""
+    page.wait_for_function("kind => window.seen.some(([event]) => event === kind)", arg=kind)
+    page.wait_for_function("window.seen.at(-1)[0] === 'plotly_afterplot'")
 
 
 def test_points_that_move_are_where_a_whole_redraw_puts_them(notebook: Callable[..., Any]) -> None:
     page = notebook(START_HERE)
     drawn_lines(page)
     page.evaluate(WATCHED, CURVES)
-    for key in ("ArrowLeft", "ArrowLeft", "ArrowRight"):
-        before = page.evaluate(DRAWN_PATHS, CURVES)
+    moves = [
+        lambda key=key: slider_latency(page, key=key, events=1) for key in ("ArrowLeft", "ArrowLeft", "ArrowRight")
+    ]
+    for move in (*moves, lambda: in_kernel(page, FADE)):
+        before = page.evaluate(DRAWN, CURVES)
         page.evaluate("window.seen.length = 0")
-        assert slider_latency(page, key=key, events=1)
+        move()
         drawn_lines(page)
+        redrawn(page, "plotly_afterplot")
         events, told = zip(*page.evaluate("window.seen"))
         assert set(events) == {"plotly_afterplot"}, "no axis is drawn again where only points move"
-        moved = page.evaluate(DRAWN_PATHS, CURVES)
+        moved = page.evaluate(DRAWN, CURVES)
         assert before != moved == told[-1], "who waits for a redraw is told when it is made"
-        in_kernel(page, f"{LINES}\npanel.figures['curves'].layout.datarevision = {time.monotonic()}")
-        page.wait_for_function("window.seen.some(([event]) => event === 'plotly_beforeplot')")
-        page.wait_for_function("window.seen.at(-1)[0] === 'plotly_afterplot'")
-        assert page.evaluate(DRAWN_PATHS, CURVES) == moved
+        in_kernel(page, REDRAW)
+        redrawn(page, "plotly_beforeplot")
+        assert page.evaluate(DRAWN, CURVES) == moved
+
+
+MIXED = """
+import plotly.graph_objects as go
+from imu_lab.widgets import FigureWidget
+fixed = dict(range=[0, 10], autorange=False)
+line = go.Scatter(x=[0, 1, 2], y=[1, 2, 3])
+alone = FigureWidget(go.Figure(line, dict(xaxis=fixed, yaxis=fixed))).add_class("test-alone")
+mixed = FigureWidget(go.Figure([line, go.Bar(x=[1], y=[2])], dict(xaxis=fixed, yaxis=fixed))).add_class("test-mixed")
+"""
+
+COUNTED = """figure => { const plot = document.querySelector(figure); plot.full = 0;
+    plot.on('plotly_beforeplot', () => plot.full += 1) }"""
+
+
+def test_what_a_moved_point_would_spoil_is_drawn_whole(notebook: Callable[..., Any], tmp_path: Path) -> None:
+    page = notebook(written(tmp_path, MIXED, "import ipywidgets as W\nW.VBox([alone, mixed])"))
+    page.wait_for_function("document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length === 2")
+    alone, mixed = ".test-alone.js-plotly-plot", ".test-mixed.js-plotly-plot"
+    for figure in (alone, mixed):
+        page.evaluate(COUNTED, figure)
+    line_is = "([figure, y]) => document.querySelector(figure)._fullData[0].y[0] === y"
+    for code, figure, y, whole in (
+        ("alone.data[0].update(y=[4, 5, 6])", alone, 4, 0),
+        ("mixed.data[0].update(y=[4, 5, 6])", mixed, 4, 1),  # else the bars would vanish
+        ("alone.data[0].update(y=[7, 5, 6], x=[5, 6, 7])", alone, 7, 0),
+        ("alone.data[0].update(y=[3, 4])\nalone.layout.yaxis.autorange = True", alone, 3, 1),
+        ("alone.data[0].update(y=[5, 9])", alone, 5, 2),  # the axis follows
+    ):
+        in_kernel(page, code)
+        page.wait_for_function(line_is, arg=[figure, y])
+        page.wait_for_timeout(300)
+        assert page.evaluate("figure => document.querySelector(figure).full", figure) == whole, code
+    assert page.evaluate("figure => document.querySelectorAll(figure + ' .barlayer path').length", mixed) == 1
+    low, high = page.evaluate("figure => document.querySelector(figure)._fullLayout.yaxis.range", alone)
+    assert 4 < low < 5 and 9 < high < 10
+
+
+def written(folder: Path, *cells: str) -> Path:
+    """A notebook with these cells."""
+    import nbformat
+
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(made, folder / "made.ipynb")
+    return folder / "made.ipynb"
 
 
 def test_figures_share_one_bundle(notebook: Callable[..., Any], tmp_path: Path) -> None:
-    import nbformat
-
-    cells = [
-        "import plotly.graph_objects as go, ipywidgets as W\nfrom imu_lab.widgets import FigureWidget",
-        "W.VBox([FigureWidget(go.Figure(go.Scatter(y=[1, 2, 3]))) for _ in range(4)])",
-    ]
-    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    path = tmp_path / "four_figures.ipynb"
-    nbformat.write(made, path)
-    page = notebook(path)
+    figures = "W.VBox([FigureWidget(go.Figure(go.Scatter(y=[1, 2, 3]))) for _ in range(4)])"
+    imports = "import plotly.graph_objects as go, ipywidgets as W\nfrom imu_lab.widgets import FigureWidget"
+    page = notebook(written(tmp_path, imports, figures))
     page.wait_for_function("document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length === 4")
     sizes = in_kernel(
         page,

@@ -388,6 +388,14 @@ def test_the_filter_says_by_what_was_selected_and_nothing_where_it_was_not_the_f
     explorer.filter.value = "pressure >= 0"
     explorer.select([explorer.land.forget[0]])
     assert explorer.filter.value == "" and explorer.selected == [explorer.land.forget[0]]
+    explorer.filter.value = "pressure >= 0"
+    everything = 1e6 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    explorer._lassoed(everything)
+    assert explorer.filter.value == "" and len(explorer.selected) == len(explorer.land.examples)
+    explorer.filter.value = "pressure < 0"
+    assert "no sample meets" in explorer.error.value
+    explorer.filter.value = ""
+    assert not explorer.error.value and explorer.selected is None
     explorer.select_where("pressure >= 0")
     assert explorer.filter.value == "pressure >= 0" and len(explorer.selected) == len(explorer.land.forget)
     explorer.filter.value = "pressure < 0"

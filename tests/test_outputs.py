@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 
 import pytest
@@ -28,6 +29,28 @@ def test_the_derivative_of_the_cross_entropy_is_autograds(count: int) -> None:
     before = logits.detach().clone()
     assert torch.allclose(outputs.cross_entropy_derivative(before, batch), slope, rtol=0, atol=1e-15)
     assert torch.equal(before, logits), "what it is given stays as it was"
+
+
+def test_only_the_marked_function_has_the_derivative() -> None:
+    class Task:
+        """A loss that knows its derivative."""
+
+        @outputs.derived(outputs.cross_entropy_derivative)
+        def example_loss(self) -> int:
+            """Marked."""
+            return 1
+
+    class Thrice(Task):
+        """A user's own loss around it."""
+
+        @functools.wraps(Task.example_loss)
+        def example_loss(self) -> int:
+            """Wrapped."""
+            return 3 * super().example_loss()
+
+    assert outputs.derivative_of(Task().example_loss) is outputs.cross_entropy_derivative
+    assert outputs.derivative_of(Thrice().example_loss) is None
+    assert outputs.derivative_of(lambda: 0) is None
 
 
 def test_kl_by_hand_and_where_something_is_impossible() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import cases
+import numpy as np
 import pytest
 
 import imu_lab as imu
+from imu_lab import live_run
 from imu_lab.live_run import Gate, estimate, so_far
 from imu_lab.widgets.job import Job
 
@@ -192,6 +195,16 @@ def test_an_estimate_is_near_what_the_run_takes() -> None:
     assert 0.2 < guess.seconds / min(each.events["seconds"] for each in (run, *others)) < 5
     held = run.snapshots.bytes + run.trajectory.memory_usage(index=False).sum()
     assert 0.5 < guess.bytes / held < 2
+
+
+def test_an_estimate_takes_the_least_of_brief_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = imu.Session(cases.task("toy"), cases.original("toy"))
+    took = [1.0, *(0.04, 0.01, 0.03, 0.02, 0.04), *(0.04, 0.04, 0.025, 0.04, 0.03)]  # a long one is not repeated
+    ticks = iter(np.cumsum([part for each in took for part in (0.0, each)]).tolist())
+    monkeypatch.setattr(live_run, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(session, "unlearn", lambda *_, run=session.unlearn(steps=1), **__: run)
+    guess = estimate(session, None, "imu", steps=11)
+    assert guess.seconds == pytest.approx(0.01 + 10 * (0.025 - 0.01) / live_run.TRIAL)
 
 
 def test_a_run_under_way_can_be_drawn_but_has_no_model() -> None:

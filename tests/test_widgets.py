@@ -335,7 +335,17 @@ def test_the_bundle_is_where_plotly_keeps_it() -> None:
     assert "as default" in exported and "as FigureView" in exported, "the figures call other exports now"
     silenced = ("_sendTraceDeltas(", "_sendLayoutDelta(", "handle_plotly_hover(", "handle_plotly_unhover(")
     assert all(name in code for name in silenced), "the loader silences other methods now"
-    used = ("do_update(){", "do_animate(){", "_normalize_trace_indexes(", "_animationRaf", '"plotly_transitioning"')
+    used = (
+        "do_update(){",
+        "do_animate(){",
+        "_normalize_trace_indexes(",
+        "._animationRaf=",
+        "._transitioning=",
+        "_fullData",
+        "_fullLayout",
+        '"plotly_transitioning"',
+        '"g","layers"',
+    )
     assert all(name in code for name in used), "moving points takes another way now"
 
 

@@ -13,11 +13,11 @@ from plotly.callbacks import InputDeviceState, Points
 
 import imu_lab as imu
 from imu_lab.comparison import usual_step
+from imu_lab.figures.curve_panels import FAINT
 from imu_lab.widgets.asking import NEVER
 from imu_lab.widgets.controls import Choice
 from imu_lab.widgets.job import Job, Progress
 from imu_lab.widgets.pipeline import Pipeline
-from imu_lab.widgets.views import STALE
 from imu_lab.widgets.workbench import Workbench, workbench
 
 SECONDS = 60.0
@@ -170,9 +170,9 @@ def test_while_controls_are_missing_the_old_ones_stand_faint(panel: Workbench) -
         panel.views.show(complete._replace(runs=(run,)))
         assert line(panel, "forget", run)[1] == list(run.series("forget", "accuracy"))
         opacity = {trace.meta["run"]: trace.opacity for trace in panel.figures["curves"].data if "run" in trace.meta}
-        assert opacity["imu · uniform"] == STALE and opacity["imu · sqrt-clipped"] in (None, 1.0)
+        assert opacity["imu · uniform"] == FAINT and opacity["imu · sqrt-clipped"] in (None, 1.0)
         grey = [trace for trace in panel.figures["curves"].data if trace.meta["role"] == "past limit"]
-        assert grey and all(trace.opacity == STALE for trace in grey)
+        assert grey and all(trace.opacity == FAINT for trace in grey)
     panel.views.show(complete)
     assert all(trace.opacity in (None, 1.0) for trace in panel.figures["curves"].data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ EVENTS = {  # name in run.events: what it says, its marker, the splits on whose 
     "diverged_at": ("diverged", "x", ""),
 }
 VEIL = theme.faint(theme.INK, 0.2)  # behind one group's lines, where kept accuracy has fallen
+FAINT = 0.25  # opacity of a line that is shown for want of a newer one
 DULLED = theme.faint(theme.INK, 0.75)  # over a line whose run is past its limit: its own colour only shimmers through
 
 
@@ -86,7 +88,7 @@ def _reading_order(info: CurvesInfo) -> list[str]:
     return ["forget", "retain", "test-forget", "test"] if info.splits == list(SPLITS) else info.splits
 
 
-def content(info: CurvesInfo) -> live.Content:
+def content(info: CurvesInfo, faint: Collection[str] = ()) -> live.Content:
     panels = _panels(info)
     several = len(panels) > 1 or len(info.labels) > 1
     traces = []
@@ -99,6 +101,8 @@ def content(info: CurvesInfo) -> live.Content:
         traces += [_reference(split, info, panel, several) for split in panel.splits]
         traces += [_events(event, info, panel, several) for event in EVENTS if _shown_on(event, info, panel)]
     traces.append(_reference_key(info))
+    for trace in traces:
+        trace["opacity"] = FAINT if _is_faint(trace["meta"], faint) else 1.0
     veils = (
         [] if several else [live.veil("x", limit, 1.02 * _last(info), VEIL, "below") for limit in info.limits.values()]
     )
@@ -107,6 +111,11 @@ def content(info: CurvesInfo) -> live.Content:
         layout[f"xaxis{panel.axis}.range"] = [-0.02 * _last(info), 1.02 * _last(info)]
         layout |= _vertical(info, panel, len(panels) > 1 or len(panel.splits) == 1)
     return live.Content(traces, layout, _frame(info, panels))
+
+
+def _is_faint(meta: dict[str, Any], faint: Collection[str]) -> bool:
+    """A line of a faint run; and where there is one, the grey over lines, which belongs to all of them."""
+    return meta.get("run") in faint or bool(faint) and meta["role"] == "past limit"
 
 
 def _style(split: str, label: str, several: bool) -> str:

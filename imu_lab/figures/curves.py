@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,7 +16,11 @@ from .pooling import Group, Series, grouped, together
 
 
 def plot_curves(
-    run_or_runs: Run | Iterable[Run], *, metric: str | None = None, splits: Iterable[str] | None = None
+    run_or_runs: Run | Iterable[Run],
+    *,
+    metric: str | None = None,
+    splits: Iterable[str] | None = None,
+    faint: Collection[str] = (),
 ) -> go.Figure:
     """A metric at every update: one panel for one kind of run, one panel per split where several are compared.
 
@@ -32,11 +36,12 @@ def plot_curves(
         run_or_runs: one run or several.
         metric: a metric of ``run.curve``; None for the one that tells of forgetting on the runs' task.
         splits: which splits, in this order; None shows all that have the metric.
+        faint: labels of runs to draw faint, such as those that answer an earlier question.
 
     Raises:
         UnknownName: no run recorded this metric, or this split of it.
     """
-    return live.draw(content(_curves_info(run_or_runs, metric, splits)))
+    return live.draw(content(_curves_info(run_or_runs, metric, splits), faint))
 
 
 def update_curves(
@@ -45,9 +50,10 @@ def update_curves(
     *,
     metric: str | None = None,
     splits: Iterable[str] | None = None,
+    faint: Collection[str] = (),
 ) -> go.Figure:
     """Show other runs in a figure that :func:`plot_curves` made."""
-    return live.update(figure, content(_curves_info(run_or_runs, metric, splits)))
+    return live.update(figure, content(_curves_info(run_or_runs, metric, splits), faint))
 
 
 def _curves_info(

@@ -40,7 +40,7 @@ def log_probabilities(logits: Tensor) -> Tensor:
 
 def cross_entropy_derivative(logits: Tensor, batch: Batch) -> Tensor:
     """(n, K) p − e_y, the derivative of each example's cross-entropy at its logits."""
-    truth = batch.targets[:, None]
+    truth = batch.targets[:, None].long()
     return log_probabilities(logits).exp_().scatter_add_(1, truth, torch.full_like(truth, -1, dtype=logits.dtype))
 
 
@@ -51,10 +51,17 @@ def derived(derivative: Callable[[Tensor, Batch], Tensor]) -> Callable[[Callable
     """
 
     def marked(loss: Callable) -> Callable:
-        loss.derivative = derivative
+        loss.derived = loss, derivative
         return loss
 
     return marked
+
+
+def derivative_of(loss: Callable) -> Callable[[Tensor, Batch], Tensor] | None:
+    """What this loss was marked with, or None; a function that wraps a marked one took over its attributes, not its mark."""
+    function = getattr(loss, "__func__", loss)
+    marked, derivative = getattr(function, "derived", (None, None))
+    return derivative if marked is function else None
 
 
 def kl(first: Tensor, second: Tensor) -> Tensor:

@@ -139,8 +139,8 @@ class Task(Protocol):
     def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
         """(n,) the loss of each example, in nats; ``forward`` maps ``batch.inputs`` to the model's outputs.
 
-        Where its derivative at the outputs is known in closed form it may carry it, ``example_loss.derivative(outputs,
-        batch)`` (n, K); else autograd finds it (see :func:`imu_lab.tasks.outputs.derived`).
+        Where its derivative at the outputs is known in closed form it may be marked with it, by
+        :func:`imu_lab.tasks.outputs.derived`; else autograd finds it.
         """
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:

@@ -93,7 +93,7 @@ class Explorer(Panel):
         self.chosen: int | None = None
         self.other: Explorer | None = None
         self._how = dict(projection=projection, context=context)
-        self._drawing, self._telling = threading.RLock(), False
+        self._drawing, self._telling = threading.RLock(), threading.local()
         self._make_controls()
         self._make_views()
         pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
@@ -114,6 +114,8 @@ class Explorer(Panel):
         self.play.value = False
         self.what_if.job.stop()
         self.job.stop()
+        if self.other is not None:
+            self.other.close()  # it stands in this one, and would be closed with its work going on
         super().close()
 
     # --- the left side
@@ -145,9 +147,9 @@ class Explorer(Panel):
 
     def _listen(self) -> None:
         self.step.observe(self.ask, "value")
-        self.colour_by.observe(lambda _: None if self._telling else self.ask(), "value")
+        self.colour_by.observe(lambda _: self.ask() if self._heard() else None, "value")
         self.filter.observe(
-            self.guarded(lambda change: None if self._telling else self.select_where(change.new)), "value"
+            self.guarded(lambda change: self.select_where(change.new) if self._heard() else None), "value"
         )
         self.clear.on_click(self.guarded(lambda _: self._show_all()))
         self.what_if.explore.on_click(self.guarded(lambda _: self._explore_other()))
@@ -221,6 +223,7 @@ class Explorer(Panel):
         inside = np.flatnonzero(self.land.within(corners))
         if len(inside):
             self.selected = self.land.examples[inside].tolist()
+            self._write_filter("")
             self._follow_selection()
             self._redraw_map()
 
@@ -237,6 +240,7 @@ class Explorer(Panel):
             raise ValueError("the selection holds no sample of the map")
         self._write_filter("")
         self._select(wanted)
+        self.clear_error()
 
     def _select(self, examples: list[int] | None) -> None:
         self.selected = examples
@@ -272,7 +276,6 @@ class Explorer(Panel):
 
     def _show_all(self) -> None:
         self.select(None)
-        self.clear_error()
 
     def _follow_selection(self) -> None:
         """Show the selection in the trajectories, the gallery and the ledger."""
@@ -370,11 +373,15 @@ class Explorer(Panel):
     @contextmanager
     def _unheard(self) -> Iterator[None]:
         """What controls are told meanwhile is no question of a user's."""
-        self._telling = True
+        self._telling.now = True
         try:
             yield
         finally:
-            self._telling = False
+            self._telling.now = False
+
+    def _heard(self) -> bool:
+        """Whether a control's news are a user's. Each thread tells for itself: a what-if ends in its own."""
+        return not getattr(self._telling, "now", False)
 
     def _explore_other(self) -> None:
         """Place an explorer of the newest what-if below all of this one, instead of an earlier one."""
@@ -384,7 +391,7 @@ class Explorer(Panel):
             earlier.close()
 
     def _show_run(self, number: int | None) -> None:
-        if self._telling or number is None or self.runs[number] is self.run:
+        if not self._heard() or number is None or self.runs[number] is self.run:
             return
         with self._drawing:
             self.run = self.runs[number]

@@ -4,9 +4,10 @@ plotly's own FigureWidget carries ``package_data/widgetbundle.js`` (5 MB) as a s
 figures cost 54 MB of messages, ten seconds and 270 MB of browser memory. Here one hidden widget, the loader, carries
 the bundle, and the JavaScript of each figure is a few lines that wait for it: eight figures then take half a second.
 
-It rests on four private things of plotly: the file above; that its default export is a function that returns one fresh
-``{initialize, render}`` per figure; the names of six methods of its ``FigureView`` (see :class:`Loader`); and how Python
-sends an update (see :class:`FigureWidget`). That is why the project asks for plotly<8, and tests look at all four.
+It rests on private things of plotly: the file above; that its default export is a function that returns one fresh
+``{initialize, render}`` per figure; the names of methods of its ``FigureView`` (see :class:`Loader`) and of what a plot
+keeps (see :data:`MOVE_POINTS`); and how Python sends an update (see :class:`FigureWidget`). That is why the project asks
+for plotly<8, and tests look at all of them.
 """
 
 from __future__ import annotations
@@ -29,31 +30,44 @@ PROMISE = f"""(globalThis["imu_lab plotly {plotly.__version__}"] ??= (() => {{
 
 # Where points of lines and markers merely move or fade, only they are drawn again: as one step of an animation without
 # duration. An update draws axes, legend and titles anew as well, which takes twice as long.
-# Left to plotly's update: lines that begin or cease to be, axes whose ranges follow their points, a page that is not
-# seen (it gets no frames), and a second step within a frame (it would take the place of the first).
-# All lines are in the step, moved or not: plotly would draw those that are not under the others.
-# The points are drawn in the same breath in which the step begins; whoever waits for a redraw is told then, as ever.
+# Left to plotly's update is what such a step does not draw, or draws wrongly: lines that begin or cease to be, axes whose
+# ranges or categories follow the points, error bars, any other kind of trace in the figure (its layer would vanish), a
+# page that is not seen (it gets no frames), and a second step within a frame (the queue would drop the first).
+# All lines are in the step, moved or not: plotly would draw those that are not under the others. The legend is faded here.
+# The points are drawn in the same breath in which the step begins, so nothing is under way after it, though plotly says
+# so until its next timer, and whoever waits for a redraw is told then, as ever.
 MOVE_POINTS = """view => {
   const { do_update, do_animate } = view;
   const atOnce = { mode: "immediate", transition: { duration: 0 }, frame: { duration: 0, redraw: false } };
   const isLine = trace => trace.type === "scatter" && trace.visible === true;
+  const isBare = trace => !trace.error_x?.visible && !trace.error_y?.visible;
+  const isFixed = axis => axis.type === "linear" && !axis.autorange && !axis.rangeslider?.visible;
   const isFree = plot => !document.hidden && !plot._transitionData?._animationRaf && !plot._transitioning;
   const moves = ([name, values]) => ["x", "y", "customdata"].includes(name)
     ? values.every(value => value === undefined || value?.length) : name === "opacity" && !values.includes(null);
+  const finish = plot => {
+    for (const key of plot.querySelectorAll(".legend .layers")) {
+      const shown = plot._fullData[key.__data__?.[0]?.trace.index];
+      if (shown) key.style.opacity = shown.opacity;
+    }
+    plot._transitioning = false;
+    plot.emit?.("plotly_afterplot");
+  };
 
   view.do_update = function () {
-    const update = this.model.get("_py2js_update"), plot = this.el;
+    const update = this.model.get("_py2js_update"), plot = this.el, known = plot._fullData ?? [];
     const onFixedAxes = trace => [trace.xaxis, trace.yaxis].every(
-      id => !plot._fullLayout[id.replace(/^[xy]/, "$&axis")].autorange);
+      id => isFixed(plot._fullLayout[id.replace(/^[xy]/, "$&axis")]));
     const named = Object.entries(update?.style_data ?? {}), others = Object.keys(update?.layout_data ?? {});
-    if (!named.length || others.length || !named.every(moves) || !plot._fullData || !isFree(plot)
-        || !update.style_traces.map(at => plot._fullData[at]).every(trace => isLine(trace) && onFixedAxes(trace)))
+    if (!named.length || others.length || !named.every(moves) || !known.length || !isFree(plot)
+        || !update.style_traces.map(at => known[at]).every(trace => isLine(trace) && isBare(trace) && onFixedAxes(trace))
+        || !known.every(trace => !trace.visible || trace.type === "scatter"))
       return do_update.call(this);
-    const lines = plot._fullData.filter(isLine);
+    const lines = known.filter(isLine);
     const told = lines.map(({ index }) => update.style_traces.indexOf(index)).map(at => Object.fromEntries(
       named.map(([name, values]) => [name, values[at]]).filter(([, value]) => value !== undefined)));
     const step = { ...update, style_data: told, style_traces: lines.map(({ index }) => index), animation_opts: atOnce };
-    plot.once("plotly_transitioning", () => queueMicrotask(() => plot.emit("plotly_afterplot")));
+    plot.once("plotly_transitioning", () => queueMicrotask(() => finish(plot)));
     do_animate.call({ __proto__: this, model: { __proto__: this.model, get: () => step } });
   };
 }"""

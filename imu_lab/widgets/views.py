@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import ipywidgets as W
@@ -21,7 +20,6 @@ from .shared_bundle import FigureWidget
 from .supporters import Supporters
 
 HEIGHTS = {"curves": 380, "influence": 330, "intensity": 330}  # pixels
-STALE = 0.25  # opacity of a control that belongs to the question before
 EQUAL_FORGETTING = 0.01
 AHEAD = 0.05  # seconds that the curves have for their way to the page before other figures are worked out
 STILL_PICTURES = 16
@@ -108,13 +106,9 @@ class Views(W.VBox):
         """Draw these runs, the stale ones faint; wait for the controls where there are not even stale ones."""
         if len(runs) < 1 + answer.expected:
             return
-        figure = self.figures.get("curves")
         faint = {run.label for run in stale} - {run.label for run in answer.runs}
-        fading = figure is not None and (faint or any(trace.opacity == STALE for trace in figure.data))
-        with figure.batch_update() if fading else nullcontext():  # one redraw for both
-            self._draw("curves", figures.plot_curves, figures.update_curves, list(runs), metric=self.metric.value)
-            if fading:
-                fade(figure, faint)
+        how = dict(metric=self.metric.value, faint=faint)
+        self._draw("curves", figures.plot_curves, figures.update_curves, list(runs), **how)
 
     def _draw(self, name: str, plot: Callable, update: Callable, record: Any, **how: Any) -> None:
         if name not in self.figures:
@@ -201,15 +195,6 @@ def with_stale(answer: Answer, before: Answer | None) -> tuple[tuple[Run, ...], 
         return answer.runs, ()
     stale = before.runs[1:][len(answer.runs) - 1 :]
     return answer.runs + stale, stale
-
-
-def fade(figure: go.Figure, labels: set[str]) -> None:
-    """Make the lines of these runs faint, all others full; so is the grey over lines, which belongs to all of them."""
-    for trace in figure.data:
-        meta = trace.meta or {}
-        wanted = STALE if meta.get("run") in labels or labels and meta.get("role") == "past limit" else 1.0
-        if (1.0 if trace.opacity is None else trace.opacity) != wanted:
-            trace.opacity = wanted
 
 
 def ring(figure: go.Figure, example: int) -> None:
