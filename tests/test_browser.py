@@ -175,6 +175,7 @@ def redrawn(page: Any, kind: str) -> None:
 def test_points_that_move_are_where_a_whole_redraw_puts_them(notebook: Callable[..., Any]) -> None:
     page = notebook(START_HERE)
     drawn_lines(page)
+    page.evaluate(AT_REST, CURVES)
     page.evaluate(WATCHED, CURVES)
     moves = [
         lambda key=key: slider_latency(page, key=key, events=1) for key in ("ArrowLeft", "ArrowLeft", "ArrowRight")
@@ -203,6 +204,14 @@ alone = FigureWidget(go.Figure(line, dict(xaxis=fixed, yaxis=fixed))).add_class(
 mixed = FigureWidget(go.Figure([line, go.Bar(x=[1], y=[2])], dict(xaxis=fixed, yaxis=fixed))).add_class("test-mixed")
 """
 
+# A new figure is drawn again when it learns how wide its place is: this waits until a second has passed without.
+AT_REST = """async figure => {
+    const plot = document.querySelector(figure);
+    let last = performance.now();
+    plot.on('plotly_beforeplot', () => last = performance.now());
+    while (performance.now() - last < 1000) await new Promise(resolve => setTimeout(resolve, 100));
+}"""
+
 COUNTED = """figure => { const plot = document.querySelector(figure); plot.full = 0;
     plot.on('plotly_beforeplot', () => plot.full += 1) }"""
 
@@ -212,6 +221,7 @@ def test_what_a_moved_point_would_spoil_is_drawn_whole(notebook: Callable[..., A
     page.wait_for_function("document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length === 2")
     alone, mixed = ".test-alone.js-plotly-plot", ".test-mixed.js-plotly-plot"
     for figure in (alone, mixed):
+        page.evaluate(AT_REST, figure)
         page.evaluate(COUNTED, figure)
     line_is = "([figure, y]) => document.querySelector(figure)._fullData[0].y[0] === y"
     for code, figure, y, whole in (
