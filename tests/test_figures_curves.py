@@ -53,6 +53,19 @@ def test_what_is_kept_has_a_scale_of_its_own_in_tenths():
     assert 0.87 < layout.yaxis2.range[0] < 0.9 and 1.0 < layout.yaxis2.range[1] < 1.01  # retain: 0.9 to 1
 
 
+def test_faint_runs_are_faint_and_leave_the_axes_alone():
+    stale, figure = several()[1].label, plot_curves(several())
+    plain = as_values(figure)
+    update_curves(figure, several(), faint={stale})
+    faint = {trace.meta.get("run") for trace in figure.data if trace.opacity < 1}
+    assert faint == {stale, None} and all(trace.opacity < 1 for trace in traces(figure, "past limit"))
+    assert all(trace.opacity == 1 for trace in (*traces(figure, "retrained"), *traces(figure, "key")))
+    update_curves(figure, several(), splits=["forget", "test"], faint={stale})
+    assert as_values(figure) == as_values(plot_curves(several(), splits=["forget", "test"], faint={stale}))
+    assert None not in (figure.layout.xaxis.range, figure.layout.yaxis.range)
+    assert as_values(update_curves(figure, several())) == plain
+
+
 def test_splits_and_metric_are_chosen_and_refused():
     assert [trace.meta["split"] for trace in traces(plot_curves(run(four_splits()), splits=["test"]), "line")] == [
         "test"
