@@ -173,6 +173,13 @@ def test_while_controls_are_missing_the_old_ones_stand_faint(panel: Workbench) -
         assert opacity["imu · uniform"] == FAINT and opacity["imu · sqrt-clipped"] in (None, 1.0)
         grey = [trace for trace in panel.figures["curves"].data if trace.meta["role"] == "past limit"]
         assert grey and all(trace.opacity == FAINT for trace in grey)
+    # Another metric lays the axes out anew; while lines are faint that must not cost a range.
+    for metric in ("loss", "accuracy"):
+        panel.views.metric.value = metric
+        assert panel.wait(SECONDS)
+        panel.views.show(complete._replace(runs=(run,)))
+        layout = panel.figures["curves"].layout
+        assert layout.xaxis.range is not None and (layout.yaxis.range is None) == (metric == "loss")
     panel.views.show(complete)
     assert all(trace.opacity in (None, 1.0) for trace in panel.figures["curves"].data)
 
