@@ -11,8 +11,9 @@ The pipeline reads from top to bottom::
 """
 
 from importlib import import_module as _import_module
+from importlib.metadata import version as _version
 
-__version__ = "0.1.0"
+__version__ = _version("imu_lab")
 
 from . import influence as _estimators  # noqa: F401  (registers the estimators)
 from . import tasks as tasks

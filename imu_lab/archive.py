@@ -22,6 +22,14 @@ FORMAT = "imu_lab record 1"
 SNAPSHOTS = "snapshots.safetensors"
 
 
+def data_folder() -> Path:
+    """Where checkpoints and decoded images are kept: ``$IMU_LAB_DATA``, else ``data/`` of the checkout, else a cache."""
+    if os.environ.get("IMU_LAB_DATA"):
+        return Path(os.environ["IMU_LAB_DATA"])
+    checkout = Path(__file__).resolve().parents[2]
+    return checkout / "data" if (checkout / "pyproject.toml").exists() else Path.home() / ".cache" / "imu_lab"
+
+
 class DamagedFile(ValueError):
     """A file that is not a whole record of ours."""
 

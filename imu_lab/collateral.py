@@ -17,12 +17,11 @@ from torch import nn
 
 from . import readout
 from .gradients import Gradient, gradients_of
-from .rebound import seen
 from .registry import listed
 from .results import Run
+from .tasks.averages import outcomes
 from .tasks.compute import device_of, evaluating, one_thread
 from .tasks.protocol import Examples, Task, labels_of
-from .unlearning.recorder import outcomes
 
 
 class NoFirstOrder(ValueError):
@@ -44,7 +43,7 @@ def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.D
     """
     whole = run.known_task()
     step = run.kept_steps[-1] if step is None else step
-    views = [seen(whole, run.model_at(at)) for at in (0, step)]  # two, for the backbone may have moved
+    views = [readout.view(whole, run.model_at(at)) for at in (0, step)]  # two, for the backbone may have moved
     (task, before), examples = views[0], views[0][0].split(split)
     with one_thread():
         predicted = _predicted(run, task, before, examples, step)
@@ -95,7 +94,7 @@ def damage_by_sample(
     """
     if measure is not None and measure < 0:
         raise ValueError(f"measure must be a number of forget samples, or None for all; got {measure}")
-    task, before = seen(run.known_task(), run.model_at(0))
+    task, before = readout.view(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     examples, forget, counts = damaged(task, split, label, example), task.split("forget"), shares(run, step)
     gradients = gradients_of(task, before)
@@ -156,7 +155,7 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
     Raises:
         ValueError: the split does not hold that example.
     """
-    task, before = seen(run.known_task(), run.model_at(0))
+    task, before = readout.view(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     victim, forget = damaged(task, split, None, example), task.split("forget")
     gradients = gradients_of(task, before)
@@ -178,7 +177,7 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     Returns:
         One row per forget sample, indexed by ``example``; one column per class, in nats; positive is damage.
     """
-    task, before = seen(run.known_task(), run.model_at(0))
+    task, before = readout.view(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
     labels = np.asarray(_labels(run.task, split))

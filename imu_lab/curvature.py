@@ -6,8 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .readout import CachedTask
-from .rebound import seen
+from .readout import CachedTask, view
 from .tasks.compute import device_of, one_thread
 from .tasks.protocol import Batch, Task
 
@@ -26,24 +25,24 @@ def curvature(task: Task, model: nn.Module) -> pd.DataFrame:
     Returns:
         ``example``; ``curvature`` in nats, per unit of weight squared: NaN where the readout is not one linear layer.
     """
-    view, head = seen(task, model)
-    forget = view.split("forget")
+    seen, head = view(task, model)
+    forget = seen.split("forget")
     found = torch.full((len(forget),), torch.nan)
-    if isinstance(view, CachedTask):
+    if isinstance(seen, CachedTask):
         with one_thread():
             for positions, batch in forget.batches():
                 batch = batch.to(device_of(head))
                 sizes = batch.inputs.float().square().sum(-1) + (head.bias is not None)  # (c,) or (c, T)
-                steep = _second_derivatives(view, head(batch.inputs).detach(), batch)
+                steep = _second_derivatives(seen, head(batch.inputs).detach(), batch)
                 found[positions] = (steep * sizes).flatten(1).sum(1).cpu() if sizes.ndim > 1 else (steep * sizes).cpu()
     return pd.DataFrame({"example": forget.ids.numpy(), "curvature": found.double().numpy()})
 
 
-def _second_derivatives(view: Task, logits: Tensor, batch: Batch) -> Tensor:
+def _second_derivatives(seen: Task, logits: Tensor, batch: Batch) -> Tensor:
     """(c,) or (c, T): the sum over classes of the loss's second derivatives at the logits (c, K) or (c, T, K)."""
     with torch.enable_grad():
         logits = logits.clone().requires_grad_()
-        loss = view.example_loss(lambda _: logits, batch).sum()
+        loss = seen.example_loss(lambda _: logits, batch).sum()
         (slope,) = torch.autograd.grad(loss, logits, create_graph=True)
         total = torch.zeros_like(logits[..., 0])
         for k in range(logits.shape[-1]):  # an example's slope depends on its own logits only: a sum tells them apart

@@ -23,7 +23,6 @@ from .results import Influence
 from .stationary import fitted
 from .targets import target_examples
 from .tasks.compute import device_of, digest, evaluating, one_thread
-from .tasks.data import data_folder
 from .tasks.protocol import Examples, Task
 from .tasks.training import Recipe, epochs
 
@@ -206,7 +205,7 @@ def _kept(
     if getattr(task, "data_key", None) is None or not isinstance(target, str):
         return None
     about = (repr(task), task.data_key, target, l2, way, seed, *groups)
-    return data_folder() / "ground_truth" / f"{digest(*about)}.npy"
+    return archive.data_folder() / "ground_truth" / f"{digest(*about)}.npy"
 
 
 def _unfinished(path: Path | None, count: int) -> np.ndarray:

@@ -14,8 +14,8 @@ from tqdm.auto import tqdm
 
 from . import registry
 from .gradients import gradients_of
-from .provenance import plain
-from .session import Session
+from .readout import view
+from .registry import plain
 from .targets import target_examples
 from .tasks.compute import one_thread
 from .tasks.protocol import Task
@@ -80,7 +80,7 @@ def influence_matrix(
         raise ValueError(
             f"{type(estimate).name} has no metric between two samples, so no matrix; those that do: {able}"
         )
-    seen, part = Session(task, model).view(cache, getattr(estimate, "scope", "readout"))
+    seen, part = view(task, model, cache and getattr(estimate, "scope", "readout") == "readout")
     forget = seen.split("forget")
     others = target_examples(seen, against, forget)
     _asked(len(forget), len(others), limit)

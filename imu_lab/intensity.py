@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from .provenance import plain
-from .registry import intensity_rule, intensity_rules, knob
+from .registry import intensity_rule, intensity_rules, knob, plain
 from .results import Influence, Intensity
 
 

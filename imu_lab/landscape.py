@@ -12,13 +12,12 @@ import torch
 from torch import nn
 
 from .neighbours import pooled
-from .readout import CachedTask
-from .rebound import seen
+from .readout import CachedTask, view
 from .registry import unknown
 from .results import Run
+from .tasks.averages import outcomes
 from .tasks.compute import device_of, evaluating, one_thread
 from .tasks.protocol import labels_of
-from .unlearning.recorder import outcomes
 
 PROJECTIONS = ("pca", "t-sne", "umap")
 CONTEXT = 4_000  # retained samples shown around the forget set; all forget samples are
@@ -74,7 +73,7 @@ class Landscape:
             raise unknown("projection", projection, PROJECTIONS)
         self.run, self._seed = run, seed
         known = run.task is not None and run.kept_steps and not run.moves_backbone
-        self._view = seen(run.task, run.model_at(0)) if known else None
+        self._view = view(run.task, run.model_at(0)) if known else None
         self._choose(context)
         what = "confidence curves" if self._view is None else "the readout's inputs"
         self.places, self.about = project(self.space, projection, seed, what)

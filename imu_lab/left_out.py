@@ -9,11 +9,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from .collateral import NoFirstOrder, damage_by_sample, damaged
-from .rebound import seen
+from .readout import view
 from .results import Run
+from .tasks.averages import outcomes
 from .tasks.compute import one_thread
 from .tasks.protocol import Examples, labels_of
-from .unlearning.recorder import outcomes
 from .what_if import what_if
 
 
@@ -69,7 +69,7 @@ def _predictions(run: Run, split: str, step: int, label: str | None, example: in
 
 def _loss(run: Run, examples: Examples, step: int) -> float:
     """The mean loss of these examples after that update, or after the last where it stopped before."""
-    task, model = seen(run.known_task(), run.model_at(min(step, run.kept_steps[-1])))
-    view = getattr(task, "seen", lambda given: given)  # as features, where the task is seen from its readout
+    task, model = view(run.known_task(), run.model_at(min(step, run.kept_steps[-1])))
+    features = getattr(task, "seen", lambda given: given)  # as features, where the task is seen from its readout
     with one_thread():
-        return outcomes(task, model, view(examples))[:, 0].double().mean().item()
+        return outcomes(task, model, features(examples))[:, 0].double().mean().item()

@@ -11,8 +11,9 @@ import torch
 from .resistance import forgetting_events
 from .tasks import training
 from .tasks.altered import originals
+from .tasks.averages import outcomes
 from .tasks.protocol import Examples, Task
-from .unlearning.recorder import outcomes, time_to_forget
+from .unlearning.recorder import time_to_forget
 
 
 def learning_events(task: Task, seed: int = 0) -> pd.DataFrame:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from . import readout
-from .rebound import seen
 from .tasks.compute import device_of, evaluating
 from .tasks.outputs import log_probabilities
 from .tasks.protocol import Task
@@ -23,11 +22,11 @@ def features(task: Task, model: nn.Module, split: str = "train") -> np.ndarray:
 
     A readout that is not one linear layer has no such inputs: then the model's log-probabilities stand in.
     """
-    return pooled(*seen(task, model), split)
+    return pooled(*readout.view(task, model), split)
 
 
 def pooled(view: Task, head: nn.Module, split: str = "train") -> np.ndarray:
-    """(n, d) the same, of a task and model as :func:`imu_lab.rebound.seen` gives them."""
+    """(n, d) the same, of a task and model as :func:`imu_lab.readout.view` gives them."""
     examples = view.split(split)
     if isinstance(view, readout.CachedTask):
         rows = [batch.inputs for _, batch in examples.batches()]

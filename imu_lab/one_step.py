@@ -18,8 +18,8 @@ from torch import nn
 from . import registry
 from .gradients import Gradient, gradients_of
 from .ground_truth import mean_loss
+from .readout import view
 from .results import Influence
-from .session import Session
 from .targets import target_examples
 from .tasks.compute import one_thread
 from .tasks.precise import PreciseTask
@@ -55,7 +55,7 @@ def one_step_check(
     """
     if not size > 0:
         raise ValueError(f"size must be above 0, got {size}")
-    cached, part = Session(task, model).view()
+    cached, part = view(task, model)
     seen = PreciseTask(cached)
     forget = seen.split("forget")
     if not np.array_equal(scores.frame["example"], forget.ids.numpy()):

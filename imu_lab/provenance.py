@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import is_dataclass
+from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
 
-from . import registry, tasks
+from . import tasks
+from .registry import plain
 from .results import Intensity
 from .tasks.protocol import Task
 
@@ -42,28 +43,9 @@ def task_settings(task: Task) -> dict[str, Any] | None:
     )
 
 
-def plain(thing: Any) -> dict[str, Any]:
-    """A dataclass's settings as plain values that JSON can hold; anything else by its repr in angle brackets."""
-    if not is_dataclass(thing):
-        return {"repr": repr(thing)}
-
-    def simple(value: Any) -> Any:
-        if isinstance(value, tasks.Recipe):
-            return asdict(value)
-        if isinstance(value, (list, tuple)):
-            return [simple(item) for item in value]
-        if isinstance(value, np.generic):
-            return value.item()
-        return value if value is None or isinstance(value, (bool, int, float, str)) else f"<{value!r}>"
-
-    return {name: simple(value) for name, value in registry.settings(thing).items()}
-
-
 def versions() -> dict[str, str]:
     """What ran."""
-    from . import __version__
-
-    return {"imu_lab": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"imu_lab": version("imu_lab"), "torch": torch.__version__, "python": platform.python_version()}
 
 
 def weights_about(weights: Any) -> dict[str, Any]:

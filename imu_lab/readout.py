@@ -328,6 +328,13 @@ def cached(task: Task, model: nn.Module, name: str, store: FeatureStore = STORE)
     return CachedTask(task, model, name, store), copy.deepcopy(model.get_submodule(name))
 
 
+def view(task: Task, model: nn.Module, cache: bool = True) -> tuple[Task, nn.Module]:
+    """The task and model seen from the readout where it is one linear layer, else themselves."""
+    names = resolve(task, model)
+    probe = task.split("forget").batch(slice(0, 2)).to(device_of(model)).inputs
+    return cached(task, model, names[0]) if cache and is_linear(model, names, probe) else (task, model)
+
+
 __all__ = [
     "Batch",
     "CachedTask",
@@ -341,4 +348,5 @@ __all__ = [
     "is_linear",
     "parameters",
     "resolve",
+    "view",
 ]

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from . import readout
 from .results import Run
 from .tasks.altered import originals
+from .tasks.averages import outcomes
 from .tasks.compute import device_of, one_thread
 from .tasks.protocol import Examples, Task
 from .unlearning.descent import Descent, Objective, batches, descend
-from .unlearning.recorder import outcomes
 
 FOLDS = 2
 
@@ -47,7 +47,7 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
     if run.task is None:
         return missing
     useful = run.model_at(run.last_useful(run.kept_steps)) if run.kept_steps else run.model
-    task, model = seen(run.task, useful)
+    task, model = readout.view(run.task, useful)
     lr = (run.settings.get("settings") or {}).get("lr") or 1e-2 if lr is None else lr
     how = Descent(lr=lr, momentum=0.0, weight_decay=0.0, batch_size=batch_size)
     forget, found = task.split("forget"), missing.copy()
@@ -55,13 +55,6 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
         for pool, watched in _lessons(task, seed):
             found[watched.numpy()] = _relearned(task, model, how, pool, forget.take(watched), updates, seed)
     return found
-
-
-def seen(task: Task, model: nn.Module) -> tuple[Task, nn.Module]:
-    """The task and model from the readout where it is one linear layer, else themselves."""
-    names = readout.resolve(task, model)
-    probe = task.split("forget").batch(slice(0, 2)).to(device_of(model)).inputs
-    return readout.cached(task, model, names[0]) if readout.is_linear(model, names, probe) else (task, model)
 
 
 def _lessons(task: Task, seed: int) -> Iterator[tuple[Examples, Tensor]]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any
+
+import numpy as np
 
 SHOWN = 100  # names in a message; a run that follows transition matrices knows hundreds
 
@@ -85,6 +87,23 @@ def knobs(thing: Any) -> dict[str, Knob]:
 def settings(thing: Any) -> dict[str, Any]:
     """The settings of a registered instance, by field name: provenance that can be given back to its class."""
     return {f.name: getattr(thing, f.name) for f in fields(thing)}
+
+
+def plain(thing: Any) -> dict[str, Any]:
+    """A dataclass's settings as plain values that JSON can hold; anything else by its repr in angle brackets."""
+    if not is_dataclass(thing):
+        return {"repr": repr(thing)}
+
+    def simple(value: Any) -> Any:
+        if is_dataclass(value) and knobs(value):  # settings within settings, such as a task's recipe
+            return plain(value)
+        if isinstance(value, (list, tuple)):
+            return [simple(item) for item in value]
+        if isinstance(value, np.generic):
+            return value.item()
+        return value if value is None or isinstance(value, (bool, int, float, str)) else f"<{value!r}>"
+
+    return {name: simple(value) for name, value in settings(thing).items()}
 
 
 class Registry(Mapping):

@@ -24,10 +24,11 @@ from .plan import Plan, checked_weights, count, private_copy
 from .provenance import plain, task_settings, versions, weights_about
 from .results import Influence, Intensity, Run
 from .targets import target_examples
+from .tasks.averages import outcomes
 from .tasks.compute import device_of, digest, one_thread, threads_of
 from .tasks.protocol import Task, forgotten_when, labels_of
 from .unlearning import driver
-from .unlearning.recorder import Recorder, outcomes
+from .unlearning.recorder import Recorder
 from .unlearning.request import Request
 
 

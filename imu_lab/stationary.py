@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from . import readout
 from .gradients import LinearGradients, flat
 from .influence.curvature import dense, unflat
-from .session import Session
 from .tasks.compute import one_thread
 from .tasks.protocol import Examples, Task
 
@@ -61,14 +60,14 @@ def fitted(task: Task, model: nn.Module, l2: float) -> Fit:
     """
     if not l2 > 0:
         raise ValueError(f"l2 must be above 0, got {l2}: without it separable data have no minimum to refit to")
-    session = Session(task, model)
-    if not session.linear:
+    seen, head = readout.view(task, model)
+    names = readout.resolve(task, model)
+    if seen is task:
         raise ValueError(
             f"only one linear layer that produces the output can be refitted exactly; this task's readout is "
-            f"{', '.join(session.names) or 'the whole model'}. Use way='network', which trains anew"
+            f"{', '.join(names) or 'the whole model'}. Use way='network', which trains anew"
         )
-    _asked(sum(value.numel() for value in readout.parameters(session.model, session.names).values()))
-    seen, head = session.view()
+    _asked(sum(value.numel() for value in readout.parameters(model, names).values()))
     train = seen.split("train").in_precision(torch.float64)
     with one_thread():
         weights = torch.ones(len(train), dtype=torch.float64)

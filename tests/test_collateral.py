@@ -12,7 +12,7 @@ import pytest
 import imu_lab as imu
 from imu_lab.collateral import _momentum_gain, received
 from imu_lab.gradients import explicit
-from imu_lab.unlearning.recorder import outcomes
+from imu_lab.tasks.averages import outcomes
 from imu_lab.unlearning.snapshots import Snapshots
 
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0}

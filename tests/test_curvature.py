@@ -9,15 +9,15 @@ import torch
 
 import imu_lab as imu
 from imu_lab.curvature import curvature
-from imu_lab.rebound import seen
+from imu_lab.readout import view
 
 
 @pytest.mark.parametrize("name", ["digits class", "sequence"])
 def test_it_is_the_trace_of_the_whole_hessian(name: str) -> None:
     task, model = cases.task(name), cases.original(name)
     found = curvature(task, model)
-    view, head = seen(task, model)
-    forget = view.split("forget")
+    seen, head = view(task, model)
+    forget = seen.split("forget")
     assert found["example"].tolist() == forget.ids.tolist()
     shapes = [value.shape for value in head.parameters()]
     flat = torch.cat([value.detach().flatten() for value in head.parameters()]).double()
@@ -28,15 +28,15 @@ def test_it_is_the_trace_of_the_whole_hessian(name: str) -> None:
             parts = [
                 part.view(shape) for part, shape in zip(vector.split([s.numel() for s in shapes]), shapes, strict=True)
             ]
-            return view.example_loss(lambda inputs: torch.nn.functional.linear(inputs, *parts), batch).sum()
+            return seen.example_loss(lambda inputs: torch.nn.functional.linear(inputs, *parts), batch).sum()
 
         hessian = torch.autograd.functional.hessian(loss, flat)
         assert found["curvature"][at] == pytest.approx(float(hessian.trace()), rel=1e-3, abs=1e-6)
 
 
 def test_for_cross_entropy_it_has_a_closed_form() -> None:
-    view, head = seen(cases.task("digits class"), cases.original("digits class"))
-    inputs = view.split("forget").batch().inputs
+    seen, head = view(cases.task("digits class"), cases.original("digits class"))
+    inputs = seen.split("forget").batch().inputs
     p = head(inputs).softmax(1).detach()
     wanted = (p * (1 - p)).sum(1) * (inputs.square().sum(1) + 1)
     found = curvature(cases.task("digits class"), cases.original("digits class"))["curvature"]

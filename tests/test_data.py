@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from imu_lab import archive
 from imu_lab.tasks import Classification, data
 
 
@@ -242,6 +243,6 @@ def test_a_dataset_is_as_good_as_arrays() -> None:
 
 def test_the_data_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path))
-    assert data.data_folder() == tmp_path
+    assert archive.data_folder() == tmp_path
     monkeypatch.delenv("IMU_LAB_DATA")
-    assert data.data_folder().name in ("data", "imu_lab")
+    assert archive.data_folder().name in ("data", "imu_lab")

@@ -6,7 +6,7 @@ import cases
 import pytest
 
 import imu_lab as imu
-from imu_lab.unlearning.recorder import outcomes
+from imu_lab.tasks.averages import outcomes
 
 
 def made(name: str = "digits class", **how: object) -> imu.Run:

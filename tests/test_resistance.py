@@ -144,11 +144,12 @@ def test_rebound_counts_updates_of_relearning_and_is_empty_without_a_model() -> 
 
 
 def test_rebound_never_learns_the_sample_itself() -> None:
-    from imu_lab.rebound import _lessons, seen
+    from imu_lab.readout import view
+    from imu_lab.rebound import _lessons
 
     for name in ("digits class", "digits fraction", "toy"):
         run = imu.unlearn(cases.task(name), cases.original(name), steps=1)
-        task, _ = seen(run.task, run.model)
+        task, _ = view(run.task, run.model)
         lessons = list(_lessons(task, 0))
         ids = task.split("forget").ids
         for pool, watched in lessons:

@@ -40,3 +40,24 @@ def mean_metrics(task: Task, model: nn.Module, examples: Examples, copies: int =
                 total = values.view(copies, -1).sum(1, dtype=torch.float64)
                 totals[name] = totals[name] + total if name in totals else total
     return {name: total / len(examples) for name, total in totals.items()}
+
+
+def outcomes(task: Task, model: nn.Module, examples: Examples) -> Tensor:
+    """(n, 2) the loss and the margin of each example, in one forward pass; margins are NaN where a task has none."""
+    return outcomes_of(task, model, examples, 1)[0]
+
+
+def outcomes_of(task: Task, model: nn.Module, examples: Examples, copies: int) -> Tensor:
+    """(copies, n, 2), of a model that is several in one (see :func:`mean_metrics`)."""
+    margin = getattr(task, "example_margin", None)
+    rows = []
+    with torch.no_grad(), evaluating(model):
+        for _, batch in examples.batches():
+            batch = batch.to(device_of(model))
+            outputs, batch = model(batch.inputs), batch.repeated(copies)
+            losses = task.example_loss(lambda _, outputs=outputs: outputs, batch)
+            margins = (
+                margin(lambda _, outputs=outputs: outputs, batch) if margin else torch.full_like(losses, torch.nan)
+            )
+            rows.append(torch.stack([losses, margins], 1).view(copies, -1, 2))
+    return torch.cat(rows, 1).cpu()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +18,6 @@ from .. import archive
 from ..registry import listed
 from .compute import digest
 from .protocol import Batch, Examples, Positions
-
-
-def data_folder() -> Path:
-    """Where checkpoints and decoded images are kept: ``$IMU_LAB_DATA``, else ``data/`` of the checkout, else a cache."""
-    if os.environ.get("IMU_LAB_DATA"):
-        return Path(os.environ["IMU_LAB_DATA"])
-    checkout = Path(__file__).resolve().parents[2]
-    return checkout / "data" if (checkout / "pyproject.toml").exists() else Path.home() / ".cache" / "imu_lab"
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +239,7 @@ def decoded(root: Path, files: list[Path], image_size: Size) -> np.ndarray:
         ValueError: mixed sizes, or a picture that cannot be read (named).
     """
     facts = _facts(root, files)
-    kept = data_folder() / "decoded" / f"{digest(str(root.resolve()), facts, image_size)}.npy"
+    kept = archive.data_folder() / "decoded" / f"{digest(str(root.resolve()), facts, image_size)}.npy"
     if kept.exists():
         try:
             return np.load(kept, mmap_mode="r", allow_pickle=False)

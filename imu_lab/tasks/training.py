@@ -18,7 +18,6 @@ from tqdm.auto import tqdm
 from .. import archive
 from ..registry import check, knob
 from .compute import device_of, digest, model_digest, one_thread, seeded
-from .data import data_folder
 from .protocol import Examples, Task
 
 # Part of every checkpoint's key: raise it when training would give other weights for the same recipe.
@@ -184,7 +183,7 @@ def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe, fresh: nn.Mod
         return None
     examples = task.split(split)
     key = digest(data, examples.source, examples.ids, model_digest(fresh), asdict(recipe), seed, VERSION)
-    return data_folder() / "checkpoints" / f"{key}.safetensors"
+    return archive.data_folder() / "checkpoints" / f"{key}.safetensors"
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:

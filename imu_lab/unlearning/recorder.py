@@ -10,8 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..tasks.averages import averages, mean_metrics
-from ..tasks.compute import device_of, evaluating
+from ..tasks.averages import averages, mean_metrics, outcomes, outcomes_of
 from ..tasks.protocol import Examples, Task, evaluation_splits
 from .heads import Heads
 from .request import Update
@@ -28,27 +27,6 @@ class Seen(NamedTuple):
 
     measured: Measured
     outcome: Tensor
-
-
-def outcomes(task: Task, model: nn.Module, examples: Examples) -> Tensor:
-    """(n, 2) the loss and the margin of each example, in one forward pass; margins are NaN where a task has none."""
-    return _outcomes(task, model, examples, 1)[0]
-
-
-def _outcomes(task: Task, model: nn.Module, examples: Examples, copies: int) -> Tensor:
-    """(copies, n, 2), of a model that is several in one (see :class:`Heads`)."""
-    margin = getattr(task, "example_margin", None)
-    rows = []
-    with torch.no_grad(), evaluating(model):
-        for _, batch in examples.batches():
-            batch = batch.to(device_of(model))
-            outputs, batch = model(batch.inputs), batch.repeated(copies)
-            losses = task.example_loss(lambda _, outputs=outputs: outputs, batch)
-            margins = (
-                margin(lambda _, outputs=outputs: outputs, batch) if margin else torch.full_like(losses, torch.nan)
-            )
-            rows.append(torch.stack([losses, margins], 1).view(copies, -1, 2))
-    return torch.cat(rows, 1).cpu()
 
 
 class Recorder:
@@ -85,7 +63,7 @@ class Recorder:
     def look_at_heads(self, states: Sequence[State]) -> list[Seen]:
         """What :meth:`look` tells of a linear layer in each of these states, at a fraction of the calls."""
         heads = Heads(states)
-        found = _outcomes(self.task, heads, self.forget, heads.copies)
+        found = outcomes_of(self.task, heads, self.forget, heads.copies)
         values: list[Measured] = [{} for _ in states]
         for split in self.splits:
             for name, means in mean_metrics(self.task, heads, self.task.split(split), heads.copies).items():
