@@ -21,7 +21,7 @@ MAP, PICTURE, PATHS = ".imu-map.js-plotly-plot", ".imu-map-picture", ".imu-paths
 # A task of so many forget samples with a linear readout: the size of the data, none of the training.
 MADE = """
 import time, torch, imu_lab as imu
-from imu_lab.widgets import FigureWidget
+from imu_lab.widgets.base.bundle import FigureWidget
 def made(count, steps):
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(count + 2000) % 10

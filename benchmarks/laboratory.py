@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import imu_lab as imu
-from imu_lab.gradients import LinearGradients
-from imu_lab.influence.through_captum import Loss, loader, undisturbed
-from imu_lab.influence.tracin import Folded
-from imu_lab.session import Session
-from imu_lab.tasks.compute import one_thread
-from imu_lab.tasks.models import resnet_20
+from imu_lab.core.running import one_thread
+from imu_lab.features.gradients import LinearGradients
+from imu_lab.influences.through_captum import Loss, loader, undisturbed
+from imu_lab.influences.tracin import Folded
+from imu_lab.lab.session import Session
+from imu_lab.tasks.networks.images import resnet_20
 
 from .influence import linear_task
 from .measure import Row, allocated_mib, seconds

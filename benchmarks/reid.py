@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 import imu_lab as imu
-from imu_lab.tasks import drawn_people, ranking
-from imu_lab.tasks.compute import one_thread
+from imu_lab.core.running import one_thread
+from imu_lab.tasks import ranking
+from imu_lab.tasks.sources.drawing import people
 
 from .measure import Row, seconds
 
@@ -35,9 +36,9 @@ def rows() -> Iterator[Row]:
 
 def drawn() -> float:
     """Seconds to draw all pictures."""
-    drawn_people.figures.cache_clear()
+    people.figures.cache_clear()
     start = time.perf_counter()
-    drawn_people.figures(0)
+    people.figures(0)
     return time.perf_counter() - start
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import imu_lab as imu
-from imu_lab import gradients, readout
-from imu_lab.session import Session
-from imu_lab.tasks.compute import one_thread
+from imu_lab.core.running import one_thread
+from imu_lab.features import gradients, readout
+from imu_lab.lab.session import Session
 
 from .influence import forward, reference_loop
 from .measure import Row, peak_mib, seconds

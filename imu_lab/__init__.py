@@ -10,76 +10,93 @@ The pipeline reads from top to bottom::
     imu.plot_curves(run)
 """
 
+# ruff: noqa: I001  (a table of contents in the order of the pipeline, not of the alphabet)
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from types import ModuleType as _Module
 
-__version__ = _version("imu_lab")
+from . import influences as _estimators, unlearning as _methods  # noqa: F401  (registers what is built in)
 
-from . import influence as _estimators  # noqa: F401  (registers the estimators)
+# What can be forgotten, and how models of it are trained
 from . import tasks as tasks
-from . import unlearning as _methods  # noqa: F401
-from .again import again as again
-from .agreement import damping_effect as damping_effect
-from .agreement import largest_disagreements as largest_disagreements
-from .agreement import lorenz_curve as lorenz_curve
-from .agreement import pressure_shares as pressure_shares
-from .agreement import rank_correlations as rank_correlations
-from .archive import DamagedFile as DamagedFile
-from .collateral import NoFirstOrder as NoFirstOrder
-from .collateral import collateral as collateral
-from .collateral import damage_by_class as damage_by_class
-from .collateral import damage_by_sample as damage_by_sample
-from .collateral import responsible as responsible
-from .comparison import compare as compare
-from .experiment import influence as influence
-from .experiment import load_run as load_run
-from .experiment import unlearn as unlearn
-from .explanation import explain_resistance as explain_resistance
-from .explanation import predict_resistance as predict_resistance
-from .explanation import reasons as reasons
-from .fork import fork as fork
-from .ground_truth import leave_groups_out as leave_groups_out
-from .ground_truth import leave_one_out as leave_one_out
-from .ground_truth import linear_datamodeling_score as linear_datamodeling_score
-from .influence.checkpoints import checkpoints as checkpoints
-from .influence_matrix import InfluenceMatrix as InfluenceMatrix
-from .influence_matrix import influence_matrix as influence_matrix
-from .influence_matrix import supporters as supporters
-from .intensity import intensity as intensity
-from .left_out import left_out as left_out
-from .metrics.attribution import gradcam as gradcam
-from .metrics.retrieval import embedding_map as embedding_map
-from .metrics.retrieval import retrieve as retrieve
-from .metrics.tokens import token_scores as token_scores
-from .neighbours import neighbours as neighbours
-from .one_step import one_step_check as one_step_check
-from .over_seeds import over_seeds as over_seeds
-from .rank_agreement import agreement_of_ranks as agreement_of_ranks
-from .readout import NoReadout as NoReadout
-from .registry import UnknownName as UnknownName
-from .registry import estimator as estimator
-from .registry import estimators as estimators
-from .registry import intensity_rule as intensity_rule
-from .registry import intensity_rules as intensity_rules
-from .registry import knob as knob
-from .registry import method as method
-from .registry import methods as methods
-from .registry import metric as metric
-from .registry import metrics as metrics
-from .resistance import mean_ranks as mean_ranks
-from .resistance import resistance as resistance
-from .results import Influence as Influence
-from .results import Intensity as Intensity
-from .results import Run as Run
-from .session import Session as Session
-from .stability import rank_stability as rank_stability
-from .stability import stability as stability
-from .stationary import refit as refit
 from .tasks.training import train as train
-from .trial import trial as trial
+
+# Influence: who supports the loss that is to rise
+from .lab.verbs import influence as influence
+from .influences.pairwise import InfluenceMatrix as InfluenceMatrix
+from .influences.pairwise import influence_matrix as influence_matrix
+from .influences.pairwise import supporters as supporters
+from .influences.checkpoints import checkpoints as checkpoints
+from .influences.tokens import token_scores as token_scores
+
+# Intensity: who gets how much of the pressure
+from .intensities import intensity as intensity
+
+# Unlearning: runs, made once, made again, forked and asked what would be
+from .lab.verbs import load_run as load_run
+from .lab.verbs import unlearn as unlearn
+from .lab.again import again as again
+from .lab.fork import fork as fork
+from .lab.what_if import what_if as what_if
+from .lab.session import Session as Session
 from .unlearning.request import Request as Request
 from .unlearning.request import Update as Update
-from .what_if import what_if as what_if
+
+# Records, and what can go wrong with them
+from .core.records import Influence as Influence
+from .core.records import Intensity as Intensity
+from .core.records import Run as Run
+from .core.storage import DamagedFile as DamagedFile
+from .core.registry import UnknownName as UnknownName
+from .features.readout import NoReadout as NoReadout
+
+# Measures that need no new run
+from .measures.attribution import gradcam as gradcam
+from .measures.retrieval import embedding_map as embedding_map
+from .measures.retrieval import retrieve as retrieve
+
+# Studies: questions put to records
+from .studies.comparison import compare as compare
+from .studies.trial import trial as trial
+from .studies.over_seeds import over_seeds as over_seeds
+from .studies.agreement import damping_effect as damping_effect
+from .studies.agreement import largest_disagreements as largest_disagreements
+from .studies.agreement import lorenz_curve as lorenz_curve
+from .studies.agreement import pressure_shares as pressure_shares
+from .studies.agreement import rank_correlations as rank_correlations
+from .studies.stability import rank_stability as rank_stability
+from .studies.stability import stability as stability
+from .studies.ground_truth import leave_groups_out as leave_groups_out
+from .studies.ground_truth import leave_one_out as leave_one_out
+from .studies.ground_truth import linear_datamodeling_score as linear_datamodeling_score
+from .studies.stationary import refit as refit
+from .studies.one_step import one_step_check as one_step_check
+from .studies.resistance import mean_ranks as mean_ranks
+from .studies.resistance import resistance as resistance
+from .studies.rank_agreement import agreement_of_ranks as agreement_of_ranks
+from .studies.explanation import explain_resistance as explain_resistance
+from .studies.explanation import predict_resistance as predict_resistance
+from .studies.explanation import reasons as reasons
+from .studies.neighbours import neighbours as neighbours
+from .studies.collateral import NoFirstOrder as NoFirstOrder
+from .studies.collateral import collateral as collateral
+from .studies.collateral import damage_by_class as damage_by_class
+from .studies.collateral import damage_by_sample as damage_by_sample
+from .studies.collateral import responsible as responsible
+from .studies.left_out import left_out as left_out
+
+# The registries, and how to join them
+from .core.registry import estimator as estimator
+from .core.registry import estimators as estimators
+from .core.registry import intensity_rule as intensity_rule
+from .core.registry import intensity_rules as intensity_rules
+from .core.registry import knob as knob
+from .core.registry import method as method
+from .core.registry import methods as methods
+from .core.registry import metric as metric
+from .core.registry import metrics as metrics
+
+__version__ = _version("imu_lab")
 
 # Drawing needs plotly and ipywidgets, a second to import: they load when first asked for.
 _LATER = {
@@ -110,8 +127,8 @@ _LATER = {
     "plot_embedding": "figures.embedding",
     "plot_attribution": "figures.attribution",
     "gallery": "widgets.sheet",
-    "workbench": "widgets",
-    "explore": "widgets.explorer",
+    "workbench": "widgets.workbench.workbench",
+    "explore": "widgets.explorer.explorer",
     "run_control": "widgets.run_control",
 }
 
@@ -122,5 +139,11 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+__all__ = sorted(
+    {name for name, value in globals().items() if name[0] != "_" and not isinstance(value, _Module)}
+    | {"tasks", *_LATER}
+)
+
+
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LATER])
+    return list(__all__)

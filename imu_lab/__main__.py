@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import imu_lab as imu
-from imu_lab import archive, report
+from imu_lab import report
+from imu_lab.core import storage
 
 RULES = ("sqrt-clipped", "uniform", "shuffled", "gradient-norm")
 
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     shown = report.table(plain + equal, given.at_forget)
     title = f"Forgetting class {task.classes[task.forgotten]}: {len(scores)} samples, {given.data}"
     page = report.write(plain, weights[0], shown, title)
-    archive.write_whole(given.out, page.encode())
+    storage.write_whole(given.out, page.encode())
     sys.stdout.write(f"{title}\n\n{shown.to_string(index=False, na_rep='–')}\n\n")
     sys.stdout.write(f"The report with all curves: {given.out}\n")
     return 0

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from . import figures
-from .comparison import compare
-from .results import Intensity, Run, describe
+from .core.records import Intensity, Run, describe
+from .studies.comparison import compare
 
 KEPT = ("retain", "test")
 

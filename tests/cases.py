@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import imu_lab as imu
-from imu_lab.tasks.compute import seeded
+from imu_lab.core.running import seeded
 from imu_lab.tasks.protocol import Batch, Examples, Task
 
 QUICK = imu.tasks.Recipe(epochs=3, lr=0.05, batch_size=64)

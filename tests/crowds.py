@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imu_lab.tasks.people import People
+from imu_lab.tasks.sources.people import People
 
 Row = tuple[int, int]  # person, camera
 

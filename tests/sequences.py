@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import imu_lab as imu
-from imu_lab.tasks import Sequence, markov
+from imu_lab.tasks import Sequence
+from imu_lab.tasks.sources import markov
 
 QUICK = imu.tasks.Recipe(epochs=8, lr=1e-2, batch_size=16, optimizer="adamw")
 OWNER = markov.owners(6, 3)

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import imu_lab as imu
-from imu_lab import readout
+from imu_lab.features import readout
 from imu_lab.tasks.protocol import Examples
 from imu_lab.unlearning import Request
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -15,23 +16,17 @@ import imu_lab
 
 LIBRARY = Path(imu_lab.__file__).parent
 
-# Each may import only what stands above it; a name stands for a module or for a whole package.
-LAYERS = [
-    "registry", "archive", "results", "tasks", "provenance", "readout", "targets", "squares", "general_gradients",
-    "gradients", "influence", "intensity", "metrics", "unlearning", "agreement", "stability", "rebound", "collateral",
-    "comparison", "plan", "session", "stationary", "ground_truth", "one_step", "influence_matrix", "experiment",
-    "over_seeds", "trial", "again", "resistance", "rank_agreement", "memorisation", "neighbours", "curvature",
-    "explanation", "fork", "what_if", "left_out", "live_run", "landscape", "figures", "widgets", "report", "__init__", "__main__",
+# Each room may import only those before it. A module beside the rooms is one, too.
+ROOMS = [
+    "core", "tasks", "features", "influences", "intensities", "unlearning", "measures", "lab", "studies", "figures",
+    "widgets", "report", "__init__", "__main__",
 ]  # fmt: skip
 
 # Who may import what. Anywhere else, importing it is a mistake.
-NO_TORCH = {
-    "registry", "archive", "results", "agreement", "stability", "rank_agreement", "over_seeds", "figures", "widgets",
-    "report", "__init__", "__main__",
-}  # fmt: skip
+COMPUTING = {"core", "tasks", "features", "influences", "intensities", "unlearning", "measures", "lab", "studies"}
 HOMES = {
-    "torch": set(LAYERS) - NO_TORCH,
-    "captum": {"influence", "metrics"},
+    "torch": COMPUTING,
+    "captum": {"influences", "measures"},
     "plotly": {"figures", "widgets", "report"},
     "ipywidgets": {"widgets"},
     "anywidget": {"widgets"},
@@ -44,8 +39,8 @@ LATE = {"torchvision", "sklearn", "captum", "transformers", "scipy", "matplotlib
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 
-def layer(path: Path) -> str:
-    """The module or package at the top of the library that a file belongs to."""
+def room(path: Path) -> str:
+    """The package, or module, at the top of the library that a file belongs to."""
     first = path.relative_to(LIBRARY).parts[0]
     return first.removesuffix(".py")
 
@@ -73,32 +68,32 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 def own(dotted: str) -> str | None:
-    """The layer that a name of ours belongs to; None for names of others and of the package itself."""
+    """The room that a name of ours belongs to; None for names of others and of the package itself."""
     parts = dotted.split(".")
-    return parts[1] if parts[0] == "imu_lab" and len(parts) > 1 and parts[1] in LAYERS else None
+    return parts[1] if parts[0] == "imu_lab" and len(parts) > 1 and parts[1] in ROOMS else None
 
 
-def test_every_file_has_its_layer() -> None:
-    homeless = {layer(path) for path in FILES} - set(LAYERS)
-    assert not homeless, "give each new module its place in LAYERS, below all that it imports"
+def test_every_file_has_its_room() -> None:
+    homeless = {room(path) for path in FILES} - set(ROOMS)
+    assert not homeless, "give each new room its place in ROOMS, after all that it imports"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LIBRARY)))
 def test_imports_go_only_up_the_list(path: Path) -> None:
-    mine = LAYERS.index(layer(path))
-    lower = {name for name, _ in imports(path) if own(name) and LAYERS.index(own(name)) > mine}
+    mine = ROOMS.index(room(path))
+    lower = {name for name, _ in imports(path) if own(name) and ROOMS.index(own(name)) > mine}
     assert not lower
 
 
 def test_the_finder_of_imports_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rules above hold for nothing if this function sees nothing."""
     file = LIBRARY / "tasks" / "never_written.py"
-    monkeypatch.setattr(Path, "read_text", lambda self: "from ..registry import a\nfrom . import b\nimport c.d\n"
+    monkeypatch.setattr(Path, "read_text", lambda self: "from ..core.registry import a\nfrom . import b\nimport c.d\n"
                         "def f():\n    from ...x import e\n    import g\n")  # fmt: skip
     assert list(_imports(file)) == [
-        ("imu_lab.registry.a", True), ("imu_lab.tasks.b", True), ("c.d", True), ("x.e", False), ("g", False),
+        ("imu_lab.core.registry.a", True), ("imu_lab.tasks.b", True), ("c.d", True), ("x.e", False), ("g", False),
     ]  # fmt: skip
-    assert own("imu_lab.registry.a") == "registry" and own("torch.nn") is None
+    assert own("imu_lab.core.registry.a") == "core" and own("torch.nn") is None
 
 
 def test_no_module_imports_one_that_imports_it() -> None:
@@ -118,7 +113,7 @@ def uses(path: Path, module: str) -> bool:
 
 @pytest.mark.parametrize("package", HOMES)
 def test_heavy_packages_stay_where_they_belong(package: str) -> None:
-    users = {layer(path) for path in FILES for name, _ in imports(path) if name.split(".")[0] == package}
+    users = {room(path) for path in FILES for name, _ in imports(path) if name.split(".")[0] == package}
     assert users <= HOMES[package]
 
 
@@ -160,12 +155,29 @@ def test_importing_is_light_and_touches_no_network(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_package_lists_what_it_has() -> None:
-    promised = {
-        "tasks", "train", "influence", "intensity", "unlearn", "load_run", "compare", "plot_influence",
-        "plot_intensity", "plot_curves", "plot_trajectories", "workbench", "estimators", "intensity_rules", "methods",
-        "metrics", "estimator", "intensity_rule", "method", "metric", "knob", "Influence", "Intensity", "Run",
-    }  # fmt: skip
-    assert promised <= set(dir(imu_lab))
+def test_the_ground_floor_knows_torch_in_one_file() -> None:
+    users = {
+        path.name
+        for path in FILES
+        if room(path) == "core" and any(n.split(".")[0] == "torch" for n, _ in imports(path))
+    }
+    assert users == {"running.py"}
+
+
+def test_the_package_shows_its_public_names_and_nothing_else() -> None:
+    assert dir(imu_lab) == sorted(imu_lab.__all__) and len(set(imu_lab.__all__)) == len(imu_lab.__all__)
+    for name in imu_lab.__all__:
+        assert getattr(imu_lab, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'no_such_thing'"):
         imu_lab.no_such_thing
+
+
+def test_no_public_name_is_or_hides_a_module() -> None:
+    """``imu_lab.x`` is one thing, whatever was imported before."""
+    rooms = {room(path) for path in FILES}
+    hidden = {name for name in imu_lab.__all__ if name in rooms or isinstance(getattr(imu_lab, name), ModuleType)}
+    assert {"core", "figures"} <= rooms and hidden == {"tasks"}
+
+
+def test_few_modules_stand_outside_the_rooms() -> None:
+    assert len(list(LIBRARY.glob("*.py"))) <= 6

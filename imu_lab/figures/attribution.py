@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
-from ..metrics.attribution import Attribution
+from ..measures.attribution import Attribution
 from . import live, theme
 from .pictures import address, tile
 

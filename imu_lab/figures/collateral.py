@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..results import describe
+from ..core.records import describe
 from . import live, theme
 
 MANY = 1500

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable
 import numpy as np
 import plotly.graph_objects as go
 
-from ..registry import unknown
-from ..results import SPLITS, Run
+from ..core.records import SPLITS, Run
+from ..core.registry import unknown
 from . import live
 from .curve_panels import EVENTS, CurvesInfo, Line, Mark, content
 from .pooling import Group, Series, grouped, together

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..metrics.retrieval import EmbeddingMap
+from ..measures.retrieval import EmbeddingMap
 from . import live, theme
 from .pictures import address, tile
 

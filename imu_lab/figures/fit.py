@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from ..registry import unknown
-from ..results import Influence, describe
+from ..core.records import Influence, describe
+from ..core.registry import unknown
 from . import live, theme
 from .influence import MANY
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from ..results import Intensity, describe
+from ..core.records import Intensity, describe
 from . import live, theme
 from .influence import MANY
 

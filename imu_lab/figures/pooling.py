@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..results import Run
+from ..core.records import Run
 
 APART = ("seed", "versions")  # settings, at any depth, in which runs of one group may differ
 

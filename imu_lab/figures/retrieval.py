@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..metrics.retrieval import IGNORED, RIGHT, WRONG, Retrieval
+from ..measures.retrieval import IGNORED, RIGHT, WRONG, Retrieval
 from . import live, theme
 from .pictures import address, tile
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..registry import listed
-from ..results import Run
+from ..core.records import Run
+from ..core.registry import listed
 from . import live, theme
 
 ROWS = 12  # sequences in a strip figure, unless examples are named

@@ -15,7 +15,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from ..results import describe
+from ..core.records import describe
 
 NAME = "imu_lab"
 BACKGROUNDS = ("#ffffff", "#111111")  # JupyterLab's light and dark page

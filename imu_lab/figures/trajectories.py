@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from ..registry import unknown
-from ..results import Run, describe
+from ..core.records import Run, describe
+from ..core.registry import unknown
 from . import live, theme
 
 ROWS = 1000  # more than a screen has lines; beyond, evenly spaced samples are shown

@@ -1,8 +1,6 @@
 """What can be forgotten: each task is one file that follows the protocol."""
 
-from .augmented import Augmented as Augmented
 from .classification import Classification as Classification
-from .planted import Planted as Planted
 from .protocol import Batch as Batch
 from .protocol import Examples as Examples
 from .protocol import Task as Task
@@ -11,3 +9,5 @@ from .sequence import Sequence as Sequence
 from .toy import Toy as Toy
 from .training import Recipe as Recipe
 from .training import train as train
+from .variants.augmented import Augmented as Augmented
+from .variants.planted import Planted as Planted

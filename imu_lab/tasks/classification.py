@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..registry import listed, unknown
-from . import cards, models
-from . import data as sources
-from .averages import averages
-from .compute import device_of, evaluating, seeded
+from ..core.registry import listed, unknown
+from ..core.running import device_of, evaluating, seeded
+from . import cards
+from .evaluation import averages
+from .networks import images as networks
 from .outputs import cross_entropy_derivative, derived, log_probabilities
 from .protocol import Batch, Examples
+from .sources import images as sources
 from .training import Recipe
 
 SMALL = 100_000  # parameters up to which a user's network is quicker on one core than on several
@@ -67,7 +68,7 @@ class Classification:
         seed: of the random request. It never moves an example between training and test.
         readout: the modules that influence and unlearning act on, by name; None for the last linear layer, ``"all"``
             for every parameter.
-        architecture: a name in ``imu_lab.tasks.models`` or of a torchvision classifier; None for the data's own.
+        architecture: a name in ``imu_lab.tasks.networks.images`` or of a torchvision classifier; None for the data's own.
         recipe: how to train; None for the data's own.
         image_size: resize the pictures of a folder.
 
@@ -242,7 +243,7 @@ class Classification:
         """
         with seeded(seed):
             if not isinstance(self.data, Supplied):
-                return models.build(self.architecture, len(self.classes), self.labelled.channels)
+                return networks.build(self.architecture, len(self.classes), self.labelled.channels)
             if self.data.make_model is not None:
                 return _called(self.data.make_model, seed).to(device_of(self.data.original))
             return _reset(self.data.original)

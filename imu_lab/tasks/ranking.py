@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .compute import digest
+from ..core.running import digest
 
 CHUNK = 1024  # queries ranked at once: for 20,000 gallery pictures that takes 200 MB
 REMEMBERED = 8  # answers

@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..registry import unknown
-from . import cards, models, people, person_networks, ranking
+from ..core.registry import unknown
+from ..core.running import checked_seed, device_of, evaluating, seeded, threads_of
+from . import cards, ranking
 from .classification import Classification
-from .compute import checked_seed, device_of, evaluating, seeded, threads_of
-from .people import People
+from .networks import images as networks
+from .networks import people as person_networks
 from .protocol import Batch, Examples, Positions
+from .sources import people
+from .sources.people import People
 from .training import Recipe
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which pretrained weights expect
@@ -41,7 +44,7 @@ class ReID:
         seed: of the drawn people.
         readout: the modules that influence and unlearning act on. None is ``"classifier"``, which retrieval never sees;
             ``("embedding", "classifier")`` or a part of the backbone reaches it.
-        architecture: a name in ``imu_lab.tasks.models`` of a network that makes embeddings; None for the data's own.
+        architecture: a name in ``imu_lab.tasks.networks.images`` of a network that makes embeddings; None for the data's own.
         recipe: how to train; None for the data's own.
         image_size: (height, width) of a folder's pictures; None for Market-1501's own 128x64.
         pretrained: start from ImageNet weights, for ``"person-resnet-50"``; downloaded when a model is first made.
@@ -104,7 +107,7 @@ class ReID:
         """The people behind the task, drawn or loaded at first use."""
         if self.data != "figures":
             return people.market(self.data, self.image_size)
-        from . import drawn_people  # drawing needs Pillow
+        from .sources.drawing import people as drawn_people  # drawing needs Pillow
 
         return drawn_people.figures(self.seed)
 
@@ -172,7 +175,7 @@ class ReID:
     def make_model(self, seed: int) -> nn.Module:
         """A fresh network under ``seed``, from ImageNet weights where they are asked for and can be had."""
         with seeded(seed):
-            model = models.build(self.architecture, len(self.persons), 3)
+            model = networks.build(self.architecture, len(self.persons), 3)
         if not hasattr(model, "embed"):
             raise ValueError(
                 f"architecture {self.architecture!r} makes no embedding to find people by; choose one with "

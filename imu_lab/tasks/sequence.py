@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..registry import listed, unknown
-from . import corpus as corpora
-from .averages import averages
-from .compute import checked_seed, digest, seeded
-from .corpus import Corpus
+from ..core.registry import listed, unknown
+from ..core.running import checked_seed, digest, seeded
+from .evaluation import averages
+from .networks.transformer import Shape, Transformer
 from .outputs import log_probabilities
 from .protocol import Batch, Examples
+from .sources import corpus as corpora
+from .sources.corpus import Corpus
 from .training import Recipe
-from .transformer import Shape, Transformer
 
 COLOURS = ("#9ecae9", "#ffbf79", "#88d27a", "#d6a5c9")  # behind a state, by the source that owns it; text is black
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from .averages import averages
+from ..core.running import digest, seeded
 from .classification import Classification
-from .compute import digest, seeded
+from .evaluation import averages
 from .protocol import Examples
 from .training import Recipe
 

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from .. import archive
-from ..registry import check, knob
-from .compute import device_of, digest, model_digest, one_thread, seeded
+from ..core import storage
+from ..core.registry import check, knob
+from ..core.running import device_of, digest, model_digest, one_thread, seeded
 from .protocol import Examples, Task
 
 # Part of every checkpoint's key: raise it when training would give other weights for the same recipe.
@@ -172,7 +172,7 @@ def train(
             if progress:
                 progress(done, recipe.epochs)
     if path is not None:
-        archive.write_whole(path, safetensors.torch.save(_state(model)))
+        storage.write_whole(path, safetensors.torch.save(_state(model)))
     return model.eval()
 
 
@@ -183,7 +183,7 @@ def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe, fresh: nn.Mod
         return None
     examples = task.split(split)
     key = digest(data, examples.source, examples.ids, model_digest(fresh), asdict(recipe), seed, VERSION)
-    return archive.data_folder() / "checkpoints" / f"{key}.safetensors"
+    return storage.data_folder() / "checkpoints" / f"{key}.safetensors"
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:

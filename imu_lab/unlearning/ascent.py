@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..registry import knob
-from ..tasks.compute import device_of
+from ..core.registry import knob
+from ..core.running import device_of
 from ..tasks.protocol import Task
 from .descent import Descent, Objective, batches, descend
 from .request import Request, Update

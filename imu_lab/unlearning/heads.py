@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..readout import product
+from ..features.readout import product
 from .snapshots import State
 
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from .. import readout
-from ..registry import method
+from ..core.registry import method
+from ..features import readout
 from ..tasks.protocol import Task
 from .ascent import Ascent, ascend
 from .request import Request, Update

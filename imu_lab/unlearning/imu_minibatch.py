@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import readout
-from ..gradients import GeneralGradients, LinearGradients, gradients_of
-from ..influence.fisher_diagonal import Damped
-from ..registry import intensity_rules, knob, method
-from ..tasks.compute import device_of
+from ..core.registry import intensity_rules, knob, method
+from ..core.running import device_of
+from ..features import readout
+from ..features.gradients import GeneralGradients, LinearGradients, gradients_of
+from ..influences.fisher_diagonal import Damped
 from ..tasks.protocol import Examples, Task
 from .ascent import l1_term
 from .descent import Descent, Objective, batches, descend

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..tasks.averages import averages, mean_metrics, outcomes, outcomes_of
+from ..tasks.evaluation import averages, mean_metrics, outcomes, outcomes_of
 from ..tasks.protocol import Examples, Task, evaluation_splits
 from .heads import Heads
 from .request import Update

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..registry import knob, method
-from ..tasks.compute import device_of
+from ..core.registry import knob, method
+from ..core.running import device_of
 from ..tasks.outputs import divergences
 from ..tasks.protocol import Batch, Task
 from ..tasks.training import Recipe, epochs

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from .. import readout
-from ..registry import knob, method
-from ..tasks.compute import device_of
+from ..core.registry import knob, method
+from ..core.running import device_of
+from ..features import readout
 from ..tasks.outputs import lengths
 from ..tasks.protocol import Batch, Task
 from .ascent import Ascent, ascend

@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 
 import ipywidgets as W
 
-from .. import figures, registry
-from ..comparison import compare
-from ..fork import continued, fork
-from ..live_run import Estimate, Gate, estimate, so_far
-from ..results import Run
-from ..session import Session
-from . import tables, theme
-from .controls import STYLE, Choice, Menu
-from .job import DRAW_INTERVAL, Report
-from .panels import BESIDE, Panel, duration
-from .shared_bundle import FigureWidget
+from .. import figures
+from ..core import registry
+from ..core.records import Run
+from ..lab.fork import continued, fork
+from ..lab.live import Estimate, Gate, estimate, so_far
+from ..lab.session import Session
+from ..studies.comparison import compare
+from .base import tables, theme
+from .base.bundle import FigureWidget
+from .base.controls import STYLE, Choice, Menu
+from .base.job import DRAW_INTERVAL, Report
+from .base.panel import BESIDE, Panel, duration
 
 HEIGHTS = {"curves": 380, "paths": 360}
 KEPT_RUNS = 8

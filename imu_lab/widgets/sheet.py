@@ -9,7 +9,7 @@ import numpy as np
 from IPython.display import Image
 
 from ..tasks.protocol import labels_of
-from .gallery import tiled
+from .base.gallery import tiled
 
 
 def gallery(task: Any, examples: Iterable[int], *, columns: int = 8, size: int = 64) -> Image:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imu_lab.results import Influence, Intensity, Run
+from imu_lab.core.records import Influence, Intensity, Run
 
 STEPS = np.arange(6)
 

@@ -1,0 +1,1 @@
+"""The ground floor: it knows no model and no task."""

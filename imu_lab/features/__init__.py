@@ -1,0 +1,1 @@
+"""A task seen from its readout: what reaches it, its gradients and its curvature."""

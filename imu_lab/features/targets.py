@@ -1,0 +1,68 @@
+"""Whose loss an influence speaks of: from what a user writes to the examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..core.registry import unknown
+from ..tasks.protocol import Examples, Task
+from .readout import CachedTask
+
+
+def target_examples(task: Task, target: Any, forget: Examples) -> Examples:
+    """The examples that a target names.
+
+    Args:
+        task: possibly seen from its readout; the examples then are, too.
+        target: a split's name; ``Examples``; ``("class", k)`` for all training examples of a class, by number or name;
+            ``(split, positions)``, such as ``("test", 7)`` for one sample.
+        forget: what ``"forget"`` stands for.
+
+    Raises:
+        TypeError: something else.
+        ValueError: no examples, a class or a position that is not there.
+    """
+    if isinstance(target, str):
+        examples = forget if target == "forget" else task.split(target)
+    elif isinstance(target, Examples):
+        examples = task.seen(target) if isinstance(task, CachedTask) else target
+    elif isinstance(target, tuple) and len(target) == 2 and target[0] == "class":
+        examples = _of_class(task, target[1])
+    elif isinstance(target, tuple) and len(target) == 2:
+        examples = _at(task.split(target[0]), target)
+    else:
+        raise TypeError(
+            f"target must be a split's name, Examples or (split, positions); got {target!r}. A class is ('class', k)"
+        )
+    if not len(examples):
+        raise ValueError(f"the target {target!r} holds no examples")
+    return examples
+
+
+def _at(examples: Examples, target: tuple) -> Examples:
+    given = (
+        target[1] if isinstance(target[1], torch.Tensor) else np.array(target[1])
+    )  # a range, a list, a read-only array
+    positions = torch.as_tensor(given, dtype=torch.int64).reshape(-1)
+    outside = positions[(positions < 0) | (positions >= len(examples))]
+    if len(outside):
+        raise ValueError(f"target {target!r}: split {target[0]!r} has positions 0 to {len(examples) - 1}")
+    return examples.take(positions)
+
+
+def _of_class(task: Task, wanted: Any) -> Examples:
+    train = task.split("train")
+    names = getattr(task, "labels", None)
+    if names is not None:
+        labels = [str(label) for label in names(train.ids)]
+        known = getattr(task, "classes", None) or tuple(dict.fromkeys(labels))
+        wanted = known[wanted] if isinstance(wanted, int) and 0 <= wanted < len(known) else wanted
+    else:
+        labels = [str(label) for _, batch in train.batches() for label in np.asarray(batch.targets).tolist()]
+        known = sorted(set(labels))
+    if str(wanted) not in labels:
+        raise unknown("class in the training set", wanted, known)
+    return train.take(torch.tensor([k for k, label in enumerate(labels) if label == str(wanted)]))

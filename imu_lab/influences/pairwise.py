@@ -1,0 +1,136 @@
+"""Influence pair by pair: which forget sample holds which other sample up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from ..core import registry
+from ..core.registry import plain
+from ..core.running import one_thread
+from ..features.gradients import gradients_of
+from ..features.readout import view
+from ..features.targets import target_examples
+from ..tasks.protocol import Task
+
+LIMIT = 2 * 2**30  # bytes
+
+
+@dataclass(frozen=True, eq=False)
+class InfluenceMatrix:
+    """Influence of each forget sample on each of some samples, as a record.
+
+    Attributes:
+        values: (n, m) in the estimator's unit; row i is forget sample i, column j the sample whose loss is spoken of. Negative: i
+            supports j. The mean over columns is the influence on their mean loss.
+        examples: (n,) ids of the forget samples.
+        against: (m,) ids of the samples in the columns, in ``source`` (``"train"`` or ``"test"``).
+        source: what the ids in ``against`` count in.
+        settings: what reproduces the numbers.
+    """
+
+    values: np.ndarray
+    examples: np.ndarray
+    against: np.ndarray
+    source: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Long table ``example, against, influence``."""
+        rows, columns = np.meshgrid(self.examples, self.against, indexing="ij")
+        return pd.DataFrame({"example": rows.ravel(), "against": columns.ravel(), "influence": self.values.ravel()})
+
+    def __repr__(self) -> str:
+        return f"InfluenceMatrix({self.settings.get('estimator')}, {self.values.shape[0]} x {self.values.shape[1]})"
+
+
+def influence_matrix(
+    task: Task,
+    model: nn.Module,
+    estimator: Any = "fisher-diagonal",
+    *,
+    against: Any = "forget",
+    cache: bool = True,
+    limit: int = LIMIT,
+    **settings: Any,
+) -> InfluenceMatrix:
+    """I_ij = −g_iᵀ M ḡ_j of every forget sample i on every sample j of ``against``, column by column.
+
+    Args:
+        estimator: one with a metric M (each estimator that has one declares ``metric``); ``settings`` are its fields.
+        against: whose losses, each for itself; as ``target`` of :func:`imu_lab.influence`.
+        cache: work on cached features where the readout is linear; the result is the same.
+        limit: bytes that the matrix may take.
+
+    Raises:
+        MemoryError: it would take more; said before anything is computed.
+        ValueError: an estimator without a metric.
+    """
+    estimate = registry.estimators.create(estimator, **settings)
+    if not hasattr(estimate, "metric"):
+        able = registry.listed([name for name, kind in registry.estimators.items() if hasattr(kind, "metric")])
+        raise ValueError(
+            f"{type(estimate).name} has no metric between two samples, so no matrix; those that do: {able}"
+        )
+    seen, part = view(task, model, cache and getattr(estimate, "scope", "readout") == "readout")
+    forget = seen.split("forget")
+    others = target_examples(seen, against, forget)
+    _asked(len(forget), len(others), limit)
+    with one_thread():
+        metric, gradients = estimate.metric(seen, part, forget), gradients_of(seen, part)
+        values = np.empty((len(forget), len(others)))
+        for column in tqdm(range(len(others)), desc="influence pair by pair", unit="sample", delay=2, leave=False):
+            gradient = gradients.mean(others.take(torch.tensor([column])))
+            values[:, column] = -gradients.along(forget, metric(gradient)).detach().cpu().numpy()
+    about = {
+        "estimator": type(estimate).name,
+        "settings": plain(estimate),
+        "against": against if isinstance(against, str) else repr(against),
+        "task": repr(task),
+    }
+    return InfluenceMatrix(values, forget.ids.numpy(), others.ids.numpy(), others.source, about)
+
+
+def _asked(rows: int, columns: int, limit: int) -> None:
+    needed = rows * columns * 8
+    if needed > limit:
+        raise MemoryError(
+            f"the influences of {rows:,} samples on {columns:,} others need {needed / 2**20:,.1f} MiB, more than the "
+            f"limit of {limit / 2**20:,.1f} MiB; give fewer with against=(split, positions), or raise limit="
+        )
+
+
+def supporters(matrix: InfluenceMatrix, example: int, k: int = 5, itself: bool = False) -> pd.DataFrame:
+    """The forget samples that hold one sample up most, and those that work most against it.
+
+    Args:
+        matrix: from :func:`influence_matrix`.
+        example: the id of a sample in its columns.
+        k: how many of each.
+        itself: whether a forget sample counts among its own supporters, where it usually is first.
+
+    Returns:
+        DataFrame ``role, rank, example, influence``: role "supporter" (negative influence: pressing it raises the
+        sample's loss) or "opponent" (positive), the strongest first.
+    """
+    places = np.flatnonzero(matrix.against == example)
+    if not len(places):
+        raise registry.unknown("example in this matrix", example, [int(each) for each in matrix.against[:10]])
+    column = pd.DataFrame({"example": matrix.examples, "influence": matrix.values[:, places[0]]})
+    if not itself and matrix.source == "train":
+        column = column[column["example"] != example]
+    ordered = column.sort_values("influence", kind="stable")
+    sides = {
+        "supporter": ordered[ordered["influence"] < 0].head(k),
+        "opponent": ordered[ordered["influence"] > 0].tail(k)[::-1],
+    }
+    parts = [side.assign(role=role, rank=np.arange(1, len(side) + 1)) for role, side in sides.items()]
+    return pd.concat(parts, ignore_index=True)[["role", "rank", "example", "influence"]]

@@ -1,0 +1,96 @@
+"""Inside a sequence: how much each predicted token adds to its sequence's loss and to its influence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ..core.registry import estimators
+from ..core.running import device_of, evaluating, threads_of
+from ..features.gradients import Gradient, LinearGradients, gradients_of
+from ..tasks.protocol import Examples, Task
+from .fisher_diagonal import average, preconditioned
+
+
+def token_scores(
+    task: Task,
+    model: nn.Module,
+    examples: Iterable[int] | None = None,
+    *,
+    damping: float = 1e-2,
+    relative: bool = False,
+) -> pd.DataFrame:
+    """Each predicted token's share of its sequence's loss and influence.
+
+    A sequence's gradient is the sum over its tokens, so −g_iᵀF⁻¹ḡ splits without remainder: the token at place t adds
+    −(δ_it ⊗ a_it)ᵀ F⁻¹ ḡ / T. Summed over a sequence, ``influence`` is that of ``imu.influence`` with
+    ``"fisher-diagonal"``; averaged, ``loss`` is the sequence's loss.
+
+    Args:
+        task, model: a task of sequences, and a model with a linear readout.
+        examples: some forget sequences, by id; None for all.
+        damping, relative: see the estimator.
+
+    Returns:
+        DataFrame ``example, place, token, loss, influence``: place 1 is the first predicted token; loss in nats.
+
+    Raises:
+        TypeError: the task has no tokens, or the readout is not one linear layer.
+        ValueError: an example that is not to be forgotten.
+    """
+    gradients = gradients_of(task, model)
+    if not hasattr(task, "token_losses") or not isinstance(gradients, LinearGradients):
+        raise TypeError("token scores need a task of sequences (with token_losses) whose readout is one linear layer")
+    settled = estimators.create("fisher-diagonal", damping=damping, relative=relative)
+    forget = task.split("forget")
+    mean, fisher = gradients.moments(forget)
+    direction = preconditioned(mean, fisher, settled.damping * (average(fisher) if settled.relative else 1.0))
+    chosen = _chosen(forget, examples)
+    influence = -_along(gradients, chosen, direction)
+    return _table(chosen, _losses(task, model, chosen), influence)
+
+
+def _table(examples: Examples, loss: Tensor, influence: Tensor) -> pd.DataFrame:
+    """One row per predicted token, from (n, T) values."""
+    tokens = examples.batch().targets["tokens"][:, 1:]  # (n, T)
+    places = tokens.shape[1]
+    return pd.DataFrame(
+        {
+            "example": np.repeat(examples.ids.numpy(), places),
+            "place": np.tile(np.arange(1, places + 1), len(examples)),
+            "token": tokens.flatten().numpy(),
+            "loss": loss.flatten().numpy(),
+            "influence": influence.flatten().numpy(),
+        }
+    )
+
+
+def _chosen(forget: Examples, examples: Iterable[int] | None) -> Examples:
+    if examples is None:
+        return forget
+    wanted = torch.as_tensor(np.asarray(list(examples)), dtype=torch.int64)
+    outside = wanted[~torch.isin(wanted, forget.ids)]
+    if len(outside):
+        raise ValueError(f"sequences {outside[:5].tolist()} are not among the {len(forget)} to be forgotten")
+    return forget.take(torch.stack([(forget.ids == each).nonzero()[0, 0] for each in wanted]))
+
+
+def _along(gradients: LinearGradients, examples: Examples, direction: Gradient) -> Tensor:
+    """(n, T) float64 each token's part of g_i · v."""
+    weight, *bias = direction.values()
+    parts = []
+    for delta, inputs in gradients.factors(examples):
+        moved = inputs @ weight.T  # (c, T, K): how the logits change along v
+        parts.append((delta * (moved + bias[0] if bias else moved)).sum(2).cpu())
+    return torch.cat(parts).double()
+
+
+def _losses(task: Task, model: nn.Module, examples: Examples) -> Tensor:
+    """(n, T) float64."""
+    with threads_of(task), torch.no_grad(), evaluating(model):
+        batches = (batch.to(device_of(model)) for _, batch in examples.batches())
+        return torch.cat([task.token_losses(model, batch).cpu() for batch in batches]).double()

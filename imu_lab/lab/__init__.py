@@ -1,0 +1,1 @@
+"""One task and one original model: the verbs, and everything that makes runs."""

@@ -1,0 +1,73 @@
+"""A run that leaves another one at some update and goes on with other settings; its record begins where both are one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..core.records import Run
+from ..unlearning.recorder import time_to_forget
+from ..unlearning.snapshots import Snapshots
+from .again import again
+
+
+def fork(run: Run, step: int, **changes: Any) -> Run:
+    """Go back to a recorded update and go on differently; the result can be compared with ``run`` update by update.
+
+    The optimizer starts afresh: momentum that had gathered before is gone.
+
+    Args:
+        run: with its task and models.
+        step: the recorded update to leave at.
+        changes: weights, method, steps (after the fork) and settings, as in :func:`imu_lab.again`.
+
+    Returns:
+        A run whose curves and trajectories are those of ``run`` up to ``step``. The pressure in its ledger is what each
+        sample received after the fork, and before it its even share of the total of ``run``; ``settings["forked"]``
+        names the run and the update.
+    """
+    made = again(run, start=step, **changes)
+    joined = continued(run, made, step)
+    kept = {at: state for at, state in run.snapshots.kept.items() if at < step}
+    kept |= {at + step: state for at, state in made.snapshots.kept.items()}
+    events = {name: _moved(made.events.get(name), step) for name in ("steps", "stopped_at", "diverged_at")}
+    early, late = run.events.get("utility_limit"), _moved(made.events.get("utility_limit"), step)
+    events["utility_limit"] = early if early is not None and early <= step else late
+    about = {**made.settings, "forked": {"run": run.label, "step": int(step)}}
+    return replace(
+        joined,
+        samples=_ledger(run, made, joined.trajectory, step),
+        events={**made.events, **events},
+        settings=about,
+        snapshots=Snapshots(kept),
+    )
+
+
+def continued(run: Run, made: Run, step: int) -> Run:
+    """``made``, which began at the update ``step`` of ``run``, with the curves and trajectories of ``run`` up to there."""
+    tables = {name: _joined(getattr(run, name), getattr(made, name), step) for name in ("curve", "trajectory", "terms")}
+    return replace(made, **tables)
+
+
+def _joined(before: pd.DataFrame, after: pd.DataFrame, step: int) -> pd.DataFrame:
+    """The rows of ``before`` up to the fork, then those of ``after``, whose own first state is that of the fork."""
+    late = after[after["step"] > 0]
+    return pd.concat([before[before["step"] <= step], late.assign(step=late["step"] + step)], ignore_index=True)
+
+
+def _moved(at: int | None, step: int) -> int | None:
+    return None if at is None else int(at) + step
+
+
+def _ledger(run: Run, made: Run, trajectory: pd.DataFrame, step: int) -> pd.DataFrame:
+    """The fork's ledger: "before" is the original model, the time to forget and the pressure count from it."""
+    samples, before = made.samples.copy(), run.samples.set_index("example").loc[made.samples["example"]]
+    for name in ("loss_before", "confidence_before", "margin_before"):
+        samples[name] = before[name].to_numpy()
+    samples["pressure"] += before["pressure"].to_numpy() * step / max(1, run.events.get("steps") or 1)
+    margins = trajectory.pivot(index="step", columns="example", values="margin")[samples["example"]]
+    samples["time_to_forget"] = time_to_forget(margins.to_numpy(), np.asarray(margins.index))
+    return samples

@@ -1,0 +1,163 @@
+"""The user's verbs on a task and a model: influence, unlearn, load_run. Each is a line on the Session they share."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import safetensors.torch
+from torch import nn
+
+from ..core import registry, storage
+from ..core.records import TABLES, Influence, Run
+from ..features import readout
+from ..tasks.protocol import Task
+from ..unlearning.snapshots import Snapshots
+from .provenance import task_again
+from .session import Session
+
+_sessions: OrderedDict[Any, Session] = OrderedDict()  # by content, so that a sequence of verbs caches features once
+
+
+def _session(task: Task, model: nn.Module) -> Session:
+    """The session of this task and this model's content; the last four are kept."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}; arguments are (task, model, ...)")
+    key = (task, getattr(task, "data_key", None), readout.backbone_digest(model, ""))
+    if key not in _sessions:
+        _sessions[key] = Session(task, model)
+    _sessions.move_to_end(key)
+    while len(_sessions) > 4:
+        _sessions.popitem(last=False)
+    return _sessions[key]
+
+
+def influence(
+    task: Task,
+    model: nn.Module,
+    estimator: Any = "fisher-diagonal",
+    *,
+    target: Any = "forget",
+    cache: bool = True,
+    **settings: Any,
+) -> Influence:
+    """How much each forget sample supports the target's loss; negative means: pressing it raises that loss.
+
+    Args:
+        task, model: whose forget set, under which model.
+        estimator: a name in ``imu_lab.estimators``, or an instance; ``settings`` are its fields.
+        target: whose mean gradient to compare with: a split's name, ``Examples``, or ``(split, positions)``.
+        cache: work on cached features where the readout is linear; the result is the same.
+
+    Raises:
+        UnknownName, TypeError, ValueError: an unknown estimator, setting or split, or values that are not finite.
+    """
+    return _session(task, model).influence(estimator, target=target, cache=cache, **settings)
+
+
+def unlearn(
+    task: Task,
+    model: nn.Module,
+    weights: Any = None,
+    method: Any = "imu",
+    *,
+    steps: int = 50,
+    seed: int = 0,
+    seeds: Iterable[int] | None = None,
+    stop_at: Any = None,
+    reference: nn.Module | None = None,
+    cache: bool = True,
+    record_every: int = 1,
+    follow: Iterable[Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    stop: Event | None = None,
+    watch: Callable[[Any], None] | None = None,
+    **settings: Any,
+) -> Run | list[Run]:
+    """Forget, following every sample through every update. ``model`` itself is untouched.
+
+    Args:
+        task, model: what to forget, from which original.
+        weights: an :class:`Intensity`, (n,) numbers ≥ 0, or None for uniform.
+        method: a name in ``imu_lab.methods``, or an instance; ``settings`` are its fields (for ``"imu"``: lr, alpha,
+            momentum, weight_decay, batch_size, optimizer, step_norm, normalise). A task may declare its own defaults.
+        steps: the number of updates at most.
+        seed: of the batch order; ``seeds`` instead gives a list of runs, one per seed.
+        stop_at: a forget accuracy, ``"retrained"`` (the reference's), or ``(metric, "<=", value)``.
+        reference: the retrained model, to measure the distance to.
+        cache: work on cached features where the method moves only a linear readout; the result is the same.
+        record_every: record each k-th update (and the last).
+        follow: names in ``imu_lab.metrics`` (or instances) to measure at each recorded update beside the task's own,
+            such as ``["kl-retrained"]``; None for those that the task declares.
+        progress: called with (updates made, updates asked); None shows a bar for work longer than two seconds.
+        stop: an event that ends the run at the next update; what was recorded is kept. So does an interrupt.
+        watch: called with the driver's state after each recorded update, to follow a run while it happens (see
+            :func:`imu_lab.lab.live.so_far`); while it does not return, the run waits.
+
+    Raises:
+        UnknownName, TypeError, ValueError: an unknown method or setting, or weights that do not fit the forget set.
+
+    Warns:
+        UserWarning: the run diverged; it stopped by itself and kept the last finite model.
+    """
+    how = dict(
+        method=method,
+        steps=steps,
+        stop_at=stop_at,
+        reference=reference,
+        cache=cache,
+        record_every=record_every,
+        follow=follow,
+        progress=progress,
+        stop=stop,
+        watch=watch,
+        **settings,
+    )
+    session = _session(task, model)
+    if seeds is None:
+        return session.unlearn(weights, seed=seed, **how)
+    return [session.unlearn(weights, seed=each, **how) for each in seeds]
+
+
+def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None = None) -> Run:
+    """A run that was saved with ``run.save``.
+
+    Args:
+        path: the file.
+        task: the task, for a run on a user's own data; other tasks are made again from their settings.
+        model: any model of the right architecture, to hold the weights; None asks the task for one.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedFile: truncated, altered or foreign.
+    """
+    tables, about, weights = storage.unpack(path, "run")
+    missing = [name for name in TABLES if name not in tables]
+    if missing:
+        raise storage.DamagedFile(f"{path} lacks the tables {registry.listed(missing)}; it is not a whole run")
+    task = task if task is not None else task_again(about["settings"].get("task_settings"))
+
+    def build() -> nn.Module:
+        if model is None and task is None:
+            raise ValueError(
+                f"the run in {path} was made on {about['settings'].get('task')}, which cannot be made again from "
+                "its settings; pass load_run(path, task=...) or model=... to get the model"
+            )
+        own = getattr(task, "trained", lambda *_: None)("train", 0) if model is None else copy.deepcopy(model)
+        whole = task.make_model(0) if own is None else own
+        whole.load_state_dict(safetensors.torch.load(weights))
+        return whole.eval()
+
+    return Run(
+        **{name: tables[name] for name in TABLES},
+        settings=about["settings"],
+        events=about["events"],
+        build_model=build,
+        pack_weights=lambda: weights,
+        task=task,
+        snapshots=Snapshots.unpack(storage.snapshots(path)),
+    )

@@ -1,0 +1,97 @@
+"""How far a model is from another one, usually the retrained model: the gold standard is to be like it.
+
+Each is a registered metric. A run follows those that its task names in ``follows``, or that ``follow=`` names, at every
+recorded update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..core.registry import metric
+from ..core.running import device_of, evaluating, threads_of
+from ..tasks.outputs import divergences, kl, log_probabilities, per_example
+from ..tasks.protocol import Batch, Task, evaluation_splits
+from .reference import Reference
+
+
+@dataclass(frozen=True)
+class Distance:
+    """What all distances share: both models' outputs on each split, side by side, a batch at a time."""
+
+    needs_reference: ClassVar[bool] = True
+
+    def __call__(self, task: Task, model: nn.Module, reference: Any = None) -> dict[str, dict[str, float]]:
+        """{split: {metric: value}} on every split that a run of the task follows.
+
+        Args:
+            task, model: the whole task and model, or both as seen from the readout.
+            reference: a whole model, or a :class:`~imu_lab.measures.reference.Reference` that keeps its outputs.
+        """
+        reference = Reference.of(task, reference)
+        name = type(self).name.replace("-", "_")
+        found = {}
+        with threads_of(task), torch.no_grad(), evaluating(model):
+            for split in evaluation_splits(task):
+                values = [self.between(task, *pair) for pair in _pairs(task, model, reference, split)]
+                if values:
+                    found[split] = {name: torch.cat(values).mean().item()}
+        return found
+
+    def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
+        """(n,) the distance of each example, from logits (n, ..., K)."""
+        raise NotImplementedError
+
+
+def _pairs(task: Task, model: nn.Module, reference: Reference, split: str) -> Iterator[tuple[Tensor, Tensor, Batch]]:
+    """The model's outputs, the reference's and the batch, for all of a split."""
+    examples, device = task.split(split), device_of(model)
+    if not len(examples):
+        return
+    known = reference.outputs(split, examples.ids)
+    for positions, batch in examples.batches():
+        batch = batch.to(device)
+        yield model(batch.inputs), known[positions].to(device), batch
+
+
+@metric("kl-retrained")
+@dataclass(frozen=True)
+class KLRetrained(Distance):
+    """``kl_retrained``: KL(reference ‖ model) of the predicted distribution, in nats per prediction; 0 is the goal.
+
+    Σ_k q_k log(q_k / p_k), q the reference's probabilities, p the model's; the mean over examples and their tokens.
+    """
+
+    def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
+        """(n,) KL(reference ‖ model)."""
+        return divergences(task, outputs, reference, batch)
+
+
+@metric("js-retrained")
+@dataclass(frozen=True)
+class JSRetrained(Distance):
+    """``js_retrained``: Jensen-Shannon divergence to the reference, in nats per prediction, 0 to log 2; 0 is the goal.
+
+    ½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2: unlike KL it stays finite where one of them says "never".
+    """
+
+    def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
+        """(n,) Jensen-Shannon divergence."""
+        first, second = log_probabilities(outputs), log_probabilities(reference)
+        middle = torch.logaddexp(first, second) - torch.log(torch.tensor(2.0))
+        return per_example((kl(first, middle) + kl(second, middle)) / 2)
+
+
+@metric("agreement")
+@dataclass(frozen=True)
+class Agreement(Distance):
+    """``agreement``: the share of predictions whose likeliest answer is the reference's; 1 is the goal."""
+
+    def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
+        """(n,) share of agreement."""
+        return per_example((outputs.argmax(-1) == reference.argmax(-1)).float())

@@ -1,0 +1,52 @@
+"""What a model believes of one source: the transition matrix that its predictions amount to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core.registry import knob, metric
+from ..core.running import device_of, evaluating, threads_of
+from ..tasks.outputs import log_probabilities
+from ..tasks.protocol import Task
+
+
+@metric("transitions")
+@dataclass(frozen=True)
+class Transitions:
+    """``0→3``, ...: the model's probability of state 3 next, the mean over all places where state 0 is now.
+
+    Measured on held-out sequences of that source, so the model may read from the tokens before which source it is. A
+    model that has learned the source has its transition matrix here. Needs a task with sequences; others give nothing.
+    """
+
+    source: int = knob(1, help="The source whose held-out sequences are read.", valid="[0, inf)", range=(0, 2))
+
+    def __call__(self, task: Task, model: nn.Module, reference: Any = None) -> dict[str, dict[str, float]]:
+        """{"source-<k>": {"i→j": probability}}, all pairs of states; NaN after a state that never occurs."""
+        if not hasattr(task, "corpus"):
+            return {}
+        split = f"source-{self.source}"
+        matrix = learned(task, model, split).tolist()
+        return {split: {pair(i, j): value for i, row in enumerate(matrix) for j, value in enumerate(row)}}
+
+
+def pair(state: int, following: int) -> str:
+    """The name of a transition among a run's metrics."""
+    return f"{state}→{following}"
+
+
+def learned(task: Task, model: nn.Module, split: str) -> Tensor:
+    """(K, K) float64 the mean predicted distribution after each state, over the sequences of a split."""
+    states, device = task.corpus.states, device_of(model)
+    total, seen = torch.zeros(states, states, dtype=torch.float64), torch.zeros(states, dtype=torch.float64)
+    with threads_of(task), torch.no_grad(), evaluating(model):
+        for _, batch in task.split(split).batches():
+            now = batch.targets["tokens"][:, :-1].flatten()  # (n T,)
+            predicted = log_probabilities(model(batch.to(device).inputs)).exp().flatten(0, 1)  # (n T, K)
+            total.index_add_(0, now, predicted.double().cpu())
+            seen += now.bincount(minlength=states)
+    return total / seen[:, None]

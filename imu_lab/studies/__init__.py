@@ -1,0 +1,1 @@
+"""Questions put to records; each is answered by a table."""

@@ -1,0 +1,264 @@
+"""What forgetting does to the rest: the damage that first order predicts, the damage measured, and who is responsible.
+
+Pressing sample i moves the readout along its own gradient, θ ← θ + lr · w_i g_i, so the loss of a retained sample r
+rises by **lr · w_i g_r·g_i** to first order: it falls victim when the two gradients point the same way. Positive is
+damage. The prediction looks at the original model alone; after many updates the measured damage is another, and the
+difference between the two is part of what there is to see.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from ..core.records import Run
+from ..core.registry import listed
+from ..core.running import device_of, evaluating, one_thread
+from ..features import readout
+from ..features.gradients import Gradient, gradients_of
+from ..tasks.evaluation import outcomes
+from ..tasks.protocol import Examples, Task, labels_of
+
+
+class NoFirstOrder(ValueError):
+    """First order says nothing of such a run."""
+
+
+def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.DataFrame:
+    """Each sample of a kept split: the damage that first order predicts of the whole run, and the damage measured.
+
+    Args:
+        run: with its task and its models.
+        split: whose samples.
+        step: the recorded update to measure at, and to predict for; None for the last.
+
+    Returns:
+        ``example, label, predicted, measured`` (nats of loss, positive is damage), ``margin_before, margin_after,
+        lost`` (right before, wrong after), most damaged first. ``predicted`` is empty where first order says nothing:
+        see :func:`shares`.
+    """
+    whole = run.known_task()
+    step = run.kept_steps[-1] if step is None else step
+    views = [readout.view(whole, run.model_at(at)) for at in (0, step)]  # two, for the backbone may have moved
+    (task, before), examples = views[0], views[0][0].split(split)
+    with one_thread():
+        predicted = _predicted(run, task, before, examples, step)
+        first, last = (outcomes(view, model, view.split(split)).double().numpy() for view, model in views)
+    table = pd.DataFrame({"example": examples.ids.numpy(), "label": _labels(run.task, split)})
+    table["predicted"], table["measured"] = predicted, last[:, 0] - first[:, 0]
+    table["margin_before"], table["margin_after"] = first[:, 1], last[:, 1]
+    table["lost"] = (first[:, 1] >= 0) & (last[:, 1] < 0)
+    return table.sort_values("measured", ascending=False, ignore_index=True)
+
+
+def _predicted(run: Run, task: Task, before: nn.Module, examples: Examples, step: int) -> np.ndarray | float:
+    """(n,) nats for each of these examples; NaN where first order says nothing of the run."""
+    try:
+        counts = shares(run, step)
+    except NoFirstOrder:  # what was done can be measured all the same
+        return np.nan
+    direction = _pressed(task, before, counts)
+    return gradients_of(task, before).along(examples, direction).double().cpu().numpy()
+
+
+def damage_by_sample(
+    run: Run,
+    split: str = "retain",
+    step: int | None = None,
+    *,
+    label: str | None = None,
+    example: int | None = None,
+    measure: int | None = 200,
+) -> pd.DataFrame:
+    """Each forget sample: the damage that its own share of the run does to kept samples, predicted and measured.
+
+    Measured is what happens when the original readout is moved by that share alone, along the sample's own gradient.
+    Where it differs from the prediction, the step is too long for first order, whoever else is pressed.
+
+    Args:
+        run, split, step: see :func:`collateral`.
+        label, example: only the damage to this class of the split, or to this one sample of it.
+        measure: how many to measure, those of the largest prediction; None for all. Each takes a pass over those damaged.
+
+    Returns:
+        ``example, label, pressure, predicted, measured`` (nats of loss, mean over those damaged; positive is damage),
+        most damaging first.
+
+    Raises:
+        ValueError: the split holds no such class or sample, both were asked for, or ``measure`` is negative.
+        NoFirstOrder: see :func:`shares`.
+    """
+    if measure is not None and measure < 0:
+        raise ValueError(f"measure must be a number of forget samples, or None for all; got {measure}")
+    task, before = readout.view(run.known_task(), run.model_at(0))
+    step = run.kept_steps[-1] if step is None else step
+    examples, forget, counts = damaged(task, split, label, example), task.split("forget"), shares(run, step)
+    gradients = gradients_of(task, before)
+    table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
+    with one_thread():
+        products = gradients.along(forget, gradients.mean(examples)).double().cpu().numpy()
+        table["pressure"], table["predicted"] = received(run, step), counts * products
+        wanted = table["predicted"].abs().nlargest(len(table) if measure is None else measure).index
+        table.loc[wanted, "measured"] = _alone(task, before, examples, counts, wanted.tolist())
+    table.attrs["measured"] = "each alone"
+    return table.sort_values("predicted", ascending=False, ignore_index=True)
+
+
+def damaged(task: Task, split: str, label: str | None = None, example: int | None = None) -> Examples:
+    """The samples of a split whose damage is asked for: one, those of one label, or all."""
+    examples = task.split(split)
+    if label is not None and example is not None:
+        raise ValueError(f"give a label or an example, not both; got label={label!r} and example={example}")
+    if example is not None:
+        wanted = examples.ids.numpy() == example
+        if not wanted.any():
+            raise ValueError(f"example {example} is not in {split!r}; it holds {len(examples)} examples")
+    elif label is not None:
+        labels = _labels(task, split)
+        if label not in labels:
+            raise ValueError(f"no sample of {split!r} has the label {label!r}; there are {listed(sorted(set(labels)))}")
+        wanted = np.asarray(labels) == label
+    else:
+        return examples
+    return examples.take(torch.as_tensor(np.flatnonzero(wanted)))
+
+
+def _alone(task: Task, before: nn.Module, examples: Examples, counts: np.ndarray, wanted: list[int]) -> list[float]:
+    """The mean loss of some examples after a step by each wanted forget sample's share alone, minus that before."""
+    moved = copy.deepcopy(before)
+    values = readout.parameters(moved, readout.resolve(task, moved))
+    start = {name: value.detach().clone() for name, value in values.items()}
+    first, found = outcomes(task, before, examples)[:, 0].double().mean().item(), []
+    for at in wanted:
+        push = _pressed(task, before, counts, [at])
+        with torch.no_grad():
+            for name, value in values.items():
+                value.copy_(start[name] + push[name])
+        found.append(outcomes(task, moved, examples)[:, 0].double().mean().item() - first)
+    return found
+
+
+def responsible(run: Run, example: int, split: str = "retain", step: int | None = None) -> pd.DataFrame:
+    """The forget samples by their share of the damage predicted for one kept sample, the worst first.
+
+    Args:
+        run, split, step: see :func:`collateral`.
+        example: the damaged one's index in its source.
+
+    Returns:
+        ``example, label, pressure, alignment`` (cosine of the two gradients) and ``predicted`` (nats).
+
+    Raises:
+        ValueError: the split does not hold that example.
+    """
+    task, before = readout.view(run.known_task(), run.model_at(0))
+    step = run.kept_steps[-1] if step is None else step
+    victim, forget = damaged(task, split, None, example), task.split("forget")
+    gradients = gradients_of(task, before)
+    with one_thread():
+        toward = gradients.mean(victim)
+        products = gradients.along(forget, toward).double().cpu().numpy()
+        size = float(sum(part.square().sum() for part in toward.values())) ** 0.5
+        own = gradients.norms(forget).double().cpu().numpy()
+    table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
+    table["pressure"] = received(run, step)
+    table["alignment"] = np.divide(products, own * size, out=np.zeros_like(products), where=own * size > 0)
+    table["predicted"] = shares(run, step) * products
+    return table.sort_values("predicted", ascending=False, ignore_index=True)
+
+
+def damage_by_class(run: Run, split: str = "retain", step: int | None = None) -> pd.DataFrame:
+    """For every forget sample the mean damage that first order predicts on each class of a kept split.
+
+    Returns:
+        One row per forget sample, indexed by ``example``; one column per class, in nats; positive is damage.
+    """
+    task, before = readout.view(run.known_task(), run.model_at(0))
+    step = run.kept_steps[-1] if step is None else step
+    gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
+    labels = np.asarray(_labels(run.task, split))
+    length, columns = shares(run, step), {}
+    with one_thread():
+        for label in sorted(set(labels.tolist())):
+            of_class = gradients.mean(examples.take(torch.as_tensor(np.flatnonzero(labels == label))))
+            columns[label] = length * gradients.along(forget, of_class).double().cpu().numpy()
+    return pd.DataFrame(columns, index=pd.Index(forget.ids.numpy(), name="example"))
+
+
+def step_length(run: Run, updates: int) -> float:
+    """The learning rate that a share of pressure is multiplied with in so many updates of SGD, momentum counted in.
+
+    Raises:
+        NoFirstOrder: another optimizer, steps scaled to one length, or a fork, which has the settings of two runs: those
+            have no fixed length per share. Or a method that moves more than the readout, or has no learning rate.
+    """
+    how = run.settings.get("settings") or {}
+    plain = how.get("optimizer", "sgd") == "sgd" and not how.get("step_norm") and how.get("lr") is not None
+    if not plain or run.settings.get("forked") or run.moves_backbone:
+        raise NoFirstOrder(
+            "first-order damage needs plain SGD steps of one learning rate on the readout; this run has method="
+            f"{run.settings.get('method')!r}, scope={how.get('scope')!r}, lr={how.get('lr')!r}, "
+            f"optimizer={how.get('optimizer')!r}, step_norm={how.get('step_norm')!r}, "
+            f"forked={run.settings.get('forked')!r}"
+        )
+    return float(how["lr"]) * _momentum_gain(float(how.get("momentum", 0.0)), max(1, updates))
+
+
+def _momentum_gain(momentum: float, updates: int) -> float:
+    """How far momentum carries a gradient on average over a run: mean over updates t of (1 − m^(T−t+1)) / (1 − m)."""
+    left = np.arange(1, updates + 1)
+    return float(np.mean((1 - momentum**left) / (1 - momentum)))
+
+
+def received(run: Run, step: int) -> np.ndarray:
+    """(n,) the pressure that each forget sample got up to an update; before the last, its even share of the total."""
+    total = run.samples["pressure"].to_numpy(dtype=float)
+    steps = run.events.get("steps") or 1
+    if not 0 <= step <= steps:
+        raise ValueError(f"no update {step}: this run made {steps}")
+    return total * (step / steps)
+
+
+def shares(run: Run, step: int) -> np.ndarray:
+    """(n,) lr · pressure of each forget sample up to an update: how far its own gradient was followed, to first order.
+
+    Raises:
+        NoFirstOrder: see :func:`step_length`; or a method that does not tell whom it pressed.
+    """
+    counts = step_length(run, step) * received(run, step)
+    if not np.isfinite(counts).all():
+        raise NoFirstOrder(
+            f"first-order damage needs a known pressure; the method {run.settings.get('method')!r} does not tell it"
+        )
+    return counts
+
+
+def _pressed(task: Task, model: nn.Module, counts: np.ndarray, positions: list[int] | None = None) -> Gradient:
+    """Σ_i counts_i g_i over the readout's parameters: the way that a run went, to first order.
+
+    Streamed: one backward pass of Σ_i counts_i ℓ_i per batch of the forget set, or of these positions in it.
+    """
+    forget = task.split("forget")
+    known = torch.as_tensor(counts)
+    if positions is not None:
+        forget, known = forget.take(torch.tensor(positions)), known[positions]
+    values = readout.parameters(model, readout.resolve(task, model))
+    total = {name: torch.zeros_like(value) for name, value in values.items()}
+    with evaluating(model), torch.enable_grad():
+        for at, batch in forget.batches():
+            losses = task.example_loss(model, batch.to(device_of(model)))
+            loss = (known[at].to(losses) * losses).sum()
+            found = torch.autograd.grad(loss, list(values.values()), allow_unused=True, materialize_grads=True)
+            for name, part in zip(total, found):
+                total[name] += part
+    return total
+
+
+def _labels(task: Task, split: str) -> list[str]:
+    """The labels of a split's samples; empty where the task has none."""
+    examples = task.split(split)
+    return labels_of(task, examples.ids, examples.source)

@@ -1,0 +1,217 @@
+"""What leaving samples out really does, by training without them: the truth that influence estimates.
+
+The quantity. With J(θ) = (1/N) Σ_train ℓ_i + (λ/2)‖θ‖², θ* its minimum and θ*_S the minimum without the samples S, the
+change of the target's mean loss is Δ_S = L(θ*_S) − L(θ*). To first order Δ_i = (1/N) ḡᵀ(H + λ)⁻¹g_i = −I_i / N with the
+``exact`` influence, curvature over the training set and damping λ. So the column ``influence`` holds −N Δ, in the sign
+and units of every estimator: negative means that the sample supports the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ..core import storage
+from ..core.records import Influence
+from ..core.running import device_of, digest, evaluating, one_thread
+from ..features.targets import target_examples
+from ..tasks.protocol import Examples, Task
+from ..tasks.training import Recipe, epochs
+from .stationary import fitted
+
+WAYS = ("head", "network")
+SAVE_EVERY = 10  # finished units
+
+
+def leave_one_out(
+    task: Task, model: nn.Module, *, l2: float = 1e-3, target: Any = "forget", way: str = "head", seed: int = 0
+) -> pd.DataFrame:
+    """Train without each forget sample in turn.
+
+    Args:
+        model: whose backbone stays under a refitted head (``way="head"``); any model of the task for ``way="network"``.
+        l2: λ of the refitted head: the ``damping`` of the ``exact`` estimator to compare with.
+        target: whose mean loss changes; as for :func:`imu_lab.influence`.
+        way: ``"head"`` refits the readout to its minimum in float64; ``"network"`` trains all anew by the recipe.
+        seed: of the training, for ``way="network"``.
+
+    Returns:
+        DataFrame ``example, change, influence``: the change of the target's mean loss in nats, and −N times it.
+    """
+    groups = [torch.tensor([k]) for k in range(len(task.split("forget")))]
+    found = _measured(task, model, groups, l2, target, way, seed)
+    return found.assign(example=task.split("forget").ids.numpy())[["example", "change", "influence"]]
+
+
+def leave_groups_out(
+    task: Task,
+    model: nn.Module,
+    groups: int | Iterable[Sequence[int]] = 50,
+    *,
+    share: float = 0.5,
+    l2: float = 1e-3,
+    target: Any = "forget",
+    way: str = "head",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Train without groups of forget samples: each row is one retraining.
+
+    Args:
+        groups: how many random groups to draw, or the groups themselves, as positions in the forget set.
+        share: of the forget set in each random group.
+        model, l2, target, way: see :func:`leave_one_out`.
+        seed: of the draw, and of the training.
+
+    Returns:
+        DataFrame ``group, positions, change, influence``; ``positions`` (a tuple) are those left out.
+    """
+    count = len(task.split("forget"))
+    if isinstance(groups, int):
+        random, size = np.random.default_rng(seed), max(1, round(share * count))
+        groups = [np.sort(random.choice(count, size, replace=False)) for _ in range(groups)]
+    held = [torch.as_tensor(np.asarray(group), dtype=torch.int64) for group in groups]
+    if not held or any(not len(group) or group.min() < 0 or group.max() >= count for group in held):
+        raise ValueError(f"groups must be positions in the forget set, 0 to {count - 1}, and none may be empty")
+    found = _measured(task, model, held, l2, target, way, seed)
+    return found.assign(group=range(len(held)), positions=[tuple(group.tolist()) for group in held])[
+        ["group", "positions", "change", "influence"]
+    ]
+
+
+class Score(NamedTuple):
+    """A rank correlation with its 95 % bootstrap interval, over so many units."""
+
+    spearman: float
+    low: float
+    high: float
+    units: int
+
+
+def linear_datamodeling_score(
+    scores: Influence | np.ndarray, truth: pd.DataFrame, *, draws: int = 1000, seed: int = 0
+) -> Score:
+    """How well sums of influences rank what groups do: Spearman of Σ_S I_i with the truth, over groups S.
+
+    With a table of :func:`leave_one_out` the groups are single samples.
+
+    Source: Park et al. 2023 (arXiv 2303.14186); percentile bootstrap over the groups.
+    """
+    values = scores.values if isinstance(scores, Influence) else np.asarray(scores, dtype=float)
+    if "positions" in truth:
+        predicted = np.array([values[list(group)].sum() for group in truth["positions"]])
+    elif len(truth) == len(values):
+        predicted = values
+    else:
+        raise ValueError(f"{len(values)} scores do not fit {len(truth)} samples left out; use the same task for both")
+    return rank_correlation(predicted, truth["influence"].to_numpy(), draws=draws, seed=seed)
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray, *, draws: int = 1000, seed: int = 0) -> Score:
+    """Spearman's correlation of two (n,) arrays with a 95 % percentile-bootstrap interval over their entries."""
+    from scipy import stats
+
+    if len(one) < 3:
+        raise ValueError(f"a rank correlation needs 3 values or more, got {len(one)}")
+    found = stats.bootstrap(
+        (one, other),
+        _spearman,
+        paired=True,
+        vectorized=True,
+        n_resamples=draws,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Score(float(_spearman(one, other)), float(found.low), float(found.high), len(one))
+
+
+def _spearman(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
+    from scipy.stats import rankdata  # half a second to import
+
+    ranks = [rankdata(each, axis=axis) for each in (one, other)]
+    centred = [each - each.mean(axis, keepdims=True) for each in ranks]
+    lengths = np.sqrt((centred[0] ** 2).sum(axis) * (centred[1] ** 2).sum(axis))
+    return (centred[0] * centred[1]).sum(axis) / np.where(lengths > 0, lengths, np.nan)
+
+
+def _measured(
+    task: Task, model: nn.Module, groups: list[Tensor], l2: float, target: Any, way: str, seed: int
+) -> pd.DataFrame:
+    """``change, influence`` of each group; finished units are kept on disk, so an interrupted call goes on."""
+    if way not in WAYS:
+        raise ValueError(f"way must be one of {', '.join(WAYS)}; got {way!r}")
+    train, forget = task.split("train"), task.split("forget")
+    places = torch.searchsorted(train.ids, forget.ids)
+    if not torch.equal(train.ids[places.clamp_max(len(train) - 1)], forget.ids):
+        raise ValueError("the forget set must be part of the training set, whose ids must rise")
+    leave = _by_head(task, model, l2, target) if way == "head" else _by_network(task, target, seed)
+    path = _kept(task, model, groups, l2, target, way, seed) if way == "network" else None
+    changes = _unfinished(path, len(groups))
+    todo = np.flatnonzero(np.isnan(changes))
+    try:
+        for done, unit in enumerate(tqdm(todo, desc="leaving out", unit="fit", delay=2, leave=False), 1):
+            with one_thread():
+                changes[unit] = leave(places[groups[unit]])
+            if path is not None and done % SAVE_EVERY == 0:
+                storage.write_array(path, changes)
+    finally:
+        if path is not None:
+            storage.write_array(path, changes)
+    return pd.DataFrame({"change": changes, "influence": -len(train) * changes})
+
+
+def _by_head(task: Task, model: nn.Module, l2: float, target: Any) -> Callable[[Tensor], float]:
+    """From positions in the training set to the change of the target's mean loss, the head refitted."""
+    fit = fitted(task, model, l2)
+    whose = target_examples(fit.task, target, fit.task.split("forget")).in_precision(torch.float64)
+    before = fit.loss(fit.head, whose)
+    return lambda positions: fit.loss(fit.without(positions), whose) - before
+
+
+def _by_network(task: Task, target: Any, seed: int) -> Callable[[Tensor], float]:
+    """The same with the whole network trained anew by the task's recipe."""
+    train, recipe = task.split("train"), getattr(task, "recipe", None) or Recipe()
+    whose = target_examples(task, target, task.split("forget"))
+
+    def trained(positions: Tensor) -> float:
+        keep = torch.ones(len(train), dtype=torch.bool)
+        keep[positions] = False
+        model = task.make_model(seed)
+        for _ in epochs(task, model, train.take(keep.nonzero().flatten()), recipe, seed):
+            pass
+        return mean_loss(task, model, whose)
+
+    before = trained(torch.empty(0, dtype=torch.int64))
+    return lambda positions: trained(positions) - before
+
+
+def mean_loss(task: Task, model: nn.Module, examples: Examples) -> float:
+    """Mean loss in nats."""
+    with torch.no_grad(), evaluating(model):
+        batches = (batch.to(device_of(model)) for _, batch in examples.batches())
+        return sum(task.example_loss(model, batch).double().sum().item() for batch in batches) / len(examples)
+
+
+def _kept(
+    task: Task, model: nn.Module, groups: list[Tensor], l2: float, target: Any, way: str, seed: int
+) -> Path | None:
+    """Where finished units are kept; None for a task that cannot tell its data by content."""
+    if getattr(task, "data_key", None) is None or not isinstance(target, str):
+        return None
+    about = (repr(task), task.data_key, target, l2, way, seed, *groups)
+    return storage.data_folder() / "ground_truth" / f"{digest(*about)}.npy"
+
+
+def _unfinished(path: Path | None, count: int) -> np.ndarray:
+    """(count,) what is known, NaN for what is left to do; a damaged file counts as nothing."""
+    try:
+        held = np.load(path, allow_pickle=False) if path is not None and path.exists() else np.empty(0)
+    except (ValueError, EOFError, OSError):
+        held = np.empty(0)
+    return np.array(held) if held.shape == (count,) else np.full(count, np.nan)

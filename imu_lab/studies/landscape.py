@@ -1,0 +1,262 @@
+"""All samples in one plane, the same for every model of a run, and what each model of the run says of them."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from ..core.records import Run
+from ..core.registry import unknown
+from ..core.running import device_of, evaluating, one_thread
+from ..features.readout import CachedTask, view
+from ..tasks.evaluation import outcomes
+from ..tasks.protocol import labels_of
+from .neighbours import pooled
+
+PROJECTIONS = ("pca", "t-sne", "umap")
+CONTEXT = 4_000  # retained samples shown around the forget set; all forget samples are
+GRID = 112  # cells along each side of the map of regions
+
+
+class State(NamedTuple):
+    """What one model says of every shown sample: (n,) confidence in its label, margin, and the likeliest class."""
+
+    confidence: np.ndarray
+    margin: np.ndarray
+    predicted: np.ndarray
+
+
+class Answer(NamedTuple):
+    """What one model says of one sample: the likeliest class by name (None where that is not to be had), and the rest."""
+
+    answer: str | None
+    confidence: float
+    margin: float
+
+
+class Regions(NamedTuple):
+    """Which class the readout names at each point of the plane: (g,) places across and up, (g, g) class numbers."""
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: np.ndarray
+
+
+class Landscape:
+    """The samples of a run in one plane.
+
+    The features are what the readout reads, so they are the same for every model of the run: the points stand still, and
+    what moves from update to update is the border. A run without its task has no features, and one that moves the backbone
+    has others at each update; then the plane is made of the forget samples' own confidence curves, and there is no border.
+
+    Args:
+        run: any run, also a loaded one.
+        projection: ``"pca"``, ``"t-sne"`` (slow), or ``"umap"`` where that package is installed.
+        context: how many retained samples to show at most, drawn by ``seed``.
+
+    Attributes:
+        examples: (n,) ids of training samples, the forget set first.
+        forgotten: (n,) whether each is to be forgotten.
+        labels: (n,) label names; empty where there are none.
+        places: (n, 2) in the plane.
+        about: how the plane was made, in words.
+    """
+
+    def __init__(self, run: Run, projection: str = "pca", context: int = CONTEXT, seed: int = 0) -> None:
+        if projection not in PROJECTIONS:
+            raise unknown("projection", projection, PROJECTIONS)
+        self.run, self._seed = run, seed
+        known = run.task is not None and run.kept_steps and not run.moves_backbone
+        self._view = view(run.task, run.model_at(0)) if known else None
+        self._choose(context)
+        what = "confidence curves" if self._view is None else "the readout's inputs"
+        self.places, self.about = project(self.space, projection, seed, what)
+        self.state = lru_cache(maxsize=256)(self._state)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the model is seen from a readout that is one linear layer, so that every answer takes milliseconds."""
+        return self._view is not None and isinstance(self._view[1], nn.Linear)
+
+    def _choose(self, context: int) -> None:
+        """Which samples are shown, and their features."""
+        self.forget = self.run.samples["example"].to_numpy()
+        if self._view is None:
+            curves = self.run.trajectory.pivot(index="example", columns="step", values="confidence")
+            self.examples, self.space = self.forget, curves.loc[self.forget].to_numpy(dtype=np.float32)
+            self.labels = self.run.samples["label"].astype(str).to_numpy()
+        else:
+            task = self._view[0]
+            ids, mine = task.split("train").ids.numpy(), self.forget
+            kept = np.intersect1d(task.split("retain").ids.numpy(), ids)
+            if len(kept) > context:
+                kept = np.sort(np.random.default_rng(self._seed).choice(kept, context, replace=False))
+            self.examples = np.concatenate([mine, kept])
+            order = np.argsort(ids, kind="stable")
+            self._at = order[np.searchsorted(ids, self.examples, sorter=order)]
+            self.space = pooled(*self._view)[self._at]
+            self.labels = np.asarray(labels_of(self.run.task, self.examples))
+        self.forgotten = np.arange(len(self.examples)) < len(self.forget)
+
+    def of(self, run: Run) -> Landscape:
+        """The same plane under another run on the same task and original, with the same forget set."""
+        other = copy.copy(self)
+        other.run = run
+        other.state = lru_cache(maxsize=256)(other._state)
+        return other
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The recorded updates."""
+        return np.sort(self.run.trajectory["step"].unique())
+
+    @cached_property
+    def position(self) -> dict[int, int]:
+        """From an example to its row."""
+        return {int(example): row for row, example in enumerate(self.examples)}
+
+    def _state(self, step: int) -> State:
+        """What the model after update ``step`` says; retained samples are NaN where it is not to be had at once."""
+        confidence, margin = (np.full(len(self.examples), np.nan) for _ in "cm")
+        predicted = np.full(len(self.examples), -1)
+        head = self._head(step)
+        if head is None:
+            rows = self.run.trajectory[self.run.trajectory["step"] == step].set_index("example").loc[self.forget]
+            confidence[self.forgotten], margin[self.forgotten] = rows["confidence"], rows["margin"]
+            return State(confidence, margin, predicted)
+        shown = self._shown
+        with one_thread():
+            known = outcomes(self._view[0], head, shown).double().numpy()
+            if self._flat:
+                with torch.no_grad(), evaluating(head):
+                    predicted = head(torch.from_numpy(self.space).to(device_of(head))).argmax(1).cpu().numpy()
+        return State(np.exp(-known[:, 0]), known[:, 1], predicted)
+
+    def answer(self, example: int, step: int) -> Answer:
+        """What the model after update ``step`` says of one shown sample."""
+        row, state = self.position[int(example)], self.state(int(step))
+        known = state.predicted[row] >= 0 and np.isfinite(state.margin[row])  # without a margin these are no classes
+        name = self._class(int(state.predicted[row])) if known else None
+        return Answer(name, float(state.confidence[row]), float(state.margin[row]))
+
+    def _class(self, number: int) -> str:
+        """The name of a class: the task's, else the label of samples that the original gets right, else its number."""
+        names = getattr(self.run.task, "answers", ())
+        if number < len(names):
+            return str(names[number])
+        start = self.state(int(self.steps[0]))
+        right = np.flatnonzero((start.predicted == number) & (start.margin > 0) & (self.labels != ""))
+        return str(self.labels[right[0]]) if len(right) else f"class {number}"
+
+    @cached_property
+    def _shown(self) -> Any:
+        return self._view[0].split("train").take(torch.as_tensor(self._at))
+
+    @cached_property
+    def _flat(self) -> bool:
+        """Whether the readout maps each sample's features, as they are here, to one row of logits."""
+        if self._view is None or not isinstance(self._view[0], CachedTask):
+            return False
+        return self._view[0].split("forget").batch(slice(0, 1)).inputs.ndim == 2
+
+    def _head(self, step: int) -> Any:
+        """The readout after that update, where everything can be asked of it within milliseconds."""
+        if self._view is None or not isinstance(self._view[0], CachedTask) or step not in self.run.kept_steps:
+            return None
+        head = copy.deepcopy(self._view[1])
+        known = self.run.snapshots.kept[step]
+        own = {key: next(value for name, value in known.items() if name.endswith(key)) for key in head.state_dict()}
+        head.load_state_dict(own)
+        return head
+
+    def regions(self, step: int) -> Regions | None:
+        """The border on the plane through the mean feature that PCA lays; None for another plane or readout.
+
+        It is a cut through the space, not a shadow of it: a sample far from the plane may lie on the other side.
+        """
+        head = self._head(step) if self._flat and self._axes is not None else None
+        if head is None:
+            return None
+        (low_x, low_y), (high_x, high_y) = self.places.min(0), self.places.max(0)
+        x, y = np.linspace(low_x, high_x, GRID), np.linspace(low_y, high_y, GRID)
+        mean, axes = self._axes
+        corners = torch.as_tensor(np.stack([mean, *(mean + axes)]), dtype=torch.float32, device=device_of(head))
+        with one_thread(), torch.no_grad():
+            origin, *ends = head(corners).double().cpu().numpy()  # the readout is linear: three points tell the plane
+        across, up = (end - origin for end in ends)
+        classes = (origin + x[None, :, None] * across + y[:, None, None] * up).argmax(2)
+        return Regions(x, y, classes)
+
+    @cached_property
+    def _axes(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """(d,) the mean and (2, d) the directions of the plane, where it is flat."""
+        if not self.about.startswith("PCA"):
+            return None
+        return principal_plane(self.space)[:2]
+
+    def nearest(self, example: int, count: int = 6) -> list[int]:
+        """The shown samples whose features are nearest, itself left out."""
+        row = self.position[int(example)]
+        distances = np.square(self.space - self.space[row]).sum(1)
+        distances[row] = np.inf
+        count = min(count, len(distances) - 1)
+        near = np.argpartition(distances, count - 1)[:count] if count else np.empty(0, int)
+        return self.examples[near[np.argsort(distances[near], kind="stable")]].tolist()
+
+    def within(self, corners: np.ndarray) -> np.ndarray:
+        """(n,) whether each sample lies inside the outline through (m, 2) places of the plane (even-odd rule)."""
+        (x, y), inside = self.places.T, np.zeros(len(self.places), dtype=bool)
+        for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            level = (y0 > y) != (y1 > y)  # a ray to the right meets this side; never so for a level side
+            inside[level] ^= x[level] < x0 + (y[level] - y0) * (x1 - x0) / (y1 - y0)
+        return inside
+
+    def values(self, column: str, step: int, table: pd.DataFrame) -> np.ndarray:
+        """(n,) a quantity of every sample: a live one at this update, or a column of the ledger (NaN for retained)."""
+        if column in State._fields:
+            return np.asarray(getattr(self.state(int(step)), column), dtype=float)
+        if column not in table:
+            raise unknown("column to colour by", column, [*State._fields, *table.columns])
+        found = np.full(len(self.examples), np.nan)
+        found[self.forgotten] = table.set_index("example")[column].loc[self.forget].astype(float)
+        return found
+
+
+def project(
+    space: np.ndarray, how: str = "pca", seed: int = 0, what: str = "the readout's inputs"
+) -> tuple[np.ndarray, str]:
+    """(n, 2) places of (n, d) points, and words that say how they were made; ``what`` says what the points are."""
+    if min(space.shape) < 2:
+        return np.column_stack([np.resize(space[:, 0], len(space)), np.zeros(len(space))]), "one feature"
+    if how == "t-sne":
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, (len(space) - 1) / 3)
+        return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(space), "t-SNE"
+    if how == "umap":
+        try:
+            from umap import UMAP
+        except ImportError as error:
+            raise ImportError('projection="umap" needs: pip install umap-learn') from error
+        return UMAP(random_state=seed).fit_transform(space), "UMAP"
+    mean, axes, kept = principal_plane(space)
+    return (space - mean) @ axes.T, f"PCA of {what}, {100 * kept:.0f} % of the variance"
+
+
+def principal_plane(space: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """(d,) the mean, (2, d) the directions of most variance, and their share of it; scikit-learn's PCA(2), signs too.
+
+    Written out because importing scikit-learn takes longer than all the rest of the explorer.
+    """
+    mean = space.mean(0, dtype=np.float64)
+    centred = space - mean
+    sizes, directions = np.linalg.eigh(centred.T @ centred)
+    axes = directions[:, ::-1][:, :2].T
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1)
+    return mean, axes * np.sign(largest), float(sizes[::-1][:2].sum() / max(sizes.sum(), 1e-300))

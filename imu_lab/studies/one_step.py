@@ -1,0 +1,132 @@
+"""What an influence of −0.3 means: a small step on one sample alone, and what it does to the target's loss.
+
+A step of rate η up sample i's loss along the preconditioned gradient, θ + η F⁻¹g_i, changes the target's mean loss by
+η ḡᵀF⁻¹g_i = −η I_i to first order: with η = 0.01 an influence of −0.3 is a rise of 0.003 nats. The plain step,
+θ + η g_i, changes it by η ḡᵀg_i, whose sign can differ.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from ..core import registry
+from ..core.records import Influence
+from ..core.running import one_thread
+from ..features.gradients import Gradient, gradients_of
+from ..features.readout import view
+from ..features.targets import target_examples
+from ..tasks.protocol import Examples, Task
+from ..tasks.variants.precise import PreciseTask
+from .ground_truth import mean_loss
+
+SAMPLES = 200  # each needs a pass over the target
+
+
+def one_step_check(
+    task: Task,
+    model: nn.Module,
+    scores: Influence,
+    *,
+    size: float = 1e-6,
+    target: Any = "forget",
+    samples: int | None = SAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Predicted against measured change of the target's mean loss after one small step on one sample alone.
+
+    Args:
+        scores: influences on this task and model; a diagonal Fisher as their metric shapes the step.
+        size: η, the rate of the step.
+        target: the one that the scores were made for.
+        samples: at most so many, drawn by ``seed``; None for all.
+
+    Returns:
+        DataFrame ``example, influence, predicted, measured, plain_predicted, plain_measured``, changes in nats:
+        ``predicted`` is −η I_i, ``measured`` after θ + η F⁻¹g_i (θ + η g_i for estimators without a metric);
+        ``plain_*`` after θ + η g_i. Its ``attrs``: ``correlation`` of predicted with measured, ``plain_correlation`` of
+        predicted with the plain step's change, and ``opposed``, the share of samples whose plain step moves the loss
+        the other way than the influence says.
+    """
+    if not size > 0:
+        raise ValueError(f"size must be above 0, got {size}")
+    cached, part = view(task, model)
+    seen = PreciseTask(cached)
+    forget = seen.split("forget")
+    if not np.array_equal(scores.frame["example"], forget.ids.numpy()):
+        raise ValueError(f"these {len(scores)} scores speak of other samples than the task's {len(forget)} to forget")
+    whose = target_examples(cached, target, cached.split("forget")).in_precision(torch.float64)
+    moved = copy.deepcopy(part).double()
+    chosen = _chosen(len(forget), samples, seed)
+    with one_thread():
+        metric, mean = _metric(seen, moved, forget, scores), gradients_of(seen, moved).mean(whose)
+        rows = [_row(seen, moved, whose, forget.take([k]), metric, mean, size) for k in chosen]
+    frame = pd.DataFrame(rows, columns=["measured", "plain_predicted", "plain_measured"])
+    frame.insert(0, "predicted", -size * scores.values[chosen])
+    frame.insert(0, "influence", scores.values[chosen])
+    frame.insert(0, "example", scores.frame["example"].to_numpy()[chosen])
+    frame.attrs = _summary(frame)
+    return frame
+
+
+def _summary(frame: pd.DataFrame) -> dict[str, float]:
+    """Correlations, and the share of samples whose plain step goes the other way."""
+
+    def correlation(column: str) -> float:
+        constant = frame["predicted"].nunique() < 2 or frame[column].nunique() < 2
+        return float("nan") if constant else float(np.corrcoef(frame["predicted"], frame[column])[0, 1])
+
+    opposed = np.sign(frame["plain_measured"]) != np.sign(frame["predicted"])
+    return {
+        "correlation": correlation("measured"),
+        "plain_correlation": correlation("plain_measured"),
+        "opposed": float(opposed.mean()),
+    }
+
+
+def _chosen(count: int, samples: int | None, seed: int) -> np.ndarray:
+    if samples is None or samples >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, samples, replace=False))
+
+
+def _metric(task: Task, model: nn.Module, forget: Examples, scores: Influence) -> Gradient | None:
+    """The diagonal of F⁻¹ of the estimator that made the scores; None where it has no diagonal metric."""
+    if scores.settings.get("estimator") != "fisher-diagonal":
+        return None
+    how = registry.estimators.create("fisher-diagonal", **scores.settings["settings"])
+    fisher = gradients_of(task, model).moments(forget)[1]
+    return how.inverse(fisher)
+
+
+def _row(
+    task: Task, model: nn.Module, whose: Examples, one: Examples, metric: Gradient | None, mean: Gradient, size: float
+) -> tuple[float, float, float]:
+    """What a step on one sample does to the target: measured with the metric, predicted and measured without."""
+    gradient = gradients_of(task, model).mean(one)
+    before = mean_loss(task, model, whose)
+    plain = _change(task, model, whose, gradient, size, before)
+    predicted = size * sum((gradient[name] * mean[name]).sum().item() for name in gradient)
+    if metric is None:
+        return plain, predicted, plain
+    shaped = {name: part * metric[name] for name, part in gradient.items()}
+    return _change(task, model, whose, shaped, size, before), predicted, plain
+
+
+def _change(task: Task, model: nn.Module, whose: Examples, step: Gradient, size: float, before: float) -> float:
+    """The change of the target's mean loss under θ + η · step; the model is put back bit for bit."""
+    values = {name: value for name, value in model.named_parameters() if name in step}
+    start = {name: value.detach().clone() for name, value in values.items()}
+    with torch.no_grad():
+        for name, value in values.items():
+            value.add_(step[name], alpha=size)
+        try:
+            return mean_loss(task, model, whose) - before
+        finally:
+            for name, value in values.items():
+                value.copy_(start[name])

@@ -1,0 +1,1 @@
+"""The networks that tasks train from fresh weights."""

@@ -1,0 +1,1 @@
+"""Tasks around tasks: the same problem with other examples."""

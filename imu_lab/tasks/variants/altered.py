@@ -1,0 +1,126 @@
+"""A task some of whose forget samples carry another label, or are there twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...core.running import device_of, digest, evaluating
+from ..protocol import Batch, Examples, Task
+from .delegation import delegated
+from .replaced import replaced
+
+
+@dataclass(frozen=True)
+class Altered:
+    """``task`` with forget samples relabelled or doubled; what is retained or unseen stays as it is.
+
+    Attributes:
+        task: any task whose data are tensors.
+        relabelled: pairs of a forget sample and its new target.
+        doubled: forget samples that are there once more, as the last of the forget and of the training samples; the
+            copies' ids go on where those of the training samples end, in the order given here.
+    """
+
+    task: Task
+    relabelled: tuple[tuple[int, int], ...] = ()
+    doubled: tuple[int, ...] = ()
+
+    # Members that take examples, and so have to know whose copy one is.
+    by_example: ClassVar[tuple[str, ...]] = ("labels", "pictures", "card")
+
+    def __post_init__(self) -> None:
+        known = set(self.task.split("forget").ids.tolist())
+        strange = sorted({*self.doubled, *(example for example, _ in self.relabelled)} - known)
+        if strange:
+            raise ValueError(f"examples {strange[:5]} are not in the forget set, which holds {len(known)}")
+        if self.doubled and getattr(self.task, "distinct", False):
+            raise ValueError(
+                f"{type(self.task).__name__} compares samples with each other, and a copy would be found as a perfect match "
+                "of what it copies; give the sample twice the weight instead (reweight={example: 2})"
+            )
+
+    def __getattr__(self, member: str) -> Any:
+        found = delegated(self, member)
+        return (lambda examples: found(self.originals(examples))) if member in self.by_example else found
+
+    @property
+    def data_key(self) -> str | None:
+        """A digest of the data as it is here; None where the task has none."""
+        own = getattr(self.task, "data_key", None)
+        return None if own is None else digest(own, self.relabelled, self.doubled)
+
+    @property
+    def copies(self) -> Tensor:
+        """The ids of the copies, in the order of ``doubled``."""
+        return int(self.task.split("train").ids.max()) + 1 + torch.arange(len(self.doubled))
+
+    def originals(self, examples: Any) -> Any:
+        """The ids, or the id, with those of copies exchanged for those of what they are copies of."""
+        given = np.asarray(examples, dtype=np.int64)
+        whose = dict(zip(self.copies.tolist(), self.doubled, strict=True))
+        found = [whose.get(each, each) for each in given.ravel().tolist()]
+        found = np.reshape(found, given.shape) if given.ndim else found[0]
+        return self.task.originals(found) if hasattr(self.task, "originals") else found  # a copy of a copy
+
+    def split(self, name: str) -> Examples:
+        """The task's split; of forget and training samples as they are here."""
+        examples = self.task.split(name)
+        if examples.source != "train":
+            return examples
+        if self.relabelled:
+            ids = torch.tensor([example for example, _ in sorted(self.relabelled)])
+            examples = replaced(examples, ids, self._rows)
+        position = {int(example): at for at, example in enumerate(examples.ids)}
+        if not self.doubled or any(example not in position for example in self.doubled):
+            return examples
+        again = torch.tensor([position[example] for example in self.doubled])
+        ids = torch.cat([examples.ids, self.copies])
+        return replace(examples.take(torch.cat([torch.arange(len(examples)), again])), ids=ids)
+
+    def _rows(self) -> Batch:
+        """The relabelled samples, by rising id."""
+        forget = self.task.split("forget")
+        targets = dict(self.relabelled)
+        at = torch.tensor([int((forget.ids == example).nonzero()) for example in sorted(targets)])
+        batch = forget.batch(at)
+        return batch._replace(targets=torch.tensor([targets[e] for e in sorted(targets)], dtype=batch.targets.dtype))
+
+
+def runner_up(model: nn.Module, batch: Batch) -> Tensor:
+    """(n,) the label that the model finds likeliest after the sample's own.
+
+    Raises:
+        TypeError: a target is not one label out of the model's (n, K) outputs.
+    """
+    batch = batch.to(device_of(model))
+    with torch.no_grad(), evaluating(model):
+        outputs = model(batch.inputs)
+    if not isinstance(batch.targets, Tensor) or batch.targets.ndim != 1 or outputs.ndim != 2:
+        raise TypeError("labels can be flipped where a target is one label")
+    return outputs.scatter(1, batch.targets[:, None], -torch.inf).argmax(1).cpu()
+
+
+def altered(task: Task, model: nn.Module, flip: Any = (), double: Any = ()) -> Altered:
+    """``task`` with the samples ``flip`` under the label that ``model`` finds likeliest after their own, and ``double`` twice.
+
+    Raises:
+        ValueError: an example that is not in the forget set. TypeError: see :func:`runner_up`.
+    """
+    flip, double = (tuple(dict.fromkeys(int(example) for example in given)) for given in (flip, double))
+    made = Altered(task, tuple((example, 0) for example in flip), double)  # checks the examples
+    if not flip:
+        return made
+    forget = task.split("forget")
+    mine = forget.take(torch.isin(forget.ids, torch.tensor(flip)).nonzero().flatten())
+    return replace(made, relabelled=tuple(zip(mine.ids.tolist(), runner_up(model, mine.batch()).tolist(), strict=True)))
+
+
+def originals(task: Task, ids: Tensor) -> Tensor:
+    """The ids with those of copies exchanged for those of what they are copies of; few tasks have copies."""
+    found = getattr(task, "originals", None)
+    return ids if found is None else torch.as_tensor(found(ids.numpy()))

@@ -1,0 +1,1 @@
+"""The explorer: every sample of a run, in linked views."""

@@ -1,0 +1,412 @@
+"""The explorer: one linked view of a run. Choose a sample anywhere, and every view follows.
+
+The map, the trajectories, the gallery, the ledger and the card all show one selection (many samples) and one chosen
+sample. Scrubbing goes through the job, which drops what was overtaken; choosing answers at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import ipywidgets as W
+import numpy as np
+import pandas as pd
+
+from ...core.records import Run
+from ...figures.explorer import Scene, plot_map
+from ...lab.what_if import subset
+from ...studies.landscape import Landscape
+from ...studies.resistance import resistance
+from ..base import tables, theme
+from ..base.controls import STYLE
+from ..base.gallery import Gallery
+from ..base.job import Report
+from ..base.ledger import Ledger, Pictures, menu, quantities, widened
+from ..base.panel import BESIDE, Panel
+from .one_sample import OneSample
+from .paths import Paths
+from .player import Player
+from .sample_map import SampleMap
+from .what_if import Change, WhatIf
+
+HEIGHT = 430  # pixels, of the map and of the trajectories
+SHOWN = 30  # pictures of a selection
+ROWS = 1000  # trajectories drawn of a selection
+INTERVAL = 0.1  # seconds between updates while it plays
+PATIENCE = 10.0  # seconds that it waits for a picture
+HINT = "pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
+
+
+class Question(NamedTuple):
+    """What the map is to show."""
+
+    step: int
+    colour_by: str
+
+
+def explore(run: Run, table: pd.DataFrame | None = None, *, projection: str = "pca", context: int = 4000) -> Explorer:
+    """One linked view of a run: the map of all samples, trajectories, gallery, ledger and the card of one sample.
+
+    Args:
+        run: any run, also a loaded one; without its task there is no border, and no pictures.
+        table: more columns to colour and filter by, with ``example``, such as :func:`imu_lab.explain_resistance` gives;
+            None takes :func:`imu_lab.resistance`. *Press all alike* adds the columns of uniform pressure.
+        projection: ``"pca"``, ``"t-sne"`` or ``"umap"``.
+        context: how many retained samples to show around the forget set.
+
+    Returns:
+        A panel to be shown as the last line of a cell; its ``selected`` and ``chosen`` can be read and set by ``select``
+        and ``choose``.
+
+    Raises:
+        TypeError: no single run.
+    """
+    if not isinstance(run, Run):
+        raise TypeError(
+            f"explore shows one run, got a {type(run).__name__}; pick one of them, such as runs[0], and compare them all "
+            "with imu.resistance(runs) or imu.compare(runs)"
+        )
+    return Explorer(run, table, projection=projection, context=context)
+
+
+class Explorer(Panel):
+    """See :func:`explore`.
+
+    Attributes:
+        run: the run on view. runs: it and all what-ifs that share its forget set.
+        samples: the ledger with all columns to colour and filter by.
+        selected: examples, or None for all. chosen: the example on the card, or None.
+        other: the explorer of a what-if with another forget set, or None.
+    """
+
+    main_width = BESIDE
+
+    def __init__(self, run: Run, table: pd.DataFrame | None, *, projection: str, context: int) -> None:
+        self.run, self.runs = run, [run]
+        self.land = Landscape(run, projection, context)
+        self._table, self._alike = table, {}  # the latter: by the number of a run, the same run under uniform pressure
+        self.samples = self._widened(0)
+        self.selected: list[int] | None = None
+        self.chosen: int | None = None
+        self.other: Explorer | None = None
+        self._how = dict(projection=projection, context=context)
+        self._drawing, self._telling = threading.RLock(), threading.local()
+        self._make_controls()
+        self._make_views()
+        pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
+        super().__init__(self._side(), [pair], title="Explorer", question=self._asked, compute=self._scene,
+                         draw=self._draw_map, still_rows=self._still, below=self._below())  # fmt: skip
+        self.add_class("imu-explorer")
+        self._draw_map(self._scene(self._asked(), None))
+        self._follow_selection()
+        self._listen()
+
+    def stop(self) -> None:
+        """Stop playing, and what is being drawn."""
+        self.play.value = False
+        super().stop()
+
+    def close(self) -> None:
+        """Stop all work and take the panel from the page."""
+        self.play.value = False
+        self.what_if.job.stop()
+        self.job.stop()
+        if self.other is not None:
+            self.other.close()  # it stands in this one, and would be closed with its work going on
+        super().close()
+
+    # --- the left side
+
+    def _make_controls(self) -> None:
+        steps = [int(step) for step in self.land.steps]
+        wide = {"style": STYLE, "layout": W.Layout(width="auto")}
+        first = self.run.last_useful(steps)
+        self.step = W.IntSlider(first, steps[0], max(steps[-1], 1), description="update", **wide)
+        self.step.add_class("imu-step")
+        self.play = Player(self.step, INTERVAL, lambda: self.wait(PATIENCE), self.guarded)
+        self.colour_by = W.Dropdown(options=self._colours(), value="confidence", description="colour by", **wide)
+        self.filter = W.Text(placeholder=HINT, description="filter", continuous_update=False, tooltip=HINT, **wide)
+        self.filter.add_class("imu-filter")
+        self.clear = W.Button(description="show all", icon="times", layout=W.Layout(width="auto"))
+        self.count = W.HTML().add_class("imu-about").add_class("imu-count")
+        self.shown_run = W.Dropdown(options=[(label(self.run, 0), 0)], description="run", **wide)
+        self.what_if = WhatIf(lambda: self.run, self._chosen_or_selected, self._take_up)
+
+    def _colours(self) -> list[tuple[str, str]]:
+        """What dots can be coloured by."""
+        live = [(f"{tables.title(name)} now", name) for name in ("confidence", "margin")]
+        return live + menu(quantities(self.samples))
+
+    def _side(self) -> list[W.Widget]:
+        return [theme.section("Go through the updates"), self.step, self.play, self.shown_run,
+                theme.section("Colour and filter"), self.colour_by, self.filter, W.HBox([self.clear, self.count]),
+                theme.section("What if the selection …"), self.what_if]  # fmt: skip
+
+    def _listen(self) -> None:
+        self.step.observe(self.ask, "value")
+        self.colour_by.observe(lambda _: self.ask() if self._heard() else None, "value")
+        self.filter.observe(
+            self.guarded(lambda change: self.select_where(change.new) if self._heard() else None), "value"
+        )
+        self.clear.on_click(self.guarded(lambda _: self._show_all()))
+        self.what_if.explore.on_click(self.guarded(lambda _: self._explore_other()))
+        self.shown_run.observe(self.guarded(lambda change: self._show_run(change.new)), "value")
+        self.ledger.back.on_click(self.guarded(lambda _: self.ledger.turn(-1)))
+        self.ledger.forth.on_click(self.guarded(lambda _: self.ledger.turn(1)))
+        for control in (self.ledger.by, self.ledger.order):
+            control.observe(self.guarded(self.ledger.refresh), "value")
+
+    # --- the right side
+
+    def _make_views(self) -> None:
+        self.map: SampleMap | None = None
+        self.paths: Paths | None = None
+        self.pictures = Pictures(self.run.task)
+        choose = self.guarded(self.choose)
+        self.ledger = Ledger(self.pictures, choose)
+        self.gallery = Gallery(choose, columns=SHOWN // 2, size=44).add_class("imu-gallery")
+        self.sample = OneSample(self.pictures, choose)
+        self.place = W.VBox()  # of the other explorer
+        layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 40}px")
+        self.places = {name: W.VBox(layout=layout).add_class("imu-captioned") for name in ("map", "paths")}
+
+    def _below(self) -> list[W.Widget]:
+        return [theme.section("The selection"), self.gallery, theme.section("One sample, and its neighbours"), self.sample,
+                self.what_if.result, theme.section("Every sample of the selection"), self.ledger, self.place]  # fmt: skip
+
+    # --- the map
+
+    def _asked(self) -> Question:
+        return Question(self._recorded(), self.colour_by.value)
+
+    def _recorded(self) -> int:
+        """The last recorded update at or before the slider's."""
+        steps = self.land.steps
+        return int(steps[max(0, np.searchsorted(steps, self.step.value, side="right") - 1)])
+
+    def _scene(self, question: Question, report: Report | None) -> Scene:
+        land = self.land
+        now, start = land.state(question.step), land.state(int(land.steps[0]))
+        lost = ~land.forgotten & (start.margin >= 0) & (now.margin < 0)
+        values = land.values(question.colour_by, question.step, self.samples)[land.forgotten]
+        chosen = None if self.chosen is None else land.position.get(self.chosen)
+        return Scene(land.examples, land.places, land.labels, land.forgotten, lost, values, question.colour_by,
+                     self._selected_rows(), chosen, land.regions(question.step), question.step, land.about)  # fmt: skip
+
+    def _selected_rows(self) -> np.ndarray | None:
+        if self.selected is None:
+            return None
+        return np.flatnonzero(np.isin(self.land.forget, self.selected))
+
+    def _draw_map(self, scene: Scene) -> None:
+        with self._drawing:
+            place = None if self.chosen is None else self.land.position.get(self.chosen)
+            now = scene._replace(selected=self._selected_rows(), chosen=place)  # they may have moved on
+            if self.map is None:
+                self.map = self._made_map(now)
+            else:
+                self.map.show(now)
+            if self.chosen is not None:
+                self.sample.tell_answers(self.chosen, self.land, now.step)
+
+    def _made_map(self, scene: Scene) -> SampleMap:
+        hear = dict(clicked=self.choose, lassoed=self._lassoed, deselected=self._show_all)
+        made = SampleMap(scene, HEIGHT, **{name: self.guarded(answer) for name, answer in hear.items()})
+        self.places["map"].children = [made]
+        return made
+
+    def _lassoed(self, corners: np.ndarray) -> None:
+        """Select what lies inside an outline."""
+        inside = np.flatnonzero(self.land.within(corners))
+        if len(inside):
+            self.selected = self.land.examples[inside].tolist()
+            self._write_filter("")
+            self._follow_selection()
+            self._redraw_map()
+
+    # --- selecting
+
+    def select(self, examples: Iterable[int] | None) -> None:
+        """Show these samples everywhere; None for all of the forget set.
+
+        Raises:
+            ValueError: none of them is on the map.
+        """
+        wanted = None if examples is None else [int(e) for e in examples if int(e) in self.land.position]
+        if wanted is not None and not wanted:
+            raise ValueError("the selection holds no sample of the map")
+        self._write_filter("")
+        self._select(wanted)
+        self.clear_error()
+
+    def _select(self, examples: list[int] | None) -> None:
+        self.selected = examples
+        with self._drawing:
+            self.map.wipe()
+        self._follow_selection()
+        self._redraw_map()
+
+    def _write_filter(self, words: str) -> None:
+        """Words in the filter's box, without selecting by them."""
+        with self._unheard():
+            self.filter.value = words
+
+    def select_where(self, query: str) -> None:
+        """Select by a pandas query over the ledger's columns, such as ``"pressure == 0"``; an empty one selects all.
+
+        Raises:
+            ValueError: it cannot be read, is no condition, or no sample meets it; the selection stays as it was.
+        """
+        if not query.strip():
+            return self.select(None)
+        try:
+            found = self.samples.eval(query, engine="python")
+        except Exception as error:  # whatever pandas, numpy or Python make of it
+            raise ValueError(f"cannot read the filter {query!r} ({error}); {HINT}") from error
+        if not isinstance(found, pd.Series) or found.dtype != bool:
+            raise ValueError(f"the filter {query!r} is no condition; {HINT}")
+        if not found.any():
+            raise ValueError(f"no sample meets {query!r}")
+        self._select(self.samples.loc[found, "example"].tolist())
+        self._write_filter(query)
+        self.clear_error()
+
+    def _show_all(self) -> None:
+        self.select(None)
+
+    def _follow_selection(self) -> None:
+        """Show the selection in the trajectories, the gallery and the ledger."""
+        mine = self.land.forget if self.selected is None else np.intersect1d(self.land.forget, self.selected)
+        few = subset(self.run, mine, ROWS)
+        with self._drawing:
+            if self.paths is None:
+                self.paths = Paths(few, HEIGHT, self.guarded(self.choose))
+                self.places["paths"].children = [self.paths]
+            else:
+                self.paths.show(few)
+        self.ledger.show(self.samples[self.samples["example"].isin(mine)], quantities(self.samples))
+        self._show_gallery()
+        total = len(self.land.forget)
+        self.count.value = f"<p>{len(mine):,} of {total:,} forget samples</p>"
+
+    def _show_gallery(self) -> None:
+        examples = self.land.forget.tolist() if self.selected is None else self.selected
+        if len(examples) > SHOWN:
+            examples = [examples[at] for at in np.linspace(0, len(examples) - 1, SHOWN).round().astype(int)]
+        self.gallery.show(self.pictures.of(examples), [str(example) for example in examples], examples)
+
+    # --- one sample
+
+    def choose(self, example: int) -> None:
+        """Show the card of this sample, and mark it everywhere.
+
+        Raises:
+            ValueError: it is not on the map.
+        """
+        if int(example) not in self.land.position:
+            raise ValueError(f"example {example} is not on the map, which shows {len(self.land.examples)} samples")
+        self.chosen = self.ledger.chosen = int(example)
+        with self._drawing:
+            self.sample.show(self.chosen, self.land, self._named(), self._recorded())
+            self.paths.mark(self.chosen)
+            self.map.mark(self.land.places[self.land.position[self.chosen]])
+        self.gallery.mark(self.chosen)
+        self.ledger.refresh()
+
+    def _named(self) -> dict[str, Run]:
+        """The runs by their names in the menu."""
+        return {label(run, at): run for at, run in enumerate(self.runs)}
+
+    def _redraw_map(self) -> None:
+        """Show the selection on the map at once."""
+        with self._drawing:  # else a newer update could be drawn between reading the scene and drawing it
+            self._draw_map(self.map.scene)
+
+    # --- other runs
+
+    def _chosen_or_selected(self) -> list[int]:
+        """What a what-if is about: the selection, else the chosen sample."""
+        if self.selected is not None:
+            return self.selected
+        return [] if self.chosen is None else [self.chosen]
+
+    def _take_up(self, change: Change, run: Run) -> bool:
+        """Offer a what-if's run where it has the same forget set: same samples, and each under the same label."""
+        same = run.task == self.run.task and np.array_equal(run.samples["example"], self.run.samples["example"])
+        if same:
+            with self._drawing:
+                self.runs.append(run)
+                if change.action == "alike":
+                    self._alike[self.runs.index(change.run)] = run
+                runs = [(name, at) for at, name in enumerate(self._named())]
+                self._offer(self.shown_run, runs, self.shown_run.value)
+                self._show_columns()
+                if self.chosen is not None:
+                    self.sample.tell_runs(self.chosen, self.land, self._named())
+        return same
+
+    def _widened(self, number: int) -> pd.DataFrame:
+        """A run's ledger with how each sample withstood it, and with the columns that a user gave."""
+        run = self.runs[number]
+        own, given = resistance(run, uniform=self._alike.get(number)), self._table
+        if given is None:
+            return widened(run.samples, own)
+        if number:  # what was given speaks of the first run; of another, what was known before it
+            return widened(widened(run.samples, own), given.loc[:, ~given.columns.str.startswith("uniform_")])
+        return widened(widened(run.samples, given), own)
+
+    def _show_columns(self) -> None:
+        """Offer the columns that are known of the run on view, and show them."""
+        self.samples = self._widened(self.runs.index(self.run))
+        chosen, options = self.colour_by.value, self._colours()
+        self._offer(self.colour_by, options, chosen if chosen in dict(options).values() else "confidence")
+        self._follow_selection()
+
+    def _offer(self, control: W.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
+        """New options: ipywidgets then chooses the first of them, which nobody asked for."""
+        with self._unheard():
+            control.options, control.value = options, value
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """What controls are told meanwhile is no question of a user's."""
+        self._telling.now = True
+        try:
+            yield
+        finally:
+            self._telling.now = False
+
+    def _heard(self) -> bool:
+        """Whether a control's news are a user's. Each thread tells for itself: a what-if ends in its own."""
+        return not getattr(self._telling, "now", False)
+
+    def _explore_other(self) -> None:
+        """Place an explorer of the newest what-if below all of this one, instead of an earlier one."""
+        earlier, self.other = self.other, Explorer(self.what_if.other, None, **self._how)
+        self.place.children = [self.other]
+        if earlier is not None:
+            earlier.close()
+
+    def _show_run(self, number: int | None) -> None:
+        if not self._heard() or number is None or self.runs[number] is self.run:
+            return
+        with self._drawing:
+            self.run = self.runs[number]
+            self.land = self.land.of(self.run)
+            self.step.max = max(int(self.land.steps[-1]), 1)
+            self._show_columns()
+        if self.chosen is not None:
+            self.choose(self.chosen)
+        self.ask()
+
+    def _still(self) -> list:
+        rows: list = [[plot_map(self.map.scene), self.paths.figure]]
+        return rows + [[self.gallery.value]] if self.gallery.value else rows
+
+
+def label(run: Run, number: int) -> str:
+    """A run in the menu."""
+    return f"{number}: {run.label}"

@@ -1,0 +1,136 @@
+"""The workbench: influence, intensity and unlearning behind sliders, with every control one click away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...core import registry
+from ...lab.session import Session
+from ...studies.comparison import usual_step
+from ...tasks.training import train
+from ..base.controls import after_each_cell
+from ..base.job import Job, Progress, Report
+from ..base.panel import Panel, duration
+from .asking import Asking
+from .pipeline import Answer, Pipeline
+from .views import Views, title_of
+
+DOTTED = "<p>dotted: the retrained model</p>"
+TRAINING = "<p>training the retrained model in the background …</p>"
+
+
+def workbench(
+    task: Any,
+    original: Any,
+    *,
+    reference: Any = None,
+    steps: int = 60,
+    seed: int = 0,
+    estimator: str = "fisher-diagonal",
+    rule: str = "sqrt-clipped",
+    method: str = "imu",
+    compare_with: tuple[str, ...] = ("uniform",),
+    stop_at: Any = None,
+) -> Workbench:
+    """The whole pipeline behind sliders: move one and see what every sample and every metric does.
+
+    Args:
+        task, original: what to forget, from which trained model; neither is changed.
+        reference: the retrained model; None trains it in the background while you look around.
+        steps, seed, stop_at: of each run at first, as in :func:`imu_lab.unlearn`.
+        estimator, rule, method: what is chosen at first; names in the registries.
+        compare_with: the rules of the controls that run beside it at first.
+
+    Returns:
+        A panel to be shown as the last line of a cell. Its ``answer`` holds the records that are drawn.
+
+    Raises:
+        UnknownName: a name that is not registered.
+    """
+    for name in compare_with:
+        _ = registry.intensity_rules[name]  # an unknown name is told before work starts
+    session = Session(task, original, reference)
+    return Workbench(session, Asking(session, (estimator, rule, method), steps, seed, stop_at, tuple(compare_with)))
+
+
+class Workbench(Panel):
+    """See :func:`workbench`.
+
+    Attributes:
+        session: the task, the original and the retrained model.
+        controls: the left side (:class:`Asking`).
+        views: the right side (:class:`Views`).
+    """
+
+    def __init__(self, session: Session, controls: Asking) -> None:
+        self.session, self.controls = session, controls
+        self.pipeline = Pipeline(session)
+        self.views = Views(session.task, self.guarded, self.pipeline.supporters)
+        super().__init__(
+            [controls],
+            [self.views],
+            title=f"Workbench · {title_of(session.task)}",
+            question=controls.question,
+            compute=self.pipeline,
+            draw=self._draw,
+            still_rows=self.views.still_rows,
+        )
+        controls.listen(self.ask)
+        after_each_cell(self.guarded(controls.refresh))
+        self.views.metric.observe(self._metric_chosen, "value")
+        self._retraining = Job(
+            self._retrain, self._retrained, on_error=self.show_error, on_progress=self._retraining_at
+        )
+        self.ask()
+        if session.reference is None:
+            controls.note.value = TRAINING
+            self._retraining.submit(True)
+        else:
+            controls.note.value = DOTTED
+
+    @property
+    def answer(self) -> Answer | None:
+        """The records that are drawn; None before the first."""
+        return self.views.answer
+
+    @property
+    def figures(self) -> dict:
+        """The live figures: ``"curves"``, ``"influence"``, ``"intensity"``."""
+        return self.views.figures
+
+    def choose(self, example: int) -> None:
+        """Show the card of this forget sample."""
+        self.guarded(self.views.choose)(example)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the retrained model is there and the newest question is answered and drawn."""
+        return self._retraining.wait(timeout) and super().wait(timeout)
+
+    def close(self) -> None:
+        """Drop all work and take the panel from the page."""
+        self._retraining.stop()
+        self.job.stop()
+        super().close()
+
+    def _draw(self, answer: Answer) -> None:
+        self.views.show(answer)
+        self.controls.start_equal_steps_at(usual_step(answer.run))
+
+    def _metric_chosen(self, _: Any) -> None:
+        """Draw again, in the job's thread; all runs are at hand. While an answer offers its metrics, it draws them."""
+        if self.answer is not None and self.views.figures:
+            self.ask()
+
+    def _retrain(self, _: Any, report: Report) -> Any:
+        return train(self.session.task, "retain", progress=report)
+
+    def _retraining_at(self, progress: Progress) -> None:
+        if self.session.reference is None:  # it may be there by now
+            left = "" if progress.left is None else f", about {duration(progress.left)} left"
+            about = f": epoch {progress.done} of {progress.total}{left}" if progress.total else ""
+            self.controls.note.value = TRAINING.replace(" …", f"{about} …")
+
+    def _retrained(self, model: Any) -> None:
+        self.session.reference = model
+        self.controls.note.value = DOTTED
+        self.ask()

@@ -1,0 +1,89 @@
+"""Records explain their columns and answer small questions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cases
+import numpy as np
+import pandas as pd
+import pytest
+
+import imu_lab as imu
+from imu_lab.core import records
+from imu_lab.core.records import Influence, Intensity
+
+
+@pytest.fixture(scope="module")
+def run() -> imu.Run:
+    """A short run on the blobs, with a reference."""
+    return imu.unlearn(
+        cases.task("toy"), cases.original("toy"), steps=4, reference=cases.retrained("toy"), record_every=2
+    )
+
+
+def test_records_are_frozen(run: imu.Run) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        run.curve = None
+
+
+def test_every_column_has_a_meaning_and_a_unit(run: imu.Run) -> None:
+    known = [*run.curve["metric"], *run.terms["term"], *run.trajectory, "weight", "influence", "selected", "pressure"]
+    for name in set(known):
+        about = records.describe(name)
+        assert about.meaning and about.unit and about.title, name
+
+
+def test_metrics_say_which_direction_is_good(run: imu.Run) -> None:
+    assert all(records.describe(name).good for name in run.curve["metric"].unique())
+
+
+def test_an_unknown_column_speaks_for_itself() -> None:
+    assert records.describe("my_own_thing").title == "my own thing"
+    uniform, own = records.describe("uniform_time_to_forget"), records.describe("time_to_forget")
+    assert uniform.title == "time to forget, uniform pressure" and uniform[1:] == own[1:]
+    assert records.describe("influence_el2n").title == "influence, el2n"
+
+
+def test_effective_number_of_samples() -> None:
+    frame = pd.DataFrame({"weight": [0.25] * 4, "selected": [True] * 4})
+    assert Intensity(frame, frame).effective == pytest.approx(4)
+    assert Intensity(frame.assign(weight=[1.0, 0, 0, 0]), frame).effective == pytest.approx(1)
+
+
+def test_the_share_of_opposed_signs() -> None:
+    frame = pd.DataFrame({"influence": [-1.0, -1.0, 1.0, 2.0]})
+    context = pd.DataFrame({"gradient_dot": [-1.0, 1.0, 1.0, 1.0]})
+    assert Influence(frame, context).opposed == 0.25
+    assert np.isnan(Influence(frame, pd.DataFrame({"loss": [0.0] * 4})).opposed)
+
+
+def test_a_run_gives_single_numbers_and_lines(run: imu.Run) -> None:
+    curve = run.curve
+    forget = curve[(curve["split"] == "forget") & (curve["metric"] == "accuracy")].set_index("step")["value"]
+    assert run.steps.tolist() == [0, 2, 4]
+    assert run.value("forget", "accuracy") == forget[4] and run.value("forget", "accuracy", 0) == forget[0]
+    assert run.series("forget", "accuracy").to_dict() == forget.to_dict()
+    assert np.isnan(run.value("forget", "accuracy", 1)) and np.isnan(run.value("nowhere", "accuracy"))
+
+
+def test_the_last_useful_update_is_the_last_before_the_utility_limit(run: imu.Run) -> None:
+    for limit, steps, last in ((None, None, 4), (4, None, 2), (3, None, 2), (3, [0, 4], 0), (0, None, 0)):
+        limited = dataclasses.replace(run, events={**run.events, "utility_limit": limit})
+        assert limited.last_useful(steps) == last
+
+
+def test_a_label_tells_runs_apart() -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+    weights = imu.intensity(imu.influence(task, model))
+    plain = imu.unlearn(task, model, weights, steps=1)
+    equal = imu.unlearn(task, model, weights, steps=1, step_norm=0.1)
+    assert plain.label == "imu · sqrt-clipped" and equal.label == "imu · sqrt-clipped · equal steps"
+    assert "1 updates" in repr(plain)
+
+
+def test_the_reference_is_in_the_record(run: imu.Run) -> None:
+    task, reference = cases.task("toy"), cases.retrained("toy")
+    table = run.reference.set_index(["split", "metric"])["value"]
+    for split in ("forget", "retain", "test"):
+        assert table[(split, "accuracy")] == task.evaluate(reference, split)["accuracy"]

@@ -1,0 +1,135 @@
+"""Registries explain themselves: names, settings, valid values, replacement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+import imu_lab as imu
+from imu_lab.core.registry import Registry, UnknownName, check, knobs, unknown
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """A registry with one item that has knobs of every kind."""
+    made = Registry("thing")
+
+    @made.register("round-thing")
+    @dataclass(frozen=True)
+    class Round:
+        size: float = imu.knob(0.5, help="How big.", valid="(0, 1]")
+        count: int = imu.knob(3, help="How many.", valid="[1, inf)")
+        colour: str = imu.knob("red", help="Which.", choices=("red", "blue"))
+        limit: float | None = imu.knob(None, help="At most.", valid="(0, inf)", optional=True)
+
+    return made
+
+
+def test_an_unknown_name_says_what_was_given_what_is_near_and_what_exists(registry: Registry) -> None:
+    with pytest.raises(UnknownName) as caught:
+        registry["round_thing"]
+    assert str(caught.value) == "no thing 'round_thing'. Did you mean 'round-thing'? Known: round-thing."
+    assert isinstance(caught.value, KeyError) and isinstance(caught.value, ValueError)
+
+
+def test_no_hint_where_nothing_is_near() -> None:
+    assert str(unknown("thing", "zzz", [])) == "no thing 'zzz'. Known: none."
+
+
+@pytest.mark.parametrize("name", ["estimators", "intensity_rules", "methods"])
+def test_the_message_is_generated_from_the_registry(name: str) -> None:
+    registered = getattr(imu, name)
+    with pytest.raises(UnknownName) as caught:
+        registered.create("no such")
+    assert all(known in str(caught.value) for known in registered)
+
+
+def test_a_registry_is_a_mapping_that_lists_itself(registry: Registry) -> None:
+    assert list(registry) == ["round-thing"] and len(registry) == 1 and "round-thing" in registry
+    assert repr(registry) == "<thing: round-thing>"
+    assert registry["round-thing"].name == "round-thing"
+
+
+def test_the_named_items_of_the_method_are_there() -> None:
+    assert {"fisher-diagonal", "gradient-dot"} <= set(imu.estimators)
+    assert {"sqrt-clipped", "uniform", "shuffled", "gradient-norm"} <= set(imu.intensity_rules)
+    assert {"imu", "gradient-ascent", "retrain"} <= set(imu.methods)
+
+
+def test_registering_again_replaces(registry: Registry) -> None:
+    @registry.register("round-thing")
+    @dataclass(frozen=True)
+    class Other:
+        pass
+
+    assert registry.create("round-thing") == Other() and len(registry) == 1
+
+
+def test_an_unknown_setting_names_the_near_one_and_all(registry: Registry) -> None:
+    with pytest.raises(TypeError, match=r"no setting 'siz'. Did you mean 'size'\? It has: size, count, colour, limit"):
+        registry.create("round-thing", siz=1.0)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.001, float("nan"), float("inf"), "big", None])
+def test_a_value_outside_its_interval_is_refused(registry: Registry, size: object) -> None:
+    with pytest.raises(ValueError, match=r"round-thing needs size in \(0, 1\], got .* How big."):
+        registry.create("round-thing", size=size)
+
+
+@pytest.mark.parametrize("size", [1, 1.0, 1e-9])
+def test_the_ends_of_an_interval_are_inside_as_written(registry: Registry, size: float) -> None:
+    assert registry.create("round-thing", size=size).size == size
+
+
+@pytest.mark.parametrize("count", [2.5, 0, "two"])
+def test_a_whole_number_is_asked_where_one_is_needed(registry: Registry, count: object) -> None:
+    with pytest.raises(ValueError, match="count"):
+        registry.create("round-thing", count=count)
+
+
+def test_none_is_allowed_only_where_optional(registry: Registry) -> None:
+    assert registry.create("round-thing", limit=None).limit is None
+    with pytest.raises(ValueError, match="limit"):
+        registry.create("round-thing", limit=0)
+
+
+def test_a_choice_that_is_none_is_refused_with_all_choices(registry: Registry) -> None:
+    with pytest.raises(UnknownName, match="no colour for round-thing 'blu'. Did you mean 'blue'.* red, blue"):
+        registry.create("round-thing", colour="blu")
+
+
+def test_an_instance_is_passed_through_and_checked(registry: Registry) -> None:
+    item = registry["round-thing"]
+    instance = item(size=0.25)
+    assert registry.create(instance) is instance
+    with pytest.raises(ValueError, match="size"):
+        registry.create(item(size=7))
+    with pytest.raises(TypeError, match="already has its settings; got 'size' beside it"):
+        registry.create(instance, size=0.1)
+
+
+def test_shuffled_offers_the_rules_that_exist_now_but_not_itself() -> None:
+    options = knobs(imu.intensity_rules["shuffled"])["of"].options()
+    assert set(options) == set(imu.intensity_rules) - {"shuffled"}
+
+
+@pytest.mark.parametrize("group", [imu.estimators, imu.intensity_rules, imu.methods], ids=lambda group: group.kind)
+def test_every_registered_item_has_valid_defaults_and_sliders_inside_them(group: Registry) -> None:
+    for name in group:
+        made = check(group[name]())
+        assert made == group[name]() and hash(made) == hash(group[name]())
+        for field, about in knobs(made).items():
+            assert about.help.endswith("."), f"{name}.{field}"
+            for end in about.range or ():
+                about.check(name, field, type(getattr(made, field))(end) if about.range and not about.optional else end)
+
+
+def test_every_registered_item_says_its_formula_or_what_it_controls() -> None:
+    for group in (imu.estimators, imu.intensity_rules, imu.methods):
+        assert all(item.__doc__ and not item.__doc__.startswith(item.__name__ + "(") for item in group.values())
+
+
+def test_a_message_names_a_hundred_and_counts_the_others() -> None:
+    words = str(unknown("thing", "zzz", [f"n{number}" for number in range(103)]))
+    assert words.endswith("n98, n99 and 3 more.")

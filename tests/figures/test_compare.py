@@ -1,0 +1,101 @@
+"""The comparison: the table's numbers as dots, the original and the retrained model beside them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from figures.records import as_values
+
+from imu_lab.core.registry import UnknownName
+from imu_lab.figures import colour, plot_comparison, update_comparison
+from imu_lab.figures.compare import _comparison_info
+
+
+def table(**changes):
+    frame = pd.DataFrame(
+        {
+            "run": ["imu · sqrt-clipped", "imu · sqrt-clipped", "imu · uniform"],
+            "seed": [0, 1, 0],
+            "updates": [37, 46, 103],
+            "reached": True,
+            "forget accuracy": [0.01, 0.0, 0.01],
+            "forget accuracy change": [-0.99, -1.0, -0.99],
+            "forget accuracy gap": [0.01, 0.0, 0.01],
+            "retain accuracy": [0.98, 0.97, 0.95],
+            "retain accuracy change": [-0.02, -0.03, -0.05],
+            "retain accuracy gap": [-0.01, -0.02, -0.04],
+        }
+    )
+    return frame.assign(**changes)
+
+
+def traces(figure, role, **meta):
+    found = [trace for trace in figure.data if trace.meta["role"] == role]
+    return [trace for trace in found if all(trace.meta[key] == value for key, value in meta.items())]
+
+
+def test_levels_come_back_from_change_and_gap():
+    levels = _comparison_info(table()).levels.set_index(["row", "split", "level"])["value"]
+    assert levels[(0, "retain", "original")] == pytest.approx(1.0)
+    assert levels[(1, "retain", "retrained")] == pytest.approx(0.99)
+    assert levels[(0, "forget", "retrained")] == pytest.approx(0.0)
+
+
+def test_each_row_of_the_table_is_a_dot_in_the_row_of_its_run():
+    figure = plot_comparison(table())
+    (kept,) = traces(figure, "value", split="retain")
+    assert kept.x.tolist() == [0.98, 0.97, 0.95] and np.round(kept.y).tolist() == [0, 0, 1]
+    assert kept.marker.color == colour("retain") and kept.xaxis == "x2"
+    assert traces(figure, "value", split="forget")[0].xaxis == "x"
+    assert list(figure.layout.yaxis.ticktext) == [
+        "imu · sqrt-clipped<br>37 to 46 updates",
+        "imu · uniform<br>103 updates",
+    ]
+    assert "to keep: accuracy (share correct)" == figure.layout.xaxis2.title.text
+
+
+def test_a_run_that_never_got_there_says_so():
+    frame = table()
+    frame.loc[2, [name for name in frame if "accuracy" in name] + ["updates"]] = np.nan
+    figure = plot_comparison(frame)
+    assert [(note.text, note.y) for note in figure.layout.annotations] == [("never got there", 1)] * 2
+    assert traces(figure, "value", split="retain")[0].x.tolist() == [0.98, 0.97]
+
+
+def test_a_table_without_a_retrained_model_draws_the_original_only():
+    figure = plot_comparison(table(**{"forget accuracy gap": np.nan, "retain accuracy gap": np.nan}))
+    assert [len(trace.x) for trace in traces(figure, "retrained")] == [0, 0]
+    assert not any(trace.showlegend for trace in traces(figure, "retrained"))
+    assert [len(trace.x) for trace in traces(figure, "original")] == [2, 2]
+
+
+def test_labels_are_escaped_and_the_table_is_not_changed():
+    frame = table(run=["<b>", "<b>", "b"])
+    before = frame.copy()
+    assert plot_comparison(frame).layout.yaxis.ticktext[0].startswith("&lt;b&gt;<br>")
+    assert frame.equals(before)
+
+
+def test_an_unknown_metric_is_refused_with_what_exists():
+    with pytest.raises(UnknownName, match="'acuracy'. Did you mean 'accuracy'"):
+        plot_comparison(table(), metric="acuracy")
+
+
+def test_an_update_draws_what_a_new_figure_draws():
+    figure = plot_comparison(table())
+    for frame in (table(run=["a", "b", "c"]), table()[["run", "retain accuracy"]], table()):
+        update_comparison(figure, frame)
+        assert as_values(figure) == as_values(plot_comparison(frame))
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame(), table().iloc[:0], table().iloc[:1]], ids=["none", "no rows", "one"])
+def test_odd_tables_draw(frame):
+    figure = plot_comparison(frame)
+    assert sum(len(trace.x) for trace in traces(figure, "value")) == 2 * len(frame)
+    figure.to_json()
+
+
+def test_without_a_metric_it_is_the_first_of_the_table():
+    frame = table().rename(columns=lambda name: name.replace("accuracy", "identity_accuracy"))
+    figure = plot_comparison(frame)
+    assert as_values(figure) == as_values(plot_comparison(frame, metric="identity_accuracy"))
+    assert as_values(update_comparison(figure, frame)) == as_values(figure) and len(traces(figure, "value")) == 2

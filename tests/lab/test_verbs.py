@@ -1,0 +1,245 @@
+"""The user's verbs together: the pipeline, seeds, what a run holds, saving and loading."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cases
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import imu_lab as imu
+from imu_lab.core.records import TABLES
+
+TABLE_NAMES = ["curve", "samples", "trajectory", "terms", "reference"]
+
+
+@pytest.fixture(scope="module")
+def weights() -> imu.Intensity:
+    """The paper's weights on digits, class 3."""
+    return imu.intensity(imu.influence(cases.task("digits class"), cases.original("digits class")))
+
+
+@pytest.fixture(scope="module")
+def run(weights: imu.Intensity) -> imu.Run:
+    """A run on digits, class 3."""
+    task, model = cases.task("digits class"), cases.original("digits class")
+    return imu.unlearn(task, model, weights, steps=8, lr=5e-3, reference=cases.retrained("digits class"))
+
+
+def test_the_ledger_joins_what_was_known_with_what_happened(run: imu.Run, weights: imu.Intensity) -> None:
+    assert run.samples.columns.tolist()[:13] == [
+        "example", "label", "influence", "selected", "weight", "pressure", "loss_before", "loss_after",
+        "confidence_before", "confidence_after", "margin_before", "margin_after", "time_to_forget",
+    ]  # fmt: skip
+    assert run.samples["example"].tolist() == cases.task("digits class").split("forget").ids.tolist()
+    assert set(run.samples["label"]) == {"3"}
+    for name in ("influence", "selected", "weight"):
+        assert run.samples[name].tolist() == weights.frame[name].tolist()
+
+
+def test_the_curve_covers_every_split_from_the_original_on(run: imu.Run) -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    assert set(run.curve["split"]) == {"forget", "retain", "test", "test-forget"}
+    for split in task.splits:
+        assert run.value(split, "accuracy", 0) == task.evaluate(model, split)["accuracy"]
+        assert run.value(split, "accuracy") == task.evaluate(run.model, split)["accuracy"]
+
+
+def test_the_unlearned_model_differs_in_its_readout_alone(run: imu.Run) -> None:
+    before, after = cases.original("digits class").state_dict(), run.model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"10.weight", "10.bias"}
+    assert not run.model.training and all(value.requires_grad for value in run.model.parameters())
+    assert run.model is run.model
+
+
+def test_the_settings_reproduce_the_run(run: imu.Run, weights: imu.Intensity) -> None:
+    settings = run.settings
+    assert settings["weights"]["rule"] == "sqrt-clipped"
+    assert settings["weights"]["influence"]["estimator"] == "fisher-diagonal"
+    again = imu.unlearn(
+        cases.task("digits class"),
+        cases.original("digits class"),
+        weights,
+        settings["method"],
+        steps=settings["steps"],
+        seed=settings["seed"],
+        reference=cases.retrained("digits class"),
+        **settings["settings"],
+    )
+    for name in TABLE_NAMES:
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(run, name))
+    assert torch.equal(again.model[10].weight, run.model[10].weight)
+
+
+def test_a_task_declares_its_own_defaults() -> None:
+    run = imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1)
+    assert (run.settings["settings"]["lr"], run.settings["settings"]["batch_size"]) == (3e-2, 16)
+    assert imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1, lr=0.5).settings["settings"]["lr"] == 0.5
+    assert imu.Session(cases.task("toy"), cases.original("toy")).defaults()["lr"] == 3e-2
+
+
+def test_seeds_give_a_list_and_each_its_own_order() -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+    runs = imu.unlearn(task, model, steps=3, seeds=range(3))
+    assert [run.settings["seed"] for run in runs] == [0, 1, 2]
+    assert len({tuple(run.model[2].bias.tolist()) for run in runs}) == 3
+    alone = imu.unlearn(task, model, steps=3, seed=2)
+    assert torch.equal(alone.model[2].weight, runs[2].model[2].weight)
+
+
+def test_a_session_gives_what_the_verbs_give() -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+    session = imu.Session(task, model, cases.retrained("toy"))
+    scores = session.influence()
+    assert np.array_equal(scores.values, imu.influence(task, model).values)
+    one = session.unlearn(session.intensity(scores), steps=3)
+    other = imu.unlearn(task, model, imu.intensity(scores), steps=3, reference=cases.retrained("toy"))
+    pd.testing.assert_frame_equal(one.curve, other.curve)
+    pd.testing.assert_frame_equal(one.reference, other.reference)
+
+
+def test_editing_the_model_after_a_run_changes_nothing_in_the_run() -> None:
+    task, model = cases.task("toy"), cases.task("toy").make_model(3)
+    run = imu.unlearn(task, model, steps=1)
+    before = model[0].weight.detach().clone()
+    with torch.no_grad():
+        model[0].weight.zero_()
+    assert torch.equal(run.model[0].weight, before)
+
+
+def test_retraining_as_a_method_is_training_on_retain() -> None:
+    task = cases.task("toy")
+    run = imu.unlearn(task, cases.original("toy"), method="retrain", steps=task.recipe.epochs + 2)
+    expected = cases.retrained("toy").state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in run.model.state_dict().items())
+
+
+# Saving and loading.
+
+
+def test_a_loaded_run_is_the_run(run: imu.Run, tmp_path: Path) -> None:
+    again = imu.load_run(run.save(tmp_path / "run.imu"))
+    for name in TABLE_NAMES:
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(run, name))
+    assert again.settings == run.settings and again.events == run.events and again.label == run.label
+    assert again.task == cases.task("digits class")
+    expected = run.model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in again.model.state_dict().items())
+    assert not again.model.training
+
+
+def test_a_loaded_run_can_be_saved_again(run: imu.Run, tmp_path: Path) -> None:
+    first = imu.load_run(run.save(tmp_path / "one.imu"))
+    second = imu.load_run(first.save(tmp_path / "two.imu"))
+    assert torch.equal(second.model[10].weight, run.model[10].weight)
+
+
+@pytest.mark.parametrize("stop_at", [None, 0.5, ("accuracy", "<=", 0.5), ("loss", ">", np.float32(9.0))])
+def test_any_stop_rule_can_be_saved(tmp_path: Path, stop_at: object) -> None:
+    run = imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1, stop_at=stop_at)
+    assert imu.load_run(run.save(tmp_path / "a.imu")).settings["method"] == "imu"
+
+
+def test_a_run_with_numpy_settings_can_be_saved(tmp_path: Path) -> None:
+    task = imu.tasks.Classification("digits", forget_class=np.int64(3), recipe=cases.QUICK)
+    model = cases.original("digits class")
+    run = imu.unlearn(task, model, steps=np.int64(1), seed=np.int64(0), record_every=np.int64(1), lr=np.float32(0.01))
+    again = imu.load_run(run.save(tmp_path / "a.imu"))
+    assert again.task == task and torch.equal(again.model[10].weight, run.model[10].weight)
+
+
+def test_a_run_is_never_silently_overwritten(run: imu.Run, tmp_path: Path) -> None:
+    path = run.save(tmp_path / "run.imu")
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="run.imu exists already"):
+        run.save(path)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["run.imu"]
+    run.save(path, overwrite=True)
+
+
+def test_a_truncated_run_is_refused(run: imu.Run, tmp_path: Path) -> None:
+    path = run.save(tmp_path / "run.imu")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(imu.DamagedFile, match="run.imu"):
+        imu.load_run(path)
+
+
+def test_a_run_that_lacks_a_table_is_refused(run: imu.Run, tmp_path: Path) -> None:
+    from imu_lab.core import storage
+
+    tables = {name: getattr(run, name) for name in TABLES if name != "terms"}
+    storage.write_whole(tmp_path / "a.imu", storage.pack("run", tables, {"settings": {}, "events": {}}))
+    with pytest.raises(imu.DamagedFile, match="lacks the tables 'terms'"):
+        imu.load_run(tmp_path / "a.imu")
+
+
+def test_a_missing_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing.imu"):
+        imu.load_run(tmp_path / "nothing.imu")
+
+
+def test_a_run_on_own_data_needs_the_task_or_a_model_for_its_model(tmp_path: Path) -> None:
+    task, model = cases.task("own data"), cases.original("own data")
+    run = imu.unlearn(task, model, steps=2)
+    path = run.save(tmp_path / "own.imu")
+    again = imu.load_run(path)
+    pd.testing.assert_frame_equal(again.curve, run.curve)
+    with pytest.raises(ValueError, match=r"cannot be made again.*pass load_run\(path, task=...\) or model=..."):
+        again.model
+    before = cases.frozen(model)
+    for loaded in (imu.load_run(path, model=model), imu.load_run(path, task=task)):
+        assert torch.equal(loaded.model.classifier.weight, run.model.classifier.weight)
+    assert cases.same(before, model)
+
+
+def test_a_model_that_cannot_be_reset_can_still_be_loaded(tmp_path: Path) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale, self.layer = nn.Parameter(torch.ones(25)), nn.Linear(25, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x.flatten(1) * self.scale)
+
+    task = cases.own_data(Scaled())
+    run = imu.unlearn(task, imu.train(task), steps=1)
+    again = imu.load_run(run.save(tmp_path / "a.imu"), task=task)
+    assert torch.equal(again.model.layer.weight, run.model.layer.weight)
+
+
+def test_a_model_of_another_shape_is_refused(run: imu.Run, tmp_path: Path) -> None:
+    path = run.save(tmp_path / "run.imu")
+    with pytest.raises((RuntimeError, ValueError), match="size mismatch|Missing key"):
+        imu.load_run(path, model=nn.Linear(3, 3)).model
+
+
+# The claim of the toolkit, on the data it ships: a class is forgotten and the others are kept.
+
+
+def test_a_class_is_forgotten_and_the_others_are_kept() -> None:
+    task = imu.tasks.Classification("digits", forget_class=3)
+    model = imu.train(task, "train")
+    weights = imu.intensity(imu.influence(task, model))
+    run = imu.unlearn(task, model, weights, steps=400, stop_at=0.01)
+    assert run.value("forget", "accuracy") <= 0.01
+    assert run.value("retain", "accuracy") >= run.value("retain", "accuracy", 0) - 0.02
+    assert run.samples["time_to_forget"].notna().mean() > 0.98
+
+
+def test_what_is_known_beside_is_computed_once_and_is_the_readers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from imu_lab.lab import session
+
+    made, known_beside = [], session._known_beside
+    monkeypatch.setattr(session, "_known_beside", lambda *about: made.append(1) or known_beside(*about))
+    held = session.Session(cases.task("digits class"), cases.original("digits class"))
+    first = held.influence(damping=0.5)
+    expected = first.context.copy()
+    first.context.loc[:, "loss"] = -1.0
+    assert held.influence(damping=0.1).context.equals(expected) and len(made) == 1
+    assert np.allclose(held.influence(cache=False).context, expected, rtol=1e-4, atol=1e-6) and len(made) == 2

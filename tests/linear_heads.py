@@ -1,0 +1,73 @@
+"""Tasks whose readout is one linear layer, in single and in double precision: the closed form is tested on each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cases
+import torch
+from torch import Tensor, nn
+
+import imu_lab as imu
+from imu_lab.tasks.protocol import Task
+
+
+@dataclass(frozen=True)
+class Padded(cases.Tokens):
+    """Sequences of different length: the loss is the mean over each one's own predicted tokens."""
+
+    def example_loss(self, forward: Callable, batch: imu.tasks.Batch) -> Tensor:
+        """(n,) token 0 is padding and never predicted."""
+        logits, truth = forward(batch.inputs)[:, :-1], batch.targets[:, 1:]
+        losses = nn.functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view_as(truth)
+        mask = (truth != 0).to(losses.dtype)
+        return (losses * mask).sum(1) / mask.sum(1).clamp_min(1)
+
+
+class Smoothed(imu.tasks.Classification):
+    """A loss of a user's own on a task whose own loss knows its derivative."""
+
+    def example_loss(self, forward: Callable, batch: imu.tasks.Batch) -> Tensor:
+        """(n,) cross-entropy with smoothed labels."""
+        return nn.functional.cross_entropy(forward(batch.inputs), batch.targets, reduction="none", label_smoothing=0.2)
+
+
+def sequences(kind: type = cases.Tokens, dtype: torch.dtype = torch.float64) -> tuple[Task, nn.Module]:
+    """A sequence task and a model of it."""
+    task = kind(dtype=dtype)
+    return task, task.make_model(3)
+
+
+def smoothed() -> tuple[Task, nn.Module]:
+    """The user's loss, network and pictures."""
+    model = cases.conv_net().to(torch.float64)
+    pictures = (cases.images(count, seed, torch.float64) for seed, count in enumerate((60, 30)))
+    return Smoothed.from_data(model, *pictures, forget_class=1), model
+
+
+LINEAR: dict[str, Callable[[], tuple[Task, nn.Module]]] = {
+    "toy": lambda: (cases.task("toy"), cases.original("toy")),
+    "toy, double": lambda: cases.in_double("toy"),
+    "digits": lambda: (cases.task("digits fraction"), cases.original("digits fraction")),
+    "digits, double": lambda: cases.in_double("digits fraction"),
+    "BatchNorm": lambda: own(torch.float32),
+    "BatchNorm, double": lambda: own(torch.float64),
+    "no bias": lambda: own(torch.float32, bias=False),
+    "no bias, double": lambda: own(torch.float64, bias=False),
+    "sequences": lambda: sequences(dtype=torch.float32),
+    "sequences, double": sequences,
+    "own loss, double": smoothed,
+    "padded sequences, double": lambda: sequences(Padded),
+}
+
+
+def own(dtype: torch.dtype, bias: bool = True, **request: object) -> tuple[Task, nn.Module]:
+    """A user's small convolutional network."""
+    model = cases.conv_net(bias=bias).to(dtype)
+    return cases.own_data(model, dtype, **request), model
+
+
+def tolerance(model: nn.Module) -> float:
+    """What the project promises for this precision."""
+    return cases.TOLERANCE[next(model.parameters()).dtype]

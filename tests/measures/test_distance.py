@@ -1,0 +1,121 @@
+"""Distances to a reference: hand-computed values, invariances, and outputs that are computed once and row by row."""
+
+from __future__ import annotations
+
+import copy
+
+import cases
+import pytest
+import sequences
+import torch
+from torch import nn
+
+import imu_lab as imu
+from imu_lab.measures import Reference
+from imu_lab.tasks.protocol import Batch
+
+NAMES = ("kl-retrained", "js-retrained", "agreement")
+BATCH = Batch(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64))
+P = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.3, 0.5]])
+Q = torch.tensor([[0.5, 0.25, 0.25], [0.6, 0.3, 0.1]])
+
+
+def between(name: str, outputs: torch.Tensor, reference: torch.Tensor) -> list[float]:
+    """A distance of two examples."""
+    return imu.metrics.create(name).between(cases.task("toy"), outputs, reference, BATCH).tolist()
+
+
+def test_values_by_hand() -> None:
+    kl = [
+        0.5 * torch.log(torch.tensor(0.5 / 0.8)) + 0.5 * torch.log(torch.tensor(0.25 / 0.1)),
+        0.6 * torch.log(torch.tensor(3.0)) + 0.1 * torch.log(torch.tensor(0.2)),
+    ]
+    assert between("kl-retrained", P.log(), Q.log()) == pytest.approx([value.item() for value in kl], abs=1e-6)
+    middle = (P + Q) / 2
+    js = ((P * (P / middle).log()).sum(1) + (Q * (Q / middle).log()).sum(1)) / 2
+    assert between("js-retrained", P.log(), Q.log()) == pytest.approx(js.tolist(), abs=1e-6)
+    assert between("agreement", P.log(), Q.log()) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_the_classes_and_shifts_of_the_logits_do_not_matter(name: str) -> None:
+    order = torch.tensor([2, 0, 1])
+    plain = between(name, P.log(), Q.log())
+    assert between(name, P.log()[:, order] + 3, Q.log()[:, order] - 5) == pytest.approx(plain, abs=1e-6)
+
+
+def test_jensen_shannon_is_symmetric_and_bounded() -> None:
+    assert between("js-retrained", P.log(), Q.log()) == pytest.approx(between("js-retrained", Q.log(), P.log()))
+    sure = 100 * torch.eye(3)[[0, 1]]
+    assert between("js-retrained", sure, sure.flip(0)) == pytest.approx([0.693147] * 2, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("given", ["toy", "digits class", "own data"])
+def test_a_model_is_at_the_goal_beside_itself_on_every_split(name: str, given: str) -> None:
+    task, model = cases.task(given), cases.original(given)
+    found = imu.metrics.create(name)(task, model, model)
+    goal = 1.0 if name == "agreement" else 0.0
+    assert list(found) == list(getattr(task, "splits", ("forget", "retain", "test")))
+    assert all(values == {name.replace("-", "_"): pytest.approx(goal, abs=1e-6)} for values in found.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_task_can_follow_a_distance(name: str) -> None:
+    task, original, retrained = cases.task("toy"), cases.original("toy"), cases.retrained("toy")
+    column = name.replace("-", "_")
+    runs = [
+        imu.unlearn(task, original, steps=3, reference=retrained, follow=[name], cache=cache) for cache in (True, False)
+    ]
+    direct = imu.metrics.create(name)(task, runs[0].model, retrained)
+    for split, values in direct.items():
+        assert runs[0].value(split, column) == pytest.approx(values[column], abs=1e-6)
+        assert runs[0].series(split, column).tolist() == pytest.approx(runs[1].series(split, column).tolist(), abs=1e-5)
+    assert (runs[0].label, runs[0].settings["follow"]) == (runs[1].label, [{"metric": name, "settings": {}}])
+    assert (
+        column
+        in imu.unlearn(task, original, steps=1, reference=retrained, stop_at=(column, "<=", 2), follow=[name])
+        .reference["metric"]
+        .tolist()
+    )
+
+
+def test_outputs_are_computed_once_per_content() -> None:
+    task, model = sequences.tiny(), copy.deepcopy(sequences.models()[1])
+    calls: list[int] = []
+    hook = nn.Module.register_forward_hook(model, lambda *_: calls.append(1))
+    reference = Reference(task, model)
+    ids = task.split("test").ids
+    first = reference.outputs("test", ids)
+    assert reference.outputs("test", ids) is first and len(calls) == 1
+    hook.remove()
+    assert torch.allclose(first, model(task.split("test").batch().inputs), atol=1e-6)
+    session = imu.Session(task, sequences.models()[0])
+    assert session._beside(model) is session._beside(copy.deepcopy(model))
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        changed.head.bias += 1
+    assert session._beside(changed) is not session._beside(model)
+
+
+def test_another_tasks_reference_is_refused() -> None:
+    reference = Reference(sequences.tiny(forget_sources=(0,)), sequences.models()[1])
+    with pytest.raises(ValueError, match="the reference was measured on another 'forget' split"):
+        imu.metrics.create("kl-retrained")(sequences.tiny(), sequences.models()[0], reference)
+
+
+def test_a_metric_of_ones_own_is_followed() -> None:
+    class Largest:
+        """The largest logit of each split."""
+
+        name = "largest"
+
+        def __call__(self, task: imu.tasks.Task, model: nn.Module, reference: object = None) -> dict:
+            """{split: {metric: value}}."""
+            return {"test": {"largest": model(task.split("test").batch().inputs).max().item()}}
+
+    from dataclasses import dataclass
+
+    own = dataclass(frozen=True)(Largest)()
+    run = imu.unlearn(cases.task("toy"), cases.original("toy"), steps=2, follow=[own])
+    assert len(run.series("test", "largest")) == 3

@@ -1,0 +1,92 @@
+"""Runs side by side, at the end and at equal forgetting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cases
+import numpy as np
+import pandas as pd
+import pytest
+
+import imu_lab as imu
+from imu_lab.core.records import Run
+from imu_lab.studies.comparison import usual_step
+
+
+def made(forget: list[float], test: list[float], reference: bool = True, every: int = 1, **settings: object) -> Run:
+    """A run with these accuracies at each recorded update."""
+    rows = [
+        (every * k, split, "accuracy", value)
+        for k, pair in enumerate(zip(forget, test))
+        for split, value in zip(("forget", "test"), pair)
+    ]
+    known = [("forget", "accuracy", 0.1), ("test", "accuracy", 0.8)] if reference else []
+    empty = pd.DataFrame()
+    return Run(
+        pd.DataFrame(rows, columns=["step", "split", "metric", "value"]),
+        empty,
+        empty,
+        empty,
+        pd.DataFrame(known, columns=["split", "metric", "value"]),
+        {"method": "imu", "seed": 5, **settings},
+        {"steps": every * (len(forget) - 1)},
+        lambda: None,
+        bytes,
+    )
+
+
+def test_the_last_updates_by_hand() -> None:
+    (row,) = imu.compare(made([1.0, 0.5, 0.2], [0.9, 0.9, 0.7])).to_dict("records")
+    assert (row["run"], row["seed"], row["updates"], row["reached"]) == ("imu", 5, 2, True)
+    assert row["forget accuracy"] == 0.2 and row["test accuracy"] == 0.7
+    assert row["forget accuracy change"] == pytest.approx(-0.8)
+    assert row["test accuracy change"] == pytest.approx(-0.2)
+    assert row["forget accuracy gap"] == pytest.approx(0.1) and row["test accuracy gap"] == pytest.approx(-0.1)
+
+
+def test_equal_forgetting_takes_each_runs_first_update_that_meets_it() -> None:
+    slow = made([1.0, 0.8, 0.5, 0.3, 0.0], [0.9, 0.89, 0.88, 0.87, 0.5])
+    fast = made([1.0, 0.2, 0.4, 0.0], [0.9, 0.7, 0.6, 0.5])
+    table = imu.compare([slow, fast], at_forget=0.3)
+    assert table["updates"].tolist() == [3, 1]
+    assert table["test accuracy"].tolist() == [0.87, 0.7] and table["forget accuracy"].tolist() == [0.3, 0.2]
+
+
+def test_a_run_that_never_gets_there_has_no_numbers() -> None:
+    table = imu.compare([made([1.0, 0.9], [0.9, 0.9]), made([1.0, 0.0], [0.9, 0.8])], at_forget=0.5)
+    assert table["reached"].tolist() == [False, True]
+    assert table.loc[0, ["forget accuracy", "test accuracy", "test accuracy gap", "updates"]].isna().all()
+
+
+def test_equal_in_another_metric() -> None:
+    run = made([1.0, 0.9, 0.8], [0.9, 0.85, 0.7], every=10)
+    assert imu.compare(run, at_forget=("test accuracy", "<", 0.9))["updates"].tolist() == [10]
+
+
+def test_without_a_reference_there_are_no_gaps_but_numbers() -> None:
+    (row,) = imu.compare(made([1.0, 0.5], [0.9, 0.8], reference=False)).to_dict("records")
+    assert row["forget accuracy"] == 0.5 and np.isnan(row["forget accuracy gap"])
+
+
+def test_a_metric_that_is_not_there_is_named() -> None:
+    with pytest.raises(imu.UnknownName, match="metric to compare at 'forget loss'.* Known: .*forget accuracy"):
+        imu.compare(made([1.0], [1.0]), at_forget=("loss", ">=", 1))
+
+
+def test_real_and_loaded_runs_compare_alike(tmp_path) -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+    runs = imu.unlearn(task, model, steps=5, seeds=range(3), reference=cases.retrained("toy"))
+    loaded = [imu.load_run(run.save(tmp_path / f"{k}.imu")) for k, run in enumerate(runs)]
+    pd.testing.assert_frame_equal(imu.compare(runs), imu.compare(loaded))
+    assert imu.compare(runs)["seed"].tolist() == [0, 1, 2]
+    assert imu.compare(runs)["forget accuracy"].tolist() == [run.value("forget", "accuracy") for run in runs]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "identity_accuracy"])
+def test_the_usual_step_looks_at_the_updates_while_something_was_remembered(metric: str) -> None:
+    run = made([1.0, 0.5, 0.0, 0.0], [0.9] * 4)
+    curve = run.curve.replace({"metric": {"accuracy": metric}})
+    terms = pd.DataFrame({"step": [1, 2, 3], "term": "update_norm", "value": [1.0, 3.0, 100.0]})
+    told = replace(run, curve=curve, terms=terms, settings={"forgotten_when": [metric, "<="]})
+    assert usual_step(told) == 2.0

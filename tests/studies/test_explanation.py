@@ -1,0 +1,184 @@
+"""Why samples resist: known causes are found, noise is not, and held-out means held out."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import imu_lab as imu
+from imu_lab.studies.explanation import why_columns
+from imu_lab.studies.memorisation import held_out, learning_events
+
+
+def invented(count: int = 120, seed: int = 0) -> pd.DataFrame:
+    """A table in which the margin causes resistance, pressure follows the margin, and one column is noise."""
+    random = np.random.default_rng(seed)
+    margin = random.normal(size=count)
+    return pd.DataFrame(
+        {
+            "example": np.arange(count),
+            "rank": margin + 0.3 * random.normal(size=count),
+            "pressed": True,
+            "pressure": np.exp(-margin),
+            "margin_before": margin,
+            "class_overlap": random.normal(size=count),
+            "near_duplicate": False,
+        }
+    )
+
+
+def test_a_cause_is_found_and_noise_is_not() -> None:
+    found = imu.reasons(invented(), draws=200).set_index("column")
+    assert found.index[0] in ("margin_before", "pressure") and "near_duplicate" not in found.index
+    assert (found["low"] <= found["correlation"]).all() and (found["correlation"] <= found["high"]).all()
+    assert found.loc["margin_before", "low"] > 0.8
+    assert found.loc["class_overlap", "low"] < 0 < found.loc["class_overlap", "high"]
+
+
+def test_given_pressure_takes_the_confounder_out() -> None:
+    random = np.random.default_rng(1)
+    pressure = random.normal(size=400)
+    table = pd.DataFrame(
+        {
+            "rank": pressure + 0.2 * random.normal(size=400),
+            "pressure": pressure,
+            "pressed": True,
+            "margin_before": pressure + 0.2 * random.normal(size=400),
+        }
+    )
+    found = imu.reasons(table, draws=20).set_index("column")
+    assert found.loc["margin_before", "correlation"] > 0.9
+    assert abs(found.loc["margin_before", "given_pressure"]) < 0.15 and np.isnan(
+        found.loc["pressure", "given_pressure"]
+    )
+
+
+def test_samples_without_pressure_are_not_explained_by_their_own_run() -> None:
+    table = invented().assign(pressed=lambda t: t["example"] >= 20, uniform_rank=lambda t: t["rank"])
+    assert (imu.reasons(table, draws=5)["samples"] == 100).all()
+    assert (imu.reasons(table, "uniform_rank", draws=5)["samples"] == 120).all()
+    with pytest.raises(ValueError, match="5 samples had something to withstand"):
+        imu.reasons(table.assign(pressed=table["example"] < 5))
+    wrong = table.assign(wrong_before=table["example"] >= 90)
+    assert (imu.reasons(wrong, draws=5)["samples"] == 70).all(), "who was wrong before had nothing to withstand"
+    with pytest.raises(imu.UnknownName, match="Did you mean 'rank'"):
+        imu.reasons(table, "ranks")
+
+
+def test_under_uniform_pressure_there_is_none_to_take_out() -> None:
+    table = invented().assign(uniform_rank=lambda t: t["rank"])
+    found = imu.reasons(table, "uniform_rank", draws=5).set_index("column")
+    assert "pressure" not in found.index and found["given_pressure"].isna().all()
+    assert imu.reasons(table.assign(pressure=np.nan), draws=5)["given_pressure"].isna().all()
+    assert "pressure" not in set(imu.predict_resistance(table, "uniform_rank", controls=1).importance["column"])
+
+
+def test_the_never_forgotten_are_explained_as_the_latest() -> None:
+    table = invented().assign(censored=lambda t: t["rank"] > 90, time_to_forget=lambda t: t["rank"].mask(t["censored"]))
+    found = imu.reasons(table, "time_to_forget", draws=5)
+    assert (found["samples"] == 120).all() and found["correlation"].abs().max() > 0.8
+
+
+def test_the_forest_is_scored_on_what_it_did_not_see_and_beats_its_control() -> None:
+    found = imu.predict_resistance(invented(), controls=4)
+    assert found.low < found.score < found.high and found.score > 0.8 > 0.5 > abs(found.control)
+    assert set(found.importance["column"][:2]) == {"margin_before", "pressure"}
+    noise = invented().assign(rank=np.random.default_rng(3).normal(size=120))
+    assert imu.predict_resistance(noise, controls=2).score < 0.3, (
+        "a forest knows its training set by heart; this must not"
+    )
+
+
+def test_partial_dependence_rises_with_the_cause() -> None:
+    shape = imu.predict_resistance(invented(), controls=1).dependence
+    margin = shape[shape["column"] == "margin_before"]
+    assert margin["predicted"].iloc[-1] > margin["predicted"].iloc[0] + 10
+
+
+def toy_run() -> imu.Run:
+    return imu.unlearn(cases.task("toy"), cases.original("toy"), steps=3)
+
+
+def test_every_why_column_is_there_for_a_real_run() -> None:
+    task, original = cases.task("own data"), cases.original("own data")
+    run = imu.unlearn(task, original, steps=5, lr=0.05)
+    table = imu.explain_resistance(run, folds=2)
+    assert len(table) == len(run.samples) and table["example"].tolist() == run.samples["example"].tolist()
+    wanted = {
+        "influence_fisher-diagonal",
+        "gradient_norm",
+        "curvature",
+        "margin_before",
+        "held_out_confidence",
+        "training_events",
+        "retain_distance",
+        "class_overlap",
+        "label_suspicion",
+        "near_duplicate",
+        "retain_neighbours",
+    }
+    assert wanted <= set(table.columns)
+    assert "influence_el2n" in why_columns(table)
+    quick = imu.explain_resistance(run, training=False)
+    every = imu.explain_resistance(toy_run(), training=False, estimators="all", uniform=True)
+    assert {f"influence_{name}" for name in imu.estimators} <= set(every) and "uniform_rank" in every
+    assert "influence_el2n" in imu.explain_resistance(toy_run(), training=False, estimators="el2n")
+    assert "held_out_confidence" not in quick and quick["rank"].equals(table["rank"])
+
+
+def test_learning_events_retrace_the_originals_own_training() -> None:
+    task = cases.task("digits class")
+    events = learning_events(task)
+    margins = imu.unlearn(task, cases.original("digits class"), steps=0).samples["margin_before"].to_numpy()
+    epochs = task.recipe.epochs
+    assert ((events["first_learned"] <= epochs) == (margins >= 0)).all(), "right at the end is right in the original"
+    assert events["training_events"].max() <= epochs // 2
+
+
+def test_held_out_models_have_not_seen_the_sample() -> None:
+    from dataclasses import replace
+
+    task = replace(cases.task("digits fraction"), forget_fraction=None, forget_indices=(10, 20, 30, 40))
+    found = held_out(task, folds=2)
+    assert found["example"].tolist() == [10, 20, 30, 40] and found["label_suspicion"].between(0, 1).all()
+    with pytest.raises(ValueError, match="between 2 and the 4 forget samples, got 5"):
+        held_out(task, folds=5)
+
+
+def test_neighbours_by_hand() -> None:
+    table = imu.neighbours(cases.task("toy"), cases.original("toy"), count=3)
+    from imu_lab.studies.neighbours import features
+
+    space = features(cases.task("toy"), cases.original("toy"))
+    first = int(table["example"][0])
+    distance = np.linalg.norm(space - space[first], axis=1)
+    distance[first] = np.inf
+    assert list(table["neighbours"][0]) == np.argsort(distance)[:3].tolist()
+    assert table["nearest_distance"][0] == pytest.approx(distance.min(), rel=1e-4)
+    assert all(set(row) <= set(range(40, 120)) for row in table["retain_neighbours"])
+    assert ((table["retain_share"] * 3).round(6) % 1 == 0).all() and table["class_overlap"].isna().all()
+
+
+def test_a_duplicate_is_found() -> None:
+    from imu_lab.studies.neighbours import _nearest
+
+    space = np.array([[0.0], [0.0], [5.0], [9.0]])
+    distances, found = _nearest(space, np.array([0, 1]), np.arange(4), 2)
+    assert distances[:, 0].tolist() == [0, 0] and found[:, 0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("twins", [3, 12])
+def test_exact_duplicates_are_flagged_also_where_most_are(twins: int) -> None:
+    chance = torch.Generator().manual_seed(0)
+    points = torch.randn(60, 4, generator=chance)
+    points[20 : 20 + twins] = points[:twins]  # retained twins of the first forget samples
+    labels = torch.arange(60) % 3
+    task = imu.tasks.Classification.from_data(
+        torch.nn.Linear(4, 3), (points, labels), (points[:9] + 9, labels[:9]), forget_indices=range(20)
+    )
+    found = imu.neighbours(task, imu.train(task), count=3)
+    for name in ("duplicate", "near_duplicate"):
+        assert found[name].iloc[:twins].all() and not found[name].iloc[twins:].any()

@@ -1,0 +1,162 @@
+"""Leaving samples out: the refitted head is stationary, first order is right, interrupted work goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import cases
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import imu_lab as imu
+from imu_lab.core.running import one_thread
+from imu_lab.features.gradients import explicit
+from imu_lab.studies import ground_truth, stationary
+
+
+@pytest.fixture(autouse=True)
+def single() -> Iterator[None]:
+    """Many tiny products: one thread is faster."""
+    with one_thread():
+        yield
+
+
+def test_a_refitted_head_is_stationary_and_the_backbone_the_same() -> None:
+    task, model = cases.in_double("toy")
+    before = cases.frozen(model)
+    refitted = imu.refit(task, model, l2=1e-2)
+    head = torch.cat([value.detach().flatten() for value in refitted[2].parameters()])
+    slope = explicit(task, refitted, task.split("train")).mean(0) + 1e-2 * head
+    assert slope.abs().max() <= 1e-10
+    assert all(torch.equal(refitted[0].state_dict()[name], value) for name, value in model[0].state_dict().items())
+    assert cases.same(before, model)
+
+
+def test_leaving_one_out_is_a_refit_without_it() -> None:
+    """Against plain gradient descent on the remaining samples, to convergence."""
+    task, model = cases.in_double("toy")
+    truth = imu.leave_one_out(task, model, l2=0.05)
+    train, forget = task.split("train"), task.split("forget")
+    with torch.no_grad():
+        features = torch.tanh(model[0](train.batch().inputs))
+    labels, places = train.batch().targets, torch.searchsorted(train.ids, forget.ids)
+
+    def converged(weights: torch.Tensor) -> float:
+        values = torch.zeros(3, 9, dtype=torch.float64, requires_grad=True)
+        wide = torch.cat([features, torch.ones(len(features), 1)], 1)
+        optimizer = torch.optim.LBFGS(
+            [values], max_iter=2000, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe"
+        )
+
+        def objective() -> torch.Tensor:
+            optimizer.zero_grad()
+            losses = torch.nn.functional.cross_entropy(wide @ values.T, labels, reduction="none")
+            whole = (weights * losses).sum() / len(labels) + 0.025 * values.square().sum()
+            whole.backward()
+            return whole
+
+        optimizer.step(objective)
+        losses = torch.nn.functional.cross_entropy(wide @ values.T, labels, reduction="none").detach()
+        return losses[places].mean().item()
+
+    whole = converged(torch.ones(len(labels), dtype=torch.float64))
+    for sample in (0, 17, 39):
+        weights = torch.ones(len(labels), dtype=torch.float64)
+        weights[places[sample]] = 0
+        assert truth["change"][sample] == pytest.approx(converged(weights) - whole, rel=1e-4, abs=1e-9)
+    assert np.array_equal(truth["example"], forget.ids)
+    assert truth["influence"].to_numpy() == pytest.approx(-len(labels) * truth["change"].to_numpy())
+
+
+def test_exact_ranks_as_true_leave_one_out_on_digits() -> None:
+    task = imu.tasks.Classification("digits", forget_fraction=0.03, seed=2, recipe=cases.QUICK)
+    model = imu.refit(task, imu.train(task), l2=1e-3)
+    truth = imu.leave_one_out(task, model, l2=1e-3)
+    found = imu.linear_datamodeling_score(imu.influence(task, model, "exact", damping=1e-3, curvature="train"), truth)
+    assert found.spearman >= 0.99 and found.low >= 0.95 and found.units == 43
+    own = imu.linear_datamodeling_score(imu.influence(task, model, "exact", damping=1e-3), truth)
+    plain = imu.linear_datamodeling_score(imu.influence(task, model, "gradient-dot"), truth)
+    assert plain.spearman < own.spearman < found.spearman
+
+
+def test_groups_of_one_are_leave_one_out_and_sums_predict_groups() -> None:
+    task, model = cases.in_double("toy")
+    alone = imu.leave_one_out(task, model, l2=0.05, target="test")
+    groups = imu.leave_groups_out(task, model, [[3], [0]], l2=0.05, target="test")
+    assert groups["change"].to_numpy() == pytest.approx(alone["change"][[3, 0]].to_numpy(), rel=1e-6)
+    drawn = imu.leave_groups_out(task, model, 20, share=0.2, l2=0.05, target="test")
+    assert drawn["positions"].map(len).eq(8).all() and len(drawn) == 20
+    refitted = imu.refit(task, model, l2=0.05)
+    scores = imu.influence(task, refitted, "exact", damping=0.05, curvature="train", target="test")
+    assert imu.linear_datamodeling_score(scores, drawn).spearman >= 0.9
+
+
+def test_a_small_network_retrained_is_training_without_the_group() -> None:
+    task = replace(cases.task("toy"), per_class=12)
+    model = imu.train(task)
+    found = imu.leave_groups_out(task, model, [range(12)], way="network", target="forget")
+    without = ground_truth.mean_loss(task, imu.train(task, "retain"), task.split("forget"))
+    assert found["change"][0] == pytest.approx(
+        without - ground_truth.mean_loss(task, model, task.split("forget")), abs=1e-6
+    )
+
+
+def test_an_interrupted_retraining_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path))
+    task = imu.tasks.Toy(per_class=6, seed=5)
+    model, made = task.make_model(0), []
+
+    def counted(self: imu.tasks.Toy, seed: int) -> torch.nn.Module:
+        made.append(seed)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        return original(self, seed)
+
+    original = imu.tasks.Toy.make_model
+    monkeypatch.setattr(imu.tasks.Toy, "make_model", counted)
+    with pytest.raises(KeyboardInterrupt):
+        imu.leave_one_out(task, model, way="network")
+    first = len(made)
+    again = imu.leave_one_out(task, model, way="network")
+    assert len(made) - first == 1 + 4, "the whole set and the four that were missing"
+    assert again["change"].notna().all()
+    (path,) = (tmp_path / "ground_truth").glob("*.npy")
+    path.write_bytes(b"broken")
+    assert imu.leave_one_out(task, model, way="network")["change"].to_numpy() == pytest.approx(
+        again["change"].to_numpy()
+    )
+
+
+def test_bad_input_is_refused() -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+    with pytest.raises(ValueError, match="l2 must be above 0, got 0"):
+        imu.leave_one_out(task, model, l2=0)
+    with pytest.raises(ValueError, match="way must be one of head, network; got 'both'"):
+        imu.leave_one_out(task, model, way="both")
+    with pytest.raises(ValueError, match="positions in the forget set, 0 to 39, and none may be empty"):
+        imu.leave_groups_out(task, model, [[1, 40]])
+    with pytest.raises(ValueError, match="only one linear layer .* the whole model. Use way='network'"):
+        imu.refit(replace(task, readout="all"), model)
+    with pytest.raises(ValueError, match="3 scores do not fit 2 samples"):
+        imu.linear_datamodeling_score(np.arange(3), pd.DataFrame({"change": [0, 0], "influence": [1, 2]}))
+    with pytest.raises(ValueError, match="a rank correlation needs 3 values or more, got 2"):
+        imu.linear_datamodeling_score(np.arange(2), pd.DataFrame({"change": [0, 0], "influence": [1, 2]}))
+
+
+def test_a_hessian_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stationary, "dense", lambda *_: pytest.fail("it was begun"))
+    backbone = torch.nn.Sequential(torch.nn.Linear(2, 2000), torch.nn.Linear(2000, 10))
+    train, test = ((torch.randn(20, 2), torch.arange(20) % 10) for _ in range(2))
+    task = imu.tasks.Classification.from_data(backbone, train, test, forget_indices=[0])
+    with pytest.raises(MemoryError, match="20,010 parameters needs a Hessian of 3.0 GiB, more than the limit of 2.0"):
+        imu.refit(task, backbone)
+
+
+def test_no_minimum_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stationary, "MOST", 1)
+    with pytest.raises(ArithmeticError, match="no minimum in 1 Newton steps: .* use a larger l2"):
+        imu.refit(cases.task("toy"), cases.original("toy"))

@@ -1,0 +1,306 @@
+"""One update equals the same update by hand; what a batch, a weight and a step length mean."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import imu_lab as imu
+from imu_lab.core.running import one_thread
+from imu_lab.features import readout
+from imu_lab.tasks.protocol import Task
+from imu_lab.unlearning import Request, Update
+from imu_lab.unlearning.descent import OPTIMIZERS, Descent
+
+
+@pytest.fixture(autouse=True)
+def single() -> Iterator[None]:
+    """Many tiny products: one thread is faster."""
+    with one_thread():
+        yield
+
+
+def weights_of(count: int, dropped: int = 0) -> Tensor:
+    """Uneven weights that sum to 1; the first ``dropped`` are 0."""
+    values = torch.rand(count, generator=torch.Generator().manual_seed(3), dtype=torch.float64) + 0.1
+    values[:dropped] = 0
+    return values / values.sum()
+
+
+def follow(
+    task: Task, model: nn.Module, method: str, weights: Tensor, updates: int, **settings: Any
+) -> tuple[nn.Module, list[Update], list[list[Tensor]]]:
+    """A private model after some updates, what the method said of each, and the moving tensors before and after."""
+    private = copy.deepcopy(model).eval()
+    how = imu.methods.create(method, **settings)
+    moving = list(readout.parameters(private, readout.resolve(task, private)).values())
+    told, states = [], [[value.detach().clone() for value in moving]]
+    for update in islice(how(task, private, Request(task.split("forget"), weights, None, 0)), updates):
+        told.append(update)
+        states.append([value.detach().clone() for value in moving])
+    return private, told, states
+
+
+def by_hand(
+    task: Task,
+    model: nn.Module,
+    weights: Tensor,
+    told: list[Update],
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    alpha: float,
+    normalise: str,
+) -> list[Tensor]:
+    """The readout after the same batches, by the formulas of SGD with momentum written out."""
+    private = copy.deepcopy(model).eval()
+    moving = list(readout.parameters(private, readout.resolve(task, private)).values())
+    speed = [torch.zeros_like(value) for value in moving]
+    kept = int((weights > 0).sum())
+    for update in told:
+        batch, mine = task.split("forget").batch(update.positions), weights[update.positions]
+        losses = nn.functional.cross_entropy(private(batch.inputs), batch.targets, reduction="none")
+        if normalise == "batch":
+            ascent = -(mine * losses).sum() / mine.sum()
+        else:
+            ascent = -kept / len(mine) * (mine * losses).sum() / weights.sum()
+        loss = ascent + alpha * sum(value.abs().sum() for value in moving)
+        for k, (value, part) in enumerate(zip(moving, torch.autograd.grad(loss, moving))):
+            with torch.no_grad():
+                speed[k] = momentum * speed[k] + part + weight_decay * value
+                value -= lr * speed[k]
+    return [value.detach() for value in moving]
+
+
+PLAIN = dict(lr=0.05, momentum=0.0, weight_decay=0.0, alpha=0.0, normalise="batch")
+
+
+@pytest.mark.parametrize("change", [
+    {}, {"momentum": 0.9}, {"weight_decay": 0.1}, {"alpha": 0.2}, {"normalise": "set"},
+    {"momentum": 0.9, "weight_decay": 5e-4, "alpha": 0.05, "normalise": "set"},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("size", [256, 16])
+@pytest.mark.parametrize("dropped", [0, 13])
+@pytest.mark.parametrize("updates", [1, 5])
+def test_updates_equal_those_by_hand(change: dict, size: int, dropped: int, updates: int) -> None:
+    task, model = cases.in_double("toy")
+    how, weights = PLAIN | change, weights_of(40, dropped)
+    _, told, states = follow(task, model, "imu", weights, updates, batch_size=size, **how)
+    for found, expected in zip(states[-1], by_hand(task, model, weights, told, **how)):
+        assert (found - expected).abs().max() <= 1e-12
+
+
+def test_one_update_in_float32_is_right_to_float32() -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    weights, how = weights_of(len(task.split("forget"))), PLAIN | {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
+    _, told, states = follow(task, model, "imu", weights, 1, **how)
+    expected = by_hand(task, model, weights.float(), told, **how)
+    assert max((a - b).abs().max() for a, b in zip(states[-1], expected)) <= 1e-6
+
+
+def test_an_epoch_visits_each_sample_that_takes_part_once() -> None:
+    task, model = cases.in_double("toy")
+    weights = weights_of(40, dropped=7)
+    _, told, _ = follow(task, model, "imu", weights, 6, batch_size=16, lr=1e-3)
+    sizes = [len(update.positions) for update in told]
+    assert sizes == [16, 16, 1, 16, 16, 1]
+    for epoch in (told[:3], told[3:]):
+        assert sorted(torch.cat([update.positions for update in epoch]).tolist()) == list(range(7, 40))
+    assert not torch.equal(told[0].positions, told[3].positions)
+
+
+def test_the_shares_of_a_batch_are_its_weights_and_sum_to_one() -> None:
+    task, model = cases.in_double("toy")
+    weights = weights_of(40)
+    for normalise in ("batch", "set"):
+        _, told, _ = follow(task, model, "imu", weights, 3, batch_size=16, normalise=normalise)
+        for update in told:
+            mine = weights[update.positions]
+            torch.testing.assert_close(update.shares, mine / mine.sum())
+
+
+def test_terms_are_told_apart() -> None:
+    task, model = cases.in_double("toy")
+    weights = weights_of(40)
+    _, told, states = follow(task, model, "imu", weights, 1, alpha=0.3, lr=0.1, momentum=0.0, weight_decay=0.0)
+    terms, readouts = told[0].terms, states[0]
+    batch = task.split("forget").batch()
+    private = copy.deepcopy(model)
+    moving = list(readout.parameters(private, ("2",)).values())
+    ascent = -(weights * task.example_loss(private, batch)).sum()
+    length = torch.cat([part.flatten() for part in torch.autograd.grad(ascent, moving)]).norm().item()
+    assert terms["ascent"] == pytest.approx(ascent.item(), rel=1e-9)
+    assert terms["ascent_gradient"] == pytest.approx(length, rel=1e-9)
+    assert terms["l1"] == pytest.approx(0.3 * sum(value.abs().sum().item() for value in readouts), rel=1e-9)
+    assert terms["l1_gradient"] == pytest.approx(0.3 * sum(value.numel() for value in readouts) ** 0.5, rel=1e-9)
+    moved = torch.cat([(b - a).flatten() for a, b in zip(*states)]).norm().item()
+    assert terms["update_norm"] == pytest.approx(moved, rel=1e-9)
+
+
+def test_without_alpha_there_is_no_l1() -> None:
+    _, told, _ = follow(*cases.in_double("toy"), "imu", weights_of(40), 1, alpha=0.0)
+    assert told[0].terms["l1"] == told[0].terms["l1_gradient"] == 0.0
+
+
+@pytest.mark.parametrize("length", [1e-3, 0.5])
+@pytest.mark.parametrize("change", [{}, {"momentum": 0.9, "alpha": 0.1}, {"optimizer": "adamw"}, {"lr": 1e-4}])
+def test_step_norm_gives_every_update_exactly_that_length(length: float, change: dict) -> None:
+    task, model = cases.in_double("toy")
+    _, told, states = follow(task, model, "imu", weights_of(40), 6, batch_size=16, step_norm=length, **change)
+    for before, after, update in zip(states, states[1:], told):
+        moved = torch.cat([(b - a).flatten() for a, b in zip(before, after)]).norm().item()
+        assert moved == pytest.approx(length, rel=1e-9)
+        assert update.terms["update_norm"] == pytest.approx(length, rel=1e-9)
+
+
+def test_step_norm_keeps_the_direction() -> None:
+    task, model = cases.in_double("toy")
+    free = follow(task, model, "imu", weights_of(40), 1, lr=0.02)[2]
+    scaled = follow(task, model, "imu", weights_of(40), 1, lr=0.02, step_norm=0.7)[2]
+    one, other = (torch.cat([(b - a).flatten() for a, b in zip(*states)]) for states in (free, scaled))
+    assert nn.functional.cosine_similarity(one, other, dim=0) == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("decay", [0.0, 5e-4])
+def test_sgd_is_torchs_also_where_gradients_come_and_go(momentum: float, decay: float) -> None:
+    random = torch.Generator().manual_seed(0)
+    ours, theirs = ([nn.Parameter(torch.arange(4.0)), nn.Parameter(torch.ones(2, 3))] for _ in range(2))
+    step = OPTIMIZERS["sgd"](ours, Descent(lr=0.1, momentum=momentum, weight_decay=decay))
+    optimizer = torch.optim.SGD(theirs, 0.1, momentum, weight_decay=decay)
+    for update in range(12):
+        gradients = [torch.randn(value.shape, generator=random) for value in ours]
+        gradients[1] = None if update % 3 == 0 else gradients[1]
+        before = [None if gradient is None else gradient.clone() for gradient in gradients]
+        with torch.no_grad():
+            step(gradients)
+        for value, gradient in zip(theirs, before):
+            value.grad = gradient
+        optimizer.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs))
+        assert torch.equal(gradients[0], before[0]), "a gradient is not ours to change"
+
+
+def test_adamw_is_torchs() -> None:
+    task, model = cases.in_double("toy")
+    weights = weights_of(40)
+    _, told, states = follow(task, model, "imu", weights, 4, optimizer="adamw", lr=0.01, weight_decay=0.1)
+    private = copy.deepcopy(model)
+    moving = list(readout.parameters(private, ("2",)).values())
+    optimizer = torch.optim.AdamW(moving, 0.01, weight_decay=0.1)
+    for update in told:
+        batch, mine = task.split("forget").batch(update.positions), weights[update.positions]
+        optimizer.zero_grad()
+        (-(mine * task.example_loss(private, batch)).sum() / mine.sum()).backward()
+        optimizer.step()
+    assert all(torch.allclose(a, b, atol=1e-10, rtol=0) for a, b in zip(states[-1], moving))
+
+
+def test_uniform_imu_is_gradient_ascent_on_the_readout() -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    uniform = imu.intensity(imu.influence(task, model), "uniform")
+    runs = [
+        imu.unlearn(task, model, uniform, "imu", steps=5),
+        imu.unlearn(task, model, None, "imu", steps=5),
+        imu.unlearn(task, model, None, "gradient-ascent", steps=5, scope="readout"),
+    ]
+    heads = [run.model[-1].weight for run in runs]
+    assert torch.equal(heads[0], heads[1]) and torch.equal(heads[0], heads[2])
+
+
+def test_gradient_ascent_ignores_weights_and_its_record_says_so() -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+    weights = imu.intensity(imu.influence(task, model))
+    with_weights = imu.unlearn(task, model, weights, "gradient-ascent", steps=3)
+    without = imu.unlearn(task, model, None, "gradient-ascent", steps=3)
+    assert torch.equal(with_weights.model[2].weight, without.model[2].weight)
+    assert with_weights.samples["pressure"].to_numpy() == pytest.approx(without.samples["pressure"].to_numpy())
+
+
+def test_gradient_ascent_on_the_whole_model_moves_the_whole_model() -> None:
+    task, model = cases.task("own data"), cases.original("own data")
+    run = imu.unlearn(task, model, None, "gradient-ascent", steps=2, scope="all", lr=0.1)
+    before, after = model.state_dict(), run.model.state_dict()
+    assert not run.settings["cached"]
+    assert all(not torch.equal(before[name], value) for name, value in run.model.named_parameters())
+    assert torch.equal(before["body.1.running_mean"], after["body.1.running_mean"])
+    assert torch.equal(before["body.1.num_batches_tracked"], after["body.1.num_batches_tracked"])
+
+
+@pytest.mark.parametrize("name", ["toy", "digits class", "own data"])
+@pytest.mark.parametrize("settings", [{}, {"momentum": 0.0, "alpha": 0.01}, {"step_norm": 0.1}])
+def test_without_the_cache_the_head_is_the_same(name: str, settings: dict) -> None:
+    task, model = cases.task(name), cases.original(name)
+    weights = imu.intensity(imu.influence(task, model))
+    runs = [imu.unlearn(task, model, weights, steps=4, cache=cache, **settings) for cache in (True, False)]
+    assert [run.settings["cached"] for run in runs] == [True, False]
+    one, other = (run.model.state_dict() for run in runs)
+    for key in one:
+        torch.testing.assert_close(one[key], other[key], rtol=1e-5, atol=1e-6)
+    assert runs[0].curve["value"].to_numpy() == pytest.approx(runs[1].curve["value"].to_numpy(), rel=1e-3, abs=1e-5)
+
+
+def test_the_pressure_of_all_samples_sums_to_the_number_of_updates() -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    weights = imu.intensity(imu.influence(task, model), top=0.5)
+    run = imu.unlearn(task, model, weights, steps=7, batch_size=32)
+    assert run.samples["pressure"].sum() == pytest.approx(7)
+    dropped = ~run.samples["selected"].to_numpy()
+    assert dropped.any() and (run.samples["pressure"].to_numpy()[dropped] == 0).all()
+
+
+def test_pressure_by_hand() -> None:
+    task, model = cases.in_double("toy")
+    weights = weights_of(40).numpy()
+    run = imu.unlearn(task, model, weights, steps=5, batch_size=16)
+    _, told, _ = follow(task, model, "imu", torch.tensor(weights), 5, batch_size=16)
+    expected = np.zeros(40)
+    for update in told:
+        mine = weights[update.positions]
+        expected[update.positions] += mine / mine.sum()
+    assert run.samples["pressure"].to_numpy() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("how", "error", "message"), [
+    ({"lr": 0}, ValueError, r"imu needs lr in \(0, inf\), got 0"),
+    ({"lr": float("nan")}, ValueError, "got nan"),
+    ({"lr": -1.0}, ValueError, "got -1.0"),
+    ({"alpha": -1}, ValueError, "alpha"),
+    ({"momentum": 1.0}, ValueError, "momentum"),
+    ({"batch_size": 0}, ValueError, "batch_size"),
+    ({"batch_size": 2.5}, ValueError, "whole number for batch_size"),
+    ({"step_norm": 0}, ValueError, "step_norm"),
+    ({"optimizer": "sdg"}, imu.UnknownName, "Did you mean 'sgd'"),
+    ({"normalise": "none"}, imu.UnknownName, "batch, set"),
+    ({"learning_rate": 1.0}, TypeError, "no setting 'learning_rate'.*lr"),
+    ({"method": "imuu"}, imu.UnknownName, "no method 'imuu'. Did you mean 'imu'"),
+    ({"weights": [1.0, 2.0]}, ValueError, r"weights must be 40 finite numbers >= 0.*got shape \(2,\)"),
+    ({"weights": [0.0] * 40}, ValueError, "not all zero"),
+    ({"weights": [-1.0] + [1.0] * 39}, ValueError, ">= 0"),
+    ({"weights": [float("nan")] + [1.0] * 39}, ValueError, "finite"),
+    ({"steps": -1}, ValueError, "steps must be a whole number >= 0, got -1"),
+    ({"steps": 1.5}, ValueError, "steps must be a whole number"),
+    ({"record_every": 0}, ValueError, "record_every"),
+])  # fmt: skip
+def test_bad_input_is_refused_and_changes_nothing(how: dict, error: type, message: str) -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+    before = cases.frozen(model)
+    with pytest.raises(error, match=message):
+        imu.unlearn(task, model, **({"steps": 2} | how))
+    assert cases.same(before, model)
+
+
+def test_weights_of_another_request_are_refused() -> None:
+    other = cases.task("digits fraction")
+    weights = imu.intensity(imu.influence(other, cases.original("digits fraction")))
+    task = cases.task("digits class")
+    with pytest.raises(ValueError, match="these weights speak of .* other examples than the task's"):
+        imu.unlearn(task, cases.original("digits class"), weights, steps=1)

@@ -1,0 +1,146 @@
+"""Several states of a readout at once: the same as one after the other, and nobody can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import cases
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import imu_lab as imu
+from imu_lab.lab.session import Session
+from imu_lab.tasks import Classification, Examples
+from imu_lab.tasks.evaluation import mean_metrics
+from imu_lab.unlearning import driver
+from imu_lab.unlearning.heads import Heads
+from imu_lab.unlearning.recorder import ROOM, TOGETHER, Recorder
+from imu_lab.unlearning.snapshots import moving
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(5, 4), (5, 3, 4)])
+def test_all_heads_at_once_are_each_head_alone(bias: bool, shape: tuple[int, ...]) -> None:
+    layers, inputs = [nn.Linear(4, 2, bias=bias).double() for _ in range(3)], torch.randn(*shape, dtype=torch.float64)
+    found = Heads([moving(layer) for layer in layers])(inputs)
+    torch.testing.assert_close(found, torch.cat([layer(inputs) for layer in layers]).detach())
+
+
+def recorded_heads() -> tuple[Recorder, nn.Linear, list[dict]]:
+    """A recorder on cached digits, the readout, and forty states of it."""
+    task, head = Session(cases.task("digits class"), cases.original("digits class")).view()
+    chance = torch.Generator().manual_seed(0)  # a sample on the border could fall either side, once in a while
+    states = [
+        {name: value + 0.05 * torch.randn(value.shape, generator=chance) for name, value in moving(head).items()}
+        for _ in range(40)
+    ]
+    return Recorder(task, task.split("forget")), head, states
+
+
+def test_what_is_seen_at_once_is_what_is_seen_alone() -> None:
+    recorder, head, states = recorded_heads()
+    for state, seen in zip(states, recorder.look_at_heads(states), strict=True):
+        head.load_state_dict(state)
+        alone = recorder.look(head)
+        assert {split: values["accuracy"] for split, values in seen.measured.items()} == {
+            split: values["accuracy"] for split, values in alone.measured.items()
+        }
+        assert seen.measured["forget"]["loss"] == pytest.approx(alone.measured["forget"]["loss"], rel=1e-5)
+        torch.testing.assert_close(seen.outcome, alone.outcome, rtol=1e-4, atol=1e-5)
+
+
+def test_no_more_at_once_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, head, _ = recorded_heads()
+    most = 10 * len(recorder.task.split("retain"))
+    assert recorder.at_once(head) == min(TOGETHER, ROOM // most) > 1
+    monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", 3 * most)
+    assert recorder.at_once(head) == 3
+    monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", 1)
+    assert recorder.at_once(head) == 1 == recorder.at_once(nn.Sequential(head))
+
+
+def test_a_sequence_is_as_many_rows_as_it_has_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, head = Session(cases.task("sequence"), cases.original("sequence")).view()
+    recorder, (count, length, _) = Recorder(task, task.split("forget")), task.split("retain").batch().inputs.shape
+    rows = max(count * length, len(recorder.forget) * length)
+    monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", 2 * rows * head.out_features)
+    monkeypatch.setattr(recorder, "splits", ["retain"])
+    assert length > 1 and recorder.at_once(head) == 2
+
+
+def test_no_split_to_follow_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, head, _ = recorded_heads()
+    monkeypatch.setattr(recorder, "splits", [])
+    assert recorder.at_once(head) == TOGETHER
+
+
+def test_a_task_that_measures_in_its_own_way_is_asked() -> None:
+    class Own(Classification):
+        def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+            return {"accuracy": 0.25}
+
+    task = Own("digits", forget_class=3)
+    run = imu.unlearn(task, cases.original("digits class"), steps=3)
+    assert set(run.series("retain", "accuracy")) == {0.25}
+    cached, head = Session(task, cases.original("digits class")).view()
+    assert Recorder(cached, cached.split("forget")).at_once(head) == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"record_every": 3}, {"stop_at": 0.3}, {"stop_at": 0.3, "record_every": 4}])
+def test_measuring_ahead_changes_nothing(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    ahead = imu.unlearn(task, model, steps=40, lr=3e-3, **settings)
+    monkeypatch.setattr("imu_lab.unlearning.recorder.TOGETHER", 1)
+    alone = imu.unlearn(task, model, steps=40, lr=3e-3, **settings)
+    assert ahead.steps.tolist() == alone.steps.tolist() and ahead.events["stopped_at"] == alone.events["stopped_at"]
+    assert (ahead.events["stopped_at"] is not None) == ("stop_at" in settings)
+    assert cases.same(cases.frozen(ahead.model), alone.model) and ahead.terms.equals(alone.terms)
+    assert np.array_equal(ahead.samples["pressure"], alone.samples["pressure"])
+    assert ahead.trajectory["loss"].to_numpy() == pytest.approx(alone.trajectory["loss"].to_numpy(), rel=1e-4, abs=1e-6)
+    for step in ahead.kept_steps:
+        assert cases.same(cases.frozen(ahead.model_at(step)), alone.model_at(step))
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """IMU, until somebody presses a key in the middle of the sixth update."""
+
+    def __call__(self, task: imu.tasks.Task, model: nn.Module, request: imu.Request) -> Iterator[imu.Update]:
+        yield from islice(imu.methods.create("imu", lr=3e-3)(task, model, request), 5)
+        with torch.no_grad():
+            model.weight += 1
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("every", "kept"), [(1, 5), (2, 4), (100, 0)])
+def test_an_interrupt_loses_no_update_that_was_made_and_was_to_be_recorded(every: int, kept: int) -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    run = imu.unlearn(task, model, method=Interrupted(), steps=40, record_every=every)
+    short = imu.unlearn(task, model, method=imu.methods.create("imu", lr=3e-3), steps=kept)
+    assert run.steps[-1] == run.events["steps"] == kept
+    assert cases.same(cases.frozen(run.model), short.model)
+    assert np.array_equal(run.samples["pressure"], short.samples["pressure"])
+
+
+def test_at_each_state_told_the_model_is_in_it() -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    seen: list[tuple[int, float]] = []
+
+    def watch(state: driver.Driven) -> None:
+        seen.append((state.step, len(state.recorder.steps)))
+
+    imu.unlearn(task, model, steps=20, watch=watch)
+    assert seen == [(step, step + 1) for step in range(21)], "nothing of what lies ahead is in the record"
+
+
+def test_the_means_of_a_tie_and_of_nothing() -> None:
+    task = cases.task("toy")
+    level = nn.Linear(2, 3)
+    nn.init.zeros_(level.weight), nn.init.zeros_(level.bias)
+    assert task.evaluate(level, "train") == {"accuracy": 0.0}, "a model that cannot tell knows nothing"
+    empty = Examples.of(torch.empty(0, 2), torch.empty(0, dtype=torch.int64))
+    assert mean_metrics(task, level, empty) == {}

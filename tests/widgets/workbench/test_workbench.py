@@ -1,0 +1,363 @@
+"""The workbench in plain Python: sliders are set, dots are clicked, and what is drawn must be what the records hold."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from plotly.callbacks import InputDeviceState, Points
+
+import imu_lab as imu
+from imu_lab.figures.curve_panels import FAINT
+from imu_lab.studies.comparison import usual_step
+from imu_lab.widgets.base.controls import Choice
+from imu_lab.widgets.base.job import Job, Progress
+from imu_lab.widgets.workbench.asking import NEVER
+from imu_lab.widgets.workbench.pipeline import Pipeline
+from imu_lab.widgets.workbench.workbench import Workbench, workbench
+
+SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def task() -> Any:
+    return imu.tasks.Classification("digits", forget_class=3)
+
+
+@pytest.fixture(scope="module")
+def models(task: Any) -> tuple:
+    return imu.train(task, "train"), imu.train(task, "retain")
+
+
+@pytest.fixture
+def panel(task: Any, models: tuple) -> Iterator[Workbench]:
+    """A workbench with an answer; no callback and no computation of the test may fail unless it takes the error."""
+    Job.errors.clear()
+    made = workbench(task, models[0], reference=models[1], steps=40)
+    assert made.wait(SECONDS)
+    yield made
+    made.close()
+    assert not Job.errors, Job.errors
+
+
+def line(panel: Workbench, split: str, run: Any) -> tuple[list, list]:
+    """What the curves figure shows for one split of one run."""
+    for trace in panel.figures["curves"].data:
+        if (trace.meta["role"], trace.meta.get("split"), trace.meta.get("run")) == ("line", split, run.label):
+            return list(trace.x), list(trace.y)
+    raise AssertionError(f"no line for {split} of {run.label}")
+
+
+def click(figure: Any, role: str, at: int) -> int:
+    """Click a dot as the browser reports it; returns its example."""
+    position, trace = next((i, each) for i, each in enumerate(figure.data) if each.meta["role"] == role)
+    points = Points(point_inds=[at], trace_name=trace.name, trace_index=position)
+    trace._dispatch_on_click(points, InputDeviceState())
+    return int(trace.customdata[at])
+
+
+# --- what is drawn
+
+
+def test_the_curves_are_the_runs_own(panel: Workbench) -> None:
+    for run in panel.answer.runs:
+        for split in ("forget", "retain", "test", "test-forget"):
+            x, y = line(panel, split, run)
+            series = run.series(split, "accuracy")
+            assert x == list(series.index) and y == list(series)
+
+
+def test_a_moved_slider_draws_the_new_run(panel: Workbench, task: Any, models: tuple) -> None:
+    before = panel.answer.run
+    panel.controls.estimator.controls.controls["damping"].editor.value = 1e-4
+    assert panel.wait(SECONDS)
+    assert panel.answer.run is not before
+    by_hand = imu.unlearn(task, models[0], imu.intensity(imu.influence(task, models[0], damping=1e-4)), steps=40)
+    assert line(panel, "forget", panel.answer.run)[1] == list(by_hand.series("forget", "accuracy"))
+    scores = imu.influence(task, models[0], damping=1e-4)
+    dots = [trace for trace in panel.figures["influence"].data if trace.meta["role"] == "ascend"][0]
+    assert np.allclose(np.sort(dots.x), np.sort(scores.values[scores.values < 0]))
+
+
+def test_a_chosen_sample_shows_who_holds_it_up(panel: Workbench, task: Any, models: tuple) -> None:
+    assert panel.views.supporters.layout.display == "none"
+    example = click(panel.figures["influence"], "ascend", 4)
+    expected = imu.supporters(imu.influence_matrix(task, models[0]), example)
+    found = panel.pipeline.supporters(panel.answer.scores, example)
+    assert found["example"].tolist() == expected["example"].tolist() and found["influence"].tolist() == pytest.approx(
+        expected["influence"].tolist()
+    )
+    shown = panel.views.supporters
+    assert shown.layout.display is None and shown.strips["supporter"].gallery.value
+    assert "nobody" in shown.strips["opponent"].words.value, "in a class request all pull in one direction"
+    panel.controls.estimator.value = Choice("el2n", {})
+    assert panel.wait(SECONDS) and shown.layout.display == "none", "the size of an error says nothing of pairs"
+
+
+def test_the_note_tells_how_far_the_retrained_model_is(panel: Workbench) -> None:
+    panel._retraining_at(Progress(1.0, 3, 12, 3.0, ""))
+    assert "training" not in panel.controls.note.value, "it is there already"
+    known, panel.session.reference = panel.session.reference, None
+    panel._retraining_at(Progress(1.0, 3, 12, 3.0, ""))
+    assert "epoch 3 of 12, about 3.0 s left" in panel.controls.note.value
+    panel.session.reference = known
+
+
+def test_the_retrained_model_is_the_dotted_line(panel: Workbench) -> None:
+    dotted = [t for t in panel.figures["curves"].data if t.meta["role"] == "retrained" and t.meta["split"] == "test"]
+    reference = panel.answer.run.reference.set_index(["split", "metric"])["value"]
+    assert list(dotted[0].y) == [reference["test", "accuracy"]] * 2
+
+
+def test_without_a_reference_it_is_trained_in_the_background(task: Any, models: tuple) -> None:
+    Job.errors.clear()
+    made = workbench(task, models[0], steps=5)
+    assert made.wait(SECONDS)
+    assert len(made.answer.run.reference) and "dotted" in made.controls.note.value
+    assert not Job.errors
+    made.close()
+
+
+def test_another_metric_is_drawn_without_a_new_run(panel: Workbench) -> None:
+    run = panel.answer.run
+    panel.views.metric.value = "loss"
+    assert panel.wait(SECONDS)
+    assert panel.answer.run is run
+    assert line(panel, "forget", run)[1] == list(run.series("forget", "loss"))
+
+
+# --- controls
+
+
+def test_ticked_controls_run_beside_the_main_run(panel: Workbench) -> None:
+    assert [run.label for run in panel.answer.runs] == ["imu · sqrt-clipped", "imu · uniform"]
+    panel.controls.compared["shuffled"].value = True
+    panel.controls.compared["uniform"].value = False
+    assert panel.wait(SECONDS)
+    assert [run.label for run in panel.answer.runs] == ["imu · sqrt-clipped", "imu · shuffled"]
+
+
+def test_a_control_equal_to_the_main_rule_is_left_out(panel: Workbench) -> None:
+    panel.controls.rule.names.value = "uniform"
+    assert panel.wait(SECONDS)
+    assert [run.label for run in panel.answer.runs] == ["imu · uniform"]
+    assert panel.controls.compared["uniform"].disabled
+
+
+def test_controls_are_kept_while_only_the_main_run_changes(panel: Workbench) -> None:
+    control = panel.answer.runs[1]
+    panel.controls.estimator.controls.controls["damping"].editor.value = 1e-3
+    assert panel.wait(SECONDS)
+    assert panel.answer.runs[1] is control, "uniform weights read no influence"
+
+
+def test_controls_follow_the_method(panel: Workbench) -> None:
+    control = panel.answer.runs[1]
+    panel.controls.method.controls.controls["lr"].editor.value = 3e-3
+    assert panel.wait(SECONDS)
+    assert panel.answer.runs[1] is not control
+    assert panel.answer.runs[1].settings["settings"]["lr"] == pytest.approx(3e-3)
+
+
+def test_while_controls_are_missing_the_old_ones_stand_faint(panel: Workbench) -> None:
+    complete = panel.answer
+    for lr in (2e-3, 3e-3):  # two answers in a row without their controls, as while a slider is dragged
+        run = panel.session.unlearn(complete.weights, steps=40, lr=lr)
+        panel.views.show(complete._replace(runs=(run,)))
+        assert line(panel, "forget", run)[1] == list(run.series("forget", "accuracy"))
+        opacity = {trace.meta["run"]: trace.opacity for trace in panel.figures["curves"].data if "run" in trace.meta}
+        assert opacity["imu · uniform"] == FAINT and opacity["imu · sqrt-clipped"] in (None, 1.0)
+        grey = [trace for trace in panel.figures["curves"].data if trace.meta["role"] == "past limit"]
+        assert grey and all(trace.opacity == FAINT for trace in grey)
+    # Another metric lays the axes out anew; while lines are faint that must not cost a range.
+    for metric in ("loss", "accuracy"):
+        panel.views.metric.value = metric
+        assert panel.wait(SECONDS)
+        panel.views.show(complete._replace(runs=(run,)))
+        layout = panel.figures["curves"].layout
+        assert layout.xaxis.range is not None and (layout.yaxis.range is None) == (metric == "loss")
+    panel.views.show(complete)
+    assert all(trace.opacity in (None, 1.0) for trace in panel.figures["curves"].data)
+
+
+def test_a_sample_may_be_chosen_before_the_first_answer(task: Any, models: Any) -> None:
+    early = workbench(task, models[0], reference=models[1], steps=5)
+    chosen = int(task.split("forget").ids[3])
+    early.choose(chosen)
+    assert early.wait(SECONDS) and f"example {chosen}" in early.views.card.value
+    early.close()
+
+
+def test_equal_steps_apply_to_every_run(panel: Workbench) -> None:
+    switch = panel.controls.method.controls.controls["step_norm"]
+    assert switch.value is None and switch.editor.value == pytest.approx(usual_step(panel.answer.run), rel=1e-3)
+    switch.switch.value = True
+    assert panel.wait(SECONDS)
+    for run in panel.answer.runs:
+        lengths = run.terms.loc[run.terms["term"] == "update_norm", "value"]
+        assert np.allclose(lengths, switch.value)
+
+
+def test_stop_and_seed_and_updates_reach_the_run(panel: Workbench) -> None:
+    controls = panel.controls
+    controls.seed.value, controls.steps.value, controls.stop_at.value = 3, 80, 0.01
+    assert panel.wait(SECONDS)
+    run = panel.answer.run
+    assert run.settings["seed"] == 3 and run.settings["stop_at"] == 0.01
+    assert run.events["stopped_at"] and run.value("forget", "accuracy") <= 0.01
+    controls.stop_at.value = NEVER
+    assert panel.wait(SECONDS)
+    assert panel.answer.run.events["steps"] == 80
+
+
+def test_what_a_cell_registers_appears(panel: Workbench) -> None:
+    @imu.intensity_rule("heaviest")
+    @dataclass(frozen=True)
+    class Heaviest:
+        """Press the strongest alone."""
+
+        share: float = imu.knob(0.5, help="how many", valid="(0, 1]", range=(0.1, 1.0))
+
+        def __call__(self, influence: np.ndarray) -> np.ndarray:
+            return (influence <= np.quantile(influence, self.share)).astype(float)
+
+    try:
+        panel.controls.refresh()
+        panel.controls.rule.names.value = "heaviest"
+        panel.controls.rule.controls.controls["share"].editor.value = 0.2
+        assert panel.wait(SECONDS)
+        assert panel.answer.weights.settings["settings"] == {"share": 0.2}
+        assert "heaviest" in panel.controls.compared
+        run = panel.answer.run
+        imu.intensity_rule("heaviest")(dataclass(frozen=True)(type("Heaviest", (Heaviest,), {})))
+        panel.controls.refresh()
+        assert panel.wait(SECONDS)
+        assert panel.answer.run is not run, "registered again: the same settings, but other code"
+    finally:
+        del imu.intensity_rules._items["heaviest"]
+
+
+# --- samples
+
+
+@pytest.mark.parametrize("name, role", [("influence", "ascend"), ("intensity", "selected")])
+def test_a_clicked_dot_shows_its_sample(panel: Workbench, name: str, role: str) -> None:
+    example = click(panel.figures[name], role, 7)
+    assert f"example {example}" in panel.views.card.value and "<svg" in panel.views.card.value
+    row = panel.answer.run.samples.set_index("example").loc[example]
+    assert f"<dd>{row['time_to_forget']:.0f}</dd>" in panel.views.card.value
+    assert f'<tr class="imu-chosen"><td class="imu-word"><img alt="example {example}"' in panel.views.ledger.table.value
+    rings = [shape for shape in panel.figures[name].layout.shapes if shape.name == "chosen"]
+    dots = next(trace for trace in panel.figures[name].data if trace.meta["role"] == role)
+    assert (rings[0].xanchor, rings[0].yanchor) == (dots.x[7], dots.y[7])
+
+
+def test_the_card_follows_the_slider(panel: Workbench) -> None:
+    example = click(panel.figures["influence"], "ascend", 3)
+    before = panel.views.card.value
+    panel.controls.method.controls.controls["lr"].editor.value = 3e-3
+    assert panel.wait(SECONDS)
+    assert panel.views.card.value != before and f"example {example}" in panel.views.card.value
+
+
+def test_the_ledger_is_sorted_by_any_column(panel: Workbench) -> None:
+    samples, ledger = panel.answer.run.samples, panel.views.ledger
+    ledger.by.value, ledger.order.value = "influence", True
+    lowest = samples.sort_values("influence")["example"].iloc[:2].tolist()
+    first, second = (ledger.table.value.index(f"<td>{example}</td>") for example in lowest)
+    assert first < second
+    ledger.turn(1)
+    assert panel.views.chosen == lowest[0], "the first step chooses the first row"
+    ledger.forth.click()
+    assert panel.views.chosen == lowest[1]
+
+
+def test_an_example_outside_the_forget_set_is_told(panel: Workbench) -> None:
+    panel.choose(10**6)
+    assert "not in the forget set" in panel.error.value
+    assert isinstance(Job.errors.pop(), ValueError)
+
+
+# --- failures and limits
+
+
+def test_an_error_leaves_what_was_drawn(panel: Workbench) -> None:
+    drawn = line(panel, "forget", panel.answer.run)
+    with pytest.raises(ValueError, match="damping"):
+        panel.controls.estimator.controls.value = {"damping": -1.0}
+    panel.controls.estimator.controls.value = {"damping": 0.0}
+    assert panel.wait(SECONDS)
+    assert "use damping &gt; 0" in panel.error.value and isinstance(Job.errors.pop(), ValueError)
+    assert line(panel, "forget", panel.answer.run) == drawn
+    panel.controls.estimator.controls.value = {"damping": 0.1}
+    assert panel.wait(SECONDS)
+    assert panel.error.value == ""
+
+
+def test_a_run_that_diverges_says_so(panel: Workbench) -> None:
+    panel.controls.method.controls.value = {"lr": 1e30}
+    assert panel.wait(SECONDS)
+    assert "diverged at update" in panel.error.value
+    panel.controls.method.controls.value = {"lr": 1e-3}
+    assert panel.wait(SECONDS)
+    assert panel.error.value == ""
+
+
+def test_unknown_names_are_told_before_work_starts(task: Any, models: tuple) -> None:
+    with pytest.raises(imu.UnknownName, match="Did you mean 'uniform'"):
+        workbench(task, models[0], reference=models[1], compare_with=("unifrom",))
+    with pytest.raises(imu.UnknownName, match="Did you mean 'fisher-diagonal'"):
+        workbench(task, models[0], reference=models[1], estimator="fisher_diagonal")
+
+
+def test_dragging_drops_what_is_superseded(panel: Workbench) -> None:
+    slider = panel.controls.estimator.controls.controls["damping"].editor
+    for value in np.geomspace(1e-3, 1e-1, 30):
+        slider.value = float(value)
+    assert panel.wait(SECONDS)
+    assert panel.job.dropped > 0
+    assert panel.answer.scores.settings["settings"]["damping"] == pytest.approx(0.1), "and ends with the last position"
+
+
+def test_the_original_is_untouched(panel: Workbench, task: Any, models: tuple) -> None:
+    before = {name: value.clone() for name, value in models[0].state_dict().items()}
+    panel.controls.steps.value = 30
+    assert panel.wait(SECONDS)
+    assert all((value == before[name]).all() for name, value in models[0].state_dict().items())
+
+
+def test_a_task_without_pictures_or_labels_works() -> None:
+    Job.errors.clear()
+    task = imu.tasks.Toy()
+    made = workbench(task, imu.train(task, "train"), reference=imu.train(task, "retain"), steps=10)
+    assert made.wait(SECONDS) and not Job.errors
+    made.choose(int(made.answer.run.samples["example"].iloc[0]))
+    assert "blob" in made.views.card.value and made.views.ledger.strip.layout.display == "none"
+    made.close()
+
+
+def test_runs_are_kept_only_under_the_same_code(panel: Workbench) -> None:
+    asked = panel.controls.question()
+    key = Pipeline._key(panel.pipeline, asked, asked.rule)
+    known = imu.intensity_rules._items["sqrt-clipped"]
+    try:
+        imu.intensity_rule("sqrt-clipped")(dataclass(frozen=True)(type("Again", (known,), {})))
+        assert Pipeline._key(panel.pipeline, asked, asked.rule) != key
+    finally:
+        imu.intensity_rule("sqrt-clipped")(known)
+
+
+def test_the_static_picture(panel: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("kaleido")
+    monkeypatch.setenv("IMU_LAB_STATIC", "1")
+    try:
+        picture = base64.b64decode(panel._repr_mimebundle_()["image/png"])
+    except Exception as error:
+        if "chrome" in str(error).lower() or "browser" in str(error).lower():
+            pytest.skip(f"static pictures need Chromium: {error}")
+        raise
+    assert picture.startswith(b"\x89PNG") and 20_000 < len(picture) < 400_000
