@@ -1,16 +1,19 @@
-"""The tasks and models that tests run on. Each is made once in a session; nobody may change one.
+"""The tasks and models that tests run on, each made once in a session; and the one way in which tests compare numbers.
 
-Add a task to ``TASKS`` and every contract is tested on it.
+Nobody may change a task or a model. Add a task to ``TASKS`` and every contract is tested on it.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import sequences
 import torch
 from torch import Tensor, nn
@@ -73,10 +76,74 @@ def same(before: dict[str, Any], model: nn.Module) -> bool:
     )
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
-    """Largest difference over largest value."""
-    assert found.shape == expected.shape
-    return ((found.double() - expected.double()).abs().max() / expected.double().abs().max()).item()
+def relative(found: Any, expected: Any, of: float | None = None) -> float:
+    """Largest difference over largest value: how far computed values are apart, whatever processor computed them.
+
+    An entry is a sum of many; what a processor rounds away goes with the sum's largest terms, not with the entry. So the
+    largest value decides for all of one quantity. NaN and infinities must stand in the same places.
+
+    Args:
+        found, expected: numbers, sequences, arrays, tensors, or pandas of numbers, of one shape.
+        of: what the difference is measured against, where the values do not tell: a distance that is 0, for one.
+
+    Returns:
+        0.0 where all is equal; infinity where shapes, NaN or infinities differ, or where anything stands against zeros.
+    """
+    one, other = _plain(found), _plain(expected)
+    if one.shape != other.shape or not np.array_equal(_not_finite(one), _not_finite(other), equal_nan=True):
+        return math.inf
+    known = np.isfinite(other)
+    largest = np.abs(other[known]).max(initial=0.0) if of is None else of
+    difference = np.abs(one[known] - other[known]).max(initial=0.0)
+    return float(difference / largest) if largest else (math.inf if difference else 0.0)
+
+
+def close(found: Any, expected: Any, within: float = 1e-6, of: float | None = None) -> bool:
+    """Assert that :func:`relative` is at most ``within``, and say where it is not; True, so that it reads in ``assert``.
+
+    A frame or a dictionary holds several quantities: each column or entry is judged by its own largest value, and what
+    is no number must be equal.
+    """
+    if isinstance(expected, pd.DataFrame):
+        assert list(found.columns) == list(expected.columns) and found.index.equals(expected.index)
+        found, expected = ({name: table[name] for name in table} for table in (found, expected))
+    if isinstance(expected, Mapping):
+        assert found.keys() == expected.keys(), f"has {list(found)}, not {list(expected)}"
+        return all(_alike(found[name], expected[name], within, of, f"{name}: ") for name in expected)
+    return _alike(found, expected, within, of, "")
+
+
+def _alike(found: Any, expected: Any, within: float, of: float | None, about: str) -> bool:
+    if isinstance(expected, pd.Series) and not pd.api.types.is_numeric_dtype(expected):
+        assert pd.Series(found).equals(expected), f"{about}{list(found)} is not {list(expected)}"
+        return True
+    one, other = _plain(found), _plain(expected)
+    assert one.shape == other.shape, f"{about}shape {one.shape}, expected {other.shape}"
+    apart = relative(one, other, of)
+    if apart > within:
+        with np.errstate(invalid="ignore"):
+            difference = np.where(_not_finite(one) == _not_finite(other), np.abs(one - other), np.inf)
+        at = np.unravel_index(np.argmax(np.nan_to_num(difference, nan=0.0, posinf=np.inf)), one.shape)
+        place = f" at {[int(index) for index in at]}" if at else ""
+        raise AssertionError(
+            f"{about}{apart:.3g} of the largest value apart, {within:g} is allowed; "
+            f"most{place}: {one[at]:.9g}, expected {other[at]:.9g}"
+        )
+    return True
+
+
+def _plain(values: Any) -> np.ndarray:
+    """As float64 NumPy."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().double()
+    elif isinstance(values, (list, tuple)):
+        values = [_plain(value) for value in values]
+    return np.asarray(values, dtype=np.float64)
+
+
+def _not_finite(values: np.ndarray) -> np.ndarray:
+    """NaN and infinities as they are, 0 for every number."""
+    return np.where(np.isfinite(values), 0.0, values)
 
 
 class ConvNet(nn.Module):

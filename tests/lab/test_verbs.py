@@ -242,4 +242,5 @@ def test_what_is_known_beside_is_computed_once_and_is_the_readers_own(monkeypatc
     expected = first.context.copy()
     first.context.loc[:, "loss"] = -1.0
     assert held.influence(damping=0.1).context.equals(expected) and len(made) == 1
-    assert np.allclose(held.influence(cache=False).context, expected, rtol=1e-4, atol=1e-6) and len(made) == 2
+    # The largest gradient norm is 7.5, the smallest 0.008: what a processor rounds away goes with the largest.
+    assert cases.close(held.influence(cache=False).context, expected, within=1e-5) and len(made) == 2
