@@ -47,7 +47,7 @@ from .core.records import Influence as Influence
 from .core.records import Intensity as Intensity
 from .core.records import Run as Run
 from .core.storage import DamagedFile as DamagedFile
-from .core.registry import UnknownName as UnknownName
+from .core.messages import UnknownName as UnknownName
 from .features.readout import NoReadout as NoReadout
 
 # Measures that need no new run
@@ -90,7 +90,7 @@ from .core.registry import estimator as estimator
 from .core.registry import estimators as estimators
 from .core.registry import intensity_rule as intensity_rule
 from .core.registry import intensity_rules as intensity_rules
-from .core.registry import knob as knob
+from .core.knobs import knob as knob
 from .core.registry import method as method
 from .core.registry import methods as methods
 from .core.registry import metric as metric

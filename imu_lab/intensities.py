@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from .core.knobs import knob, plain
 from .core.records import Influence, Intensity
-from .core.registry import intensity_rule, intensity_rules, knob, plain
+from .core.registry import intensity_rule, intensity_rules
 
 
 def _other_rules() -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from . import figures
-from .core.records import Intensity, Run, describe
+from .core.quantities import describe
+from .core.records import Intensity, Run
 from .studies.comparison import compare
 
 KEPT = ("retain", "test")

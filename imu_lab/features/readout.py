@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..core.registry import unknown
+from ..core.messages import unknown
 from ..core.running import device_of, evaluating, model_digest
 from ..tasks.protocol import Batch, Examples, Task
 from ..tasks.variants.delegation import delegated

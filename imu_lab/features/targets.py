@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..core.registry import unknown
+from ..core.messages import unknown
 from ..tasks.protocol import Examples, Task
 from .readout import CachedTask
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..core.records import describe
+from ..core.quantities import describe
 from . import live, theme
 
 MANY = 1500

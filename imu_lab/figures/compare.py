@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..core.records import SPLITS, describe
-from ..core.registry import unknown
+from ..core.messages import unknown
+from ..core.quantities import SPLITS, describe
 from . import live, theme
 
 LEVELS = {"original": "change", "retrained": "gap"}  # the column in which imu.compare says how far a run is from it

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.records import SPLITS, describe
+from ..core.quantities import SPLITS, describe
 from . import live, theme
 
 BOUNDED = ("share correct", "probability")  # units of quantities between 0 and 1

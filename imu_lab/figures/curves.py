@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable
 import numpy as np
 import plotly.graph_objects as go
 
-from ..core.records import SPLITS, Run
-from ..core.registry import unknown
+from ..core.messages import unknown
+from ..core.quantities import SPLITS
+from ..core.records import Run
 from . import live
 from .curve_panels import EVENTS, CurvesInfo, Line, Mark, content
 from .pooling import Group, Series, grouped, together

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from ..core.records import describe
+from ..core.quantities import describe
 from . import dots, live, theme
 
 # Faint areas, told apart by eye and by their border; a class keeps its colour from update to update.

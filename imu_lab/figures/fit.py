@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from ..core.records import Influence, describe
-from ..core.registry import unknown
+from ..core.messages import unknown
+from ..core.quantities import describe
+from ..core.records import Influence
 from . import live, theme
 from .influence import MANY
 

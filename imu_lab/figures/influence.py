@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from ..core.records import Influence, describe
-from ..core.registry import unknown
+from ..core.messages import unknown
+from ..core.quantities import describe
+from ..core.records import Influence
 from . import live, theme
 
 MANY = 1500  # points above which WebGL draws them; below, SVG is as fast and spends no browser context

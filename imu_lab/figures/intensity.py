@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from ..core.records import Intensity, describe
+from ..core.quantities import describe
+from ..core.records import Intensity
 from . import live, theme
 from .influence import MANY
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..core.records import describe
-from ..core.registry import unknown
+from ..core.messages import unknown
+from ..core.quantities import describe
 from . import live, theme
 
 # What became of a sample: colour, marker. Grey says nothing about resistance.

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ..core.messages import listed
 from ..core.records import Run
-from ..core.registry import listed
 from . import live, theme
 
 ROWS = 12  # sequences in a strip figure, unless examples are named

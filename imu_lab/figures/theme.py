@@ -15,7 +15,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from ..core.records import describe
+from ..core.quantities import describe
 
 NAME = "imu_lab"
 BACKGROUNDS = ("#ffffff", "#111111")  # JupyterLab's light and dark page

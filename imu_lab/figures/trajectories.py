@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from ..core.records import Run, describe
-from ..core.registry import unknown
+from ..core.messages import unknown
+from ..core.quantities import describe
+from ..core.records import Run
 from . import live, theme
 
 ROWS = 1000  # more than a screen has lines; beyond, evenly spaced samples are shown

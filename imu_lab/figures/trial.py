@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..core.records import describe
+from ..core.quantities import describe
 from . import live, theme
 
 KINDS = ("circle", "diamond-open", "square-open", "triangle-up-open")  # plain steps filled, equal ones open

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..core.registry import estimator, knob
+from ..core.knobs import knob
+from ..core.registry import estimator
 from ..features import readout
 from ..features.gauss_newton import dense, product, unflat
 from ..features.gradients import Metric, flat, gradients_of

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..core.registry import estimator, knob
+from ..core.knobs import knob
+from ..core.registry import estimator
 from ..features.gradients import Gradient, LinearGradients, Metric, gradients_of
 from ..tasks.protocol import Examples, Task
 

@@ -13,7 +13,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..core import registry
-from ..core.registry import plain
+from ..core.knobs import plain
+from ..core.messages import listed, unknown
 from ..core.running import one_thread
 from ..features.gradients import gradients_of
 from ..features.readout import view
@@ -76,7 +77,7 @@ def influence_matrix(
     """
     estimate = registry.estimators.create(estimator, **settings)
     if not hasattr(estimate, "metric"):
-        able = registry.listed([name for name, kind in registry.estimators.items() if hasattr(kind, "metric")])
+        able = listed([name for name, kind in registry.estimators.items() if hasattr(kind, "metric")])
         raise ValueError(
             f"{type(estimate).name} has no metric between two samples, so no matrix; those that do: {able}"
         )
@@ -123,7 +124,7 @@ def supporters(matrix: InfluenceMatrix, example: int, k: int = 5, itself: bool =
     """
     places = np.flatnonzero(matrix.against == example)
     if not len(places):
-        raise registry.unknown("example in this matrix", example, [int(each) for each in matrix.against[:10]])
+        raise unknown("example in this matrix", example, [int(each) for each in matrix.against[:10]])
     column = pd.DataFrame({"example": matrix.examples, "influence": matrix.values[:, places[0]]})
     if not itself and matrix.source == "train":
         column = column[column["example"] != example]

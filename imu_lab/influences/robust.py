@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..core.registry import estimator, knob
+from ..core.knobs import knob
+from ..core.registry import estimator
 from ..features.gradients import Gradient, gradients_of
 from ..tasks.protocol import Examples, Task
 from .fisher_diagonal import Damped

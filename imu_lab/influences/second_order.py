@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..core.registry import estimator, knob
+from ..core.knobs import knob
+from ..core.registry import estimator
 from ..features import readout
 from ..tasks.protocol import Examples, Task
 from .through_captum import Loss, loader, private, undisturbed

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from .. import tasks
+from ..core.knobs import plain
 from ..core.records import Intensity
-from ..core.registry import plain
 from ..tasks.protocol import Task
 
 

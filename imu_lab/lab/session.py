@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ..core import registry
+from ..core import knobs, registry
 from ..core.records import Influence, Intensity, Run
 from ..core.running import device_of, digest, one_thread, threads_of
 from ..features import readout
@@ -98,7 +98,7 @@ class Session:
         """A method's settings as this task starts them: its own where it declares them, else the method's."""
         kind = registry.methods[method]
         own = getattr(self.task, "unlearning", {})
-        return registry.settings(kind(**{f.name: own[f.name] for f in fields(kind) if f.name in own}))
+        return knobs.settings(kind(**{f.name: own[f.name] for f in fields(kind) if f.name in own}))
 
     def plan(
         self,

@@ -12,7 +12,8 @@ from typing import Any
 import safetensors.torch
 from torch import nn
 
-from ..core import registry, storage
+from ..core import storage
+from ..core.messages import listed
 from ..core.records import TABLES, Influence, Run
 from ..features import readout
 from ..tasks.protocol import Task
@@ -138,7 +139,7 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
     tables, about, weights = storage.unpack(path, "run")
     missing = [name for name in TABLES if name not in tables]
     if missing:
-        raise storage.DamagedFile(f"{path} lacks the tables {registry.listed(missing)}; it is not a whole run")
+        raise storage.DamagedFile(f"{path} lacks the tables {listed(missing)}; it is not a whole run")
     task = task if task is not None else task_again(about["settings"].get("task_settings"))
 
     def build() -> nn.Module:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..core.registry import unknown
+from ..core.messages import unknown
 from ..core.running import device_of, evaluating
 from ..tasks.protocol import Examples, Task
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.registry import knob, metric
+from ..core.knobs import knob
+from ..core.registry import metric
 from ..core.running import device_of, evaluating, threads_of
 from ..tasks.outputs import log_probabilities
 from ..tasks.protocol import Task

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
+from ..core.messages import listed
 from ..core.records import Influence, Intensity
-from ..core.registry import listed
 
 INDIFFERENT = 0.99  # correlation with the plain product of gradients above which the metric does nothing
 

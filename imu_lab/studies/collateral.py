@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ..core.messages import listed
 from ..core.records import Run
-from ..core.registry import listed
 from ..core.running import device_of, evaluating, one_thread
 from ..features import readout
 from ..features.gradients import Gradient, gradients_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core import registry
+from ..core.messages import unknown
 from ..core.records import Run
 from ..tasks.protocol import FORGOTTEN_WHEN
 from ..unlearning import driver
@@ -39,7 +39,7 @@ def _row(run: Run, rule: driver.StopRule | None) -> dict[str, Any]:
     if rule is not None:
         if (rule.split, rule.metric) not in keys:
             known = [" ".join(key) for key in keys]
-            raise registry.unknown("metric to compare at", f"{rule.split} {rule.metric}", known)
+            raise unknown("metric to compare at", f"{rule.split} {rule.metric}", known)
         values = run.series(rule.split, rule.metric)
         met = values.index[driver.COMPARISONS[rule.operator](values, rule.value)]
         step = met[0] if len(met) else np.nan

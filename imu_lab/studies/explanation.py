@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from ..core.messages import unknown
 from ..core.records import Run
 from ..core.registry import estimators as registered
-from ..core.registry import unknown
 from ..lab.verbs import influence
 from .curvature import curvature
 from .memorisation import held_out, learning_events

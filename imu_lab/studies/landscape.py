@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ..core.messages import unknown
 from ..core.records import Run
-from ..core.registry import unknown
 from ..core.running import device_of, evaluating, one_thread
 from ..features.readout import CachedTask, view
 from ..tasks.evaluation import outcomes

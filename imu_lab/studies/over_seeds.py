@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..core.registry import unknown
+from ..core.messages import unknown
 
 LEVEL = 0.95
 

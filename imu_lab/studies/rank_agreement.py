@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..core.registry import unknown
+from ..core.messages import unknown
 from .resistance import latest, withstanding
 
 DRAWS = 1000

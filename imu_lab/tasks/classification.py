@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.registry import listed, unknown
+from ..core.messages import listed, unknown
 from ..core.running import device_of, evaluating, seeded
 from . import cards
 from .evaluation import averages

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.registry import unknown
+from ..core.messages import unknown
 from ..core.running import checked_seed, device_of, evaluating, seeded, threads_of
 from . import cards, ranking
 from .classification import Classification

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.registry import listed, unknown
+from ..core.messages import listed, unknown
 from ..core.running import checked_seed, digest, seeded
 from .evaluation import averages
 from .networks.transformer import Shape, Transformer

@@ -16,7 +16,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..core import storage
-from ..core.registry import check, knob
+from ..core.knobs import check, knob
 from ..core.running import device_of, digest, model_digest, one_thread, seeded
 from .protocol import Examples, Task
 

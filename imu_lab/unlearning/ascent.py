@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..core.registry import knob
+from ..core.knobs import knob
 from ..core.running import device_of
 from ..tasks.protocol import Task
 from .descent import Descent, Objective, batches, descend

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
-from ..core.registry import knob
+from ..core.knobs import knob
 from .request import Update
 
 Step = Callable[[Sequence[Tensor | None]], None]  # moves the values along their gradients; without one a value stays

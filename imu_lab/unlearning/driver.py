@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..core.registry import listed, unknown
+from ..core.messages import listed, unknown
 from ..tasks.protocol import FORGOTTEN_WHEN, Task, forgotten_when
 from ..tasks.training import DivergedTraining
 from .recorder import Followed, Measured, Recorder

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.registry import intensity_rules, knob, method
+from ..core.knobs import knob
+from ..core.registry import intensity_rules, method
 from ..core.running import device_of
 from ..features import readout
 from ..features.gradients import GeneralGradients, LinearGradients, gradients_of

@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..core.registry import knob, method
+from ..core.knobs import knob
+from ..core.registry import method
 from ..core.running import device_of
 from ..tasks.outputs import divergences
 from ..tasks.protocol import Batch, Task

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from ..core.registry import knob, method
+from ..core.knobs import knob
+from ..core.registry import method
 from ..core.running import device_of
 from ..features import readout
 from ..tasks.outputs import lengths

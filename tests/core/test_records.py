@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import imu_lab as imu
-from imu_lab.core import records
+from imu_lab.core.quantities import describe
 from imu_lab.core.records import Influence, Intensity
 
 
@@ -30,19 +30,19 @@ def test_records_are_frozen(run: imu.Run) -> None:
 def test_every_column_has_a_meaning_and_a_unit(run: imu.Run) -> None:
     known = [*run.curve["metric"], *run.terms["term"], *run.trajectory, "weight", "influence", "selected", "pressure"]
     for name in set(known):
-        about = records.describe(name)
+        about = describe(name)
         assert about.meaning and about.unit and about.title, name
 
 
 def test_metrics_say_which_direction_is_good(run: imu.Run) -> None:
-    assert all(records.describe(name).good for name in run.curve["metric"].unique())
+    assert all(describe(name).good for name in run.curve["metric"].unique())
 
 
 def test_an_unknown_column_speaks_for_itself() -> None:
-    assert records.describe("my_own_thing").title == "my own thing"
-    uniform, own = records.describe("uniform_time_to_forget"), records.describe("time_to_forget")
+    assert describe("my_own_thing").title == "my own thing"
+    uniform, own = describe("uniform_time_to_forget"), describe("time_to_forget")
     assert uniform.title == "time to forget, uniform pressure" and uniform[1:] == own[1:]
-    assert records.describe("influence_el2n").title == "influence, el2n"
+    assert describe("influence_el2n").title == "influence, el2n"
 
 
 def test_effective_number_of_samples() -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 import imu_lab as imu
-from imu_lab.core.registry import Registry, UnknownName, check, knobs, unknown
+from imu_lab.core.knobs import check, knobs
+from imu_lab.core.messages import UnknownName, unknown
+from imu_lab.core.registry import Registry
 
 
 @pytest.fixture

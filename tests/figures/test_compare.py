@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from figures.records import as_values
 
-from imu_lab.core.registry import UnknownName
+from imu_lab.core.messages import UnknownName
 from imu_lab.figures import colour, plot_comparison, update_comparison
 from imu_lab.figures.compare import _comparison_info
 

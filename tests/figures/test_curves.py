@@ -5,8 +5,8 @@ import plotly.graph_objects as go
 import pytest
 from figures.records import STEPS, as_values, four_splits, run
 
-from imu_lab.core.records import SPLITS
-from imu_lab.core.registry import UnknownName
+from imu_lab.core.messages import UnknownName
+from imu_lab.core.quantities import SPLITS
 from imu_lab.figures import colour, dash, plot_curves, update_curves
 from imu_lab.figures.pooling import grouped
 

@@ -5,8 +5,8 @@ import plotly.graph_objects as go
 import pytest
 from figures.records import as_values, influence
 
-from imu_lab.core.records import describe
-from imu_lab.core.registry import UnknownName
+from imu_lab.core.messages import UnknownName
+from imu_lab.core.quantities import describe
 from imu_lab.figures import plot_influence, update_influence
 from imu_lab.figures.influence import MANY, _bins, _influence_info
 

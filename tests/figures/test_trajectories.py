@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from figures.records import as_values, run
 
-from imu_lab.core.registry import UnknownName
+from imu_lab.core.messages import UnknownName
 from imu_lab.figures import plot_trajectories, theme, update_trajectories
 from imu_lab.figures.trajectories import ROWS, _trajectories_info
 from imu_lab.studies.resistance import resistance

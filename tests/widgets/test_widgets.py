@@ -20,7 +20,8 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
-from imu_lab.core.registry import Registry, knob
+from imu_lab.core.knobs import knob
+from imu_lab.core.registry import Registry
 from imu_lab.studies.landscape import Answer
 from imu_lab.widgets.base import bundle as shared
 from imu_lab.widgets.base import gallery, ledger, still, tables

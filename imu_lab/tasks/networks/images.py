@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ...core.registry import unknown
+from ...core.messages import unknown
 
 ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {}
 

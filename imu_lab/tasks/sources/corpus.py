@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.registry import listed
+from ...core.messages import listed
 from ...core.running import digest
 from . import markov
 

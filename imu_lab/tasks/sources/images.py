@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...core import storage
-from ...core.registry import listed
+from ...core.messages import listed
 from ...core.running import digest
 from ..protocol import Batch, Examples, Positions
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...core.registry import listed
+from ...core.messages import listed
 from ...core.running import digest
 from . import images as sources
 

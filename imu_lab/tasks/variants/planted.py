@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.registry import check, knob
+from ...core.knobs import check, knob
 from ...core.running import device_of, digest, evaluating, model_digest
 from ..protocol import Batch, Examples, Task
 from .delegation import delegated

@@ -17,7 +17,9 @@ import ipywidgets as W
 import traitlets
 from IPython import get_ipython
 
-from ...core.registry import Knob, Registry, knobs, unknown
+from ...core.knobs import Knob, knobs
+from ...core.messages import unknown
+from ...core.registry import Registry
 
 LABEL_WIDTH = "104px"
 STYLE = {"description_width": LABEL_WIDTH}

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ...core.records import Run, describe
+from ...core.quantities import describe
+from ...core.records import Run
 
 LEDGER = ("influence", "weight", "pressure", "confidence_before", "confidence_after", "margin_after", "time_to_forget")
 LINE_WIDTH, LINE_HEIGHT = 250, 92

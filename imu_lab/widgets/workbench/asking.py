@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as W
 
 from ...core import registry
-from ...core.records import describe
+from ...core.quantities import describe
 from ...lab.session import Session
 from ...tasks.protocol import forgotten_when
 from ..base import theme

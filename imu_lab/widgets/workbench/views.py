@@ -11,7 +11,8 @@ import ipywidgets as W
 import plotly.graph_objects as go
 
 from ... import figures
-from ...core.records import Run, describe
+from ...core.quantities import describe
+from ...core.records import Run
 from ...studies.comparison import compare
 from ..base import gallery, tables, theme
 from ..base.bundle import FigureWidget

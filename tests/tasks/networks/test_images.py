@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from imu_lab.core.registry import UnknownName
+from imu_lab.core.messages import UnknownName
 from imu_lab.tasks.networks import images
 
 

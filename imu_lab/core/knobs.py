@@ -1,0 +1,106 @@
+"""Settings that explain themselves: the fields of a frozen dataclass.
+
+``knob`` writes a field that knows its valid values, its slider and its help, so that an error message, a widget and a
+saved run all read the same definition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from .messages import unknown
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What a settings field knows about itself.
+
+    Attributes:
+        help: one line for a person who moves it.
+        valid: the numbers allowed, as an interval such as ``"(0, 1]"``; empty for anything.
+        range: the ends of its slider, inside ``valid``.
+        scale: ``"linear"`` or ``"log"``, how the slider moves.
+        choices: the allowed values where they are few; a callable when they come from a registry.
+        optional: whether None is allowed too (the setting is then off).
+    """
+
+    help: str
+    valid: str = ""
+    range: tuple[float, float] | None = None
+    scale: str = "linear"
+    choices: tuple | Callable[[], tuple] | None = None
+    optional: bool = False
+
+    def options(self) -> tuple | None:
+        """The allowed values, asked at this moment, or None where any value in the interval is allowed."""
+        return self.choices() if callable(self.choices) else self.choices
+
+    def check(self, owner: str, name: str, value: Any) -> None:
+        """Raise ValueError unless ``value`` is allowed."""
+        if value is None and self.optional:
+            return
+        options = self.options()
+        if options is not None and value not in options:
+            raise unknown(f"{name} for {owner}", value, options)
+        if self.valid and not _inside(value, self.valid):
+            raise ValueError(f"{owner} needs {name} in {self.valid}, got {value!r}. {self.help}")
+
+
+def knob(default: Any = MISSING, **about: Any) -> Any:
+    """A dataclass field that knows its range, scale and help (see :class:`Knob`)."""
+    return field(default=default, metadata={"knob": Knob(**about)})
+
+
+def knobs(thing: Any) -> dict[str, Knob]:
+    """The knobs of a settings dataclass (class or instance), by field name, in order."""
+    return {f.name: f.metadata["knob"] for f in fields(thing) if "knob" in f.metadata}
+
+
+def settings(thing: Any) -> dict[str, Any]:
+    """The settings of a registered instance, by field name: provenance that can be given back to its class."""
+    return {f.name: getattr(thing, f.name) for f in fields(thing)}
+
+
+def plain(thing: Any) -> dict[str, Any]:
+    """A dataclass's settings as plain values that JSON can hold; anything else by its repr in angle brackets."""
+    if not is_dataclass(thing):
+        return {"repr": repr(thing)}
+
+    def simple(value: Any) -> Any:
+        if is_dataclass(value) and knobs(value):  # settings within settings, such as a task's recipe
+            return plain(value)
+        if isinstance(value, (list, tuple)):
+            return [simple(item) for item in value]
+        if isinstance(value, np.generic):
+            return value.item()
+        return value if value is None or isinstance(value, (bool, int, float, str)) else f"<{value!r}>"
+
+    return {name: simple(value) for name, value in settings(thing).items()}
+
+
+def check(thing: Any) -> Any:
+    """``thing`` itself, once each of its knobs holds an allowed value."""
+    owner = getattr(type(thing), "name", type(thing).__name__)
+    for name, about in knobs(thing).items():
+        about.check(owner, name, getattr(thing, name))
+    for f in fields(thing):
+        value = getattr(thing, f.name)
+        if f.type in (int, "int") and isinstance(value, float) and not value.is_integer():
+            raise ValueError(f"{owner} needs a whole number for {f.name}, got {value!r}")
+    return thing
+
+
+def _inside(value: Any, interval: str) -> bool:
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return False
+    above = number >= low if interval[0] == "[" else number > low
+    below = number <= high if interval[-1] == "]" else number < high
+    return above and below and not math.isnan(number)

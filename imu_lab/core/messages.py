@@ -1,0 +1,29 @@
+"""The words of an error: what was given, the nearest name, and all that exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+SHOWN = 100  # names in a message; a run that follows transition matrices knows hundreds
+
+
+class UnknownName(KeyError, ValueError):
+    """A name that is not there. Both a KeyError (a look-up failed) and a ValueError (an argument was wrong)."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of the message
+        return self.args[0]
+
+
+def unknown(kind: str, given: object, known: Mapping | list | tuple) -> UnknownName:
+    """The error for a name that is not there: what was given, the nearest name, and all that exist."""
+    names = [str(name) for name in known]
+    near = difflib.get_close_matches(str(given), names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return UnknownName(f"no {kind} {given!r}.{hint} Known: {', '.join(names[:SHOWN]) or 'none'}{more}.")
+
+
+def listed(names: list[str] | tuple[str, ...]) -> str:
+    """Quoted names in a row, for messages."""
+    return ", ".join(repr(name) for name in names) or "none"

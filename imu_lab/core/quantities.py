@@ -1,0 +1,191 @@
+"""What each column and each metric means: its title, its unit, its formula, and which direction is good."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Quantity(NamedTuple):
+    """What a column or a metric means. ``good`` says which direction is good, in words."""
+
+    title: str
+    unit: str
+    meaning: str
+    good: str = ""
+
+
+QUANTITIES: dict[str, Quantity] = {
+    "example": Quantity("example", "index", "position of the sample in the training split"),
+    "step": Quantity("update", "count", "updates made so far; 0 is the original model"),
+    "influence": Quantity(
+        "influence", "no unit", "−g_iᵀF⁻¹ḡ; negative: pressing this sample raises the forget set's loss"
+    ),
+    "gradient_norm": Quantity("gradient norm", "nats per unit of parameter", "‖g_i‖ over the readout's parameters"),
+    "gradient_dot": Quantity(
+        "plain influence", "nats² per unit² of parameter", "−g_iᵀḡ, the sign of the plain gradient step"
+    ),
+    "selected": Quantity("selected", "yes or no", "whether the sample takes part in unlearning"),
+    "weight": Quantity("weight", "share", "the sample's share of the intensity, w_i / Σ w; sums to 1"),
+    "pressure": Quantity("pressure", "batch shares", "Σ over updates of w_i / Σ over its batch: what it received"),
+    "loss": Quantity(
+        "loss", "nats", "cross-entropy of the true label", "higher on the forget set means more forgotten"
+    ),
+    "confidence": Quantity(
+        "confidence",
+        "probability",
+        "exp(−loss), the probability of the truth",
+        "lower on the forget set means more forgotten",
+    ),
+    "margin": Quantity(
+        "margin",
+        "logits",
+        "true logit minus the largest other; negative means misclassified",
+        "negative on the forget set means forgotten",
+    ),
+    "time_to_forget": Quantity(
+        "time to forget",
+        "updates",
+        "first update after which the margin stays negative; empty when that never happened",
+    ),
+    "confidence_retrained": Quantity(
+        "retrained confidence", "probability", "the retrained model's confidence in the label; it never saw the sample"
+    ),
+    "time_below_retrained": Quantity(
+        "time below retrained",
+        "updates",
+        "first update after which the confidence stays at or under the retrained model's; empty when it never does",
+    ),
+    "censored": Quantity("never forgotten", "yes or no", "the run ended before the sample was forgotten for good"),
+    "confidence_auc": Quantity("mean confidence", "probability", "confidence in the label, averaged over the updates"),
+    "final_margin": Quantity(
+        "final margin", "logits", "the margin after the last update; negative means misclassified"
+    ),
+    "forgetting_events": Quantity("forgetting events", "count", "how often it went from right to wrong during the run"),
+    "pressed": Quantity("pressed", "yes or no", "whether it got any pressure; without, it cannot be said to resist"),
+    "after_limit": Quantity(
+        "after the limit", "yes or no", "forgotten only after kept accuracy had fallen 5 points: by collapse"
+    ),
+    "rank": Quantity("resistance rank", "1 = forgotten first", "order of forgetting; the highest rank resists most"),
+    "rebound": Quantity(
+        "rebound", "updates", "updates on other data of its class until the forgotten sample is right again"
+    ),
+    "answer": Quantity("answer", "", "the class that the model finds likeliest"),
+    "rebound_censored": Quantity(
+        "did not come back", "yes or no", "relearning was tried, and it was still wrong when that ended"
+    ),
+    "wrong_before": Quantity(
+        "wrong before", "yes or no", "misclassified before the first update: it had nothing to withstand"
+    ),
+    "mean_rank": Quantity("mean rank", "1 = forgotten first", "the resistance rank, averaged over runs"),
+    "held_out_confidence": Quantity(
+        "held-out confidence", "probability", "confidence in the label of a model that was trained without the sample"
+    ),
+    "label_suspicion": Quantity(
+        "label suspicion",
+        "probability",
+        "σ(−margin) of a model trained without it: above one half, it doubts the label",
+    ),
+    "memorisation": Quantity(
+        "memorisation", "probability", "confidence with the sample in training minus confidence without it"
+    ),
+    "curvature": Quantity(
+        "curvature", "nats per squared weight", "trace of the Hessian of its loss in the readout's weights, before"
+    ),
+    "training_events": Quantity("learning events", "count", "how often it went from right to wrong between epochs"),
+    "first_learned": Quantity("first learned", "epochs", "the epoch from which it stayed right; epochs + 1 for never"),
+    "retain_distance": Quantity("distance to retain", "feature units", "distance to the nearest retained sample"),
+    "nearest_distance": Quantity("nearest sample", "feature units", "distance to the nearest other training sample"),
+    "retain_share": Quantity("retained neighbours", "share", "share of its nearest training samples that are retained"),
+    "class_overlap": Quantity("class overlap", "share", "share of its nearest training samples with another label"),
+    "duplicate": Quantity("duplicate", "yes or no", "another training sample has the very same features"),
+    "near_duplicate": Quantity("near-duplicate", "yes or no", "its nearest sample is unusually close"),
+    "predicted": Quantity("predicted damage", "nats", "first-order rise of the loss: Σ lr · pressure_i · g_r·g_i"),
+    "measured": Quantity("measured damage", "nats", "loss after the run minus loss before"),
+    "accuracy": Quantity(
+        "accuracy",
+        "share correct",
+        "share of examples whose largest logit is the true label",
+        "on forget: close to the retrained model; elsewhere: high",
+    ),
+    "identity_accuracy": Quantity(
+        "identity accuracy",
+        "share correct",
+        "share of pictures whose largest identity logit is the true person's",
+        "on the forgotten person: close to the retrained model; on others: high",
+    ),
+    "map": Quantity(
+        "mean average precision",
+        "mAP",
+        "mean over queries of average precision: how high the same person's pictures from other cameras are ranked",
+        "on the forgotten person: close to the retrained model, which is not zero; on others: high",
+    ),
+    "rank1": Quantity(
+        "rank-1",
+        "share of queries",
+        "share of queries whose most alike counted picture shows the same person",
+        "on the forgotten person: close to the retrained model; on others: high",
+    ),
+    "rank5": Quantity(
+        "rank-5",
+        "share of queries",
+        "share of queries with the same person among the five most alike counted pictures",
+        "on the forgotten person: close to the retrained model; on others: high",
+    ),
+    "kl_true": Quantity(
+        "KL to the true chain",
+        "nats per token",
+        "KL(true transition probabilities ‖ model), the mean over predicted tokens",
+        "on forget: close to the retrained model; elsewhere: low",
+    ),
+    "kl_retrained": Quantity(
+        "KL to the retrained model",
+        "nats per prediction",
+        "KL(retrained ‖ model), the mean over predictions",
+        "low everywhere; 0 is the retrained model",
+    ),
+    "js_retrained": Quantity(
+        "Jensen-Shannon divergence to the retrained model",
+        "nats per prediction",
+        "½ KL(p ‖ m) + ½ KL(q ‖ m), m half-way between model and retrained model; at most log 2",
+        "low everywhere; 0 is the retrained model",
+    ),
+    "agreement": Quantity(
+        "agreement with the retrained model",
+        "share of predictions",
+        "share of predictions whose likeliest answer is the retrained model's",
+        "high everywhere; 1 is full agreement",
+    ),
+    "retain": Quantity("retain term", "nats", "λ mean ℓ of the retain batch"),
+    "retain_gradient": Quantity("retain gradient", "norm", "length of the retain term's gradient"),
+    "retain_kl": Quantity("KL term", "nats", "λ mean KL(model as given ‖ model) of the retain batch"),
+    "retain_kl_gradient": Quantity("KL gradient", "norm", "length of the KL term's gradient"),
+    "npo": Quantity("NPO term", "nats", "−(2/β) mean log σ(...) of the forget batch"),
+    "npo_gradient": Quantity("NPO gradient", "norm", "length of the NPO term's gradient"),
+    "ascent": Quantity("ascent term", "nats", "−Σ w_i ℓ_i / Σ w_i of the batch"),
+    "l1": Quantity("L1 term", "nats", "α‖readout‖₁"),
+    "ascent_gradient": Quantity("ascent gradient", "norm", "length of the ascent term's gradient"),
+    "l1_gradient": Quantity("L1 gradient", "norm", "length of the L1 term's gradient"),
+    "update_norm": Quantity("update length", "norm", "how far this update moved the parameters"),
+}
+
+SPLITS: dict[str, str] = {
+    "forget": "the samples to forget",
+    "retain": "the training samples to keep",
+    "test": "unseen samples of what is kept",
+    "test-forget": "unseen samples of what is forgotten",
+}
+
+
+def describe(name: str) -> Quantity:
+    """The meaning of a column or metric; an unknown one speaks for itself.
+
+    ``uniform_<column>`` is that column of the same run under uniform pressure, ``influence_<name>`` an influence under
+    that estimator.
+    """
+    if name not in QUANTITIES and name.startswith("uniform_"):
+        own = describe(name.removeprefix("uniform_"))
+        return own._replace(title=f"{own.title}, uniform pressure")
+    if name not in QUANTITIES and name.startswith("influence_"):
+        own = QUANTITIES["influence"]
+        return own._replace(title=f"{own.title}, {name.removeprefix('influence_')}")
+    return QUANTITIES.get(name, Quantity(name.replace("_", " "), "", ""))
