@@ -16,7 +16,7 @@ from ..core.knobs import knob
 from ..core.registry import estimator
 from ..features.gradients import Gradient, gradients_of
 from ..tasks.protocol import Examples, Task
-from .fisher_diagonal import Damped
+from .fisher import Damped
 
 
 @estimator("fisher-trimmed")

@@ -13,7 +13,7 @@ from ..core.registry import estimators
 from ..core.running import device_of, evaluating, threads_of
 from ..features.gradients import Gradient, LinearGradients, gradients_of
 from ..tasks.protocol import Examples, Task
-from .fisher_diagonal import average, preconditioned
+from .fisher import average, preconditioned
 
 
 def token_scores(

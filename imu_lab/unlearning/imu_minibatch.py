@@ -14,7 +14,7 @@ from ..core.registry import intensity_rules, method
 from ..core.running import device_of
 from ..features import readout
 from ..features.gradients import GeneralGradients, LinearGradients, gradients_of
-from ..influences.fisher_diagonal import Damped
+from ..influences.fisher import Damped
 from ..tasks.protocol import Examples, Task
 from .ascent import l1_term
 from .descent import Descent, Objective, batches, descend

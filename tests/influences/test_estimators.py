@@ -469,7 +469,7 @@ def test_weighted_means(scope: str | None) -> None:
 
 @pytest.mark.parametrize("damping", [0.0, 1e-50])
 def test_without_a_damping_that_counts_a_zero_of_the_diagonal_is_refused(damping: float) -> None:
-    from imu_lab.influences.fisher_diagonal import preconditioned
+    from imu_lab.influences.fisher import preconditioned
 
     mean, fisher = {"weight": torch.tensor([1.0, 1.0])}, {"weight": torch.tensor([0.0, 2.0])}
     with pytest.raises(ValueError, match="zero at 1 parameters.*use damping > 0"):

@@ -28,7 +28,7 @@ def test_tokens_add_up_to_their_sequence(how: dict) -> None:
 def test_one_tokens_influence_is_its_own_gradients() -> None:
     task, (model, _) = tiny(), models()
     forget, table = task.split("forget"), imu.token_scores(task, model)
-    rows = imu.gradients.explicit(task, model, forget)
+    rows = explicit(task, model, forget)
     direction = rows.mean(0) / (rows.square().mean(0) + 1e-2)
     loss = task.token_losses(model, forget.batch(slice(3, 4)))[0, 4] / 7
     mine = torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(model.head.parameters()))])

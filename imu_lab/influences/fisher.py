@@ -1,4 +1,7 @@
-"""The paper's influence: how much each sample supports the forget set's loss, under a diagonal Fisher metric."""
+"""The paper's influence: how much each sample supports the forget set's loss, under a diagonal Fisher metric.
+
+Beside it the two that differ by what they look at: each sample's influence on itself, and influence as a mini-batch sees it.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +58,46 @@ class FisherDiagonal(Damped):
         """From a gradient to F⁻¹ of it."""
         fisher = gradients_of(task, model).moments(forget)[1]
         return lambda gradient: self.solved(gradient, fisher)
+
+
+@estimator("self-influence")
+@dataclass(frozen=True)
+class SelfInfluence(Damped):
+    """I_i = −g_iᵀ F⁻¹ g_i, never positive; the target plays no part.
+
+    Source: self-influence (Koh & Liang 2017, arXiv 1703.04730; Feldman & Zhang 2020, arXiv 2008.03703, for its use as a
+    memorisation score), here under the diagonal Fisher of the forget set.
+    """
+
+    def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
+        """(n,) minus each forget example's influence on itself."""
+        gradients = gradients_of(task, model)
+        _, fisher = gradients.moments(forget)
+        return -gradients.quadratic(forget, self.inverse(fisher))
+
+
+@estimator("fisher-minibatch")
+@dataclass(frozen=True)
+class MiniBatchFisher(Damped):
+    """I_i = −g_iᵀ F_B⁻¹ ḡ_B, Fisher and mean from i's own mini-batch B of the forget set alone.
+
+    Another target than the forget set keeps its own mean; only the Fisher is the batch's.
+
+    Source: named as future work by Fan et al. 2025 (arXiv 2508.01620). The method ``imu-minibatch`` weights by it.
+    """
+
+    batch_size: int = knob(64, help="Samples per batch.", valid="[1, inf)", range=(1, 512))
+    seed: int = knob(0, help="Of the order in which batches are drawn.", valid="[0, inf)", range=(0, 20))
+
+    def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
+        """(n,) influence of each forget example on its batch's mean loss, or on the target's; negative means ascend."""
+        whole = FisherDiagonal(self.damping, self.relative)
+        order = torch.randperm(len(forget), generator=torch.Generator().manual_seed(self.seed))
+        parts = [forget.take(positions) for positions in order.split(self.batch_size)]
+        found = torch.cat([whole(task, model, part, part if target is forget else target) for part in parts])
+        values = torch.empty_like(found)
+        values[order] = found
+        return values
 
 
 def average(fisher: dict[str, Tensor]) -> float:
