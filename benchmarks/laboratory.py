@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import imu_lab as imu
 from imu_lab.core.running import one_thread
 from imu_lab.features.gradients import LinearGradients
-from imu_lab.influences.through_captum import Loss, loader, undisturbed
+from imu_lab.influences.hessian import Loss, loader, undisturbed
 from imu_lab.influences.tracin import Folded
 from imu_lab.lab.session import Session
 from imu_lab.tasks.networks.images import resnet_20

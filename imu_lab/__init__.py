@@ -26,7 +26,7 @@ from .lab.verbs import influence as influence
 from .influences.pairwise import InfluenceMatrix as InfluenceMatrix
 from .influences.pairwise import influence_matrix as influence_matrix
 from .influences.pairwise import supporters as supporters
-from .influences.checkpoints import checkpoints as checkpoints
+from .influences.tracin import checkpoints as checkpoints
 from .influences.tokens import token_scores as token_scores
 
 # Intensity: who gets how much of the pressure

@@ -1,20 +1,20 @@
 """The estimators: each says how much pressing one sample moves the target's loss. Negative means ascend."""
 
-from .checkpoints import checkpoints as checkpoints
-from .el2n import ErrorNorm as ErrorNorm
 from .exact import GaussNewton as GaussNewton
 from .fisher import FisherDiagonal as FisherDiagonal
 from .fisher import MiniBatchFisher as MiniBatchFisher
 from .fisher import SelfInfluence as SelfInfluence
-from .gradient_cosine import GradientCosine as GradientCosine
-from .gradient_dot import GradientDot as GradientDot
-from .gradient_norm import GradientNorm as GradientNorm
+from .gradient import ErrorNorm as ErrorNorm
+from .gradient import GradientCosine as GradientCosine
+from .gradient import GradientDot as GradientDot
+from .gradient import GradientNorm as GradientNorm
+from .gradient import Random as Random
+from .hessian import ArnoldiHessian as ArnoldiHessian
+from .hessian import NaiveHessian as NaiveHessian
 from .kfac import KroneckerFisher as KroneckerFisher
-from .random import Random as Random
 from .robust import LeverageCapped as LeverageCapped
 from .robust import MedianOfMeans as MedianOfMeans
 from .robust import SelfNormalised as SelfNormalised
 from .robust import Trimmed as Trimmed
-from .second_order import ArnoldiHessian as ArnoldiHessian
-from .second_order import NaiveHessian as NaiveHessian
 from .tracin import TracIn as TracIn
+from .tracin import checkpoints as checkpoints

@@ -18,7 +18,8 @@ import imu_lab as imu
 from imu_lab.core.running import one_thread
 from imu_lab.features import general, readout
 from imu_lab.features.gradients import GeneralGradients, explicit
-from imu_lab.influences import exact, second_order
+from imu_lab.influences import exact
+from imu_lab.influences import hessian as hessians
 from imu_lab.tasks.protocol import Task
 
 LAMBDA = 0.03
@@ -233,7 +234,7 @@ def test_captum_leaves_the_model_as_it_was(estimator: str) -> None:
 
 
 def test_naive_refuses_a_hessian_that_does_not_fit_and_says_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(second_order, "NAIVE_LIMIT", 20)
+    monkeypatch.setattr(hessians, "NAIVE_LIMIT", 20)
     task, model, *_ = case("toy", None)
     with pytest.raises(
         ValueError, match=r"naive builds the Hessian of 27 parameters, .* GiB; it serves up to 20. Use arn"

@@ -11,6 +11,7 @@ from sequences import models, tiny
 from torch import nn
 
 import imu_lab as imu
+from imu_lab.features.gradients import explicit
 from imu_lab.measures.transitions import learned
 
 
