@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import imu_lab as imu
 from imu_lab.core.running import one_thread, seeded
-from imu_lab.features import gradients, readout
+from imu_lab.features import gradients, linear, readout
 from imu_lab.features.gradients import GeneralGradients, LinearGradients, explicit, flat, gradients_of
 from imu_lab.tasks.protocol import Task
 
@@ -178,7 +178,7 @@ def test_less_room_changes_nothing(room: int, monkeypatch: pytest.MonkeyPatch) -
     task, model = sequences()
     found, forget = gradients_of(task, model), task.split("forget")
     expected = found.moments(forget)
-    monkeypatch.setattr(gradients, "ROOM", room)
+    monkeypatch.setattr(linear, "ROOM", room)
     again = LinearGradients(task, model, "head").moments(forget)
     for one, other in zip(again, expected):
         assert cases.relative(flat(one), flat(other)) <= 1e-12

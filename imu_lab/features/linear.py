@@ -1,0 +1,140 @@
+"""Per-example quantities of a readout that is one linear layer, in closed form.
+
+Example i's gradient is δ_i ⊗ [h_i; 1], a product of what reaches the layer and of the loss's derivative at the logits,
+so sums over examples are matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from ..core.running import device_of, evaluating
+from ..tasks.outputs import derivative_of
+from ..tasks.protocol import Batch, Examples, Task
+from . import readout
+from .layers import ROOM, Gradient, Outer
+
+
+@dataclass(frozen=True, eq=False)
+class LinearGradients:
+    """Closed forms for one linear layer that produces the output; ``d`` inputs, ``K`` outputs.
+
+    A sequence model applies the layer at each of T positions; its per-example gradient is the sum over them.
+    """
+
+    task: Task
+    model: nn.Module
+    name: str
+    _once: dict = field(default_factory=dict, repr=False)
+
+    def factors(self, examples: Examples) -> Iterable[tuple[Tensor, Tensor]]:
+        """Δ (c, K) or (c, T, K) and H (c, d) or (c, T, d), chunk by chunk.
+
+        Δ is the derivative of each example's loss at its logits, of the task's own loss, so label smoothing, masks
+        and means over tokens are in it; for cross-entropy it is p − e_y. A set that fits in one chunk is computed once
+        and serves every sum; a larger one is computed afresh for each, so that nothing of its size is kept.
+        """
+        if id(examples) not in self._once:  # the examples are kept beside their factors, so the id stays theirs
+            if len(examples) > self._chunk(examples) or len(examples) == 1:
+                return self._factors(examples)
+            self._once[id(examples)] = (examples, list(self._factors(examples)))
+        return self._once[id(examples)][1]
+
+    def knowing(self, examples: Examples, delta: Tensor, inputs: Tensor) -> LinearGradients:
+        """The same, with Δ and H of these examples known already: no forward pass is made for them."""
+        return replace(self, _once={id(examples): (examples, [(delta, inputs)])})
+
+    def _factors(self, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
+        with evaluating(self.model):
+            for _, batch in examples.batches(self._chunk(examples)):
+                batch = batch.to(device_of(self.model))
+                with torch.no_grad():
+                    inputs, outputs = readout.capture(self.model, self.name, batch.inputs)
+                yield _derivative(self.task, outputs.detach(), batch), inputs.detach()
+
+    def _chunk(self, examples: Examples) -> int:
+        layer = self.model.get_submodule(self.name)
+        width = max(layer.in_features, layer.out_features)
+        return max(1, min(examples.chunk, ROOM // width))
+
+    def _named(self, weight: Tensor, bias: Tensor) -> Gradient:
+        prefix = f"{self.name}." if self.name else ""
+        named = {f"{prefix}weight": weight}
+        if self.model.get_submodule(self.name).bias is not None:
+            named[f"{prefix}bias"] = bias
+        return named
+
+    def mean(self, examples: Examples, weights: Tensor | None = None) -> Gradient:
+        """ḡ = (1/n) Σ w_i g_i, with (n,) weights or all of them 1."""
+        if weights is None:
+            return self.moments(examples, squares=False)[0]
+        total, shift, start = 0.0, 0.0, 0
+        for delta, inputs in self.factors(examples):
+            mine = weights[start : start + len(delta)].to(delta).view(-1, *[1] * (delta.ndim - 1))
+            wide, start = (delta * mine).flatten(0, -2), start + len(delta)
+            total, shift = total + wide.T @ inputs.flatten(0, -2), shift + wide.sum(0)
+        return self._named(total / len(examples), shift / len(examples))
+
+    def moments(self, examples: Examples, squares: bool = True) -> tuple[Gradient, Gradient]:
+        """ḡ and (1/n) Σ g_i∘g_i, in one pass: ΔᵀA / n and (Δ²)ᵀ(A²) / n."""
+        totals: list[Tensor] = []
+        for delta, inputs in self.factors(examples):
+            wide, flat = delta.flatten(0, -2), inputs.flatten(0, -2)
+            found = [wide.T @ flat, wide.sum(0)]  # (K, d) and (K,)
+            if squares:
+                found += [Outer(delta, inputs).squares(), _over_positions(delta).square().sum(0)]
+            # In place, for nobody else holds these sums.
+            totals = [total.add_(part) for total, part in zip(totals, found)] if totals else found
+        weight, bias, *squared = [total.div_(len(examples)) for total in totals]
+        return self._named(weight, bias), self._named(*squared) if squares else {}
+
+    def along(self, examples: Examples, direction: Gradient) -> Tensor:
+        """(n,) g_i · v for a direction v over the readout's parameters."""
+        weight, *bias = direction.values()
+        parts = []
+        for delta, inputs in self.factors(examples):
+            moved = readout.product(inputs, weight, *bias)  # (c, ..., K): how the logits change along v
+            parts.append((delta * moved).flatten(1).sum(1))
+        return torch.cat(parts)
+
+    def norms(self, examples: Examples) -> Tensor:
+        """(n,) ‖g_i‖, the bias included."""
+        bias = float(self.model.get_submodule(self.name).bias is not None)
+        parts = []
+        for delta, inputs in self.factors(examples):
+            if delta.ndim == 2:
+                lengths = [
+                    torch.linalg.vector_norm(rows, dim=1).square() for rows in (delta, inputs)
+                ]  # no n x d squares
+                parts.append((lengths[0] * (lengths[1] + bias)).sqrt())
+            else:  # ‖Σ_t δ_t ⊗ a_t‖² = Σ_ts (δ_t·δ_s)(a_t·a_s)
+                gram = (delta @ delta.mT) * (inputs @ inputs.mT + bias)
+                parts.append(gram.sum((1, 2)).clamp_min(0).sqrt())
+        return torch.cat(parts)
+
+    def quadratic(self, examples: Examples, diagonal: Gradient) -> Tensor:
+        """(n,) g_iᵀ D g_i for a diagonal D over the readout's parameters."""
+        weight, *bias = diagonal.values()
+        parts = []
+        for delta, inputs in self.factors(examples):
+            each = Outer(delta, inputs).weighted(weight)
+            parts.append(each + (_over_positions(delta).square() @ bias[0] if bias else 0.0))
+        return torch.cat(parts)
+
+
+def _derivative(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+    """Δ, of the outputs' shape: each example's loss, differentiated at them; in closed form where the loss has one."""
+    if (closed := derivative_of(task.example_loss)) is not None:
+        return closed(outputs, batch)
+    with torch.enable_grad():
+        logits = outputs.requires_grad_()
+        return torch.autograd.grad(task.example_loss(lambda _: logits, batch).sum(), logits)[0]
+
+
+def _over_positions(delta: Tensor) -> Tensor:
+    """(c, K) the bias's per-example gradients, from Δ (c, K) or (c, T, K)."""
+    return delta if delta.ndim == 2 else delta.sum(1)
