@@ -81,7 +81,7 @@ class Examples:
         """Examples held in memory: tensors (or dicts of tensors) whose first dimension counts examples."""
         count = len(next(iter(targets.values())) if isinstance(targets, dict) else targets)
         ids = torch.arange(count) if ids is None else torch.as_tensor(ids, dtype=torch.int64)
-        return cls(ids, lambda at: Batch(_rows(inputs, at), _rows(targets, at)), source, chunk)
+        return cls(ids, _Held(inputs, targets), source, chunk)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -99,12 +99,48 @@ class Examples:
 
     def in_precision(self, dtype: torch.dtype) -> Examples:
         """The same examples with real-valued inputs in this precision."""
-        return replace(self, fetch=lambda at: self.fetch(at).in_precision(dtype))
+        return replace(self, fetch=_InPrecision(self.fetch, dtype))
 
     def take(self, positions: Tensor) -> Examples:
         """The examples at these positions, as a collection of their own."""
         positions = torch.as_tensor(positions, dtype=torch.int64)
-        return Examples(self.ids[positions], lambda at: self.fetch(positions[at]), self.source, self.chunk)
+        return replace(self, ids=self.ids[positions], fetch=_Taken(self.fetch, positions))
+
+
+# What fetches examples is an object and no closure, so that examples can be pickled and sent to another process.
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """Fetches from tensors in memory."""
+
+    inputs: Any
+    targets: Any
+
+    def __call__(self, at: Positions) -> Batch:
+        return Batch(_rows(self.inputs, at), _rows(self.targets, at))
+
+
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """Fetches some of another's examples."""
+
+    fetch: Callable[[Positions], Batch]
+    positions: Tensor
+
+    def __call__(self, at: Positions) -> Batch:
+        return self.fetch(self.positions[at])
+
+
+@dataclass(frozen=True, eq=False)
+class _InPrecision:
+    """Fetches another's examples in another precision."""
+
+    fetch: Callable[[Positions], Batch]
+    dtype: torch.dtype
+
+    def __call__(self, at: Positions) -> Batch:
+        return self.fetch(at).in_precision(self.dtype)
 
 
 def _rows(value: Any, at: Positions) -> Any:

@@ -17,8 +17,9 @@ from . import cards, ranking
 from .classification import Classification
 from .networks import images as networks
 from .networks import people as person_networks
-from .protocol import Batch, Examples, Positions
+from .protocol import Examples
 from .sources import people
+from .sources.images import Standardised
 from .sources.people import People
 from .training import Recipe
 
@@ -160,12 +161,7 @@ class ReID:
         places = np.searchsorted(self.persons, some.persons) if source in ("train", "test") else np.full(len(some), -1)
         labels = torch.from_numpy(places)
         mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
-
-        def fetch(at: Positions) -> Batch:
-            chosen = np.array(some.pixels[at.numpy() if isinstance(at, Tensor) else at])  # a copy: files are read-only
-            images = torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 255
-            return Batch((images - mean) / deviation, labels[at])
-
+        fetch = Standardised(some.pixels, labels, mean, deviation)
         return Examples(torch.arange(len(some)), fetch, source, chunk=128)
 
     def _those(self, some: People, source: str, forgotten: bool) -> Examples:

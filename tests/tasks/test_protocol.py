@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import cases
 import pytest
 import torch
@@ -80,3 +82,16 @@ def test_labels_are_the_tasks_own_or_empty() -> None:
     assert labels_of(task, ids, "test") == list(task.test_labels(ids))
     assert labels_of(task, ids) == list(task.labels(ids))
     assert labels_of(object(), ids) == labels_of(task, ids, "elsewhere") == ["", "", ""]
+
+
+@pytest.mark.parametrize("name", cases.TASKS)
+def test_a_task_and_its_examples_survive_pickling(name: str) -> None:
+    """They travel to another process, whichever way they were taken."""
+    task = cases.task(name)
+    again = pickle.loads(pickle.dumps(task))
+    assert again == task and hash(again) == hash(task)
+    for split in evaluation_splits(task):
+        given = task.split(split).in_precision(torch.float64)
+        for sent in (pickle.loads(pickle.dumps(given)), again.split(split).in_precision(torch.float64)):
+            torch.testing.assert_close(sent.ids, given.ids)
+            torch.testing.assert_close(tuple(sent.batch()), tuple(given.batch()), rtol=0, atol=0)

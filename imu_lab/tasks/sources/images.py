@@ -86,7 +86,7 @@ def arrays(train: tuple | Any, test: tuple | Any, classes: tuple[str, ...] | int
         test_labels,
         names,
         key,
-        _pictures(train_examples) if image else None,
+        _Stretched(train_examples) if image else None,
         first.shape[1] if image else 0,
     )
 
@@ -104,7 +104,7 @@ def _part(data: Any, source: str, classes: int) -> tuple[Examples, Tensor, list[
         examples = Examples.of(inputs, labels, source=source)
     else:
         labels = checked_labels(torch.as_tensor([int(data[i][1]) for i in range(len(data))]), classes, source)
-        examples = _streamed(data, labels, source)
+        examples = Examples(torch.arange(len(labels)), _Streamed(data, labels), source)
     rows = []
     for positions, batch in examples.batches():
         if batch.inputs.is_floating_point() and not torch.isfinite(batch.inputs).all():
@@ -114,12 +114,16 @@ def _part(data: Any, source: str, classes: int) -> tuple[Examples, Tensor, list[
     return examples, labels, rows
 
 
-def _streamed(data: Any, labels: Tensor, source: str) -> Examples:
-    def fetch(at: Positions) -> Batch:
-        chosen = torch.arange(len(labels))[at]
-        return Batch(torch.stack([torch.as_tensor(data[int(i)][0]) for i in chosen]), labels[chosen])
+@dataclass(frozen=True, eq=False)
+class _Streamed:
+    """Fetches from a map-style dataset of pairs, one sample at a time."""
 
-    return Examples(torch.arange(len(labels)), fetch, source)
+    data: Any
+    labels: Tensor
+
+    def __call__(self, at: Positions) -> Batch:
+        chosen = torch.arange(len(self.labels))[at]
+        return Batch(torch.stack([torch.as_tensor(self.data[int(i)][0]) for i in chosen]), self.labels[chosen])
 
 
 def checked_labels(labels: Tensor, classes: int, where: str) -> Tensor:
@@ -142,16 +146,18 @@ def checked_labels(labels: Tensor, classes: int, where: str) -> Tensor:
     return labels
 
 
-def _pictures(examples: Examples) -> Callable[[np.ndarray], np.ndarray]:
-    def pictures(positions: np.ndarray) -> np.ndarray:
-        images = examples.batch(
-            torch.as_tensor(np.asarray(positions), dtype=torch.int64)
-        ).inputs.float()  # (n, c, h, w)
+@dataclass(frozen=True, eq=False)
+class _Stretched:
+    """Pictures of examples that are images: each from its darkest to its brightest value."""
+
+    examples: Examples
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        at = torch.as_tensor(np.asarray(positions), dtype=torch.int64)
+        images = self.examples.batch(at).inputs.float()  # (n, c, h, w)
         low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
         grey = (images - low) / (high - low).clamp_min(1e-12)
         return (255 * grey.expand(-1, 3, -1, -1)).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-
-    return pictures
 
 
 def folder(path: str, image_size: int | None = None) -> Labelled:
@@ -192,7 +198,10 @@ def _folder(root: Path, image_size: int | None, facts: tuple) -> Labelled:
         )
     labels = {side: torch.tensor([classes.index(name) for name, _ in lists[side]]) for side in lists}
     mean, deviation = _statistics(pixels["train"])
-    examples = {side: _standardised(pixels[side], labels[side], mean, deviation, side) for side in lists}
+    examples = {
+        side: Examples(torch.arange(len(labels[side])), Standardised(pixels[side], labels[side], mean, deviation), side)
+        for side in lists
+    }
     key = digest(classes, *pixels.values(), *labels.values())
     return Labelled(
         examples["train"],
@@ -201,7 +210,7 @@ def _folder(root: Path, image_size: int | None, facts: tuple) -> Labelled:
         labels["test"],
         classes,
         key,
-        lambda at: np.array(pixels["train"][np.asarray(at)]),
+        _Rows(pixels["train"]),
         3,
     )
 
@@ -288,10 +297,32 @@ def _statistics(pixels: np.ndarray) -> tuple[Tensor, Tensor]:
     return torch.tensor(mean).float()[:, None, None], torch.tensor(deviation).float()[:, None, None]
 
 
-def _standardised(pixels: np.ndarray, labels: Tensor, mean: Tensor, deviation: Tensor, source: str) -> Examples:
-    def fetch(at: Positions) -> Batch:
-        chosen = np.array(pixels[at.numpy() if isinstance(at, Tensor) else at])  # a copy: the cache file is read-only
-        images = torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 255  # (n, 3, h, w)
-        return Batch((images - mean) / deviation, labels[at])
+@dataclass(frozen=True, eq=False)
+class Standardised:
+    """Fetches pictures as (n, 3, h, w), scaled to [0, 1] and standardised per channel.
 
-    return Examples(torch.arange(len(labels)), fetch, source)
+    Attributes:
+        pixels: (n, h, w, 3) uint8.
+        labels: (n,).
+        mean, deviation: (3, 1, 1).
+    """
+
+    pixels: np.ndarray
+    labels: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+    def __call__(self, at: Positions) -> Batch:
+        chosen = np.array(self.pixels[at.numpy() if isinstance(at, Tensor) else at])  # a copy: files are read-only
+        images = torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 255
+        return Batch((images - self.mean) / self.deviation, self.labels[at])
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The pictures at some positions, as an array of their own."""
+
+    pixels: np.ndarray
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        return np.array(self.pixels[np.asarray(positions)])

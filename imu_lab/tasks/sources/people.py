@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,8 +137,24 @@ def market(path: str, size: tuple[int, int] | None = None) -> Crowd:
     root = Path(path)
     train, query, gallery = (_listing(root / part) for part in PARTS)
     known, asked = (_without_passers_by(rows) for rows in (train, query))
-    strangers = lru_cache(lambda: (_people(root, asked, size), _people(root, gallery, size)))
-    return crowd(_people(root, known, size), strangers)
+    return crowd(_people(root, known, size), _Strangers(root, asked, gallery, size))
+
+
+@dataclass(frozen=True)
+class _Strangers:
+    """Decodes the queries and the gallery when they are asked for, once."""
+
+    root: Path
+    asked: list[Row]
+    gallery: list[Row]
+    size: tuple[int, int] | None
+
+    @cached_property
+    def parts(self) -> tuple[People, People]:
+        return _people(self.root, self.asked, self.size), _people(self.root, self.gallery, self.size)
+
+    def __call__(self) -> tuple[People, People]:
+        return self.parts
 
 
 class Row(NamedTuple):

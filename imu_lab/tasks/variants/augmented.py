@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -77,4 +77,4 @@ class Augmented:
     def split(self, name: str) -> Examples:
         """The task's split; of training data with the forget samples augmented."""
         examples = self.task.split(name)
-        return replaced(examples, self._ids, lambda: self._rows) if examples.source == "train" else examples
+        return replaced(examples, self._ids, partial(getattr, self, "_rows")) if examples.source == "train" else examples

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,16 +18,24 @@ def replaced(examples: Examples, ids: Tensor, rows: Callable[[], Batch]) -> Exam
         ids: (m,) rising.
         rows: gives the m new rows, of tensors, in the order of ``ids``; asked for when the first is fetched.
     """
+    return replace(examples, fetch=_Replaced(examples, ids, rows))
 
-    def fetch(at: Positions) -> Batch:
-        batch, wanted = examples.fetch(at), examples.ids[at]
-        mine = torch.isin(wanted, ids)
+
+@dataclass(frozen=True, eq=False)
+class _Replaced:
+    """Fetches another's examples, some of them exchanged."""
+
+    examples: Examples
+    ids: Tensor
+    rows: Callable[[], Batch]
+
+    def __call__(self, at: Positions) -> Batch:
+        batch, wanted = self.examples.fetch(at), self.examples.ids[at]
+        mine = torch.isin(wanted, self.ids)
         if not mine.any():
             return batch
-        new, places = rows(), torch.searchsorted(ids, wanted[mine])
+        new, places = self.rows(), torch.searchsorted(self.ids, wanted[mine])
         return Batch(
             batch.inputs.clone().index_put_((mine,), new.inputs[places]),
             batch.targets.clone().index_put_((mine,), new.targets[places]),
         )
-
-    return replace(examples, fetch=fetch)
