@@ -45,7 +45,8 @@ class Knob:
         if value is None and self.optional:
             return
         options = self.options()
-        if options is not None and value not in options:
+        named = getattr(type(value), "name", None)  # a registered thing stands for its name
+        if options is not None and value not in options and named not in options:
             raise unknown(f"{name} for {owner}", value, options)
         if self.valid and not _inside(value, self.valid):
             raise ValueError(f"{owner} needs {name} in {self.valid}, got {value!r}. {self.help}")

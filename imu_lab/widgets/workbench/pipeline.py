@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from ...core import registry
+from ...core.knobs import knobs
 from ...core.records import Influence, Intensity, Run
 from ...influences.pairwise import influence_matrix, supporters
+from ...intensities import Uniform
 from ...lab.session import Session
 from ..base.controls import Choice
 from ..base.job import Report
@@ -76,17 +78,17 @@ class Pipeline:
 
     def __call__(self, question: Question, report: Report) -> Iterator[Answer]:
         """Yield the answer with the main run alone, unless its controls are at hand, and then with its controls."""
+        main = registry.intensity_rules.create(question.rule.name, **question.rule.settings)
         scores = self.session.influence(question.estimator.name, **question.estimator.settings)
-        weights = self.session.intensity(scores, question.rule.name, **question.rule.settings)
-        controls = [Choice(rule, control_settings(rule, question)) for rule in question.compare]
-        main, expected = self._run(question, question.rule, lambda: weights, report), len(controls)
-        if not all(self._key(question, control) in self._kept for control in controls):
-            yield Answer(scores, weights, (main,), expected)
-        runs = [main]
-        for rule, settings in controls:
-            weigh = lambda rule=rule, settings=settings: self.session.intensity(scores, rule, **settings)  # noqa: E731
-            runs.append(self._run(question, Choice(rule, settings), weigh, report))
-        yield Answer(scores, weights, tuple(runs), expected)
+        weights = self.session.intensity(scores, main)
+        controls = [as_control(name, main) for name in question.compare]
+        runs = [self._run(self._key(question, main, main=True), question, lambda: weights, report)]
+        keys = [self._key(question, rule) for rule in controls]
+        if not all(key in self._kept for key in keys):
+            yield Answer(scores, weights, tuple(runs), len(controls))
+        for key, rule in zip(keys, controls):
+            runs.append(self._run(key, question, lambda rule=rule: self.session.intensity(scores, rule), report))
+        yield Answer(scores, weights, tuple(runs), len(controls))
 
     def supporters(self, scores: Influence, example: int) -> pd.DataFrame | None:
         """The forget samples that hold one of them up and those that work against it, by the estimator of ``scores``.
@@ -103,30 +105,30 @@ class Pipeline:
         pairs = influence_matrix(self.session.task, self.session.model, kind, against=("forget", place), **settings)
         return supporters(pairs, example)
 
-    def _key(self, question: Question, rule: Choice) -> tuple:
-        """What a run depends on; uniform weights read no influence, so they do not depend on the estimator.
+    def _key(self, question: Question, rule: Any, main: bool = False) -> tuple:
+        """What a run depends on, by value: the rule with its settings and those of the rule that it refers to, too.
 
+        Uniform weights read no influence, so a control with such weights does not depend on the estimator; the main
+        run does, because its ledger tells of the influences.
         A run made before the retrained model was there knows nothing of it, and another has to be made then.
         """
-        code: list[Any] = [registry.methods[question.method.name], registry.intensity_rules[rule.name]]
-        code.append(self.session.reference is not None)
-        if rule.name != "uniform":
-            code.append(registry.estimators[question.estimator.name])
-        reads = None if rule.name == "uniform" else question.estimator
-        asked = (question.method, question.steps, question.seed, question.stop_at)
-        return repr((rule, reads, asked)), *code
+        reads = main or not isinstance(rule, Uniform)
+        estimator = registry.estimators.create(question.estimator.name, **question.estimator.settings)
+        method = registry.methods.create(question.method.name, **question.method.settings)
+        asked = (question.steps, question.seed, repr(question.stop_at), self.session.reference is not None)
+        return rule, estimator if reads else None, method, *asked
 
-    def _run(self, question: Question, rule: Choice, weigh: Callable[[], Intensity], report: Report) -> Run:
-        key = self._key(question, rule)
+    def _run(self, key: tuple, question: Question, weigh: Callable[[], Intensity], report: Report) -> Run:
+        """The run under this key, made unless it is at hand."""
         if key not in self._kept:
-            name, settings = question.method
+            method, settings = question.method
             self._kept[key] = self.session.unlearn(
                 weigh(),
-                name,
+                method,
                 steps=question.steps,
                 seed=question.seed,
                 stop_at=question.stop_at,
-                progress=lambda done, total: report(done, total, f"unlearning, {rule.name} weights"),
+                progress=lambda done, total: report(done, total, f"unlearning, {type(key[0]).name} weights"),
                 **settings,
             )
         self._kept.move_to_end(key)
@@ -135,6 +137,15 @@ class Pipeline:
         return self._kept[key]
 
 
-def control_settings(rule: str, question: Question) -> dict[str, Any]:
-    """A control's settings: "shuffled" takes the weights of the rule in question, every other its defaults."""
-    return {"of": question.rule.name} if rule == "shuffled" and question.rule.name != "shuffled" else {}
+def as_control(name: str, main: Any) -> Any:
+    """The rule under ``name`` with its defaults, as a control of the main rule.
+
+    Where it has a setting whose choices are rules, as "shuffled" has, the first such setting takes the main rule with
+    its settings, if that is among its choices: else the control would be one of another run.
+    """
+    rules = registry.intensity_rules
+    for setting, about in knobs(rules[name]).items():
+        choices = about.options() or ()
+        if type(main).name in choices and all(choice in rules for choice in choices):
+            return rules.create(name, **{setting: main})
+    return rules.create(name)

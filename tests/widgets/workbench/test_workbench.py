@@ -17,7 +17,6 @@ from imu_lab.studies.comparison import usual_step
 from imu_lab.widgets.base.controls import Choice
 from imu_lab.widgets.base.job import Job, Progress
 from imu_lab.widgets.workbench.asking import NEVER
-from imu_lab.widgets.workbench.pipeline import Pipeline
 from imu_lab.widgets.workbench.workbench import Workbench, workbench
 
 SECONDS = 60.0
@@ -338,17 +337,6 @@ def test_a_task_without_pictures_or_labels_works() -> None:
     made.choose(int(made.answer.run.samples["example"].iloc[0]))
     assert "blob" in made.views.card.value and made.views.ledger.strip.layout.display == "none"
     made.close()
-
-
-def test_runs_are_kept_only_under_the_same_code(panel: Workbench) -> None:
-    asked = panel.controls.question()
-    key = Pipeline._key(panel.pipeline, asked, asked.rule)
-    known = imu.intensity_rules._items["sqrt-clipped"]
-    try:
-        imu.intensity_rule("sqrt-clipped")(dataclass(frozen=True)(type("Again", (known,), {})))
-        assert Pipeline._key(panel.pipeline, asked, asked.rule) != key
-    finally:
-        imu.intensity_rule("sqrt-clipped")(known)
 
 
 def test_the_static_picture(panel: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
