@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..core.messages import listed
 from ..core.records import Influence, Intensity
+from .statistics import spearman
 
 INDIFFERENT = 0.99  # correlation with the plain product of gradients above which the metric does nothing
 
@@ -19,7 +20,7 @@ def rank_correlations(scores: Mapping[str, Influence] | Iterable[Influence]) -> 
     Args:
         scores: of the same forget set, by label; unlabelled ones go by their estimator.
     """
-    return pd.DataFrame({label: each.values for label, each in by_label(scores).items()}).rank().corr()
+    return pd.DataFrame({label: each.values for label, each in by_label(scores).items()}).corr("spearman")
 
 
 def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
@@ -39,9 +40,8 @@ def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
         if "gradient_dot" not in scores.context:
             raise ValueError("these scores carry no gradient_dot: their readout is not one linear layer")
         plain = scores.context["gradient_dot"].to_numpy()
-        both = pd.DataFrame({"scores": scores.values, "plain": plain})
-        found = [each.corr().iloc[0, 1] for each in (both, both.rank())]
-        rows.append((damping, *found, float((scores.values < 0).mean())))
+        pearson = pd.Series(scores.values).corr(pd.Series(plain))
+        rows.append((damping, pearson, float(spearman(scores.values, plain)), float((scores.values < 0).mean())))
     frame = pd.DataFrame(rows, columns=["damping", "correlation", "spearman", "negative"])
     from_here_on = (frame["correlation"] > INDIFFERENT).to_numpy()[::-1].cumprod()[::-1].astype(bool)
     frame.attrs["indifferent"] = float(frame["damping"][from_here_on].min())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from .curvature import curvature
 from .memorisation import held_out, learning_events
 from .neighbours import neighbours
 from .resistance import latest, resistance, withstanding
+from .statistics import confidence_interval, spearman
 
 CHEAP = ("fisher-diagonal", "gradient-cosine", "self-influence", "el2n")
 TRAINING = ("training_events", "first_learned", "held_out_confidence", "label_suspicion", "memorisation")
@@ -117,34 +118,22 @@ def reasons(table: pd.DataFrame, target: str = "rank", *, draws: int = 500, seed
     names = why_columns(rows, target)
     values = rows[names].to_numpy(dtype=float)
     goal = rows[target].to_numpy(dtype=float)
-    random = np.random.default_rng(seed)
-    drawn = [_spearman(values[at], goal[at]) for at in random.integers(len(rows), size=(draws, len(rows)))]
-    found = pd.DataFrame({"column": names, "correlation": _spearman(values, goal)})
-    found["low"], found["high"] = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
+    found = pd.DataFrame({"column": names, "correlation": spearman(values.T, goal)})
+    found["low"], found["high"] = confidence_interval(spearman, values.T, goal[None], draws=draws, seed=seed)
     given = np.full(len(rows), np.nan) if target.startswith("uniform") else rows["pressure"].to_numpy(dtype=float)
     found["given_pressure"] = _partial(values, goal, given)
     found["samples"] = len(rows)
     return found.sort_values("correlation", key=np.abs, ascending=False, ignore_index=True)
 
 
-def _spearman(values: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """(c,) rank correlation of each column of (n, c) with (n,); NaN for a column that is all the same."""
-    from scipy.stats import rankdata  # half a second to import
-
-    ranks, goals = rankdata(values, axis=0), rankdata(goal)
-    ranks, goals = ranks - ranks.mean(0), goals - goals.mean()
-    size = np.sqrt((ranks**2).sum(0) * (goals**2).sum())
-    return np.divide(goals @ ranks, size, out=np.full(len(size), np.nan), where=size > 0)
-
-
 def _partial(values: np.ndarray, goal: np.ndarray, given: np.ndarray) -> np.ndarray:
     """(c,) rank correlations with the ranks of ``given`` taken out; NaN for ``given`` itself, or where it is not known."""
     if np.isnan(given).any():
         return np.full(values.shape[1], np.nan)
-    direct, with_goal = _spearman(values, goal), _spearman(given[:, None], goal)[0]
+    direct, with_goal = spearman(values.T, goal), spearman(given, goal)
     if np.isnan(with_goal):
         return direct  # the same pressure for all: nothing to take out
-    across = _spearman(values, given)
+    across = spearman(values.T, given)
     left = np.sqrt(np.maximum((1 - across**2) * (1 - with_goal**2), 0))
     return np.divide(direct - across * with_goal, left, out=np.full(len(left), np.nan), where=left > 1e-6)
 
@@ -184,66 +173,67 @@ def predict_resistance(
         seed: of folds, trees and shuffles.
     """
     from scipy.stats import rankdata  # half a second to import
+    from sklearn.model_selection import cross_val_predict
 
     rows = _rows(table, target)
     names = why_columns(rows, target)
     values, goal = rows[names].to_numpy(dtype=float), rankdata(rows[target].to_numpy(dtype=float))
+    forest, split = _forest(seed), _split(folds, seed)
+    predicted = cross_val_predict(forest, values, goal, cv=split)
+    low, high = confidence_interval(spearman, predicted, goal, draws=500, seed=seed)
     random = np.random.default_rng(seed)
-    predicted, lost = _held_out_predictions(values, goal, folds, seed, random)
-    score = _spearman(predicted[:, None], goal)[0]
-    draws = random.integers(len(goal), size=(500, len(goal)))
-    low, high = np.nanpercentile([_spearman(predicted[at, None], goal[at])[0] for at in draws], [2.5, 97.5])
-    luck = []
-    for _ in range(controls):
-        mixed = random.permutation(goal)
-        luck.append(_spearman(_held_out_predictions(values, mixed, folds, seed)[0][:, None], mixed)[0])
-    importance = pd.DataFrame({"column": names, "importance": score - lost})
-    importance = importance.sort_values("importance", ascending=False, ignore_index=True)
-    dependence = _dependence(values, goal, names, seed)
+    shuffled = [random.permutation(goal) for _ in range(controls)]
+    luck = [spearman(cross_val_predict(forest, values, each, cv=split), each) for each in shuffled]
+    importance = pd.DataFrame({"column": names, "importance": _importances(values, goal, folds, seed)})
     return Prediction(
-        float(score),
-        float(low),
-        float(high),
-        float(np.mean(luck)),
-        float(np.max(luck)),
-        len(goal),
-        folds,
-        importance,
-        dependence,
+        score=float(spearman(predicted, goal)),
+        low=float(low),
+        high=float(high),
+        control=float(np.mean(luck)),
+        control_high=float(np.max(luck)),
+        samples=len(goal),
+        folds=folds,
+        importance=importance.sort_values("importance", ascending=False, ignore_index=True),
+        dependence=_dependence(values, goal, names, seed),
     )
 
 
-def _forest(seed: int) -> object:
+def _forest(seed: int) -> Any:
     from sklearn.ensemble import ExtraTreesRegressor
 
     return ExtraTreesRegressor(TREES, min_samples_leaf=3, max_features=0.5, random_state=seed)
 
 
-def _held_out_predictions(
-    values: np.ndarray, goal: np.ndarray, folds: int, seed: int, random: np.random.Generator | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) predictions of each sample by a forest that did not see it; (c,) the score with each column shuffled."""
+def _split(folds: int, seed: int) -> Any:
     from sklearn.model_selection import KFold
 
-    predicted = np.empty(len(goal))
-    mixed = np.empty((len(goal), values.shape[1]))
-    for fitted, out in KFold(folds, shuffle=True, random_state=seed).split(values):
+    return KFold(folds, shuffle=True, random_state=seed)
+
+
+def _importances(values: np.ndarray, goal: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """(c,) how much of its rank correlation a forest loses, in samples that it was not fitted on, without each column."""
+    from sklearn.inspection import permutation_importance
+
+    lost = []
+    for fitted, out in _split(folds, seed).split(values):
         forest = _forest(seed).fit(values[fitted], goal[fitted])
-        predicted[out] = forest.predict(values[out])
-        for column in range(values.shape[1] if random is not None else 0):
-            other = values[out].copy()
-            other[:, column] = random.permutation(other[:, column])
-            mixed[out, column] = forest.predict(other)
-    return predicted, _spearman(mixed, goal) if random is not None else np.empty(0)
+        found = permutation_importance(forest, values[out], goal[out], scoring=_score, n_repeats=1, random_state=seed)
+        lost.append(found.importances_mean)
+    return np.mean(lost, axis=0)
+
+
+def _score(forest: Any, values: np.ndarray, goal: np.ndarray) -> float:
+    """Spearman's correlation of predictions with the truth; 0 for predictions that are all the same."""
+    return float(np.nan_to_num(spearman(forest.predict(values), goal)))
 
 
 def _dependence(values: np.ndarray, goal: np.ndarray, names: list[str], seed: int) -> pd.DataFrame:
-    """Mean prediction with one column set to each of its deciles, all others as they are (Friedman 2001)."""
-    forest = _forest(seed).fit(values, goal)
-    rows = []
+    """Partial dependence at up to seven quantiles of each column (Friedman 2001)."""
+    from sklearn.inspection import partial_dependence
+
+    forest, parts = _forest(seed).fit(values, goal), []
     for column, name in enumerate(names):
-        for value in np.unique(np.quantile(values[:, column], np.linspace(0.05, 0.95, 7))):
-            other = values.copy()
-            other[:, column] = value
-            rows.append((name, float(value), float(forest.predict(other).mean())))
-    return pd.DataFrame(rows, columns=["column", "value", "predicted"])
+        grid = np.unique(np.quantile(values[:, column], np.linspace(0.05, 0.95, 7)))
+        found = partial_dependence(forest, values, [column], custom_values={column: grid}, kind="average")
+        parts.append(pd.DataFrame({"column": name, "value": grid, "predicted": found["average"][0]}))
+    return pd.concat(parts, ignore_index=True)

@@ -25,6 +25,7 @@ from ..features.targets import target_examples
 from ..tasks.protocol import Examples, Task
 from ..tasks.training import Recipe, epochs
 from .stationary import fitted
+from .statistics import confidence_interval, spearman
 
 WAYS = ("head", "network")
 SAVE_EVERY = 10  # finished units
@@ -115,29 +116,10 @@ def linear_datamodeling_score(
 
 def rank_correlation(one: np.ndarray, other: np.ndarray, *, draws: int = 1000, seed: int = 0) -> Score:
     """Spearman's correlation of two (n,) arrays with a 95 % percentile-bootstrap interval over their entries."""
-    from scipy import stats
-
     if len(one) < 3:
         raise ValueError(f"a rank correlation needs 3 values or more, got {len(one)}")
-    found = stats.bootstrap(
-        (one, other),
-        _spearman,
-        paired=True,
-        vectorized=True,
-        n_resamples=draws,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Score(float(_spearman(one, other)), float(found.low), float(found.high), len(one))
-
-
-def _spearman(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
-    from scipy.stats import rankdata  # half a second to import
-
-    ranks = [rankdata(each, axis=axis) for each in (one, other)]
-    centred = [each - each.mean(axis, keepdims=True) for each in ranks]
-    lengths = np.sqrt((centred[0] ** 2).sum(axis) * (centred[1] ** 2).sum(axis))
-    return (centred[0] * centred[1]).sum(axis) / np.where(lengths > 0, lengths, np.nan)
+    low, high = confidence_interval(spearman, one, other, draws=draws, seed=seed)
+    return Score(float(spearman(one, other)), float(low), float(high), len(one))
 
 
 def _measured(

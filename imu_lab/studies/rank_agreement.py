@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..core.messages import unknown
 from .resistance import latest, withstanding
+from .statistics import confidence_interval, kendalls_w
 
 DRAWS = 1000
 
@@ -72,27 +73,5 @@ def agreement_of_ranks(
     tied = [number for number, row in zip(wide.index, ranks) if len(np.unique(row)) == 1]
     if tied:
         raise ValueError(f"all {samples} samples have the same {column!r} in run {tied[0]}: it puts them in no order")
-    found = kendalls_w(ranks)
-    random = np.random.default_rng(seed)
-    drawn = [kendalls_w(ranks[:, random.integers(samples, size=samples)]) for _ in range(draws)]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return RankAgreement(found, float(low), float(high), 1 / runs, runs, samples, len(idle))
-
-
-def kendalls_w(values: np.ndarray) -> float:
-    """Kendall's coefficient of concordance of (m, n) values, one row per judge, corrected for ties.
-
-    W = 12 S / (m²(n³ − n) − m Σ T), S the squared deviations of the n rank sums, T = Σ(t³ − t) over a judge's ties
-    (Kendall & Babington Smith 1939). NaN where every judge sees one single tie.
-    """
-    from scipy.stats import rankdata  # half a second to import
-
-    ranks = rankdata(values, axis=1)
-    judges, count = ranks.shape
-    sums = ranks.sum(0)
-    ties = 0.0
-    for row in ranks:
-        sizes = np.unique(row, return_counts=True)[1].astype(float)
-        ties += (sizes**3 - sizes).sum()
-    possible = judges**2 * (float(count) ** 3 - count) - judges * ties
-    return float(12 * np.square(sums - sums.mean()).sum() / possible) if possible > 0 else float("nan")
+    low, high = confidence_interval(kendalls_w, ranks, draws=draws, seed=seed)
+    return RankAgreement(float(kendalls_w(ranks)), float(low), float(high), 1 / runs, runs, samples, len(idle))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..core.records import Influence
 from .agreement import by_label, rank_correlations
+from .statistics import confidence_interval, mean_spearman
 
 
 def stability(scores: Iterable[Influence]) -> pd.DataFrame:
@@ -61,26 +62,8 @@ def rank_stability(draws: Mapping[str, Iterable[Influence]], *, resamples: int =
     rows = []
     for estimator, records in draws.items():
         values = np.stack([each.values for each in by_label(records).values()])  # (draws, n)
-        rows.append((estimator, mean_spearman(values), *_interval(values, resamples, seed), *values.shape))
+        if values.shape[1] < 3:
+            raise ValueError(f"a rank correlation needs 3 samples or more, got {values.shape[1]}")
+        interval = confidence_interval(mean_spearman, values, draws=resamples, seed=seed)
+        rows.append((estimator, float(mean_spearman(values)), *map(float, interval), *values.shape))
     return pd.DataFrame(rows, columns=["estimator", "spearman", "low", "high", "draws", "samples"])
-
-
-def mean_spearman(values: np.ndarray) -> float:
-    """The mean over all pairs of rows of Spearman's correlation of (draws, n) values; NaN where a row is constant."""
-    from scipy.stats import rankdata  # half a second to import
-
-    ranks = rankdata(values, axis=1)
-    with np.errstate(invalid="ignore"):  # a constant row has no correlation
-        pairs = np.corrcoef(ranks)[np.triu_indices(len(ranks), 1)]
-    return float(pairs.mean())
-
-
-def _interval(values: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
-    """95 % percentile bootstrap over the columns."""
-    count = values.shape[1]
-    if count < 3:
-        raise ValueError(f"a rank correlation needs 3 samples or more, got {count}")
-    random = np.random.default_rng(seed)
-    drawn = [mean_spearman(values[:, random.integers(count, size=count)]) for _ in range(resamples)]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return float(low), float(high)

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 import imu_lab as imu
-from imu_lab.studies.rank_agreement import kendalls_w
 
 
 def table(values: np.ndarray) -> pd.DataFrame:
@@ -19,23 +18,6 @@ def table(values: np.ndarray) -> pd.DataFrame:
             "rank": values.ravel(),
         }
     )
-
-
-def test_the_same_order_is_one_and_opposite_orders_are_zero() -> None:
-    assert kendalls_w(np.tile(np.arange(7.0), (4, 1))) == pytest.approx(1)
-    assert kendalls_w(np.array([np.arange(7.0), -np.arange(7.0)])) == pytest.approx(0)
-
-
-def test_it_is_the_mean_spearman_correlation_in_other_words() -> None:
-    values = np.random.default_rng(0).normal(size=(5, 40)) + 0.7 * np.arange(40)
-    correlations = pd.DataFrame(values.T).corr("spearman").to_numpy()[np.triu_indices(5, 1)]
-    assert kendalls_w(values) == pytest.approx((correlations.mean() * 4 + 1) / 5)
-
-
-def test_ties_are_corrected_for() -> None:
-    tied = np.tile([1.0, 1, 2, 3, 3, 3], (3, 1))
-    assert kendalls_w(tied) == pytest.approx(1)
-    assert np.isnan(kendalls_w(np.ones((2, 4))))
 
 
 def test_the_interval_holds_the_estimate_and_chance_is_one_over_runs() -> None:

@@ -7,24 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from figures import records
-from scipy.stats import spearmanr
 from torchvision.transforms import v2
 
 import imu_lab as imu
-from imu_lab.studies.stability import mean_spearman
 
 
 def test_each_samples_place_by_hand() -> None:
     found = imu.stability([records.influence([-3, -2, 1]), records.influence([-3, -1, -2])])
     assert found["mean"].tolist() == [-3, -1.5, -0.5] and found["negative"].tolist() == [1, 1, 0.5]
     assert found["rank_deviation"].tolist() == [0, 0.5, 0.5] and found.attrs["spearman"] == pytest.approx(0.5)
-
-
-def test_the_mean_over_pairs_is_scipys() -> None:
-    values = np.random.default_rng(0).normal(size=(3, 20)).round(1)  # with ties
-    pairs = [spearmanr(values[i], values[j]).statistic for i, j in ((0, 1), (0, 2), (1, 2))]
-    assert mean_spearman(values) == pytest.approx(np.mean(pairs))
-    assert np.isnan(mean_spearman(np.ones((2, 5))))
 
 
 def test_equal_draws_agree_and_random_ones_do_not() -> None:
