@@ -92,6 +92,90 @@ def digest(*parts: object) -> str:
     return state.hexdigest()
 
 
+WORDS = 8192  # 64 KiB of 64-bit words, hashed together
+TOGETHER = 16  # such blocks at once: what a processor's cache holds
+
+
+def _multipliers() -> np.ndarray:
+    """(WORDS,) odd 64-bit numbers without a pattern, the same in every version and process (Steele et al. 2014)."""
+    mixed = np.arange(1, WORDS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return ((mixed ^ (mixed >> np.uint64(31))) | np.uint64(1)).view(np.int64)
+
+
+MULTIPLIERS = _multipliers()
+
+
+def fingerprint(*parts: object) -> str:
+    """A content digest at memory speed: ten times as fast as :func:`digest`, of the same parts.
+
+    It tells apart what differs by accident or by editing; it is no defence against someone who makes two contents meet.
+    """
+    return digest(*(_summary(part) if isinstance(part, (Tensor, np.ndarray)) else part for part in parts))
+
+
+def _summary(values: Tensor | np.ndarray) -> bytes:
+    """Type, shape and the hash of each 64 KiB, the last of which may be shorter."""
+    array = _as_array(values)
+    flat = array.reshape(-1) if array.flags.c_contiguous else array.flat  # slices of .flat are copies, a few at a time
+    step, room = TOGETHER * 8 * WORDS // array.itemsize, np.empty(TOGETHER * WORDS, np.int64)
+    summary = [f"{values.dtype}{tuple(values.shape)}".encode()]
+    for start in range(0, array.size, step):
+        words = _words(flat[start : start + step][None])[0]
+        whole = len(words) // WORDS * WORDS
+        summary += [
+            _hashes(words[:whole].reshape(-1, WORDS), room).tobytes(),
+            _hashes(words[None, whole:], room).tobytes(),
+        ]
+    return b"".join(summary)
+
+
+def row_hashes(values: Tensor | np.ndarray) -> np.ndarray:
+    """(n,) int64: a hash of the content of each row of (n, ...) values, at memory speed and without a copy of them.
+
+    Each row is read as 64-bit words w; the hash is the sum of m_k · (w_k ^ w_k >> 32) modulo 2^64 with fixed odd m_k.
+    The shift brings what differs in the highest bits alone, such as signs, to where the product spreads it.
+    """
+    array = _as_array(values)
+    count = len(array)
+    size = array.nbytes // count if count else 0
+    few = max(1, TOGETHER * 8 * WORDS // max(1, size))
+    room = np.empty(TOGETHER * WORDS, np.int64)
+    parts = [_hashes(_words(array[start : start + few]), room) for start in range(0, count, few)]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def _as_array(values: Tensor | np.ndarray) -> np.ndarray:
+    """A view as an array of plain numbers."""
+    if isinstance(values, Tensor):
+        values = values.detach().resolve_conj().resolve_neg().cpu()
+        if values.dtype in (torch.bfloat16, torch.complex32):  # NumPy has none
+            values = values.view(torch.int16 if values.dtype == torch.bfloat16 else torch.int32)
+        values = values.numpy()
+    return values
+
+
+def _words(rows: np.ndarray) -> np.ndarray:
+    """(r, w) the bytes of each row as 64-bit words, filled up with zeros."""
+    rows = np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8)
+    if rows.shape[1] % 8 or rows.ctypes.data % 8:
+        padded = np.zeros((len(rows), -(-rows.shape[1] // 8) * 8), np.uint8)
+        padded[:, : rows.shape[1]] = rows
+        rows = padded
+    return rows.view(np.int64)
+
+
+def _hashes(words: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """(r,) of (r, w) words; rows longer than a block by the hashes of their blocks."""
+    if words.shape[1] > WORDS:
+        blocks = [_hashes(words[:, start : start + WORDS], room) for start in range(0, words.shape[1], WORDS)]
+        return _hashes(np.stack(blocks, 1), room)
+    mixed = room[: words.size].reshape(words.shape) if words.size <= room.size else np.empty(words.shape, np.int64)
+    np.bitwise_xor(np.right_shift(words, 32, out=mixed), words, out=mixed)
+    return np.einsum("rw,w->r", mixed, MULTIPLIERS[: words.shape[1]])
+
+
 def model_digest(model: nn.Module, without: str = "") -> str:
     """A digest of all that decides what a model computes: tensors, architecture, attributes and the user's code.
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import imu_lab as imu
-from imu_lab.core.running import device_of, digest, evaluating, one_thread, seeded, threads_of
+from imu_lab.core.running import device_of, digest, evaluating, fingerprint, one_thread, row_hashes, seeded, threads_of
 
 
 def test_one_thread_is_restored_also_after_an_error() -> None:
@@ -89,3 +89,57 @@ def test_equal_contents_have_equal_digests() -> None:
     assert digest(values) == digest(values.clone()) == digest(values.T.contiguous().T)
     assert digest(values[:, ::2]) == digest(values[:, ::2].clone())
     assert digest(values.numpy()[:, 1:]) == digest(values.numpy()[:, 1:].copy())
+
+
+def edits(values: np.ndarray) -> dict[str, np.ndarray]:
+    """What a person may do to an array, or an accident."""
+    one, swapped, two = values.copy(), values.copy(), values.copy()
+    one.reshape(-1).view(np.uint8)[-1] ^= 1
+    swapped[[0, 1]] = swapped[[1, 0]]
+    two.reshape(-1)[[3, 5]] *= -1
+    return {
+        "one bit": one, "rows in another order": swapped, "two signs": two, "all signs": -values,
+        "reversed": values[::-1], "another shape": values.reshape(-1, 1), "shorter": values[:-1],
+        "another type": values.view(np.uint32 if values.itemsize == 4 else np.int64),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(4, 7), (300, 77), (3, 40_000), (4096, 128)])
+def test_a_fingerprint_sees_every_edit_and_nothing_else(shape: tuple[int, int], dtype: type) -> None:
+    values = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    mine = fingerprint(values)
+    same = [values.copy(), np.asfortranarray(values), np.repeat(values, 2, 0)[::2]]
+    assert {fingerprint(each) for each in same} == {mine}
+    found = {name: fingerprint(each) for name, each in edits(values).items()}
+    assert len({mine, *found.values()}) == len(found) + 1, found
+    assert fingerprint(torch.from_numpy(values)) == fingerprint(torch.from_numpy(values).clone()) != mine
+
+
+def test_a_fingerprint_of_few_different_values_sees_signs_and_places() -> None:
+    """Numbers such as ±1 differ in their highest bits alone, where a product modulo 2^64 loses them."""
+    values = np.ones((200, 640))
+    seen = {fingerprint(values)}
+    for row, column in ((0, 0), (0, 1), (7, 639), (199, 3)):
+        flipped = values.copy()
+        flipped[row, column] = flipped[100, 100] = -1
+        seen.add(fingerprint(flipped))
+    assert len(seen) == 5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8, torch.bool, torch.bfloat16, torch.int64, torch.float16])
+def test_rows_hash_alike_exactly_where_they_are_alike(dtype: torch.dtype) -> None:
+    rows = (torch.randn(500, 3, 5, generator=torch.Generator().manual_seed(0)) * 9).abs().to(dtype)
+    rows[77], rows[400] = rows[3], rows[5]
+    hashes = row_hashes(rows)
+    same = [(i, j) for i in range(500) for j in range(i) if hashes[i] == hashes[j]]
+    assert same == [(i, j) for i in range(500) for j in range(i) if torch.equal(rows[i], rows[j])]
+    assert np.array_equal(row_hashes(rows[::7]), hashes[::7]) and len(row_hashes(rows[:0])) == 0
+    wide = torch.randn(3, 70_000)
+    assert len(set(row_hashes(torch.cat([wide, wide])).tolist())) == 3
+
+
+def test_a_fingerprint_takes_whatever_a_digest_takes() -> None:
+    parts = ("words", 3, torch.ones(2), np.arange(3), torch.tensor(1.5), np.empty((0, 3)), torch.empty(0))
+    assert fingerprint(*parts) == fingerprint(*parts) != fingerprint(*parts[1:])
+    assert fingerprint(torch.zeros(2)) != fingerprint(torch.zeros(3)) != fingerprint(torch.zeros(3, 1))
