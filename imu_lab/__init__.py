@@ -25,7 +25,7 @@ from .tasks.training import train as train
 from .lab.verbs import influence as influence
 from .influences.pairwise import InfluenceMatrix as InfluenceMatrix
 from .influences.pairwise import influence_matrix as influence_matrix
-from .influences.pairwise import supporters as supporters
+from .influences.pairwise import proponents as proponents
 from .influences.tracin import checkpoints as checkpoints
 from .influences.tokens import token_scores as token_scores
 
@@ -110,7 +110,7 @@ _LATER = {
     "plot_damping": "figures.agreement",
     "plot_stability": "figures.stability",
     "plot_disagreements": "figures.disagreement",
-    "plot_supporters": "figures.supporters",
+    "plot_proponents": "figures.proponents",
     "plot_fit": "figures.fit",
     "plot_one_step": "figures.one_step",
     "plot_pressure": "figures.pressure",

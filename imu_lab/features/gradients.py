@@ -20,7 +20,8 @@ from .general import GeneralGradients, forward_mode
 from .layers import Gradient
 from .linear import LinearGradients
 
-Metric = Callable[[Gradient], Gradient]  # from a target's gradient to the direction V that influences are products with
+# From a target's gradient ḡ to M ḡ, the direction that influences are products with; M is F⁻¹ or the like.
+Preconditioner = Callable[[Gradient], Gradient]
 
 
 def gradients_of(task: Task, model: nn.Module) -> LinearGradients | GeneralGradients:
@@ -54,7 +55,7 @@ __all__ = [
     "GeneralGradients",
     "Gradient",
     "LinearGradients",
-    "Metric",
+    "Preconditioner",
     "explicit",
     "flat",
     "gradients_of",

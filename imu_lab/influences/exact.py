@@ -12,7 +12,7 @@ from ..core.knobs import knob
 from ..core.registry import estimator
 from ..features import readout
 from ..features.gauss_newton import dense, product, unflat
-from ..features.gradients import Metric, flat, gradients_of
+from ..features.gradients import Preconditioner, flat, gradients_of
 from ..tasks.protocol import Examples, Task
 
 DENSE_LIMIT = 6_000  # parameters: a matrix of 288 MB in double precision
@@ -41,10 +41,10 @@ class GaussNewton:
 
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
-        metric, gradients = self.metric(task, model, forget), gradients_of(task, model)
-        return -gradients.along(forget, metric(gradients.mean(target)))
+        gradients, precondition = gradients_of(task, model), self.preconditioner(task, model, forget)
+        return -gradients.along(forget, precondition(gradients.mean(target)))
 
-    def metric(self, task: Task, model: nn.Module, forget: Examples) -> Metric:
+    def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
         """From a gradient to (H + λ)⁻¹ of it."""
         over = task.split(self.curvature) if self.needs_retain else forget
         count = sum(value.numel() for value in readout.parameters(model, readout.resolve(task, model)).values())

@@ -1,4 +1,4 @@
-"""The paper's influence: how much each sample supports the forget set's loss, under a diagonal Fisher metric.
+"""The paper's influence: how much each sample supports the forget set's loss, preconditioned by a diagonal Fisher.
 
 Beside it the two that differ by what they look at: each sample's influence on itself, and influence as a mini-batch sees it.
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import estimator
-from ..features.gradients import Gradient, Metric, gradients_of
+from ..features.gradients import Gradient, Preconditioner, gradients_of
 from ..tasks.protocol import Examples, Task
 
 SAFE = 1e-30  # a damping that no precision rounds away: from here on no entry can be zero
@@ -43,7 +43,7 @@ class FisherDiagonal(Damped):
 
     Source: Fan et al. 2025 (arXiv 2508.01620), influence with the diagonal empirical Fisher. With the paper's absolute
     λ = 0.01 on a well-fitted model λ is far larger than F, and the result is the plain product of gradients; relative
-    damping, λ = c · mean of the undamped diagonal, keeps the metric in play.
+    damping, λ = c · mean of the undamped diagonal, keeps the preconditioner in play.
     """
 
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
@@ -54,7 +54,7 @@ class FisherDiagonal(Damped):
             mean = gradients.mean(target)
         return -gradients.along(forget, self.solved(mean, fisher))
 
-    def metric(self, task: Task, model: nn.Module, forget: Examples) -> Metric:
+    def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
         """From a gradient to F⁻¹ of it."""
         fisher = gradients_of(task, model).moments(forget)[1]
         return lambda gradient: self.solved(gradient, fisher)

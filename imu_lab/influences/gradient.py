@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..core.knobs import knob
 from ..core.registry import estimator
 from ..core.running import device_of, evaluating
-from ..features.gradients import Metric, flat, gradients_of
+from ..features.gradients import Preconditioner, flat, gradients_of
 from ..tasks.protocol import Examples, Task
 
 
@@ -27,7 +27,7 @@ class GradientDot:
         gradients = gradients_of(task, model)
         return -gradients.along(forget, gradients.mean(target))
 
-    def metric(self, task: Task, model: nn.Module, forget: Examples) -> Metric:
+    def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
         """From a gradient to itself."""
         return lambda gradient: gradient
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import estimator
-from ..features.gradients import Gradient, LinearGradients, Metric, gradients_of
+from ..features.gradients import Gradient, LinearGradients, Preconditioner, gradients_of
 from ..tasks.protocol import Examples, Task
 
 
@@ -32,10 +32,10 @@ class KroneckerFisher:
         Raises:
             ValueError: the readout is not one linear layer that produces the output.
         """
-        metric, gradients = self.metric(task, model, forget), gradients_of(task, model)
-        return -gradients.along(forget, metric(gradients.mean(target)))
+        gradients, precondition = gradients_of(task, model), self.preconditioner(task, model, forget)
+        return -gradients.along(forget, precondition(gradients.mean(target)))
 
-    def metric(self, task: Task, model: nn.Module, forget: Examples) -> Metric:
+    def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
         """From a gradient to (S ⊗ A + λ)⁻¹ of it."""
         gradients = gradients_of(task, model)
         if not isinstance(gradients, LinearGradients):

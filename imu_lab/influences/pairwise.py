@@ -66,31 +66,31 @@ def influence_matrix(
     """I_ij = −g_iᵀ M ḡ_j of every forget sample i on every sample j of ``against``, column by column.
 
     Args:
-        estimator: one with a metric M (each estimator that has one declares ``metric``); ``settings`` are its fields.
+        estimator: one with a preconditioner M (it then has a method ``preconditioner``); ``settings`` are its fields.
         against: whose losses, each for itself; as ``target`` of :func:`imu_lab.influence`.
         cache: work on cached features where the readout is linear; the result is the same.
         limit: bytes that the matrix may take.
 
     Raises:
         MemoryError: it would take more; said before anything is computed.
-        ValueError: an estimator without a metric.
+        ValueError: an estimator without a preconditioner.
     """
     estimate = registry.estimators.create(estimator, **settings)
-    if not hasattr(estimate, "metric"):
-        able = listed([name for name, kind in registry.estimators.items() if hasattr(kind, "metric")])
+    if not hasattr(estimate, "preconditioner"):
+        able = listed([name for name, kind in registry.estimators.items() if hasattr(kind, "preconditioner")])
         raise ValueError(
-            f"{type(estimate).name} has no metric between two samples, so no matrix; those that do: {able}"
+            f"{type(estimate).name} has no preconditioner, so it speaks of no single pair of samples; those that have one: {able}"
         )
     seen, part = view(task, model, cache and getattr(estimate, "scope", "readout") == "readout")
     forget = seen.split("forget")
     others = target_examples(seen, against, forget)
-    _asked(len(forget), len(others), limit)
+    check_memory(len(forget), len(others), limit)
     with one_thread():
-        metric, gradients = estimate.metric(seen, part, forget), gradients_of(seen, part)
+        precondition, gradients = estimate.preconditioner(seen, part, forget), gradients_of(seen, part)
         values = np.empty((len(forget), len(others)))
         for column in tqdm(range(len(others)), desc="influence pair by pair", unit="sample", delay=2, leave=False):
             gradient = gradients.mean(others.take(torch.tensor([column])))
-            values[:, column] = -gradients.along(forget, metric(gradient)).detach().cpu().numpy()
+            values[:, column] = -gradients.along(forget, precondition(gradient)).detach().cpu().numpy()
     about = {
         "estimator": type(estimate).name,
         "settings": plain(estimate),
@@ -100,7 +100,8 @@ def influence_matrix(
     return InfluenceMatrix(values, forget.ids.numpy(), others.ids.numpy(), others.source, about)
 
 
-def _asked(rows: int, columns: int, limit: int) -> None:
+def check_memory(rows: int, columns: int, limit: int) -> None:
+    """Raise MemoryError where a matrix of doubles would take more than ``limit`` bytes."""
     needed = rows * columns * 8
     if needed > limit:
         raise MemoryError(
@@ -109,17 +110,17 @@ def _asked(rows: int, columns: int, limit: int) -> None:
         )
 
 
-def supporters(matrix: InfluenceMatrix, example: int, k: int = 5, itself: bool = False) -> pd.DataFrame:
+def proponents(matrix: InfluenceMatrix, example: int, k: int = 5, itself: bool = False) -> pd.DataFrame:
     """The forget samples that hold one sample up most, and those that work most against it.
 
     Args:
         matrix: from :func:`influence_matrix`.
         example: the id of a sample in its columns.
         k: how many of each.
-        itself: whether a forget sample counts among its own supporters, where it usually is first.
+        itself: whether a forget sample counts among its own proponents, where it usually is first.
 
     Returns:
-        DataFrame ``role, rank, example, influence``: role "supporter" (negative influence: pressing it raises the
+        DataFrame ``role, rank, example, influence``: role "proponent" (negative influence: pressing it raises the
         sample's loss) or "opponent" (positive), the strongest first.
     """
     places = np.flatnonzero(matrix.against == example)
@@ -130,7 +131,7 @@ def supporters(matrix: InfluenceMatrix, example: int, k: int = 5, itself: bool =
         column = column[column["example"] != example]
     ordered = column.sort_values("influence", kind="stable")
     sides = {
-        "supporter": ordered[ordered["influence"] < 0].head(k),
+        "proponent": ordered[ordered["influence"] < 0].head(k),
         "opponent": ordered[ordered["influence"] > 0].tail(k)[::-1],
     }
     parts = [side.assign(role=role, rank=np.arange(1, len(side) + 1)) for role, side in sides.items()]

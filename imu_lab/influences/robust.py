@@ -98,7 +98,7 @@ class SelfNormalised(Damped):
 @estimator("fisher-leverage-capped")
 @dataclass(frozen=True)
 class LeverageCapped(Damped):
-    """−c_i g_iᵀF⁻¹ Σ_j c_j g_j / n: no gradient is longer in the Fisher's metric than a multiple of the median.
+    """−c_i g_iᵀF⁻¹ Σ_j c_j g_j / n: no preconditioned gradient is longer than a multiple of the median.
 
     c_i = min(1, √(cap · median(q) / q_i)) with q_i = g_iᵀF⁻¹g_i. Another target than the forget set is capped alike.
 
@@ -111,11 +111,11 @@ class LeverageCapped(Damped):
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
         gradients = gradients_of(task, model)
         _, fisher = gradients.moments(forget)
-        metric = self.inverse(fisher)
-        leverage = gradients.quadratic(forget, metric)
+        inverse = self.inverse(fisher)
+        leverage = gradients.quadratic(forget, inverse)
         most = self.cap * leverage.median()
         shrunk = _shrunk(leverage, most)
-        others = shrunk if target is forget else _shrunk(gradients.quadratic(target, metric), most)
+        others = shrunk if target is forget else _shrunk(gradients.quadratic(target, inverse), most)
         mean = gradients.mean(target, others)
         return -shrunk * gradients.along(forget, self.solved(mean, fisher))
 

@@ -11,7 +11,7 @@ from ..core.messages import listed
 from ..core.records import Influence, Intensity
 from .statistics import spearman
 
-INDIFFERENT = 0.99  # correlation with the plain product of gradients above which the metric does nothing
+INDIFFERENT = 0.99  # correlation with the plain product of gradients above which the preconditioner does nothing
 
 
 def rank_correlations(scores: Mapping[str, Influence] | Iterable[Influence]) -> pd.DataFrame:
@@ -31,9 +31,9 @@ def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
 
     Returns:
         DataFrame ``damping, correlation, spearman, negative``: Pearson's and Spearman's correlation with the influence
-        without a metric, and the share of negative influences; rising in damping. Its ``attrs["indifferent"]`` is the
-        smallest damping from which the correlation stays above 0.99, so that the preconditioner does nothing (NaN if
-        there is none).
+        without a preconditioner, and the share of negative influences; rising in damping. Its ``attrs["indifferent"]``
+        is the smallest damping from which the correlation stays above 0.99, so that the preconditioner does nothing
+        (NaN if there is none).
     """
     rows = []
     for damping, scores in sorted(sweep.items()):

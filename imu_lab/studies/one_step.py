@@ -41,14 +41,14 @@ def one_step_check(
     """Predicted against measured change of the target's mean loss after one small step on one sample alone.
 
     Args:
-        scores: influences on this task and model; a diagonal Fisher as their metric shapes the step.
+        scores: influences on this task and model; a diagonal Fisher as their preconditioner shapes the step.
         size: η, the rate of the step.
         target: the one that the scores were made for.
         samples: at most so many, drawn by ``seed``; None for all.
 
     Returns:
         DataFrame ``example, influence, predicted, measured, plain_predicted, plain_measured``, changes in nats:
-        ``predicted`` is −η I_i, ``measured`` after θ + η F⁻¹g_i (θ + η g_i for estimators without a metric);
+        ``predicted`` is −η I_i, ``measured`` after θ + η F⁻¹g_i (θ + η g_i for any other estimator);
         ``plain_*`` after θ + η g_i. Its ``attrs``: ``correlation`` of predicted with measured, ``plain_correlation`` of
         predicted with the plain step's change, and ``opposed``, the share of samples whose plain step moves the loss
         the other way than the influence says.
@@ -64,8 +64,8 @@ def one_step_check(
     moved = copy.deepcopy(part).double()
     chosen = _chosen(len(forget), samples, seed)
     with one_thread():
-        metric, mean = _metric(seen, moved, forget, scores), gradients_of(seen, moved).mean(whose)
-        rows = [_row(seen, moved, whose, forget.take([k]), metric, mean, size) for k in chosen]
+        inverse, mean = _inverse(seen, moved, forget, scores), gradients_of(seen, moved).mean(whose)
+        rows = [_row(seen, moved, whose, forget.take([k]), inverse, mean, size) for k in chosen]
     frame = pd.DataFrame(rows, columns=["measured", "plain_predicted", "plain_measured"])
     frame.insert(0, "predicted", -size * scores.values[chosen])
     frame.insert(0, "influence", scores.values[chosen])
@@ -95,8 +95,8 @@ def _chosen(count: int, samples: int | None, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(count, samples, replace=False))
 
 
-def _metric(task: Task, model: nn.Module, forget: Examples, scores: Influence) -> Gradient | None:
-    """The diagonal of F⁻¹ of the estimator that made the scores; None where it has no diagonal metric."""
+def _inverse(task: Task, model: nn.Module, forget: Examples, scores: Influence) -> Gradient | None:
+    """The diagonal of F⁻¹ of the estimator that made the scores; None where it has no diagonal one."""
     if scores.settings.get("estimator") != "fisher-diagonal":
         return None
     how = registry.estimators.create("fisher-diagonal", **scores.settings["settings"])
@@ -105,16 +105,16 @@ def _metric(task: Task, model: nn.Module, forget: Examples, scores: Influence) -
 
 
 def _row(
-    task: Task, model: nn.Module, whose: Examples, one: Examples, metric: Gradient | None, mean: Gradient, size: float
+    task: Task, model: nn.Module, whose: Examples, one: Examples, inverse: Gradient | None, mean: Gradient, size: float
 ) -> tuple[float, float, float]:
-    """What a step on one sample does to the target: measured with the metric, predicted and measured without."""
+    """What a step on one sample does to the target: measured with the preconditioner, predicted and measured without."""
     gradient = gradients_of(task, model).mean(one)
     before = mean_loss(task, model, whose)
     plain = _change(task, model, whose, gradient, size, before)
     predicted = size * sum((gradient[name] * mean[name]).sum().item() for name in gradient)
-    if metric is None:
+    if inverse is None:
         return plain, predicted, plain
-    shaped = {name: part * metric[name] for name, part in gradient.items()}
+    shaped = {name: part * inverse[name] for name, part in gradient.items()}
     return _change(task, model, whose, shaped, size, before), predicted, plain
 
 

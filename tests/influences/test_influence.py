@@ -92,8 +92,11 @@ def test_the_mean_influence_on_the_forget_set_is_never_positive(case: str) -> No
 
 def test_much_absolute_damping_makes_it_the_plain_product_of_gradients() -> None:
     task, model = cases.in_double("digits fraction")
-    with_metric, without = estimate("fisher-diagonal", task, model, damping=1e6), estimate("gradient-dot", task, model)
-    assert cases.relative(with_metric * 1e6, without) < 1e-4
+    preconditioned, without = (
+        estimate("fisher-diagonal", task, model, damping=1e6),
+        estimate("gradient-dot", task, model),
+    )
+    assert cases.relative(preconditioned * 1e6, without) < 1e-4
     kept = estimate("fisher-diagonal", task, model, damping=1e-2, relative=True)
     assert np.corrcoef(kept, without)[0, 1] < 0.999
 
@@ -219,9 +222,9 @@ def test_another_target_gives_its_mean_gradient(name: str, target: object, cache
     examples = task.split(split)
     examples = examples.take(torch.tensor(at).flatten()) if at else examples
     mean, each = explicit(task, model, examples).mean(0), explicit(task, model, task.split("forget"))
-    metric = each.square().mean(0) + 1e-2 if name == "fisher-diagonal" else 1.0
+    diagonal = each.square().mean(0) + 1e-2 if name == "fisher-diagonal" else 1.0
     found = imu.influence(task, model, name, target=target, cache=cache)
-    assert cases.relative(torch.tensor(found.values), -(each / metric) @ mean) <= 1e-6
+    assert cases.relative(torch.tensor(found.values), -(each / diagonal) @ mean) <= 1e-6
     again = imu.influence(task, model, name, target=examples, cache=cache)
     assert again.values == pytest.approx(found.values, rel=1e-9)
 

@@ -36,30 +36,32 @@ def test_the_mean_over_columns_is_the_influence_on_the_mean(estimator: str) -> N
     assert matrix.frame.shape == (matrix.values.size, 3) and str(len(scores)) in repr(matrix)
 
 
-def test_supporters_and_opponents() -> None:
+def test_proponents_and_opponents() -> None:
     values = np.array([[-5.0, 1.0], [-1.0, -2.0], [3.0, 0.0], [0.5, -9.0]])
     matrix = imu.InfluenceMatrix(values, np.array([10, 11, 12, 13]), np.array([10, 99]), "train", {"estimator": "x"})
-    found = imu.supporters(matrix, 10, k=2)
-    assert found["example"].tolist() == [11, 12, 13] and found["role"].tolist() == ["supporter", "opponent", "opponent"]
-    assert imu.supporters(matrix, 10, itself=True)["example"].tolist() == [10, 11, 12, 13]
-    assert imu.supporters(matrix, 99, k=1)["example"].tolist() == [13, 10]
+    found = imu.proponents(matrix, 10, k=2)
+    assert found["example"].tolist() == [11, 12, 13] and found["role"].tolist() == ["proponent", "opponent", "opponent"]
+    assert imu.proponents(matrix, 10, itself=True)["example"].tolist() == [10, 11, 12, 13]
+    assert imu.proponents(matrix, 99, k=1)["example"].tolist() == [13, 10]
     assert found["rank"].tolist() == [1, 1, 2] and found["influence"].tolist() == [-1.0, 3.0, 0.5]
     with pytest.raises(imu.UnknownName, match="no example in this matrix 7. Known: 10, 99"):
-        imu.supporters(matrix, 7)
+        imu.proponents(matrix, 7)
 
 
 def test_a_matrix_that_does_not_fit_is_refused_before_it_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     task, model = cases.task("toy"), cases.original("toy")
-    monkeypatch.setattr(imu.estimators["gradient-dot"], "metric", lambda *_: pytest.fail("it was begun"))
+    monkeypatch.setattr(imu.estimators["gradient-dot"], "preconditioner", lambda *_: pytest.fail("it was begun"))
     with pytest.raises(
         MemoryError, match="40 samples on 120 others need 0.0 MiB, more than the limit of 0.0 MiB; give f"
     ):
         imu.influence_matrix(task, model, "gradient-dot", against="train", limit=1000)
 
 
-def test_an_estimator_without_a_metric_is_refused() -> None:
+def test_an_estimator_without_a_preconditioner_is_refused() -> None:
     task, model = cases.task("toy"), cases.original("toy")
-    with pytest.raises(ValueError, match="el2n has no metric between two samples.*'exact', 'fisher-diagonal'"):
+    with pytest.raises(
+        ValueError, match="el2n has no preconditioner, .*those that have one: 'exact', 'fisher-diagonal'"
+    ):
         imu.influence_matrix(task, model, "el2n")
 
 

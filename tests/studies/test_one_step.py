@@ -37,7 +37,7 @@ def test_the_share_of_opposed_samples_is_that_of_the_signs() -> None:
     assert found.attrs["opposed"] == pytest.approx(scores.opposed) and scores.opposed > 0
 
 
-def test_an_estimator_without_a_metric_is_held_against_the_plain_step() -> None:
+def test_an_estimator_without_a_preconditioner_is_held_against_the_plain_step() -> None:
     task, model = cases.task("toy"), cases.original("toy")
     dot = imu.one_step_check(task, model, imu.influence(task, model, "gradient-dot"))
     assert dot.attrs["correlation"] == dot.attrs["plain_correlation"] >= 0.999 and dot.attrs["opposed"] == 0

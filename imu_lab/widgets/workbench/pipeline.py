@@ -12,7 +12,7 @@ import pandas as pd
 from ...core import registry
 from ...core.knobs import knobs
 from ...core.records import Influence, Intensity, Run
-from ...influences.pairwise import influence_matrix, supporters
+from ...influences.pairwise import influence_matrix, proponents
 from ...intensities import Uniform
 from ...lab.session import Session
 from ..base.controls import Choice
@@ -90,20 +90,20 @@ class Pipeline:
             runs.append(self._run(key, question, lambda rule=rule: self.session.intensity(scores, rule), report))
         yield Answer(scores, weights, tuple(runs), len(controls))
 
-    def supporters(self, scores: Influence, example: int) -> pd.DataFrame | None:
+    def proponents(self, scores: Influence, example: int) -> pd.DataFrame | None:
         """The forget samples that hold one of them up and those that work against it, by the estimator of ``scores``.
 
         None for an estimator that says nothing of pairs, and where each answer would take a pass through the model.
         """
         kind, settings = scores.settings["estimator"], scores.settings["settings"]
-        pairwise = hasattr(registry.estimators[kind], "metric")
+        pairwise = hasattr(registry.estimators[kind], "preconditioner")
         if not (
             pairwise and self.session.linear and getattr(registry.estimators[kind], "scope", "readout") == "readout"
         ):
             return None
         place = np.flatnonzero(scores.frame["example"] == example)
         pairs = influence_matrix(self.session.task, self.session.model, kind, against=("forget", place), **settings)
-        return supporters(pairs, example)
+        return proponents(pairs, example)
 
     def _key(self, question: Question, rule: Any, main: bool = False) -> tuple:
         """What a run depends on, by value: the rule with its settings and those of the rule that it refers to, too.

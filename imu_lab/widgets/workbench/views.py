@@ -18,7 +18,7 @@ from ..base import gallery, tables, theme
 from ..base.bundle import FigureWidget
 from ..base.ledger import Ledger, Pictures, card
 from .pipeline import Answer
-from .supporters import Supporters
+from .proponents import Proponents
 
 HEIGHTS = {"curves": 380, "influence": 330, "intensity": 330}  # pixels
 EQUAL_FORGETTING = 0.01
@@ -33,7 +33,7 @@ class Views(W.VBox):
     Args:
         task: whose samples are shown.
         guarded: wraps callbacks so that their exceptions appear in the panel.
-        supporters: from influences and an example to who holds it up, or None (:meth:`Pipeline.supporters`).
+        proponents: from influences and an example to who holds it up, or None (:meth:`Pipeline.proponents`).
 
     Attributes:
         figures: ``"curves"``, ``"influence"``, ``"intensity"``, as they are made.
@@ -42,8 +42,8 @@ class Views(W.VBox):
         chosen: the example whose card is shown.
     """
 
-    def __init__(self, task: Any, guarded: Callable[[Callable], Callable], supporters: Callable) -> None:
-        self.task, self._guarded, self._supporters = task, guarded, supporters
+    def __init__(self, task: Any, guarded: Callable[[Callable], Callable], proponents: Callable) -> None:
+        self.task, self._guarded, self._proponents = task, guarded, proponents
         self._writing = threading.RLock()
         self.answer: Answer | None = None
         self._complete: Answer | None = None  # the last one with all its controls
@@ -54,7 +54,7 @@ class Views(W.VBox):
         self.scores = W.HTML().add_class("imu-table").add_class("imu-scores")
         self.card = W.HTML(NO_CARD).add_class("imu-card")
         self.pictures = Pictures(task)
-        self.supporters = Supporters(self.pictures, guarded(self.choose))
+        self.proponents = Proponents(self.pictures, guarded(self.choose))
         self.ledger = Ledger(self.pictures, guarded(self.choose))
         self.captions = {name: W.HTML(layout=W.Layout(flex="1 1 auto")).add_class("imu-caption") for name in HEIGHTS}
         self.places = {name: place(name) for name in HEIGHTS}
@@ -71,7 +71,7 @@ class Views(W.VBox):
             self.scores,
             pair,
             theme.section("One sample"),
-            W.HBox([self.card, self.supporters], layout=W.Layout(flex_flow="row wrap", grid_gap="0 28px")),
+            W.HBox([self.card, self.proponents], layout=W.Layout(flex_flow="row wrap", grid_gap="0 28px")),
             theme.section("Every sample"),
             self.ledger,
         ]
@@ -154,7 +154,7 @@ class Views(W.VBox):
         if self.chosen is not None:
             runs = [(tables.legend_name(run), figures.colour(run.label), run) for run in self.answer.runs]
             self.card.value = card(self.task.card(self.chosen), self.chosen, runs)
-            self.supporters.show(self._supporters(self.answer.scores, self.chosen))
+            self.proponents.show(self._proponents(self.answer.scores, self.chosen))
 
     def _mark(self) -> None:
         if self.chosen is not None:

@@ -83,15 +83,15 @@ def test_a_moved_slider_draws_the_new_run(panel: Workbench, task: Any, models: t
 
 
 def test_a_chosen_sample_shows_who_holds_it_up(panel: Workbench, task: Any, models: tuple) -> None:
-    assert panel.views.supporters.layout.display == "none"
+    assert panel.views.proponents.layout.display == "none"
     example = click(panel.figures["influence"], "ascend", 4)
-    expected = imu.supporters(imu.influence_matrix(task, models[0]), example)
-    found = panel.pipeline.supporters(panel.answer.scores, example)
+    expected = imu.proponents(imu.influence_matrix(task, models[0]), example)
+    found = panel.pipeline.proponents(panel.answer.scores, example)
     assert found["example"].tolist() == expected["example"].tolist() and found["influence"].tolist() == pytest.approx(
         expected["influence"].tolist()
     )
-    shown = panel.views.supporters
-    assert shown.layout.display is None and shown.strips["supporter"].gallery.value
+    shown = panel.views.proponents
+    assert shown.layout.display is None and shown.strips["proponent"].gallery.value
     assert "nobody" in shown.strips["opponent"].words.value, "in a class request all pull in one direction"
     panel.controls.estimator.value = Choice("el2n", {})
     assert panel.wait(SECONDS) and shown.layout.display == "none", "the size of an error says nothing of pairs"

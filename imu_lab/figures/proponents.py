@@ -10,24 +10,24 @@ import plotly.graph_objects as go
 from ..core.quantities import describe
 from . import live, theme
 
-ROLES = {"supporter": (theme.ASCEND, "pressing it raises the sample's loss"),
+ROLES = {"proponent": (theme.ASCEND, "pressing it raises the sample's loss"),
          "opponent": (theme.SPLIT_COLOURS["retain"], "pressing it lowers the sample's loss")}  # fmt: skip
 
 
-def plot_supporters(table: pd.DataFrame, example: int) -> go.Figure:
-    """A bar per forget sample: supporters of one sample to the left, opponents to the right, the strongest outside.
+def plot_proponents(table: pd.DataFrame, example: int) -> go.Figure:
+    """A bar per forget sample: proponents of one sample to the left, opponents to the right, the strongest outside.
 
     ``imu.gallery(task, [example, *table["example"]])`` shows the samples themselves. ``customdata``: example.
 
     Args:
-        table: from :func:`imu_lab.supporters`.
+        table: from :func:`imu_lab.proponents`.
         example: the sample that they support or oppose, for the title.
     """
     return live.draw(_content(table, example))
 
 
-def update_supporters(figure: go.Figure, table: pd.DataFrame, example: int) -> go.Figure:
-    """Show those of another sample in a figure that :func:`plot_supporters` made."""
+def update_proponents(figure: go.Figure, table: pd.DataFrame, example: int) -> go.Figure:
+    """Show those of another sample in a figure that :func:`plot_proponents` made."""
     return live.update(figure, _content(table, example))
 
 

@@ -12,18 +12,18 @@ from ..base.ledger import Pictures
 from ..base.strip import Strip
 
 ROLES = {
-    "supporter": "hold it up: pressing one of them raises this sample's loss",
+    "proponent": "hold it up: pressing one of them raises this sample's loss",
     "opponent": "work against it: pressing one of them lowers this sample's loss",
 }
 
 
-class Supporters(W.VBox):
-    """What :func:`imu_lab.supporters` says of one sample; ``clicked`` takes the example that is clicked."""
+class Proponents(W.VBox):
+    """What :func:`imu_lab.proponents` says of one sample; ``clicked`` takes the example that is clicked."""
 
     def __init__(self, pictures: Pictures, clicked: Callable[[int], Any]) -> None:
         self.strips = {role: Strip(pictures, clicked, columns=8, size=36) for role in ROLES}
         super().__init__(list(self.strips.values()))
-        self.add_class("imu-supporters")
+        self.add_class("imu-proponents")
         self.show(None)
 
     def show(self, table: pd.DataFrame | None) -> None:

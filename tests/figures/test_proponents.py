@@ -1,4 +1,4 @@
-"""Supporters and opponents are drawn as the table has them, and a live update is the same as a new drawing."""
+"""Proponents and opponents are drawn as the table has them, and a live update is the same as a new drawing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from figures import records
 
 import imu_lab as imu
-from imu_lab.figures.supporters import update_supporters
+from imu_lab.figures.proponents import update_proponents
 
 
 @pytest.fixture
@@ -18,15 +18,15 @@ def matrix() -> imu.InfluenceMatrix:
 
 
 def test_bars_stand_in_the_order_of_influence(matrix: imu.InfluenceMatrix) -> None:
-    figure = imu.plot_supporters(imu.supporters(matrix, 10, itself=True), 10)
-    supporters, opponents = figure.data
-    assert list(supporters.x) == [-5, -1] and list(supporters.customdata) == [10, 11]
+    figure = imu.plot_proponents(imu.proponents(matrix, 10, itself=True), 10)
+    proponents, opponents = figure.data
+    assert list(proponents.x) == [-5, -1] and list(proponents.customdata) == [10, 11]
     assert list(opponents.x) == [0.5, 3] and list(opponents.y) == [2, 3], "the strongest opponent stands last"
     assert figure.layout.yaxis.ticktext == ("10", "11", "13", "12") and "sample 10" in figure.layout.title.text
     assert figure.layout.xaxis.title.text and figure.layout.yaxis.title.text
 
 
 def test_another_sample_in_the_same_figure(matrix: imu.InfluenceMatrix) -> None:
-    figure = imu.plot_supporters(imu.supporters(matrix, 10), 10)
-    updated = update_supporters(figure, imu.supporters(matrix, 99), 99)
-    assert records.as_values(updated) == records.as_values(imu.plot_supporters(imu.supporters(matrix, 99), 99))
+    figure = imu.plot_proponents(imu.proponents(matrix, 10), 10)
+    updated = update_proponents(figure, imu.proponents(matrix, 99), 99)
+    assert records.as_values(updated) == records.as_values(imu.plot_proponents(imu.proponents(matrix, 99), 99))
