@@ -58,7 +58,7 @@ from .measures.retrieval import retrieve as retrieve
 # Studies: questions put to records
 from .studies.comparison import compare as compare
 from .studies.trial import trial as trial
-from .studies.over_seeds import over_seeds as over_seeds
+from .studies.trial import over_seeds as over_seeds
 from .studies.agreement import damping_effect as damping_effect
 from .studies.agreement import largest_disagreements as largest_disagreements
 from .studies.agreement import lorenz_curve as lorenz_curve

@@ -1,10 +1,12 @@
-"""A trial: every arm gets the same models, its own weights, and is read where it is equally forgotten."""
+"""A trial: every arm gets the same models and its own weights, read at equal forgetting; and its means over seeds."""
 
 from __future__ import annotations
 
 import cases
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 import imu_lab as imu
 
@@ -37,3 +39,46 @@ def test_chance_is_the_seeds_and_settings_reach_the_method() -> None:
     rule = imu.intensity_rules.create("sqrt-clipped", quantile=0.5)
     found = imu.trial(task, {"x": {"rule": rule, "estimator": "random"}}, at_forget=-1, seeds=(0,), steps=2)
     assert not found["reached"][0] and np.isnan(found["updates"][0])
+
+
+def table(**arms: list[float]) -> pd.DataFrame:
+    """One row per arm and seed, plain steps."""
+    rows = [("plain", arm, seed, value) for arm, values in arms.items() for seed, value in enumerate(values)]
+    return pd.DataFrame(rows, columns=["steps", "arm", "seed", "updates"])
+
+
+def test_the_interval_is_students() -> None:
+    values = [3.0, 5.0, 4.0, 9.0]
+    found = imu.over_seeds(table(a=values), ["updates"]).iloc[0]
+    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    assert (found["mean"], found["low"], found["high"]) == pytest.approx((5.25, low, high))
+    assert found["quantity"] == "updates" and found["seeds"] == found["of"] == 4
+
+
+def test_a_run_without_a_number_does_not_count_and_one_number_has_no_interval() -> None:
+    found = imu.over_seeds(table(a=[1, np.nan, 3], b=[np.nan, 2, np.nan], c=[np.nan] * 3), ["updates"])
+    assert found["seeds"].tolist() == [2, 1, 0] and found["of"].tolist() == [3, 3, 3]
+    assert found["mean"].tolist()[:2] == [2, 2] and found["low"].isna().tolist() == [False, True, True]
+
+
+def test_differences_to_a_control_are_paired_by_seed() -> None:
+    given = table(control=[10, 20, 30], other=[11, 22, 33]).sample(frac=1, random_state=0)
+    found = imu.over_seeds(given, ["updates"], against="control").set_index("arm")
+    assert found.loc["control", ["mean", "low", "high"]].tolist() == [0, 0, 0]
+    low, high = stats.t.interval(0.95, 2, 2, stats.sem([1, 2, 3]))
+    assert found.loc["other", ["mean", "low", "high"]].tolist() == pytest.approx([2, low, high])
+    assert found.attrs["against"] == "control"
+
+
+def test_groups_keep_to_themselves() -> None:
+    given = pd.concat([table(control=[1, 2], other=[3, 4]), table(control=[5, 6], other=[7, 8]).assign(steps="equal")])
+    found = imu.over_seeds(given, ["updates"], against="control")
+    assert found["mean"].tolist() == [0, 2, 0, 2]
+    assert imu.over_seeds(given, ["updates"], by=["arm"])["of"].tolist() == [4, 4]
+
+
+def test_what_the_table_does_not_have_is_named() -> None:
+    with pytest.raises(imu.UnknownName, match="no column in this table 'update'. Did you mean 'updates'"):
+        imu.over_seeds(table(a=[1, 2]), ["update"])
+    with pytest.raises(imu.UnknownName, match="no arm to compare with 'b'. .*Known: a"):
+        imu.over_seeds(table(a=[1, 2]), ["updates"], against="b")
