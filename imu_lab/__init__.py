@@ -59,13 +59,14 @@ from .measures.retrieval import retrieve as retrieve
 from .studies.comparison import compare as compare
 from .studies.trial import trial as trial
 from .studies.trial import over_seeds as over_seeds
+from .studies.pressure import lorenz_curve as lorenz_curve
+from .studies.pressure import pressure_shares as pressure_shares
 from .studies.agreement import damping_effect as damping_effect
 from .studies.agreement import largest_disagreements as largest_disagreements
-from .studies.agreement import lorenz_curve as lorenz_curve
-from .studies.agreement import pressure_shares as pressure_shares
+from .studies.agreement import rank_agreement as rank_agreement
 from .studies.agreement import rank_correlations as rank_correlations
-from .studies.stability import rank_stability as rank_stability
-from .studies.stability import stability as stability
+from .studies.agreement import rank_stability as rank_stability
+from .studies.agreement import stability as stability
 from .studies.ground_truth import leave_groups_out as leave_groups_out
 from .studies.ground_truth import leave_one_out as leave_one_out
 from .studies.ground_truth import linear_datamodeling_score as linear_datamodeling_score
@@ -73,7 +74,6 @@ from .studies.stationary import refit as refit
 from .studies.one_step import one_step_check as one_step_check
 from .studies.resistance import mean_ranks as mean_ranks
 from .studies.resistance import resistance as resistance
-from .studies.rank_agreement import agreement_of_ranks as agreement_of_ranks
 from .studies.explanation import explain_resistance as explain_resistance
 from .studies.explanation import predict_resistance as predict_resistance
 from .studies.explanation import reasons as reasons

@@ -1,16 +1,19 @@
-"""Do estimators agree, does damping matter, who gets the pressure: arithmetic on records, each answer a table."""
+"""Do they agree? Estimators on the samples to press, draws of one estimator, and runs on who resists: each answer a table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ..core.messages import listed
-from ..core.records import Influence, Intensity
-from .statistics import spearman
+from ..core.messages import listed, unknown
+from ..core.records import Influence
+from .resistance import latest, withstanding
+from .statistics import confidence_interval, kendalls_w, mean_spearman, spearman
 
+DRAWS = 1000  # of the bootstrap over samples
 INDIFFERENT = 0.99  # correlation with the plain product of gradients above which the preconditioner does nothing
 
 
@@ -45,44 +48,6 @@ def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["damping", "correlation", "spearman", "negative"])
     from_here_on = (frame["correlation"] > INDIFFERENT).to_numpy()[::-1].cumprod()[::-1].astype(bool)
     frame.attrs["indifferent"] = float(frame["damping"][from_here_on].min())
-    return frame
-
-
-def pressure_shares(weights: Intensity, parts: int = 5) -> pd.DataFrame:
-    """Who gets the pressure: the share of all weight by quantile of p(y) before unlearning.
-
-    Returns:
-        DataFrame ``part, confidence_low, confidence_high, samples, weight, selected``: part 1 holds the worst-fitted
-        samples; ``weight`` sums to 1 (uniform weights give 1 / parts each), ``selected`` is a share of the part.
-    """
-    if not 1 <= parts <= len(weights):
-        raise ValueError(f"parts must lie between 1 and the {len(weights)} samples, got {parts}")
-    frame = weights.frame.assign(confidence=weights.context["confidence"].to_numpy())
-    order = frame["confidence"].rank(method="first")  # ties are split, so that the parts are of one size
-    frame["part"] = np.ceil(order / len(frame) * parts).astype(int)
-    grouped = frame.groupby("part", sort=True)
-    columns = {
-        "confidence_low": grouped["confidence"].min(),
-        "confidence_high": grouped["confidence"].max(),
-        "samples": grouped.size(),
-        "weight": grouped["weight"].sum(),
-        "selected": grouped["selected"].mean(),
-    }
-    return pd.DataFrame(columns).reset_index()
-
-
-def lorenz_curve(weights: Intensity) -> pd.DataFrame:
-    """How unequal the weights are: the share of all weight that the least pressed share of samples holds.
-
-    Returns:
-        DataFrame ``samples, weight``, both shares rising from 0 to 1; ``attrs["gini"]`` is 0 for uniform weights and
-        close to 1 when one sample takes everything.
-
-    Source: Lorenz 1905; Gini 1912.
-    """
-    held = np.concatenate([[0.0], np.cumsum(np.sort(weights.values))])
-    frame = pd.DataFrame({"samples": np.linspace(0, 1, len(held)), "weight": held / held[-1]})
-    frame.attrs["gini"] = max(0.0, float(1 - 2 * np.trapezoid(frame["weight"], frame["samples"])))  # not -1e-16
     return frame
 
 
@@ -122,3 +87,121 @@ def by_label(scores: Mapping[str, Influence] | Iterable[Influence]) -> dict[str,
     if strange:
         raise ValueError(f"{listed(strange)} speak of other samples than {next(iter(named))!r}; use one forget set")
     return named
+
+
+def stability(scores: Iterable[Influence]) -> pd.DataFrame:
+    """How far each sample's place depends on the draw.
+
+    Args:
+        scores: of one estimator and one forget set, one record per draw: a training seed, or an augmentation
+            (:class:`imu_lab.tasks.Augmented`).
+
+    Returns:
+        DataFrame ``example, mean, deviation, mean_rank, rank_deviation, negative``: over the draws, ``negative`` the
+        share in which the influence is negative. ``attrs["spearman"]`` is the mean over all pairs of draws.
+    """
+    named = by_label(scores)
+    values = np.stack([each.values for each in named.values()])  # (draws, n)
+    ranks = pd.DataFrame(values).rank(axis=1).to_numpy()
+    frame = pd.DataFrame(
+        {
+            "example": next(iter(named.values())).frame["example"].to_numpy(),
+            "mean": values.mean(0),
+            "deviation": values.std(0),
+            "mean_rank": ranks.mean(0),
+            "rank_deviation": ranks.std(0),
+            "negative": (values < 0).mean(0),
+        }
+    )
+    pairs = rank_correlations(named).to_numpy()[np.triu_indices(len(values), 1)]
+    frame.attrs["spearman"] = float(pairs.mean())
+    return frame
+
+
+def rank_stability(draws: Mapping[str, Iterable[Influence]], *, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """How well several draws agree on the order of the samples, estimator by estimator.
+
+    The interval is about samples, not about draws: it says how the number would move with another forget set of this
+    size. Five seeds are five, and no interval makes more of them.
+
+    Args:
+        draws: by estimator, its records over the draws, as for :func:`stability`.
+        resamples: of the samples, for the percentile-bootstrap interval.
+        seed: of the resampling.
+
+    Returns:
+        DataFrame ``estimator, spearman, low, high, draws, samples``, in the order given: Spearman's correlation, its
+        mean over all pairs of draws, with a 95 % interval. 1 is the same order in every draw, 0 no relation.
+
+    Raises:
+        ValueError: fewer than two draws or three samples, or draws of different samples.
+    """
+    rows = []
+    for estimator, records in draws.items():
+        values = np.stack([each.values for each in by_label(records).values()])  # (draws, n)
+        if values.shape[1] < 3:
+            raise ValueError(f"a rank correlation needs 3 samples or more, got {values.shape[1]}")
+        interval = confidence_interval(mean_spearman, values, draws=resamples, seed=seed)
+        rows.append((estimator, float(mean_spearman(values)), *map(float, interval), *values.shape))
+    return pd.DataFrame(rows, columns=["estimator", "spearman", "low", "high", "draws", "samples"])
+
+
+class RankAgreement(NamedTuple):
+    """How far several rankings agree.
+
+    Attributes:
+        kendalls_w: 0 for no agreement, 1 for the same order everywhere.
+        low, high: 95 % interval by resampling the samples.
+        by_chance: what rankings that know nothing of each other give on average, 1 / runs: the level to compare with.
+        runs, samples: how many rankings, of how many samples.
+        excluded: samples that had nothing to withstand in some run: not pressed, or wrong before the first update.
+    """
+
+    kendalls_w: float
+    low: float
+    high: float
+    by_chance: float
+    runs: int
+    samples: int
+    excluded: int = 0
+
+
+def rank_agreement(table: pd.DataFrame, column: str = "rank", *, draws: int = DRAWS, seed: int = 0) -> RankAgreement:
+    """Kendall's W over the runs of a table of :func:`imu_lab.resistance`; only samples that are in every run count.
+
+    Samples that had nothing to withstand in some run are left out: they would agree on nothing but that. In a column of
+    times, whoever was never forgotten (or never came back) comes after all others, together with those like it.
+
+    The interval is about samples, not about runs: it says how W would move with another forget set of this size. Five
+    seeds are five, and no interval makes more of them.
+
+    Args:
+        table: of two runs or more, told apart by ``number``.
+        column: what to rank by; the samples of each run are ranked anew by it.
+        draws: resamplings of the samples.
+        seed: of the resampling.
+
+    Raises:
+        UnknownName: the table has no such column.
+        ValueError: fewer than two runs, fewer than three samples in all of them, or a run in which they are all alike.
+    """
+    if column not in table:
+        raise unknown("column to rank by", column, list(table.columns))
+    wide = (
+        table.assign(**{column: latest(table, column)})
+        .pivot(index="number", columns="example", values=column)
+        .dropna(axis=1)
+    )
+    idle = set(table.loc[~withstanding(table, column), "example"]) & set(wide.columns)
+    ranks = wide.drop(columns=list(idle)).to_numpy(dtype=float)
+    runs, samples = ranks.shape
+    if runs < 2 or samples < 3:
+        raise ValueError(
+            f"agreement needs 2 runs and 3 samples that are in all of them; got {runs} and {samples}, and {len(idle)} "
+            "samples that had nothing to withstand in some run"
+        )
+    tied = [number for number, row in zip(wide.index, ranks) if len(np.unique(row)) == 1]
+    if tied:
+        raise ValueError(f"all {samples} samples have the same {column!r} in run {tied[0]}: it puts them in no order")
+    low, high = confidence_interval(kendalls_w, ranks, draws=draws, seed=seed)
+    return RankAgreement(float(kendalls_w(ranks)), float(low), float(high), 1 / runs, runs, samples, len(idle))
