@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..core.running import device_of, evaluating
 from ..tasks.protocol import Batch, Examples, Task
 from . import readout
-from .layers import ROOM, Entries, Gradient, Outer, Part, candidates, joined, own, parts, watching
+from .layers import ROOM, Entries, Gradient, OfExamples, Outer, Part, candidates, joined, own, parts, watching
 
 BATCH = 128  # examples in one pass: what a whole network's activations leave room for
 
@@ -62,6 +62,10 @@ class GeneralGradients:
             loss = losses.sum() if weights is None else (losses * weights.to(losses)).sum()
             found = torch.autograd.grad(loss, list(values.values()), allow_unused=True, materialize_grads=True)
         return dict(zip(values, found))
+
+    def on(self, examples: Examples) -> OfExamples:
+        """The gradients of these examples alone."""
+        return OfExamples(self, examples)
 
     def mean(self, examples: Examples, weights: Tensor | None = None) -> Gradient:
         """ḡ = (1/n) Σ w_i g_i, with (n,) weights or all of them 1, by one backward pass."""

@@ -17,7 +17,7 @@ from ..core.running import device_of, evaluating
 from ..tasks.protocol import Examples, Task
 from . import readout
 from .general import GeneralGradients, forward_mode
-from .layers import Gradient
+from .layers import Gradient, OfExamples
 from .linear import LinearGradients
 
 # From a target's gradient ḡ to M ḡ, the direction that influences are products with; M is F⁻¹ or the like.
@@ -55,6 +55,7 @@ __all__ = [
     "GeneralGradients",
     "Gradient",
     "LinearGradients",
+    "OfExamples",
     "Preconditioner",
     "explicit",
     "flat",

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from ..tasks.protocol import Examples
 
 Gradient = dict[str, Tensor]  # parameter name -> tensor of the parameter's shape
 
@@ -25,6 +28,39 @@ ROOM = 2**24
 NEAR = 2**20
 # Positions up to which pairs of them cost less than multiplying gradients out.
 FEW_POSITIONS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class OfExamples:
+    """The per-example gradients g_i of certain examples: what :meth:`on` of either way to them gives.
+
+    Attributes:
+        way: a ``LinearGradients`` or ``GeneralGradients``.
+        examples: n of them.
+    """
+
+    way: Any
+    examples: Examples
+
+    def mean(self, weights: Tensor | None = None) -> Gradient:
+        """ḡ = (1/n) Σ w_i g_i, with (n,) weights or all of them 1."""
+        return self.way.mean(self.examples, weights)
+
+    def moments(self) -> tuple[Gradient, Gradient]:
+        """ḡ and (1/n) Σ g_i∘g_i."""
+        return self.way.moments(self.examples)
+
+    def along(self, direction: Gradient) -> Tensor:
+        """(n,) g_i · v for a direction v over the readout's parameters."""
+        return self.way.along(self.examples, direction)
+
+    def norms(self) -> Tensor:
+        """(n,) ‖g_i‖."""
+        return self.way.norms(self.examples)
+
+    def quadratic(self, diagonal: Gradient) -> Tensor:
+        """(n,) g_iᵀ D g_i for a diagonal D over the readout's parameters."""
+        return self.way.quadratic(self.examples, diagonal)
 
 
 class Outer(NamedTuple):

@@ -6,8 +6,8 @@ so sums over examples are matrix products.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,9 @@ from ..core.running import device_of, evaluating
 from ..tasks.outputs import derivative_of
 from ..tasks.protocol import Batch, Examples, Task
 from . import readout
-from .layers import ROOM, Gradient, Outer
+from .layers import ROOM, Gradient, OfExamples, Outer
+
+Factors = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,26 +31,25 @@ class LinearGradients:
     task: Task
     model: nn.Module
     name: str
-    _once: dict = field(default_factory=dict, repr=False)
 
-    def factors(self, examples: Examples) -> Iterable[tuple[Tensor, Tensor]]:
+    def on(self, examples: Examples, factors: Sequence[Factors] | None = None) -> OfExamples:
+        """The gradients of these examples alone: one forward pass serves every sum over them.
+
+        Args:
+            examples: where they do not fit in one chunk, each sum makes a pass of its own, so that nothing of their
+                size is kept.
+            factors: their Δ and H, where they are known already; then no pass is made.
+        """
+        if factors is None and len(examples) <= self._chunk(examples):
+            factors = list(self.factors(examples))
+        return OfExamples(self if factors is None else _Known(self.task, self.model, self.name, factors), examples)
+
+    def factors(self, examples: Examples) -> Iterable[Factors]:
         """Δ (c, K) or (c, T, K) and H (c, d) or (c, T, d), chunk by chunk.
 
         Δ is the derivative of each example's loss at its logits, of the task's own loss, so label smoothing, masks
-        and means over tokens are in it; for cross-entropy it is p − e_y. A set that fits in one chunk is computed once
-        and serves every sum; a larger one is computed afresh for each, so that nothing of its size is kept.
+        and means over tokens are in it; for cross-entropy it is p − e_y.
         """
-        if id(examples) not in self._once:  # the examples are kept beside their factors, so the id stays theirs
-            if len(examples) > self._chunk(examples) or len(examples) == 1:
-                return self._factors(examples)
-            self._once[id(examples)] = (examples, list(self._factors(examples)))
-        return self._once[id(examples)][1]
-
-    def knowing(self, examples: Examples, delta: Tensor, inputs: Tensor) -> LinearGradients:
-        """The same, with Δ and H of these examples known already: no forward pass is made for them."""
-        return replace(self, _once={id(examples): (examples, [(delta, inputs)])})
-
-    def _factors(self, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
         with evaluating(self.model):
             for _, batch in examples.batches(self._chunk(examples)):
                 batch = batch.to(device_of(self.model))
@@ -124,6 +125,17 @@ class LinearGradients:
             each = Outer(delta, inputs).weighted(weight)
             parts.append(each + (_over_positions(delta).square() @ bias[0] if bias else 0.0))
         return torch.cat(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Known(LinearGradients):
+    """Of some examples whose factors are at hand; only :meth:`LinearGradients.on` makes it, for those alone."""
+
+    held: Sequence[Factors]
+
+    def factors(self, examples: Examples) -> Iterable[Factors]:
+        """What is held."""
+        return self.held
 
 
 def _derivative(task: Task, outputs: Tensor, batch: Batch) -> Tensor:

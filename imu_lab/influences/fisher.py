@@ -49,10 +49,11 @@ class FisherDiagonal(Damped):
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
         gradients = gradients_of(task, model)
-        mean, fisher = gradients.moments(forget)
+        mine = gradients.on(forget)
+        mean, fisher = mine.moments()
         if target is not forget:
             mean = gradients.mean(target)
-        return -gradients.along(forget, self.solved(mean, fisher))
+        return -mine.along(self.solved(mean, fisher))
 
     def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
         """From a gradient to F⁻¹ of it."""
@@ -71,9 +72,9 @@ class SelfInfluence(Damped):
 
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) minus each forget example's influence on itself."""
-        gradients = gradients_of(task, model)
-        _, fisher = gradients.moments(forget)
-        return -gradients.quadratic(forget, self.inverse(fisher))
+        mine = gradients_of(task, model).on(forget)
+        _, fisher = mine.moments()
+        return -mine.quadratic(self.inverse(fisher))
 
 
 @estimator("fisher-minibatch")

@@ -25,7 +25,8 @@ class GradientDot:
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
         gradients = gradients_of(task, model)
-        return -gradients.along(forget, gradients.mean(target))
+        mine = gradients.on(forget)
+        return -mine.along(mine.mean() if target is forget else gradients.mean(target))
 
     def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
         """From a gradient to itself."""
@@ -44,9 +45,10 @@ class GradientCosine:
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
         gradients = gradients_of(task, model)
-        mean = gradients.mean(target)
-        lengths = gradients.norms(forget) * flat(mean).norm()
-        return -gradients.along(forget, mean) / lengths.clamp_min(1e-30)
+        mine = gradients.on(forget)
+        mean = mine.mean() if target is forget else gradients.mean(target)
+        lengths = mine.norms() * flat(mean).norm()
+        return -mine.along(mean) / lengths.clamp_min(1e-30)
 
 
 @estimator("gradient-norm")

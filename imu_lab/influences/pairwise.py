@@ -87,10 +87,11 @@ def influence_matrix(
     check_memory(len(forget), len(others), limit)
     with one_thread():
         precondition, gradients = estimate.preconditioner(seen, part, forget), gradients_of(seen, part)
+        mine = gradients.on(forget)
         values = np.empty((len(forget), len(others)))
         for column in tqdm(range(len(others)), desc="influence pair by pair", unit="sample", delay=2, leave=False):
             gradient = gradients.mean(others.take(torch.tensor([column])))
-            values[:, column] = -gradients.along(forget, precondition(gradient)).detach().cpu().numpy()
+            values[:, column] = -mine.along(precondition(gradient)).detach().cpu().numpy()
     about = {
         "estimator": type(estimate).name,
         "settings": plain(estimate),

@@ -34,11 +34,11 @@ class Trimmed(Damped):
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
         gradients = gradients_of(task, model)
-        kept = self._kept(gradients.norms(forget), forget)
-        mean, fisher = gradients.moments(kept)
+        mine = gradients.on(forget)
+        mean, fisher = gradients.moments(self._kept(mine.norms(), forget))
         if target is not forget:
             mean = gradients.mean(self._kept(gradients.norms(target), target))
-        return -gradients.along(forget, self.solved(mean, fisher))
+        return -mine.along(self.solved(mean, fisher))
 
     def _kept(self, norms: Tensor, examples: Examples) -> Examples:
         count = max(1, round((1 - self.trim) * len(examples)))
@@ -88,11 +88,12 @@ class SelfNormalised(Damped):
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) relative influence of each forget example on the target's mean loss; negative means ascend."""
         gradients = gradients_of(task, model)
-        mean, fisher = gradients.moments(forget)
+        mine = gradients.on(forget)
+        mean, fisher = mine.moments()
         if target is not forget:
             mean = gradients.mean(target)
-        size = gradients.quadratic(forget, self.inverse(fisher)).sqrt()
-        return -gradients.along(forget, self.solved(mean, fisher)) / size.clamp_min(1e-30)
+        size = mine.quadratic(self.inverse(fisher)).sqrt()
+        return -mine.along(self.solved(mean, fisher)) / size.clamp_min(1e-30)
 
 
 @estimator("fisher-leverage-capped")
@@ -110,14 +111,15 @@ class LeverageCapped(Damped):
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
         gradients = gradients_of(task, model)
-        _, fisher = gradients.moments(forget)
+        mine = gradients.on(forget)
+        whose = mine if target is forget else gradients.on(target)
+        _, fisher = mine.moments()
         inverse = self.inverse(fisher)
-        leverage = gradients.quadratic(forget, inverse)
+        leverage = mine.quadratic(inverse)
         most = self.cap * leverage.median()
         shrunk = _shrunk(leverage, most)
-        others = shrunk if target is forget else _shrunk(gradients.quadratic(target, inverse), most)
-        mean = gradients.mean(target, others)
-        return -shrunk * gradients.along(forget, self.solved(mean, fisher))
+        others = shrunk if target is forget else _shrunk(whose.quadratic(inverse), most)
+        return -shrunk * mine.along(self.solved(whose.mean(others), fisher))
 
 
 def _shrunk(leverage: Tensor, most: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from ..core.registry import estimators
 from ..core.running import device_of, evaluating, threads_of
 from ..features.gradients import Gradient, LinearGradients, gradients_of
 from ..tasks.protocol import Examples, Task
-from .fisher import average, preconditioned
 
 
 def token_scores(
@@ -47,8 +46,7 @@ def token_scores(
         raise TypeError("token scores need a task of sequences (with token_losses) whose readout is one linear layer")
     settled = estimators.create("fisher-diagonal", damping=damping, relative=relative)
     forget = task.split("forget")
-    mean, fisher = gradients.moments(forget)
-    direction = preconditioned(mean, fisher, settled.damping * (average(fisher) if settled.relative else 1.0))
+    direction = settled.solved(*gradients.moments(forget))
     chosen = _chosen(forget, examples)
     influence = -_along(gradients, chosen, direction)
     return _table(chosen, _losses(task, model, chosen), influence)

@@ -69,12 +69,7 @@ class Session:
         with _threads(task):
             values = estimate(task, model, forget, target_examples(task, target, forget))
             context = self._context(task, model)
-        values = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values, dtype=np.float64)
-        if values.shape != (len(forget),) or not np.isfinite(values).all():
-            raise ValueError(
-                f"estimator {estimate!r} gave {int((~np.isfinite(values)).sum())} values that are not finite, in "
-                f"shape {values.shape}, for {len(forget)} samples; is the model's output finite?"
-            )
+        values = checked_influence(estimate, values, len(forget))
         ids = forget.ids.numpy()
         about = {
             "estimator": getattr(type(estimate), "name", type(estimate).__name__),
@@ -268,6 +263,28 @@ class Session:
         return self._references[key]
 
 
+def checked_influence(estimate: Any, given: Any, count: int) -> np.ndarray:
+    """(n,) float64 what an estimator gave, once that is one finite number for each of ``count`` forget samples.
+
+    Raises:
+        ValueError: it is not.
+    """
+    expected = f"expected numbers of shape ({count},), one influence for each forget sample in its order"
+    try:
+        values = np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"estimator {estimate!r} gave a {type(given).__name__}; {expected}") from None
+    if given is None or values.shape != (count,):
+        came = "None" if given is None else f"values of shape {values.shape}"
+        raise ValueError(f"estimator {estimate!r} gave {came}; {expected}")
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"estimator {estimate!r} gave {int((~np.isfinite(values)).sum())} of {count} values that are not finite; "
+            "is the model's output finite?"
+        )
+    return values
+
+
 def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:
     """``example, loss, confidence`` of the forget set; of a linear readout ``gradient_norm, gradient_dot`` too."""
     forget = task.split("forget")
@@ -275,8 +292,9 @@ def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:
     context = pd.DataFrame({"example": forget.ids.numpy(), "loss": losses, "confidence": np.exp(-losses)})
     gradients = gradients_of(task, model)
     if isinstance(gradients, LinearGradients):  # two small matrix products; any other readout pays a pass for them
-        context["gradient_norm"] = gradients.norms(forget).double().cpu().numpy()
-        context["gradient_dot"] = -gradients.along(forget, gradients.mean(forget)).double().cpu().numpy()
+        mine = gradients.on(forget)
+        context["gradient_norm"] = mine.norms().double().cpu().numpy()
+        context["gradient_dot"] = -mine.along(mine.mean()).double().cpu().numpy()
     return context
 
 

@@ -183,9 +183,10 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     labels = np.asarray(_labels(run.task, split))
     length, columns = shares(run, step), {}
     with one_thread():
+        mine = gradients.on(forget)
         for label in sorted(set(labels.tolist())):
             of_class = gradients.mean(examples.take(torch.as_tensor(np.flatnonzero(labels == label))))
-            columns[label] = length * gradients.along(forget, of_class).double().cpu().numpy()
+            columns[label] = length * mine.along(of_class).double().cpu().numpy()
     return pd.DataFrame(columns, index=pd.Index(forget.ids.numpy(), name="example"))
 
 

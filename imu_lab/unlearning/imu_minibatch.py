@@ -13,7 +13,7 @@ from ..core.knobs import knob
 from ..core.registry import intensity_rules, method
 from ..core.running import device_of
 from ..features import readout
-from ..features.gradients import GeneralGradients, LinearGradients, gradients_of
+from ..features.gradients import GeneralGradients, LinearGradients, OfExamples, gradients_of
 from ..influences.fisher import Damped
 from ..tasks.protocol import Examples, Task
 from .ascent import l1_term
@@ -53,33 +53,33 @@ class MiniBatchInfluence(Damped, Descent):
         self, task: Task, model: nn.Module, moving: list[nn.Parameter], request: Request
     ) -> Iterator[Objective]:
         rule, direction = intensity_rules.create(self.rule), None
-        kind = gradients_of(task, model)
+        gradients = gradients_of(task, model)
         order = batches(torch.arange(len(request.forget)), self.batch_size, request.seed)
         for made, positions in enumerate(order):
             examples = request.forget.take(positions)
-            losses, gradients = _seen(task, model, kind, examples)
+            losses, mine = _seen(task, model, gradients, examples)
             if direction is None or made % self.refresh == 0:
-                direction = self.solved(*gradients.moments(examples))
-            weights = _weights(rule, -gradients.along(examples, direction))
+                direction = self.solved(*mine.moments())
+            weights = _weights(rule, -mine.along(direction))
             if not weights.sum() > 0:  # a stale direction can leave nobody; the batch's own only where ḡ = 0
-                direction = self.solved(*gradients.moments(examples))
-                weights = _weights(rule, -gradients.along(examples, direction))
+                direction = self.solved(*mine.moments())
+                weights = _weights(rule, -mine.along(direction))
             shares = weights / weights.sum() if weights.sum() > 0 else torch.full_like(weights, 1 / len(weights))
             ascent = -(shares.to(losses) * losses).sum()
             yield Objective({"ascent": ascent, "l1": l1_term(moving, self.alpha)}, positions, shares)
 
 
 def _seen(
-    task: Task, model: nn.Module, kind: LinearGradients | GeneralGradients, examples: Examples
-) -> tuple[Tensor, LinearGradients | GeneralGradients]:
+    task: Task, model: nn.Module, gradients: LinearGradients | GeneralGradients, examples: Examples
+) -> tuple[Tensor, OfExamples]:
     """The (b,) losses of a batch and its gradients; from one forward pass where the readout is linear."""
     batch = examples.batch().to(device_of(model))
-    if not isinstance(kind, LinearGradients):
-        return task.example_loss(model, batch), kind
-    inputs, outputs = readout.capture(model, kind.name, batch.inputs)
+    if not isinstance(gradients, LinearGradients):
+        return task.example_loss(model, batch), gradients.on(examples)
+    inputs, outputs = readout.capture(model, gradients.name, batch.inputs)
     losses = task.example_loss(lambda _: outputs, batch)
     (delta,) = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)
-    return losses, kind.knowing(examples, delta, inputs.detach())
+    return losses, gradients.on(examples, [(delta, inputs.detach())])
 
 
 def _weights(rule: Any, influence: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cases
 import numpy as np
@@ -15,6 +16,7 @@ from linear_heads import LINEAR, own, tolerance
 from torch import Tensor, nn
 
 import imu_lab as imu
+from imu_lab.core.registry import Registry
 from imu_lab.core.running import one_thread
 from imu_lab.features import readout
 from imu_lab.features.gradients import explicit
@@ -290,16 +292,36 @@ def test_a_model_with_nan_weights_is_refused(cache: bool) -> None:
         imu.influence(cases.task("toy"), model, cache=cache)
 
 
-def test_an_estimator_of_the_wrong_shape_is_refused() -> None:
-    class Short:
-        """A user's slip: one number too few."""
+@pytest.mark.parametrize(("given", "came"), [
+    (lambda n: torch.zeros(n - 1), r"values of shape \(39,\)"),
+    (lambda n: torch.zeros(n, 1), r"values of shape \(40, 1\)"),
+    (lambda n: torch.tensor(0.5), r"values of shape \(\)"),
+    (lambda n: None, "None"),
+    (lambda n: {"influence": [0.0] * n}, "a dict"),
+    (lambda n: [[0.0], [0.0, 1.0]], "a list"),
+    (lambda n: ["much"] * n, "a list"),
+])  # fmt: skip
+def test_an_estimator_of_the_wrong_shape_is_told_what_was_expected(given: Callable, came: str) -> None:
+    @dataclass(frozen=True)
+    class Slip:
+        """A user's slip."""
 
-        def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
-            return torch.zeros(len(forget) - 1)
+        def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Any:
+            return given(len(forget))
 
-    from imu_lab.core.registry import Registry
+    made = Registry("estimator").register("slip")(Slip)
+    with pytest.raises(ValueError, match=rf"Slip\(\) gave {came}; expected numbers of shape \(40,\), one influence"):
+        imu.influence(cases.task("toy"), cases.original("toy"), made())
 
-    registry: Callable = Registry("estimator").register
-    made = registry("short")(pytest.importorskip("dataclasses").dataclass(frozen=True)(Short))
-    with pytest.raises(ValueError, match=r"shape \(39,\), for 40 samples"):
+
+def test_an_estimator_whose_numbers_are_not_finite_is_told_how_many() -> None:
+    @dataclass(frozen=True)
+    class Holes:
+        """Two of them."""
+
+        def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Any:
+            return torch.tensor([float("nan"), float("inf"), *[1.0] * (len(forget) - 2)], requires_grad=True)
+
+    made = Registry("estimator").register("holes")(Holes)
+    with pytest.raises(ValueError, match=r"Holes\(\) gave 2 of 40 values that are not finite; is the model's"):
         imu.influence(cases.task("toy"), cases.original("toy"), made())
