@@ -104,7 +104,7 @@ def test_a_doubled_sample_counts_twice_and_keeps_its_looks(run: imu.Run) -> None
     assert np.array_equal(other.task.pictures(copies["example"]), run.task.pictures(mine))
     assert other.task.labels([mine[0], copies["example"].iloc[0]]) == run.task.labels([mine[0]] * 2)
     twice = imu.what_if(run, reweight=dict.fromkeys(mine, 2.0), batch_size=1000)  # in one batch, the same loss
-    assert np.allclose(other.samples["margin_after"].iloc[:size], twice.samples["margin_after"], atol=1e-4)
+    assert cases.close(other.samples["margin_after"].iloc[:size], twice.samples["margin_after"], within=1e-4)
     assert torch.equal(other.task.split("retain").ids, run.task.split("retain").ids)
 
 
@@ -152,7 +152,7 @@ def test_a_new_request_from_any_samples(run: imu.Run) -> None:
 def test_differences_are_the_other_run_minus_the_first(run: imu.Run) -> None:
     other = imu.what_if(run, drop=[int(run.samples["example"].iloc[0])])
     table = differences(run, other)
-    assert np.allclose(table["pressure_change"], table["pressure_other"] - table["pressure"])
+    assert cases.close(table["pressure_change"], table["pressure_other"] - table["pressure"], within=1e-5)
     assert table["margin_after_change"].abs().is_monotonic_decreasing
     assert (differences(run, imu.again(run)).filter(like="change").fillna(0) == 0).all(axis=None)
 

@@ -30,10 +30,10 @@ def test_values_by_hand() -> None:
         0.5 * torch.log(torch.tensor(0.5 / 0.8)) + 0.5 * torch.log(torch.tensor(0.25 / 0.1)),
         0.6 * torch.log(torch.tensor(3.0)) + 0.1 * torch.log(torch.tensor(0.2)),
     ]
-    assert between("kl-retrained", P.log(), Q.log()) == pytest.approx([value.item() for value in kl], abs=1e-6)
+    assert cases.close(between("kl-retrained", P.log(), Q.log()), [value.item() for value in kl], within=1e-6)
     middle = (P + Q) / 2
     js = ((P * (P / middle).log()).sum(1) + (Q * (Q / middle).log()).sum(1)) / 2
-    assert between("js-retrained", P.log(), Q.log()) == pytest.approx(js.tolist(), abs=1e-6)
+    assert cases.close(between("js-retrained", P.log(), Q.log()), js.tolist(), within=1e-6)
     assert between("agreement", P.log(), Q.log()) == [1.0, 0.0]
 
 
@@ -41,13 +41,13 @@ def test_values_by_hand() -> None:
 def test_names_of_the_classes_and_shifts_of_the_logits_do_not_matter(name: str) -> None:
     order = torch.tensor([2, 0, 1])
     plain = between(name, P.log(), Q.log())
-    assert between(name, P.log()[:, order] + 3, Q.log()[:, order] - 5) == pytest.approx(plain, abs=1e-6)
+    assert cases.close(between(name, P.log()[:, order] + 3, Q.log()[:, order] - 5), plain, within=1e-6)
 
 
 def test_jensen_shannon_is_symmetric_and_bounded() -> None:
     assert between("js-retrained", P.log(), Q.log()) == pytest.approx(between("js-retrained", Q.log(), P.log()))
     sure = 100 * torch.eye(3)[[0, 1]]
-    assert between("js-retrained", sure, sure.flip(0)) == pytest.approx([0.693147] * 2, abs=1e-5)
+    assert cases.close(between("js-retrained", sure, sure.flip(0)), [0.693147] * 2, within=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,7 +70,7 @@ def test_any_task_can_follow_a_distance(name: str) -> None:
     direct = imu.metrics.create(name)(task, runs[0].model, retrained)
     for split, values in direct.items():
         assert runs[0].value(split, column) == pytest.approx(values[column], abs=1e-6)
-        assert runs[0].series(split, column).tolist() == pytest.approx(runs[1].series(split, column).tolist(), abs=1e-5)
+        assert cases.close(runs[0].series(split, column).tolist(), runs[1].series(split, column).tolist(), within=1e-5)
     assert (runs[0].label, runs[0].settings["follow"]) == (runs[1].label, [{"metric": name, "settings": {}}])
     assert (
         column
@@ -89,7 +89,7 @@ def test_outputs_are_computed_once_per_content() -> None:
     first = reference.outputs("test", ids)
     assert reference.outputs("test", ids) is first and len(calls) == 1
     hook.remove()
-    assert torch.allclose(first, model(task.split("test").batch().inputs), atol=1e-6)
+    assert cases.close(first, model(task.split("test").batch().inputs), within=1e-6)
     session = imu.Session(task, sequences.models()[0])
     assert session._beside(model) is session._beside(copy.deepcopy(model))
     changed = copy.deepcopy(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import cases
 import numpy as np
 import pytest
 import torch
@@ -99,7 +100,7 @@ def test_a_model_that_is_only_turned_is_shown_at_the_same_place() -> None:
 
     points = imu.embedding_map(task(), {"original": model(), "turned": Turned()}).points
     first, second = (points[points["model"] == name][["x", "y"]].to_numpy() for name in ("original", "turned"))
-    assert np.allclose(first, second, atol=1e-5)
+    assert cases.close(first, second, within=1e-5)
 
 
 def test_more_persons_alike_than_there_are() -> None:

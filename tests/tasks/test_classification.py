@@ -77,7 +77,7 @@ def test_accuracy_margin_and_loss_by_hand() -> None:
     batch = imu.tasks.Batch(None, torch.tensor([0, 1]))
     assert task.example_margin(lambda _: logits, batch).tolist() == [1.0, -4.0]
     expected = [-torch.log_softmax(row, 0)[k] for row, k in zip(logits, (0, 1))]
-    torch.testing.assert_close(task.example_loss(lambda _: logits, batch), torch.stack(expected))
+    assert cases.close(task.example_loss(lambda _: logits, batch), torch.stack(expected), within=1e-5)
 
 
 def test_accuracy_counts_each_example_once_however_it_is_batched() -> None:
@@ -234,7 +234,7 @@ def test_a_dataset_works_as_well_as_arrays() -> None:
     pairs = torch.utils.data.TensorDataset(inputs, labels)
     task = Classification.from_data(cases.conv_net(), pairs, cases.images(30, 1), forget_class=1)
     expected = imu.influence(cases.own_data(), cases.conv_net()).values
-    assert imu.influence(task, cases.conv_net()).values == pytest.approx(expected)
+    assert cases.close(imu.influence(task, cases.conv_net()).values, expected)
 
 
 def test_a_large_network_of_a_user_runs_on_all_cores() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
 import sequences
@@ -134,8 +135,8 @@ def test_metrics_against_a_loop_over_tokens() -> None:
     assert found["loss"] == pytest.approx(torch.stack(losses).mean().item(), abs=1e-6)
     assert found["kl_true"] == pytest.approx(torch.stack(divergences).mean().item(), abs=1e-6)
     each = torch.stack(margins).view(-1, 7).mean(1)
-    assert torch.allclose(task.example_margin(model, batch).double(), each, atol=1e-5)
-    assert torch.allclose(task.example_loss(model, batch).double(), torch.stack(losses).view(-1, 7).mean(1), atol=1e-5)
+    assert cases.close(task.example_margin(model, batch).double(), each, within=1e-5)
+    assert cases.close(task.example_loss(model, batch).double(), torch.stack(losses).view(-1, 7).mean(1), within=1e-5)
     assert task.example_length(batch).tolist() == [7.0] * len(each)
 
 
@@ -196,7 +197,7 @@ def test_a_run_records_distances_at_every_update_and_cached_equals_uncached() ->
     )
     assert set(run.curve["metric"]) == {"loss", "kl_true", "kl_retrained"}
     assert run.series("test", "kl_retrained").index.tolist() == list(range(7))
-    assert np.allclose(run.curve["value"], slow.curve["value"], atol=1e-4)
+    assert cases.close(run.curve["value"], slow.curve["value"], within=1e-4)
     for split in task.splits:
         batch = task.split(split).batch()
         logs, truth = run.model(batch.inputs).log_softmax(-1), retrained(batch.inputs).log_softmax(-1)
@@ -214,7 +215,7 @@ def test_states_measured_together_are_each_measured_alone() -> None:
     slow = imu.unlearn(task, original, steps=20, lr=1e-2, follow=(imu.metrics.create("transitions"),))
     slow = slow.curve[slow.curve["metric"].isin(("loss", "kl_true"))].reset_index(drop=True)
     assert fast.curve.drop(columns="value").equals(slow.drop(columns="value"))
-    assert np.allclose(fast.curve["value"], slow["value"], atol=1e-5)
+    assert cases.close(fast.curve["value"], slow["value"], within=1e-5)
 
 
 def original_loss(task: Sequence, original: nn.Module) -> float:
