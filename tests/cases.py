@@ -83,13 +83,14 @@ def relative(found: Any, expected: Any, of: float | None = None) -> float:
     largest value decides for all of one quantity. NaN and infinities must stand in the same places.
 
     Args:
-        found, expected: numbers, sequences, arrays, tensors, or pandas of numbers, of one shape.
+        found, expected: numbers, sequences, arrays, tensors, or pandas of numbers, of one shape; or one expected number
+            for all.
         of: what the difference is measured against, where the values do not tell: a distance that is 0, for one.
 
     Returns:
         0.0 where all is equal; infinity where shapes, NaN or infinities differ, or where anything stands against zeros.
     """
-    one, other = _plain(found), _plain(expected)
+    one, other = _both(found, expected)
     if one.shape != other.shape or not np.array_equal(_not_finite(one), _not_finite(other), equal_nan=True):
         return math.inf
     known = np.isfinite(other)
@@ -117,7 +118,7 @@ def _alike(found: Any, expected: Any, within: float, of: float | None, about: st
     if isinstance(expected, pd.Series) and not pd.api.types.is_numeric_dtype(expected):
         assert pd.Series(found).equals(expected), f"{about}{list(found)} is not {list(expected)}"
         return True
-    one, other = _plain(found), _plain(expected)
+    one, other = _both(found, expected)
     assert one.shape == other.shape, f"{about}shape {one.shape}, expected {other.shape}"
     apart = relative(one, other, of)
     if apart > within:
@@ -130,6 +131,11 @@ def _alike(found: Any, expected: Any, within: float, of: float | None, about: st
             f"most{place}: {one[at]:.9g}, expected {other[at]:.9g}"
         )
     return True
+
+
+def _both(found: Any, expected: Any) -> tuple[np.ndarray, np.ndarray]:
+    one = _plain(found)
+    return one, np.full(one.shape, float(expected)) if isinstance(expected, (int, float)) else _plain(expected)
 
 
 def _plain(values: Any) -> np.ndarray:

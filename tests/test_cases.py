@@ -14,7 +14,7 @@ import torch
 def test_the_largest_value_decides_for_all() -> None:
     assert cases.relative([7.5, 0.008402], [7.5, 0.008400]) == pytest.approx(2e-6 / 7.5)
     assert cases.relative([0.0, -4.0], [1.0, -4.0]) == 0.25
-    assert cases.relative(3.0, 4.0) == 0.25
+    assert cases.relative(3.0, 4.0) == 0.25 and cases.relative([[3.0, 5.0]], 4.0) == 0.25, "one number for all"
 
 
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor, pd.Series, lambda values: torch.tensor(values).float()])

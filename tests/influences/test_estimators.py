@@ -275,8 +275,8 @@ def test_checkpoints_that_move_the_backbone_do_not_get_cached_features() -> None
     task, model = conv(None)
     held = two_checkpoints(model)
     found = imu.influence(task, model, "tracin", checkpoints=held).values
-    assert found == pytest.approx(estimate("tracin", task, model, checkpoints=held).numpy(), rel=1e-9)
-    assert not found == pytest.approx(imu.influence(task, model, "gradient-dot").values, rel=0.1)
+    assert cases.close(found, estimate("tracin", task, model, checkpoints=held).numpy(), within=1e-9)
+    assert cases.relative(found, imu.influence(task, model, "gradient-dot").values) > 0.1
 
 
 def test_checkpoints_of_another_architecture_are_refused() -> None:
@@ -475,4 +475,4 @@ def test_without_a_damping_that_counts_a_zero_of_the_diagonal_is_refused(damping
     mean, fisher = {"weight": torch.tensor([1.0, 1.0])}, {"weight": torch.tensor([0.0, 2.0])}
     with pytest.raises(ValueError, match="zero at 1 parameters.*use damping > 0"):
         preconditioned(mean, fisher, damping)
-    assert preconditioned(mean, fisher, 0.5)["weight"].tolist() == pytest.approx([2.0, 0.4])
+    assert cases.close(preconditioned(mean, fisher, 0.5)["weight"].tolist(), [2.0, 0.4])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import cases
-import numpy as np
 import pytest
 import torch
 
@@ -31,7 +30,7 @@ def test_it_is_the_trace_of_the_whole_hessian(name: str) -> None:
             return seen.example_loss(lambda inputs: torch.nn.functional.linear(inputs, *parts), batch).sum()
 
         hessian = torch.autograd.functional.hessian(loss, flat)
-        assert found["curvature"][at] == pytest.approx(float(hessian.trace()), rel=1e-3, abs=1e-6)
+        assert cases.close(found["curvature"][at], hessian.trace(), within=1e-4, of=found["curvature"].max())
 
 
 def test_for_cross_entropy_it_has_a_closed_form() -> None:
@@ -40,7 +39,7 @@ def test_for_cross_entropy_it_has_a_closed_form() -> None:
     p = head(inputs).softmax(1).detach()
     wanted = (p * (1 - p)).sum(1) * (inputs.square().sum(1) + 1)
     found = curvature(cases.task("digits class"), cases.original("digits class"))["curvature"]
-    assert np.allclose(found, wanted, rtol=1e-3, atol=1e-6)
+    assert cases.close(found, wanted, within=1e-3)
 
 
 def test_a_sure_sample_is_flat_and_another_readout_has_none() -> None:

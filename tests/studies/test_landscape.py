@@ -35,7 +35,7 @@ def test_states_agree_with_the_trajectory_and_with_the_model(land: Landscape, ru
     for step in (0, 4, 10):
         rows = run.trajectory[run.trajectory["step"] == step]
         state = land.state(step)
-        assert np.allclose(state.confidence[land.forgotten], rows["confidence"], atol=1e-5)
+        assert cases.close(state.confidence[land.forgotten], rows["confidence"], within=1e-5)
         images = run.task.split("train").batch(torch.as_tensor(land.examples)).inputs
         with torch.no_grad():
             assert np.array_equal(run.model_at(step)(images).argmax(1).numpy(), state.predicted)
@@ -117,7 +117,7 @@ def test_columns_live_and_kept(land: Landscape, run: imu.Run) -> None:
 def test_a_run_without_its_task_still_has_a_plane(run: imu.Run) -> None:
     land = Landscape(replace(run, task=None, snapshots=None))
     assert land.places.shape == (len(run.samples), 2) and land.regions(0) is None
-    assert np.allclose(land.state(4).confidence, run.trajectory.query("step == 4")["confidence"])
+    assert cases.close(land.state(4).confidence, run.trajectory.query("step == 4")["confidence"], within=1e-5)
 
 
 @pytest.mark.parametrize("name", ["toy", "own data"])
@@ -133,8 +133,8 @@ def test_projections() -> None:
     places, words = project(space)
     from sklearn.decomposition import PCA
 
-    assert np.allclose(np.abs(places), np.abs(PCA(2).fit_transform(space)), atol=1e-4)
-    assert words.startswith("PCA") and np.allclose(places.mean(0), 0, atol=1e-5)
+    assert cases.close(np.abs(places), np.abs(PCA(2).fit_transform(space)), within=1e-4)
+    assert words.startswith("PCA") and cases.close(places.mean(0), 0, within=1e-5)
     with pytest.raises(imu.UnknownName, match="t-sne"):
         Landscape(imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1), projection="tsne")
 
@@ -145,7 +145,7 @@ def test_a_fork_is_its_parent_until_it_leaves() -> None:
     assert child.kept_steps == list(range(8)) and child.events["steps"] == 7
     same = lambda run: run.trajectory.query("step <= 3")["loss"].to_numpy()  # noqa: E731
     assert np.array_equal(same(parent), same(child))
-    assert not np.allclose(parent.series("forget", "loss")[4:8], child.series("forget", "loss")[4:8])
+    assert cases.relative(*(each.series("forget", "loss")[4:8] for each in (parent, child))) > 1e-3
     assert torch.equal(child.model_at(7).state_dict()["2.weight"], child.model.state_dict()["2.weight"])
     assert torch.equal(child.model_at(3).state_dict()["2.weight"], parent.model_at(3).state_dict()["2.weight"])
     assert child.samples["margin_before"].equals(parent.samples["margin_before"])
@@ -158,7 +158,7 @@ def test_a_fork_that_changes_nothing_presses_as_its_parent_did() -> None:
     task, original = cases.task("digits class"), cases.original("digits class")
     parent = imu.unlearn(task, original, steps=10, momentum=0.0, batch_size=200)  # all in each
     child = imu.fork(parent, 4)
-    assert np.allclose(child.samples["pressure"], parent.samples["pressure"])
+    assert cases.close(child.samples["pressure"], parent.samples["pressure"], within=1e-5)
     with pytest.raises(ValueError, match="forked="):
         imu.damage_by_sample(child)
     assert imu.collateral(child)["predicted"].isna().all()

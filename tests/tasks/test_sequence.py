@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import imu_lab as imu
 from imu_lab.features.gradients import explicit
 from imu_lab.tasks import Sequence
+from imu_lab.tasks.sources import markov
 
 SMALL = dict(forget_sources=(1,), train_sources=(0, 1))
 
@@ -155,7 +156,7 @@ def bayes(task: Sequence, split: str) -> Tensor:
     corpus, batch = task.corpus, task.split(split).batch()
     chains = corpus.chains[list(task.train_sources)]  # (S, K, K)
     counts = torch.stack([(corpus.train[1] == source).sum() for source in task.train_sources]).double()
-    starts = imu.tasks.corpus.markov.starts(corpus.owner, task.leakage)[list(task.train_sources)]
+    starts = markov.starts(corpus.owner, task.leakage)[list(task.train_sources)]
     tokens = batch.inputs
     belief = (counts / counts.sum()).log() + starts[:, tokens[:, 0]].T.log()  # (n, S)
     predicted = []
@@ -183,7 +184,7 @@ def test_influence_equals_the_explicit_gradients_whatever_the_chunk(monkeypatch:
     rows = explicit(task, model, task.split("forget")).double()
     expected = -(rows / (rows.square().mean(0) + 1e-2)) @ rows.mean(0)
     for room, cache in ((2**24, True), (2**24, False), (50, True), (50, False)):
-        monkeypatch.setattr("imu_lab.features.gradients.ROOM", room)
+        monkeypatch.setattr("imu_lab.features.linear.ROOM", room)
         found = torch.tensor(imu.influence(task, model, cache=cache).values.copy())
         assert (found - expected).abs().max() / expected.abs().max() < 1e-5
 
