@@ -181,10 +181,10 @@ def test_scrubbing_moves_border_and_colours_but_not_the_points(explorer, run) ->
     explorer.step.value = 0
     assert explorer.wait(SECONDS)
     start, areas = pixels(explorer, everything), explorer.map.scene.regions.classes
-    assert np.allclose(explorer.map.scene.colours, run.samples["confidence_before"], atol=1e-5)
+    assert cases.close(explorer.map.scene.colours, run.samples["confidence_before"], within=1e-5)
     explorer.step.value = 20
     assert explorer.wait(SECONDS)
-    assert np.allclose(explorer.map.scene.colours, run.samples["confidence_after"], atol=1e-5)
+    assert cases.close(explorer.map.scene.colours, run.samples["confidence_after"], within=1e-5)
     assert not np.array_equal(explorer.map.scene.regions.classes, areas)
     assert not np.array_equal(pixels(explorer, everything), start)
     assert np.array_equal(trace(explorer, "forget").x, before)

@@ -50,7 +50,7 @@ def weights(panel: Workbench) -> dict[str, np.ndarray]:
 
 def is_permutation(found: np.ndarray, of: np.ndarray) -> bool:
     """Whether these are the very same numbers in another order, but for the rounding of the sum that they add up to."""
-    return np.allclose(np.sort(found), np.sort(of), rtol=1e-12, atol=0) and not np.allclose(found, of, rtol=1e-3)
+    return cases.relative(np.sort(found), np.sort(of)) <= 1e-12 and cases.relative(found, of) > 1e-3
 
 
 @pytest.mark.parametrize("rule", MOVED, ids=lambda rule: rule.name)
@@ -64,7 +64,7 @@ def test_the_controls_are_controls_of_the_main_run_wherever_its_sliders_stand(pa
     assert np.ptp(found["uniform"]) == 0
     assert np.array_equal(found["gradient-norm"], before["gradient-norm"]), "it knows nothing of influences"
     norms = panel.answer.scores.context["gradient_norm"].to_numpy()
-    assert np.allclose(found["gradient-norm"], norms / norms.sum())
+    assert cases.close(found["gradient-norm"], norms / norms.sum(), within=1e-5)
 
 
 def test_a_slider_of_the_rule_alone_makes_another_shuffled_run(panel: Workbench) -> None:
@@ -82,7 +82,7 @@ def test_equal_steps_are_equally_long_in_every_run(panel: Workbench) -> None:
     length = panel.controls.method.value.settings["step_norm"]
     for run in panel.answer.runs:
         lengths = run.terms.loc[run.terms["term"] == "update_norm", "value"]
-        assert len(lengths) == 6 and np.allclose(lengths, length, rtol=1e-4)
+        assert len(lengths) == 6 and cases.close(lengths, length, within=1e-4)
 
 
 def test_uniform_as_the_main_rule_tells_of_todays_influences(panel: Workbench) -> None:
@@ -117,10 +117,10 @@ def test_any_rule_that_refers_to_another_is_a_control_of_the_main_one(backwards:
     for rule in MOVED[:2]:
         panel.controls.rule.value = rule
         found = weights(panel)
-        assert np.allclose(found["backwards"], found[rule.name][::-1], rtol=1e-12, atol=0)
+        assert cases.close(found["backwards"], found[rule.name][::-1], within=1e-12)
     panel.controls.rule.names.value = "rank"  # which it does not take: its own default then
     negative = -np.minimum(panel_influence(panel), 0)
-    assert np.allclose(weights(panel)["backwards"], negative[::-1] / negative.sum())
+    assert cases.close(weights(panel)["backwards"], negative[::-1] / negative.sum(), within=1e-5)
 
 
 def panel_influence(panel: Workbench) -> np.ndarray:
