@@ -20,7 +20,7 @@ from ..core.records import Run
 from ..core.running import device_of, evaluating, one_thread
 from ..features import readout
 from ..features.gradients import Gradient, gradients_of
-from ..tasks.evaluation import outcomes
+from ..tasks.evaluation import mean_loss, outcomes
 from ..tasks.protocol import Examples, Task, labels_of
 
 
@@ -132,13 +132,13 @@ def _alone(task: Task, before: nn.Module, examples: Examples, counts: np.ndarray
     moved = copy.deepcopy(before)
     values = readout.parameters(moved, readout.resolve(task, moved))
     start = {name: value.detach().clone() for name, value in values.items()}
-    first, found = outcomes(task, before, examples)[:, 0].double().mean().item(), []
+    first, found = mean_loss(task, before, examples), []
     for at in wanted:
         push = _pressed(task, before, counts, [at])
         with torch.no_grad():
             for name, value in values.items():
                 value.copy_(start[name] + push[name])
-        found.append(outcomes(task, moved, examples)[:, 0].double().mean().item() - first)
+        found.append(mean_loss(task, moved, examples) - first)
     return found
 
 

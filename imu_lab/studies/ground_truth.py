@@ -20,9 +20,10 @@ from tqdm.auto import tqdm
 
 from ..core import storage
 from ..core.records import Influence
-from ..core.running import device_of, digest, evaluating, one_thread
+from ..core.running import digest, one_thread
 from ..features.targets import target_examples
-from ..tasks.protocol import Examples, Task
+from ..tasks.evaluation import mean_loss
+from ..tasks.protocol import Task
 from ..tasks.training import Recipe, epochs
 from .stationary import fitted
 from .statistics import confidence_interval, spearman
@@ -152,8 +153,8 @@ def _by_head(task: Task, model: nn.Module, l2: float, target: Any) -> Callable[[
     """From positions in the training set to the change of the target's mean loss, the head refitted."""
     fit = fitted(task, model, l2)
     whose = target_examples(fit.task, target, fit.task.split("forget")).in_precision(torch.float64)
-    before = fit.loss(fit.head, whose)
-    return lambda positions: fit.loss(fit.without(positions), whose) - before
+    before = mean_loss(fit.task, fit.head, whose)
+    return lambda positions: mean_loss(fit.task, fit.without(positions), whose) - before
 
 
 def _by_network(task: Task, target: Any, seed: int) -> Callable[[Tensor], float]:
@@ -171,13 +172,6 @@ def _by_network(task: Task, target: Any, seed: int) -> Callable[[Tensor], float]
 
     before = trained(torch.empty(0, dtype=torch.int64))
     return lambda positions: trained(positions) - before
-
-
-def mean_loss(task: Task, model: nn.Module, examples: Examples) -> float:
-    """Mean loss in nats."""
-    with torch.no_grad(), evaluating(model):
-        batches = (batch.to(device_of(model)) for _, batch in examples.batches())
-        return sum(task.example_loss(model, batch).double().sum().item() for batch in batches) / len(examples)
 
 
 def _kept(

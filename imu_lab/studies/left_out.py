@@ -12,7 +12,7 @@ from ..core.records import Run
 from ..core.running import one_thread
 from ..features.readout import view
 from ..lab.what_if import what_if
-from ..tasks.evaluation import outcomes
+from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Examples, labels_of
 from .collateral import NoFirstOrder, damage_by_sample, damaged
 
@@ -72,4 +72,4 @@ def _loss(run: Run, examples: Examples, step: int) -> float:
     task, model = view(run.known_task(), run.model_at(min(step, run.kept_steps[-1])))
     features = getattr(task, "seen", lambda given: given)  # as features, where the task is seen from its readout
     with one_thread():
-        return outcomes(task, model, features(examples))[:, 0].double().mean().item()
+        return mean_loss(task, model, features(examples))

@@ -21,9 +21,9 @@ from ..core.running import one_thread
 from ..features.gradients import Gradient, gradients_of
 from ..features.readout import view
 from ..features.targets import target_examples
+from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Examples, Task
 from ..tasks.variants.precise import PreciseTask
-from .ground_truth import mean_loss
 
 SAMPLES = 200  # each needs a pass over the target
 

@@ -43,12 +43,6 @@ class Fit:
         weights[positions] = 0.0
         return _minimum(self.task, self.head, self.train, weights, self.l2, self.factor)[0]
 
-    def loss(self, head: nn.Linear, examples: Examples) -> float:
-        """Mean loss of a readout on examples in double precision, in nats."""
-        with torch.no_grad():
-            total = sum(self.task.example_loss(head, batch).sum().item() for _, batch in examples.batches())
-        return total / len(examples)
-
 
 def fitted(task: Task, model: nn.Module, l2: float) -> Fit:
     """The model's own backbone under a readout at its minimum over the training set.

@@ -47,6 +47,11 @@ def outcomes(task: Task, model: nn.Module, examples: Examples) -> Tensor:
     return outcomes_of(task, model, examples, 1)[0]
 
 
+def mean_loss(task: Task, model: nn.Module, examples: Examples) -> float:
+    """The mean loss of these examples, in nats, added up in double precision."""
+    return outcomes(task, model, examples)[:, 0].double().mean().item()
+
+
 def outcomes_of(task: Task, model: nn.Module, examples: Examples, copies: int) -> Tensor:
     """(copies, n, 2), of a model that is several in one (see :func:`mean_metrics`)."""
     margin = getattr(task, "example_margin", None)
