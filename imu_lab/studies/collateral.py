@@ -17,9 +17,9 @@ from torch import nn
 
 from ..core.messages import listed
 from ..core.records import Run
-from ..core.running import device_of, evaluating, one_thread
+from ..core.running import one_thread
 from ..features import readout
-from ..features.gradients import Gradient, gradients_of
+from ..features.gradients import gradients_of
 from ..tasks.evaluation import mean_loss, outcomes
 from ..tasks.protocol import Examples, Task, labels_of
 
@@ -61,8 +61,9 @@ def _predicted(run: Run, task: Task, before: nn.Module, examples: Examples, step
         counts = shares(run, step)
     except NoFirstOrder:  # what was done can be measured all the same
         return np.nan
-    direction = _pressed(task, before, counts)
-    return gradients_of(task, before).along(examples, direction).double().cpu().numpy()
+    gradients, forget = gradients_of(task, before), task.split("forget")
+    direction = gradients.mean(forget, torch.as_tensor(counts))  # (1/n) Σ_i counts_i g_i
+    return len(forget) * gradients.along(examples, direction).double().cpu().numpy()
 
 
 def damage_by_sample(
@@ -132,14 +133,15 @@ def _alone(task: Task, before: nn.Module, examples: Examples, counts: np.ndarray
     moved = copy.deepcopy(before)
     values = readout.parameters(moved, readout.resolve(task, moved))
     start = {name: value.detach().clone() for name, value in values.items()}
-    first, found = mean_loss(task, before, examples), []
-    for at in wanted:
-        push = _pressed(task, before, counts, [at])
+    gradients, forget, first = gradients_of(task, before), task.split("forget"), mean_loss(task, before, examples)
+    changes = []
+    for position in wanted:
+        gradient = gradients.mean(forget.take(torch.tensor([position])))
         with torch.no_grad():
             for name, value in values.items():
-                value.copy_(start[name] + push[name])
-        found.append(mean_loss(task, moved, examples) - first)
-    return found
+                value.copy_(start[name] + counts[position] * gradient[name])
+        changes.append(mean_loss(task, moved, examples) - first)
+    return changes
 
 
 def responsible(run: Run, example: int, split: str = "retain", step: int | None = None) -> pd.DataFrame:
@@ -236,27 +238,6 @@ def shares(run: Run, step: int) -> np.ndarray:
             f"first-order damage needs a known pressure; the method {run.settings.get('method')!r} does not tell it"
         )
     return counts
-
-
-def _pressed(task: Task, model: nn.Module, counts: np.ndarray, positions: list[int] | None = None) -> Gradient:
-    """Σ_i counts_i g_i over the readout's parameters: the way that a run went, to first order.
-
-    Streamed: one backward pass of Σ_i counts_i ℓ_i per batch of the forget set, or of these positions in it.
-    """
-    forget = task.split("forget")
-    known = torch.as_tensor(counts)
-    if positions is not None:
-        forget, known = forget.take(torch.tensor(positions)), known[positions]
-    values = readout.parameters(model, readout.resolve(task, model))
-    total = {name: torch.zeros_like(value) for name, value in values.items()}
-    with evaluating(model), torch.enable_grad():
-        for at, batch in forget.batches():
-            losses = task.example_loss(model, batch.to(device_of(model)))
-            loss = (known[at].to(losses) * losses).sum()
-            found = torch.autograd.grad(loss, list(values.values()), allow_unused=True, materialize_grads=True)
-            for name, part in zip(total, found):
-                total[name] += part
-    return total
 
 
 def _labels(task: Task, split: str) -> list[str]:
