@@ -79,11 +79,11 @@ from .studies.explanation import predict_resistance as predict_resistance
 from .studies.explanation import reasons as reasons
 from .studies.neighbours import neighbours as neighbours
 from .studies.collateral import NoFirstOrder as NoFirstOrder
+from .studies.collateral import ablate_pressure as ablate_pressure
 from .studies.collateral import collateral as collateral
 from .studies.collateral import damage_by_class as damage_by_class
 from .studies.collateral import damage_by_sample as damage_by_sample
 from .studies.collateral import responsible as responsible
-from .studies.left_out import left_out as left_out
 
 # The registries, and how to join them
 from .core.registry import estimator as estimator

@@ -38,10 +38,10 @@ def plot_damage_by_sample(table: pd.DataFrame) -> go.Figure:
     The line is where both agree. Samples that were not measured are not drawn.
 
     Args:
-        table: what :func:`imu_lab.damage_by_sample` gave, where each is measured alone, or :func:`imu_lab.left_out`.
+        table: what :func:`imu_lab.damage_by_sample` gave, where each is measured alone, or :func:`imu_lab.ablate_pressure`.
     """
     measured = table[table["measured"].notna()]
-    how = table.attrs.get("measured", "")
+    how = ", ".join(measured["intervention"].unique()) if "intervention" in measured else ""
     dots = _dots(measured, "a forget sample", "circle", theme.colour("forget"), len(measured), "predicted")
     words = f"{theme.number(len(measured))} forget samples measured{f', {how}' if how else ''}"
     return _drawn("Who does the damage", words, [_line(measured), dots], "predicted")

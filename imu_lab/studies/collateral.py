@@ -1,7 +1,7 @@
-"""What forgetting does to the rest: the damage that first order predicts, the damage measured, and who is responsible.
+"""What forgetting does to the rest: the damage that first order predicts, the damage measured, and who caused it.
 
 Pressing sample i moves the readout along its own gradient, θ ← θ + lr · w_i g_i, so the loss of a retained sample r
-rises by **lr · w_i g_r·g_i** to first order: it falls victim when the two gradients point the same way. Positive is
+rises by **lr · w_i g_r·g_i** to first order: it is damaged when the two gradients point the same way. Positive is
 damage. The prediction looks at the original model alone; after many updates the measured damage is another, and the
 difference between the two is part of what there is to see.
 """
@@ -9,17 +9,21 @@ difference between the two is part of what there is to see.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from ..core.messages import listed
 from ..core.records import Run
 from ..core.running import one_thread
 from ..features import readout
 from ..features.gradients import gradients_of
+from ..features.readout import view
+from ..lab.what_if import what_if
 from ..tasks.evaluation import mean_loss, outcomes
 from ..tasks.protocol import Examples, Task, labels_of
 
@@ -86,8 +90,8 @@ def damage_by_sample(
         measure: how many to measure, those of the largest prediction; None for all. Each takes a pass over those damaged.
 
     Returns:
-        ``example, label, pressure, predicted, measured`` (nats of loss, mean over those damaged; positive is damage),
-        most damaging first.
+        ``example, label, pressure, predicted, measured`` (nats of loss, mean over those damaged; positive is damage) and
+        ``intervention``, in words, most damaging first.
 
     Raises:
         ValueError: the split holds no such class or sample, both were asked for, or ``measure`` is negative.
@@ -105,7 +109,7 @@ def damage_by_sample(
         table["pressure"], table["predicted"] = received(run, step), counts * products
         wanted = table["predicted"].abs().nlargest(len(table) if measure is None else measure).index
         table.loc[wanted, "measured"] = _alone(task, before, examples, counts, wanted.tolist())
-    table.attrs["measured"] = "each alone"
+    table["intervention"] = "each alone"
     return table.sort_values("predicted", ascending=False, ignore_index=True)
 
 
@@ -244,3 +248,63 @@ def _labels(task: Task, split: str) -> list[str]:
     """The labels of a split's samples; empty where the task has none."""
     examples = task.split(split)
     return labels_of(task, examples.ids, examples.source)
+
+
+def ablate_pressure(
+    run: Run,
+    examples: Iterable[int] | None = None,
+    split: str = "retain",
+    step: int | None = None,
+    *,
+    label: str | None = None,
+    example: int | None = None,
+) -> pd.DataFrame:
+    """The damage to kept samples that each forget sample causes in a whole run, next to the predicted damage.
+
+    The run is repeated without that sample's pressure; ``measured`` is the loss of the kept samples after the run minus
+    their loss after the repetition, so everything that happens along the way counts. Weights add up to the same, so the
+    others take over its share: zero means that it does the same damage as they do.
+
+    >>> imu.ablate_pressure(run, [108, 44])  # two runs, each without one of these samples
+
+    Args:
+        run: with its task and models.
+        examples: forget samples to ablate, one at a time, each in a run of its own; None for all.
+        split, step, label, example: whose damage, and when; see :func:`imu_lab.damage_by_sample`.
+
+    Returns:
+        ``example, label, pressure, predicted, measured`` (nats of loss, mean over those damaged; positive is damage) and
+        ``intervention``, in words, most damaging first. ``predicted`` is empty where first order says nothing of the run.
+
+    Raises:
+        ValueError: an example that is not in the forget set, a split without the class or sample that is asked for, or a
+            run that nothing can be asked of (no task, no weights, a fork).
+    """
+    task = run.known_task()
+    step = run.kept_steps[-1] if step is None else step
+    table = _predictions(run, split, step, label, example)
+    wanted = table["example"].tolist() if examples is None else [int(each) for each in examples]
+    whole = _loss(run, damaged(task, split, label, example), step)
+    changes = {}
+    for each in tqdm(wanted, desc="runs without one sample's pressure", unit="run", delay=2, leave=False):
+        other = what_if(run, drop=[each], steps=step, record_every=max(1, step), stop_at=None, follow=())
+        changes[each] = whole - _loss(other, damaged(task, split, label, example), step)
+    table = table[table["example"].isin(wanted)]
+    table = table.assign(measured=table["example"].map(changes), intervention="each without its pressure")
+    return table.sort_values("measured", ascending=False, ignore_index=True)
+
+
+def _predictions(run: Run, split: str, step: int, label: str | None, example: int | None) -> pd.DataFrame:
+    try:
+        return damage_by_sample(run, split, step, label=label, example=example, measure=0)
+    except NoFirstOrder:
+        known = run.samples[["example", "pressure"]].reset_index(drop=True)
+        return known.assign(label=labels_of(run.known_task(), known["example"]), predicted=np.nan)
+
+
+def _loss(run: Run, examples: Examples, step: int) -> float:
+    """The mean loss of these examples after that update, or after the last where it stopped before."""
+    task, model = view(run.known_task(), run.model_at(min(step, run.kept_steps[-1])))
+    features = getattr(task, "seen", lambda given: given)  # as features, where the task is seen from its readout
+    with one_thread():
+        return mean_loss(task, model, features(examples))

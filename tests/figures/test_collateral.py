@@ -42,8 +42,7 @@ def test_without_a_prediction_the_margin_before_stands_across():
 
 
 def test_forget_samples_each_alone_are_drawn_where_they_were_measured():
-    table = TABLE.drop(columns="lost").assign(measured=[0.3, np.nan, -0.2])
-    table.attrs["measured"] = "each alone"
+    table = TABLE.drop(columns="lost").assign(measured=[0.3, np.nan, -0.2], intervention="each alone")
     figure = imu.plot_damage_by_sample(table)
     dots = roles(figure)["a forget sample"]
     assert dots.customdata.tolist() == [5, 7] and "2 forget samples measured, each alone" in figure.layout.title.text
