@@ -6,15 +6,45 @@ influences, or another column of their record if its ``reads`` says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from .core.knobs import knob, plain
+from .core.knobs import knob, name_of, plain
+from .core.messages import listed, shown
 from .core.records import Influence, Intensity
 from .core.registry import intensity_rule, intensity_rules
+
+
+@intensity_rules.contract
+class IntensityRule:
+    """Who gets how much of the pressure: from one number per sample to weights ≥ 0.
+
+    Register a frozen dataclass whose fields are its settings; inheriting from this class is not needed::
+
+        @imu.intensity_rule("heaviest")
+        @dataclass(frozen=True)
+        class Heaviest:
+            share: float = imu.knob(0.1, help="Press this share of the samples.", valid="(0, 1]")
+
+            def __call__(self, influence):
+                return (influence <= np.quantile(influence, self.share)).astype(float)
+
+        weights = imu.intensity(scores, "heaviest", share=0.2)
+
+    Attributes:
+        reads: the column of the scores that the rule is given: ``"influence"``, or one of their context, such as
+            ``"gradient_norm"``.
+    """
+
+    reads: ClassVar[str] = "influence"
+
+    def __call__(self, influence: np.ndarray) -> np.ndarray:
+        """(n,) weights ≥ 0 of n samples; the caller divides by their sum. A weight of 0 leaves a sample out."""
+        raise NotImplementedError
 
 
 def _other_rules() -> tuple[str, ...]:
@@ -138,9 +168,11 @@ class Shuffled:
     how: Any = None
 
     def __post_init__(self) -> None:
-        if hasattr(type(self.of), "name"):  # a registered rule; anything else fails its knob
+        if isinstance(self.how, Mapping):  # the settings of a saved record
+            object.__setattr__(self, "how", intensity_rules.create(self.of, **self.how))
+        elif is_dataclass(self.of) and name_of(self.of) in _other_rules():  # anything else fails its knob
             object.__setattr__(self, "how", intensity_rules.create(self.of))
-            object.__setattr__(self, "of", type(self.how).name)
+            object.__setattr__(self, "of", name_of(self.how))
 
     @property
     def inner(self) -> Any:
@@ -150,7 +182,7 @@ class Shuffled:
     @property
     def reads(self) -> str:
         """What the inner rule reads."""
-        return getattr(self.inner, "reads", "influence")
+        return intensity_rules.declared(self.inner, "reads")
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
         """(n,) the inner rule's weights, permuted."""
@@ -174,37 +206,55 @@ def intensity(scores: Influence, rule: Any = "sqrt-clipped", **settings: Any) ->
     """Each forget sample's share of the pressure, from its influence.
 
     Args:
-        scores: from :func:`influence`.
+        scores: from :func:`imu_lab.influence`.
         rule: a name in ``imu_lab.intensity_rules``, or an instance; ``settings`` are its fields.
 
     Raises:
-        ValueError: the rule gave every sample zero, or weights that are negative or not finite.
+        UnknownName, TypeError, ValueError: an unknown rule or setting, scores without the column that the rule reads,
+            or weights that are negative, not finite, or zero for every sample.
     """
     chosen = intensity_rules.create(rule, **settings)
-    column = getattr(chosen, "reads", "influence")
-    table = scores.frame if column in scores.frame else scores.context
-    if column not in table:
-        raise ValueError(
-            f"rule {chosen!r} reads {column!r}, which these scores do not carry (the readout is not one linear "
-            f"layer); they have: {', '.join([*scores.frame, *scores.context])}"
-        )
-    given = table[column].to_numpy().copy()
-    weights = np.asarray(chosen(given), dtype=np.float64)
-    if weights.shape != given.shape or not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError(
-            f"rule {chosen!r} must give one finite weight >= 0 per sample; for {len(given)} samples it gave "
-            f"shape {weights.shape}, smallest {weights.min() if weights.size else None}"
-        )
+    weights = _weights(chosen, _read(chosen, scores))
     if not weights.sum() > 0:
         negative = int((scores.values < 0).sum())
         raise ValueError(
-            f"rule {chosen!r} left no sample any weight: {negative} of {len(scores)} influences are negative "
-            "(negative means ascend); with another target than the forget set there may be none"
+            f"rule {chosen!r} gave every sample the weight zero; {negative} of {len(scores)} influences are negative, "
+            "which means ascend. With another target than the forget set there may be none"
         )
     frame = scores.frame.assign(selected=weights > 0, weight=weights / weights.sum())
-    about = {
-        "rule": getattr(type(chosen), "name", type(chosen).__name__),
-        "settings": plain(chosen),
-        "influence": dict(scores.settings),
-    }
+    about = {"rule": name_of(chosen), "settings": plain(chosen), "influence": dict(scores.settings)}
     return Intensity(frame, scores.context, about)
+
+
+def _read(rule: Any, scores: Influence) -> np.ndarray:
+    """(n,) a copy of the column that a rule reads."""
+    column = intensity_rules.declared(rule, "reads")
+    for table in (scores.frame, scores.context):
+        if column in table:
+            return table[column].to_numpy().copy()
+    known = listed([*scores.frame, *[name for name in scores.context if name not in scores.frame]])
+    raise ValueError(
+        f"rule {rule!r} reads {column!r}, which these scores do not carry; they have {known}. The columns of gradients "
+        "are known where the readout is one linear layer"
+    )
+
+
+def _weights(rule: Any, given: np.ndarray) -> np.ndarray:
+    """(n,) the weights that a rule makes of what it reads, once they are finite and not negative."""
+    made = rule(given)
+    try:
+        weights = np.asarray(made, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"rule {rule!r} must return an array of numbers; it gave {shown(made)}") from None
+    if weights.shape != given.shape:
+        raise ValueError(
+            f"rule {rule!r} must return one weight per sample, shape {given.shape}; it gave shape {weights.shape}"
+        )
+    wrong = ~np.isfinite(weights) | (weights < 0)
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise ValueError(
+            f"rule {rule!r} must return finite weights >= 0; {int(wrong.sum())} of {len(weights)} are not, the first is "
+            f"{weights[first]:g}, made of {given[first]:g}"
+        )
+    return weights

@@ -89,7 +89,9 @@ def test_gradient_norm_reads_no_influence() -> None:
 
 
 def test_gradient_norm_without_norms_says_what_there_is() -> None:
-    with pytest.raises(ValueError, match="reads 'gradient_norm', which these scores do not carry.*example, influence"):
+    with pytest.raises(
+        ValueError, match="reads 'gradient_norm', which these scores do not carry; they have 'example', 'infl"
+    ):
         imu.intensity(scores(-1.0, -2.0), "gradient-norm")
 
 
@@ -114,17 +116,19 @@ def test_weights_are_finite_not_negative_and_sum_to_one(name: str) -> None:
 
 
 def test_no_negative_influence_is_a_clear_error() -> None:
-    with pytest.raises(ValueError, match="left no sample any weight: 0 of 3 influences are negative.*another target"):
+    with pytest.raises(
+        ValueError, match="gave every sample the weight zero; 0 of 3 influences are negative.*another target"
+    ):
         imu.intensity(scores(1.0, 0.0, 2.0))
 
 
 @pytest.mark.parametrize(("how", "error", "message"), [
-    ({"rule": "sqrt_clipped"}, imu.UnknownName, "no intensity rule 'sqrt_clipped'. Did you mean 'sqrt-clipped'"),
+    ({"rule": "sqrt_clipped"}, imu.UnknownName, "unknown intensity rule: 'sqrt_clipped'. Did you mean 'sqrt-clipped'"),
     ({"quantile": 0}, ValueError, r"sqrt-clipped needs quantile in \(0, 1\], got 0"),
     ({"top": 1.5}, ValueError, r"needs top in \(0, 1\], got 1.5"),
     ({"top": float("nan")}, ValueError, "got nan"),
-    ({"rule": "shuffled", "of": "shuffled"}, imu.UnknownName, "no of for shuffled 'shuffled'"),
-    ({"rule": "shuffled", "of": 3}, imu.UnknownName, "no of for shuffled 3"),
+    ({"rule": "shuffled", "of": "shuffled"}, imu.UnknownName, "unknown value for `of` of rule shuffled: 'shuffled'"),
+    ({"rule": "shuffled", "of": 3}, imu.UnknownName, "unknown value for `of` of rule shuffled: 3"),
     ({"rule": "shuffled", "seed": -1}, ValueError, "seed"),
     ({"rule": "uniform", "quantile": 0.5}, TypeError, "'uniform' has no setting 'quantile'"),
 ])  # fmt: skip
@@ -140,7 +144,7 @@ def test_a_users_rule_that_breaks_its_promise_is_refused(given: list[float]) -> 
         def __call__(self, influence: np.ndarray) -> np.ndarray:
             return np.array(given)
 
-    with pytest.raises(ValueError, match="must give one finite weight >= 0 per sample; for 2 samples"):
+    with pytest.raises(ValueError, match="must return (finite weights >= 0|one weight per sample)"):
         imu.intensity(scores(-1.0, -2.0), Mine())
 
 

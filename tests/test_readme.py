@@ -18,7 +18,7 @@ def test_the_readme_runs() -> None:
         exec(compile(block, str(README), "exec"), names)  # the README itself is what is tested
     assert names["run"].value("forget", "accuracy") <= 0.01
     assert names["run"].value("retain", "accuracy", 0) == 1.0
-    names["imu"].intensity_rules._items.pop("cautious")
+    names["imu"].intensity_rules.unregister("cautious")
 
 
 def test_every_picture_is_there() -> None:

@@ -45,9 +45,8 @@ class Knob:
         if value is None and self.optional:
             return
         options = self.options()
-        named = getattr(type(value), "name", None)  # a registered thing stands for its name
-        if options is not None and value not in options and named not in options:
-            raise unknown(f"{name} for {owner}", value, options)
+        if options is not None and value not in options and name_of(value) not in options:  # a rule, say, by itself
+            raise unknown(f"value for `{name}` of {owner}", value, options)
         if self.valid and not _inside(value, self.valid):
             raise ValueError(f"{owner} needs {name} in {self.valid}, got {value!r}. {self.help}")
 
@@ -84,16 +83,52 @@ def plain(thing: Any) -> dict[str, Any]:
     return {name: simple(value) for name, value in settings(thing).items()}
 
 
-def check(thing: Any) -> Any:
-    """``thing`` itself, once each of its knobs holds an allowed value."""
-    owner = getattr(type(thing), "name", type(thing).__name__)
+def name_of(thing: Any) -> str:
+    """The name under which an instance's class is registered; the class's own name where it is not.
+
+    A subclass does not answer to the name of what it inherits from: its results are other results.
+    """
+    kind = type(thing)
+    own = vars(kind).get("name")
+    known = isinstance(own, str) and not (is_dataclass(kind) and "name" in {f.name for f in fields(kind)})
+    return own if known else kind.__name__
+
+
+def check(thing: Any, owner: str | None = None) -> Any:
+    """``thing`` itself, once each of its settings holds an allowed value.
+
+    Args:
+        thing: an instance of a settings dataclass.
+        owner: what to call it in a message; its name where left out.
+
+    Raises:
+        UnknownName, ValueError: a value that its knob does not allow.
+        TypeError: a value that cannot be compared, such as a list.
+    """
+    owner = name_of(thing) if owner is None else owner
     for name, about in knobs(thing).items():
         about.check(owner, name, getattr(thing, name))
     for f in fields(thing):
         value = getattr(thing, f.name)
         if f.type in (int, "int") and isinstance(value, float) and not value.is_integer():
             raise ValueError(f"{owner} needs a whole number for {f.name}, got {value!r}")
+    try:
+        hash(thing)
+    except TypeError as error:
+        wrong = [f.name for f in fields(thing) if not _hashable(getattr(thing, f.name))]
+        raise TypeError(
+            f"the settings of {owner} are compared by value, and {', '.join(wrong) or 'one'} cannot be ({error}); give a "
+            "tuple instead of a list, and numbers instead of an array"
+        ) from None
     return thing
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _inside(value: Any, interval: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from typing import Any
 
 SHOWN = 100  # names in a message; a run that follows transition matrices knows hundreds
 
@@ -21,9 +22,15 @@ def unknown(kind: str, given: object, known: Mapping | list | tuple) -> UnknownN
     near = difflib.get_close_matches(str(given), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return UnknownName(f"no {kind} {given!r}.{hint} Known: {', '.join(names[:SHOWN]) or 'none'}{more}.")
+    return UnknownName(f"unknown {kind}: {given!r}.{hint} Known: {', '.join(names[:SHOWN]) or 'none'}{more}.")
 
 
 def listed(names: list[str] | tuple[str, ...]) -> str:
     """Quoted names in a row, for messages."""
     return ", ".join(repr(name) for name in names) or "none"
+
+
+def shown(value: Any, most: int = 120) -> str:
+    """A value in one line, or its kind where that would be long."""
+    words = " ".join(repr(value).split())
+    return words if len(words) <= most else f"a {type(value).__name__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -177,7 +178,7 @@ SPLITS: dict[str, str] = {
 
 
 def describe(name: str) -> Quantity:
-    """The meaning of a column or metric; an unknown one speaks for itself.
+    """The meaning of a column or of a metric's value; an unknown one speaks for itself.
 
     ``uniform_<column>`` is that column of the same run under uniform pressure, ``influence_<name>`` an influence under
     that estimator.
@@ -188,4 +189,31 @@ def describe(name: str) -> Quantity:
     if name not in QUANTITIES and name.startswith("influence_"):
         own = QUANTITIES["influence"]
         return own._replace(title=f"{own.title}, {name.removeprefix('influence_')}")
-    return QUANTITIES.get(name, Quantity(name.replace("_", " "), "", ""))
+    about = QUANTITIES.get(name) or DECLARED.get(name) or Quantity("", "", "")
+    return about if about.title else about._replace(title=name.replace("_", " "))
+
+
+DECLARED: dict[str, Quantity] = {}  # what registered metrics say of their values, by the value's name
+
+
+def declare(metric: str, about: Quantity) -> None:
+    """What the values of a metric mean; the metric's own name stands for them until they are known by theirs."""
+    DECLARED[metric] = DECLARED[metric.replace("-", "_")] = about
+
+
+def declare_values(metric: str, names: Iterable[str]) -> None:
+    """The values that a metric names mean what it has declared; where there are several, each title names its own."""
+    names, about = list(names), DECLARED.get(metric)
+    if about is None:
+        return
+    for name in names:
+        several = about.title and len(names) > 1
+        DECLARED[name] = about._replace(title=f"{about.title}, {name.replace('_', ' ')}") if several else about
+
+
+def meaning_of(item: type) -> str:
+    """The first paragraph of what a class says of itself; empty where it says nothing."""
+    words = item.__doc__ or ""
+    if words.startswith(f"{item.__name__}("):  # a dataclass without a docstring gets its signature as one
+        return ""
+    return " ".join(words.split("\n\n")[0].split()).rstrip(".")

@@ -79,9 +79,9 @@ def influence_matrix(
     if not hasattr(estimate, "preconditioner"):
         able = listed([name for name, kind in registry.estimators.items() if hasattr(kind, "preconditioner")])
         raise ValueError(
-            f"{type(estimate).name} has no preconditioner, so it speaks of no single pair of samples; those that have one: {able}"
+            f"{registry.name_of(estimate)} has no preconditioner, so it speaks of no single pair of samples; those that have one: {able}"
         )
-    seen, part = view(task, model, cache and getattr(estimate, "scope", "readout") == "readout")
+    seen, part = view(task, model, cache and registry.estimators.declared(estimate, "scope") == "readout")
     forget = seen.split("forget")
     others = target_examples(seen, against, forget)
     check_memory(len(forget), len(others), limit)
@@ -93,7 +93,7 @@ def influence_matrix(
             gradient = gradients.mean(others.take(torch.tensor([column])))
             values[:, column] = -mine.along(precondition(gradient)).detach().cpu().numpy()
     about = {
-        "estimator": type(estimate).name,
+        "estimator": registry.name_of(estimate),
         "settings": plain(estimate),
         "against": against if isinstance(against, str) else repr(against),
         "task": repr(task),

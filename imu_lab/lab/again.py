@@ -79,7 +79,7 @@ def followed(run: Run, reference: nn.Module | None = None) -> list[Any] | None:
         return None
     kinds = [(metrics[each["metric"]], each["settings"]) for each in told]
     known = reference is not None
-    return [kind(**settings) for kind, settings in kinds if known or not getattr(kind, "needs_reference", False)]
+    return [kind(**settings) for kind, settings in kinds if known or not metrics.declared(kind, "needs_reference")]
 
 
 def weights_of(run: Run) -> Intensity:

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -22,8 +23,10 @@ from ..core.running import device_of, digest, one_thread, threads_of
 from ..features import readout
 from ..features.gradients import LinearGradients, gradients_of
 from ..features.targets import target_examples
+from ..influences.contract import checked_influence
 from ..intensities import intensity
 from ..measures import Reference
+from ..measures.contract import measure
 from ..tasks.evaluation import outcomes
 from ..tasks.protocol import Task, forgotten_when, labels_of
 from ..unlearning import driver
@@ -63,17 +66,17 @@ class Session:
         self, estimator: Any = "fisher-diagonal", *, target: Any = "forget", cache: bool = True, **settings: Any
     ) -> Influence:
         """See :func:`influence`."""
-        estimate = registry.estimators.create(estimator, **settings)
-        task, model = self.view(cache, getattr(estimate, "scope", "readout"))
+        how = registry.estimators.create(estimator, **settings)
+        task, model = self.view(cache, registry.estimators.declared(how, "scope"))
         forget = task.split("forget")
         with _threads(task):
-            values = estimate(task, model, forget, target_examples(task, target, forget))
+            given = how(task, model, forget, target_examples(task, target, forget))
             context = self._context(task, model)
-        values = checked_influence(estimate, values, len(forget))
+        values = checked_influence(how, given, len(forget))
         ids = forget.ids.numpy()
         about = {
-            "estimator": getattr(type(estimate), "name", type(estimate).__name__),
-            "settings": plain(estimate),
+            "estimator": knobs.name_of(how),
+            "settings": plain(how),
             "target": target if isinstance(target, str) else repr(target),
             "task": repr(self.task),
         }
@@ -113,8 +116,8 @@ class Session:
         if isinstance(method, str):
             settings = {**self.defaults(method), **settings}
         how = registry.methods.create(method, **settings)
-        weights = weights if getattr(how, "takes_weights", True) else None
-        task, model = self.view(cache, scope := getattr(how, "scope", "readout"))
+        weights = weights if registry.methods.declared(how, "takes_weights") else None
+        task, model = self.view(cache, scope := registry.methods.declared(how, "scope"))
         reference = reference if reference is not None else self.reference
         reference = None if reference is None else self._beside(reference)
         metrics = self.followed(reference, follow)
@@ -124,7 +127,7 @@ class Session:
         request = Request(
             forget,
             torch.as_tensor(checked_weights(weights, forget)),
-            task.split("retain") if getattr(how, "needs_retain", False) else None,
+            task.split("retain") if registry.methods.declared(how, "needs_retain") else None,
             int(seed),
         )
         return Plan(
@@ -200,16 +203,16 @@ class Session:
         """A run's provenance."""
         how = plan.method
         return {
-            "method": getattr(type(how), "name", type(how).__name__),
+            "method": knobs.name_of(how),
             "settings": plain(how),
             "steps": plan.steps,
             "seed": plan.request.seed,
             "stop_at": plan.stop_at,
             "forgotten_when": list(forgotten_when(plan.task)),
             "record_every": plan.record_every,
-            "follow": [{"metric": type(metric).name, "settings": plain(metric)} for metric in plan.metrics],
+            "follow": [{"metric": knobs.name_of(metric), "settings": plain(metric)} for metric in plan.metrics],
             "cached": plan.task is not self.task,
-            "weights": weights_about(plan.weights) if getattr(how, "takes_weights", True) else {},
+            "weights": weights_about(plan.weights) if registry.methods.declared(how, "takes_weights") else {},
             "readout": list(self.names),
             "task": repr(self.task),
             "task_settings": task_settings(self.task),
@@ -224,7 +227,7 @@ class Session:
         wanted = getattr(self.task, "follows", ()) if follow is None else follow
         metrics = [registry.metrics.create(each) for each in wanted]
         known = reference is not None or follow is not None
-        return tuple(metric for metric in metrics if known or not getattr(metric, "needs_reference", False))
+        return tuple(metric for metric in metrics if known or not registry.metrics.declared(metric, "needs_reference"))
 
     def measured(self, reference: nn.Module | None, metrics: Iterable[Any] | None = None) -> driver.Measured:
         """The retrained model's metrics on every split, measured once per model; empty without one."""
@@ -251,7 +254,7 @@ class Session:
     def _against(self, reference: nn.Module | None, metrics: Iterable[Any]) -> list[Callable]:
         """The metrics as functions of (task, model), with the reference settled."""
         beside = None if reference is None else self._beside(reference)
-        return [lambda task, model, metric=metric: metric(task, model, beside) for metric in metrics]
+        return [partial(measure, metric, reference=beside) for metric in metrics]
 
     def _beside(self, reference: nn.Module | Reference) -> Reference:
         """This reference with its outputs, which are computed once per content."""
@@ -261,28 +264,6 @@ class Session:
         if key not in self._references:
             self._references[key] = Reference(self.task, copy.deepcopy(reference).eval())
         return self._references[key]
-
-
-def checked_influence(estimate: Any, given: Any, count: int) -> np.ndarray:
-    """(n,) float64 what an estimator gave, once that is one finite number for each of ``count`` forget samples.
-
-    Raises:
-        ValueError: it is not.
-    """
-    expected = f"expected numbers of shape ({count},), one influence for each forget sample in its order"
-    try:
-        values = np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"estimator {estimate!r} gave a {type(given).__name__}; {expected}") from None
-    if given is None or values.shape != (count,):
-        came = "None" if given is None else f"values of shape {values.shape}"
-        raise ValueError(f"estimator {estimate!r} gave {came}; {expected}")
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"estimator {estimate!r} gave {int((~np.isfinite(values)).sum())} of {count} values that are not finite; "
-            "is the model's output finite?"
-        )
-    return values
 
 
 def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..core.registry import metric
+from ..core.registry import metric, name_of
 from ..core.running import device_of, evaluating, threads_of
 from ..tasks.outputs import divergences, kl, log_probabilities, per_example
 from ..tasks.protocol import Batch, Task, evaluation_splits
@@ -34,7 +34,7 @@ class Distance:
             reference: a whole model, or a :class:`~imu_lab.measures.reference.Reference` that keeps its outputs.
         """
         reference = Reference.of(task, reference)
-        name = type(self).name.replace("-", "_")
+        name = name_of(self).replace("-", "_")
         found = {}
         with threads_of(task), torch.no_grad(), evaluating(model):
             for split in evaluation_splits(task):

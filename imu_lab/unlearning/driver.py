@@ -15,7 +15,7 @@ from ..core.messages import listed, unknown
 from ..tasks.protocol import FORGOTTEN_WHEN, Task, forgotten_when
 from ..tasks.training import DivergedTraining
 from .recorder import Followed, Measured, Recorder
-from .request import Request
+from .request import Request, updates_of
 from .snapshots import State, moving
 
 AHEAD = 16  # updates made before a look whether to stop, where states are measured together
@@ -143,7 +143,7 @@ def drive(
     if state.stopped_at is not None:
         return
     held, together, kept = Held(model), recorder.at_once(model), tuple(moving(model))
-    told, updates = held.copy(), iter(method(task, model, request))
+    told, updates = held.copy(), updates_of(method, task, model, request)
     try:
         for block in _blocks(updates, held, steps, record_every, min(AHEAD, together) if stop else together):
             states = [made.state for made in block.made if made.state is not None]

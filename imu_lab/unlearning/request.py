@@ -1,13 +1,18 @@
-"""What a method is asked, and what it says after each update."""
+"""What a method is asked, what it says after each update, and the check of what it says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from ..tasks.protocol import Examples
+from ..core.knobs import name_of
+from ..core.messages import shown
+from ..core.registry import methods
+from ..tasks.protocol import Examples, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,16 +20,18 @@ class Request:
     """What to forget, and with what.
 
     Attributes:
-        forget: the forget set.
+        forget: the forget set, n examples.
         weights: (n,) intensity of each forget example, summing to 1.
-        retain: the retain set, or None unless the method declares ``needs_retain``.
+        retain: the retain set where the method declares ``needs_retain``, else None.
         seed: of everything random in the method.
+        statistics: a statistic of the training set where the method declares ``needs_statistics``, else None.
     """
 
     forget: Examples
     weights: Tensor
     retain: Examples | None = None
     seed: int = 0
+    statistics: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +40,106 @@ class Update:
 
     Attributes:
         terms: named values of the objective and its gradients, before the step.
-        positions: (b,) which forget examples the batch held.
-        shares: (b,) the pressure each received in it.
+        positions: (b,) which forget examples the batch held, from 0 to n − 1.
+        shares: (b,) the pressure that each of them received; left out, all the same.
     """
 
     terms: Mapping[str, float] = field(default_factory=dict)
     positions: Tensor | None = None
     shares: Tensor | None = None
+
+
+@methods.contract
+class Method:
+    """How a model is made to forget: an endless generator of updates.
+
+    Register a frozen dataclass whose fields are its settings; inheriting from this class is not needed. Descent on an
+    objective of your own is a few lines with the kit in :mod:`imu_lab.unlearning.objectives`, from which the built-in
+    methods are made::
+
+        @imu.method("plain-ascent")
+        @dataclass(frozen=True)
+        class PlainAscent(imu.Descent):
+            def __call__(self, task, model, request):
+                objectives = (
+                    imu.Objective({"ascent": -task.example_loss(model, batch).mean()}, positions)
+                    for positions, batch in imu.forget_batches(self, model, request)
+                )
+                return imu.descend(self, imu.moving(task, model), objectives)
+
+        run = imu.unlearn(task, original, method="plain-ascent", lr=0.1, steps=20)
+
+    Attributes:
+        scope: ``"readout"`` where nothing else moves: the method is then handed the task as seen from its readout,
+            whose inputs are cached features. ``"all"`` asks for the whole task and model.
+        takes_weights: whether ``request.weights`` is used; where it is not, all samples to forget are alike.
+        needs_retain: whether ``request.retain`` holds the retain set.
+        needs_statistics: whether ``request.statistics`` holds a statistic of the training set, which is then all that
+            the method learns of what is kept.
+    """
+
+    scope: ClassVar[str] = "readout"
+    takes_weights: ClassVar[bool] = True
+    needs_retain: ClassVar[bool] = False
+    needs_statistics: ClassVar[bool] = False
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update | None]:
+        """Update ``model``, which is private to the run, for ever, and yield after each update.
+
+        The caller counts, records and stops; it asks for the next update when it wants one.
+        """
+        raise NotImplementedError
+
+
+def updates_of(method: Any, task: Task, model: nn.Module, request: Request) -> Iterator[Update | None]:
+    """The updates that a method makes, each checked.
+
+    Raises:
+        TypeError: the method gave nothing to iterate over, or yielded something that is no update.
+        ValueError: an update speaks of examples that are not in the forget set.
+    """
+    made, name = method(task, model, request), name_of(method)
+    if not isinstance(made, Iterator):
+        raise TypeError(
+            f"method {name!r} must be a generator that yields after each update, for ever; it returned {shown(made)}. "
+            "Write `yield` after each update, or return imu.descend(...)"
+        )
+    for update in made:
+        yield update if update is None else _checked(update, name, len(request.forget))
+
+
+def _checked(update: Any, name: str, count: int) -> Update:
+    """An update whose positions and shares speak of the ``count`` examples to forget."""
+    if not isinstance(update, Update):
+        raise TypeError(f"method {name!r} must yield an imu.Update or None after each update; it gave {shown(update)}")
+    update = _plain_terms(update, name)
+    if update.positions is None:
+        return update
+    positions, shares = update.positions, update.shares
+    if not isinstance(positions, Tensor) or not isinstance(shares, Tensor) or positions.device.type != "cpu":
+        positions = torch.as_tensor(positions).cpu()
+        shares = torch.full(positions.shape, 1 / max(1, len(positions))) if shares is None else torch.as_tensor(shares)
+        update = replace(update, positions=positions, shares=shares)
+    if positions.shape != shares.shape or positions.ndim != 1:
+        raise ValueError(
+            f"an update tells which forget examples were in the batch and the share of each, two lists of one length; "
+            f"method {name!r} gave positions of shape {tuple(positions.shape)} and shares of {tuple(shares.shape)}"
+        )
+    at = positions.numpy()
+    if at.size and (at.dtype.kind not in "iu" or at.min() < 0 or at.max() >= count):
+        raise ValueError(
+            f"positions count within the {count} examples to forget, from 0 to {count - 1}; method {name!r} gave "
+            f"{at.min()} to {at.max()}, {positions.dtype}. They are no ids of the training set: see request.forget"
+        )
+    return update
+
+
+def _plain_terms(update: Update, name: str) -> Update:
+    """The update with its terms as Python's numbers."""
+    try:
+        if all(type(value) is float for value in update.terms.values()):
+            return update
+        return replace(update, terms={str(term): float(value) for term, value in update.terms.items()})
+    except (AttributeError, TypeError, ValueError):
+        given = shown(update.terms)
+        raise TypeError(f"the terms of an update are named numbers; method {name!r} gave {given}") from None

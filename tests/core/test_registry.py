@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 import imu_lab as imu
-from imu_lab.core.knobs import check, knobs
+from imu_lab.core.knobs import check, knobs, name_of
 from imu_lab.core.messages import UnknownName, unknown
 from imu_lab.core.registry import Registry
 
@@ -31,12 +31,12 @@ def registry() -> Registry:
 def test_an_unknown_name_says_what_was_given_what_is_near_and_what_exists(registry: Registry) -> None:
     with pytest.raises(UnknownName) as caught:
         registry["round_thing"]
-    assert str(caught.value) == "no thing 'round_thing'. Did you mean 'round-thing'? Known: round-thing."
+    assert str(caught.value) == "unknown thing: 'round_thing'. Did you mean 'round-thing'? Known: round-thing."
     assert isinstance(caught.value, KeyError) and isinstance(caught.value, ValueError)
 
 
 def test_no_hint_where_nothing_is_near() -> None:
-    assert str(unknown("thing", "zzz", [])) == "no thing 'zzz'. Known: none."
+    assert str(unknown("thing", "zzz", [])) == "unknown thing: 'zzz'. Known: none."
 
 
 @pytest.mark.parametrize("name", ["estimators", "intensity_rules", "methods"])
@@ -57,6 +57,106 @@ def test_the_named_items_of_the_method_are_there() -> None:
     assert {"fisher-diagonal", "gradient-dot"} <= set(imu.estimators)
     assert {"sqrt-clipped", "uniform", "shuffled", "gradient-norm"} <= set(imu.intensity_rules)
     assert {"imu", "gradient-ascent", "retrain"} <= set(imu.methods)
+
+
+def test_a_name_can_be_taken_out_again_and_lent(registry: Registry) -> None:
+    known = registry["round-thing"]
+    other = dataclass(frozen=True)(type("Other", (), {}))
+    with registry.temporarily("round-thing", other), registry.temporarily("second", other):
+        assert registry["round-thing"] is other and list(registry) == ["round-thing", "second"]
+    assert registry["round-thing"] is known and list(registry) == ["round-thing"]
+    assert registry.unregister("round-thing") is known and not registry
+    with pytest.raises(UnknownName, match="unknown thing: 'round-thing'. Known: none"):
+        registry.unregister("round-thing")
+
+
+def made(**members: object) -> type:
+    """A class with these members, such as a user writes in a cell."""
+    return type("Mine", (), {"__annotations__": {"top": float}, "top": 0.5, **members})
+
+
+CALL = {"__call__": lambda self, influence: influence}
+
+
+@pytest.mark.parametrize(("item", "expected"), [
+    (made(**CALL), "Mine is no dataclass; write @dataclass.frozen=True. between the decorator and the class"),
+    (dataclass(made(**CALL)), "Mine is not frozen; write @dataclass.frozen=True. above it"),
+    (dataclass(frozen=True, eq=False)(made(**CALL)), "Mine is compared by identity; leave eq=False out"),
+    (dataclass(frozen=True)(made()), r"Mine has no __call__; write def __call__\(self, influence\)"),
+    (dataclass(frozen=True)(made(__call__=lambda self: 1)), r"__call__\(self\) does not take .*\(self, influence\)"),
+    (dataclass(frozen=True)(made(__call__=lambda self, a, b: 1)), r"__call__\(self, a, b\) does not take"),
+    (type("Sub", (dataclass(frozen=True)(made(**CALL)),), {"top": 1.0}), "Sub inherits from a dataclass without being"),
+    (dataclass(frozen=True)(type("Mine", (), {"__annotations__": {"name": str}, "name": "x", **CALL})), "called 'name'"),
+    (lambda influence: influence, "is no class; write a class whose fields are the settings"),
+    (dataclass(frozen=True)(made(**CALL))(), "is no class"),
+])  # fmt: skip
+def test_what_cannot_be_registered_is_refused_with_what_to_write(item: object, expected: str) -> None:
+    before = list(imu.intensity_rules)
+    with pytest.raises(
+        TypeError, match=r'@imu.intensity_rule\("mine"\) takes a frozen dataclass.*' + expected
+    ) as caught:
+        imu.intensity_rule("mine")(item)
+    assert list(imu.intensity_rules) == before and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("decorator", [imu.estimator, imu.intensity_rule, imu.method, imu.metric])
+@pytest.mark.parametrize("name", [dataclass(frozen=True)(made(**CALL)), 3, None, ""])
+def test_a_decorator_without_a_name_is_refused(decorator: object, name: object) -> None:
+    with pytest.raises(TypeError, match=r'takes a name, got .*; write @imu.[a-z_]+\("my-name"\) above the class'):
+        decorator(name)(dataclass(frozen=True)(made(__call__=lambda self, *given: None)))
+
+
+@pytest.mark.parametrize(("group", "arguments"), [
+    (imu.estimators, 4), (imu.intensity_rules, 1), (imu.methods, 3), (imu.metrics, 3),
+], ids=lambda value: getattr(value, "kind", value))  # fmt: skip
+def test_a_call_is_registered_only_if_it_takes_what_its_contract_hands_over(group: Registry, arguments: int) -> None:
+    for count in range(6):
+        call = eval(f"lambda self{''.join(f', a{number}' for number in range(count))}: None")
+        item = dataclass(frozen=True)(made(__call__=call))
+        if count == arguments:
+            with group.temporarily("mine", item):
+                assert group["mine"] is item and group.create("mine") == item()
+        else:
+            with pytest.raises(TypeError, match="does not take these arguments"):
+                group.register("mine")(item)
+    free = dataclass(frozen=True)(made(__call__=lambda self, *given, **more: None))
+    with group.temporarily("mine", free):
+        assert group.create("mine") == free()
+
+
+def test_an_instance_of_a_users_class_is_held_to_the_same_contract() -> None:
+    with pytest.raises(TypeError, match="Mine is not frozen"):
+        imu.intensity_rules.create(dataclass(made(**CALL))())
+    for wrong in (3, made(**CALL)(), imu.intensity_rules["uniform"], lambda influence: influence):
+        with pytest.raises(TypeError, match="expected the name of a registered intensity rule or an instance.*uniform"):
+            imu.intensity_rules.create(wrong)
+    item = dataclass(frozen=True)(made(**CALL))()
+    assert imu.intensity_rules.create(item) is item
+
+
+def test_a_setting_that_cannot_be_compared_or_is_missing_is_named() -> None:
+    item = dataclass(frozen=True)(type("Mine", (), {"__annotations__": {"parts": tuple}, **CALL}))
+    with imu.intensity_rules.temporarily("mine", item):
+        with pytest.raises(TypeError, match="settings of rule mine are compared by value, and parts cannot be.*tuple"):
+            imu.intensity_rules.create("mine", parts=[1, 2])
+        with pytest.raises(TypeError, match="intensity rule 'mine' needs a value for 'parts'"):
+            imu.intensity_rules.create("mine")
+        assert imu.intensity_rules.create("mine", parts=(1, 2)).parts == (1, 2)
+
+
+def test_what_is_not_declared_is_what_the_contract_says() -> None:
+    quiet = dataclass(frozen=True)(made(__call__=lambda self, *given: None))
+    assert imu.methods.declared(quiet(), "takes_weights") is True and imu.methods.declared(quiet, "scope") == "readout"
+    assert imu.intensity_rules.declared(quiet(), "reads") == "influence"
+    assert not imu.metrics.declared(quiet(), "needs_reference") and not imu.methods.declared(quiet(), "needs_retain")
+    loud = dataclass(frozen=True)(made(scope="all", __call__=lambda self, *given: None))
+    assert imu.estimators.declared(loud(), "scope") == "all"
+
+
+def test_a_subclass_does_not_answer_to_the_name_of_its_parent() -> None:
+    parent = imu.intensity_rules["sqrt-clipped"]
+    assert name_of(parent()) == "sqrt-clipped"
+    assert name_of(dataclass(frozen=True)(type("Mine", (parent,), {}))()) == "Mine"
 
 
 def test_registering_again_replaces(registry: Registry) -> None:
@@ -97,7 +197,9 @@ def test_none_is_allowed_only_where_optional(registry: Registry) -> None:
 
 
 def test_a_choice_that_is_none_is_refused_with_all_choices(registry: Registry) -> None:
-    with pytest.raises(UnknownName, match="no colour for round-thing 'blu'. Did you mean 'blue'.* red, blue"):
+    with pytest.raises(
+        UnknownName, match="unknown value for `colour` of thing round-thing: 'blu'. Did you mean 'blue'.* red, blue"
+    ):
         registry.create("round-thing", colour="blu")
 
 

@@ -137,7 +137,7 @@ def test_hooks_are_gone_after_a_search() -> None:
 
 
 def test_a_named_module_that_is_not_there_names_the_near_one() -> None:
-    with pytest.raises(imu.UnknownName, match="no module 'clasifier'. Did you mean 'classifier'.*body.*narrow"):
+    with pytest.raises(imu.UnknownName, match="unknown module: 'clasifier'. Did you mean 'classifier'.*body.*narrow"):
         readout.resolve(task_with(("clasifier",)), cases.conv_net())
 
 

@@ -59,7 +59,7 @@ def test_dots_take_the_colour_of_a_column():
     drawn = by_role(figure)
     assert drawn["ascend"].marker.color.tolist() == [1, 4, 2] and drawn["dropped"].marker.color.tolist() == [3, 5]
     assert figure.layout.coloraxis.colorbar.title.text == "loss<br>(nats)"
-    with pytest.raises(UnknownName, match="no column to colour by 'lss'. Did you mean 'loss'?"):
+    with pytest.raises(UnknownName, match="unknown column to colour by: 'lss'. Did you mean 'loss'?"):
         plot_influence(influence(VALUES, loss=np.ones(5)), colour_by="lss")
 
 

@@ -315,7 +315,7 @@ def test_a_pattern_names_several_modules() -> None:
     assert readout.resolve(by_pattern, model) == ("body.0", "body.1")
     assert readout.resolve(replace(by_pattern, readout=("nar*", "classifier")), model) == ("narrow", "classifier")
     assert readout.resolve(replace(by_pattern, readout="*"), model) == ("",)
-    with pytest.raises(imu.UnknownName, match=r"no module 'layer4.\*'"):
+    with pytest.raises(imu.UnknownName, match=r"unknown module: 'layer4.\*'"):
         readout.resolve(replace(by_pattern, readout="layer4.*"), model)
     found, spelt = (
         imu.influence(replace(by_pattern, readout=r), model).values for r in ("body.*", ("body.0", "body.1"))

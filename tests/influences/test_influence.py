@@ -266,9 +266,9 @@ def test_the_cache_changes_nothing(name: str, estimator: str) -> None:
 
 
 @pytest.mark.parametrize(("how", "error", "message"), [
-    ({"estimator": "fisher_diag"}, imu.UnknownName, "no estimator 'fisher_diag'. Did you mean 'fisher-diagonal'"),
+    ({"estimator": "fisher_diag"}, imu.UnknownName, "unknown estimator: 'fisher_diag'. Did you mean 'fisher-diagonal'"),
     ({"dampng": 1.0}, TypeError, "no setting 'dampng'. Did you mean 'damping'"),
-    ({"target": "retian"}, imu.UnknownName, "no split 'retian'. Did you mean 'retain'"),
+    ({"target": "retian"}, imu.UnknownName, "unknown split: 'retian'. Did you mean 'retain'"),
     ({"target": 3}, TypeError, r"target must be a split's name, Examples or \(split, positions\); got 3"),
     ({"target": ("forget", [])}, ValueError, "target .* holds no examples"),
     ({"target": ("test", [10_000])}, ValueError, r"\[10000\].*positions 0 to 322"),

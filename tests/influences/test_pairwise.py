@@ -44,7 +44,7 @@ def test_proponents_and_opponents() -> None:
     assert imu.proponents(matrix, 10, itself=True)["example"].tolist() == [10, 11, 12, 13]
     assert imu.proponents(matrix, 99, k=1)["example"].tolist() == [13, 10]
     assert found["rank"].tolist() == [1, 1, 2] and found["influence"].tolist() == [-1.0, 3.0, 0.5]
-    with pytest.raises(imu.UnknownName, match="no example in this matrix 7. Known: 10, 99"):
+    with pytest.raises(imu.UnknownName, match="unknown example in this matrix: 7. Known: 10, 99"):
         imu.proponents(matrix, 7)
 
 
@@ -89,7 +89,7 @@ def test_one_test_sample_as_a_target() -> None:
 @pytest.mark.parametrize(
     ("target", "error", "message"),
     [
-        (("class", 12), imu.UnknownName, "no class in the training set 12.*Known: 0, 1"),
+        (("class", 12), imu.UnknownName, "unknown class in the training set: 12.*Known: 0, 1"),
         (("test", 4000), ValueError, r"target \('test', 4000\): split 'test' has positions 0 to"),
         (("test", -1), ValueError, "split 'test' has positions 0 to"),
         (("test", []), ValueError, "holds no examples"),

@@ -96,5 +96,5 @@ def test_another_task_of_pictures() -> None:
 
 
 def test_a_layer_that_is_not_there() -> None:
-    with pytest.raises(imu.UnknownName, match="no module 'backbone.block5'. Did you mean 'backbone.block"):
+    with pytest.raises(imu.UnknownName, match="unknown module: 'backbone.block5'. Did you mean 'backbone.block"):
         gradcam(task(), model(), layer="backbone.block5")

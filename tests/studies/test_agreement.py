@@ -155,7 +155,7 @@ def test_never_forgotten_is_latest_and_unknown_is_not_never() -> None:
 
 
 def test_what_cannot_be_ranked_says_so() -> None:
-    with pytest.raises(KeyError, match="no column to rank by 'ranks'"):
+    with pytest.raises(KeyError, match="unknown column to rank by: 'ranks'"):
         imu.rank_agreement(table(np.ones((2, 5))), "ranks")
     with pytest.raises(ValueError, match="all 5 samples have the same 'rank' in run 0"):
         imu.rank_agreement(table(np.ones((2, 5))))

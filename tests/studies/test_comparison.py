@@ -70,7 +70,7 @@ def test_without_a_reference_there_are_no_gaps_but_numbers() -> None:
 
 
 def test_a_metric_that_is_not_there_is_named() -> None:
-    with pytest.raises(imu.UnknownName, match="metric to compare at 'forget loss'.* Known: .*forget accuracy"):
+    with pytest.raises(imu.UnknownName, match="metric to compare at: 'forget loss'.* Known: .*forget accuracy"):
         imu.compare(made([1.0], [1.0]), at_forget=("loss", ">=", 1))
 
 

@@ -34,7 +34,7 @@ def test_chance_is_the_seeds_and_settings_reach_the_method() -> None:
     task = cases.task("toy")
     with pytest.raises(TypeError, match="has no setting 'refrsh'. Did you mean 'refresh'"):
         imu.trial(task, {"x": {"method": "imu-minibatch", "refrsh": 5}}, at_forget=0.5, seeds=(0,))
-    with pytest.raises(imu.UnknownName, match="no intensity rule 'unifrom'. Did you mean 'uniform'"):
+    with pytest.raises(imu.UnknownName, match="unknown intensity rule: 'unifrom'. Did you mean 'uniform'"):
         imu.trial(task, {"x": {"rule": "unifrom"}}, at_forget=0.5, seeds=(0,))
     rule = imu.intensity_rules.create("sqrt-clipped", quantile=0.5)
     found = imu.trial(task, {"x": {"rule": rule, "estimator": "random"}}, at_forget=-1, seeds=(0,), steps=2)
@@ -78,7 +78,7 @@ def test_groups_keep_to_themselves() -> None:
 
 
 def test_what_the_table_does_not_have_is_named() -> None:
-    with pytest.raises(imu.UnknownName, match="no column in this table 'update'. Did you mean 'updates'"):
+    with pytest.raises(imu.UnknownName, match="unknown column in this table: 'update'. Did you mean 'updates'"):
         imu.over_seeds(table(a=[1, 2]), ["update"])
-    with pytest.raises(imu.UnknownName, match="no arm to compare with 'b'. .*Known: a"):
+    with pytest.raises(imu.UnknownName, match="unknown arm to compare with: 'b'. .*Known: a"):
         imu.over_seeds(table(a=[1, 2]), ["updates"], against="b")

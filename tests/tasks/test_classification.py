@@ -47,7 +47,7 @@ def test_indices_may_come_as_any_sequence_and_are_kept_in_rising_order() -> None
     ({"forget_class": 10}, ValueError, "no class 10; the classes are 0 to 9"),
     ({"forget_class": -1}, ValueError, "no class -1"),
     ({"forget_class": 2.5}, ValueError, "no class 2.5"),
-    ({"forget_class": "three"}, imu.UnknownName, "no class 'three'.* Known: 0, 1"),
+    ({"forget_class": "three"}, imu.UnknownName, "unknown class: 'three'.* Known: 0, 1"),
     ({"forget_fraction": 0}, ValueError, "strictly between 0 and 1, got 0"),
     ({"forget_fraction": 1}, ValueError, "strictly between 0 and 1, got 1"),
     ({"forget_fraction": -0.5}, ValueError, "got -0.5"),
@@ -67,7 +67,7 @@ def test_a_bad_request_is_refused(request_: dict, error: type, message: str) -> 
 
 
 def test_an_unknown_split_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(imu.UnknownName, match="no split 'forgot'. Did you mean 'forget'.*test-forget"):
+    with pytest.raises(imu.UnknownName, match="unknown split: 'forgot'. Did you mean 'forget'.*test-forget"):
         cases.task("digits class").split("forgot")
 
 

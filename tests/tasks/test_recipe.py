@@ -45,7 +45,7 @@ def test_the_rate_moves_as_the_schedule_says(name: str, kind: type) -> None:
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"optimizer": "adam"}, "no optimizer for Recipe 'adam'.*Known: sgd, adamw"),
+        ({"optimizer": "adam"}, "unknown value for `optimizer` of Recipe: 'adam'.*Known: sgd, adamw"),
         ({"schedule": "cosine"}, "Known: one-cycle, constant"),
     ],
 )

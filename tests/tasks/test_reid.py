@@ -111,7 +111,7 @@ def test_a_person_with_too_few_pictures_to_measure(tmp_path: Path) -> None:
 
 
 def test_unknown_split() -> None:
-    with pytest.raises(imu.UnknownName, match="no split 'standard'. .*Known: train"):
+    with pytest.raises(imu.UnknownName, match="unknown split: 'standard'. .*Known: train"):
         task().split("standard")
     with pytest.raises(ValueError, match="held out; 'forget' was trained on"):
         task().ranked(original(), "forget")

@@ -237,7 +237,7 @@ def test_stopping_and_comparing_at_a_distance() -> None:
     by_loss = imu.unlearn(task, original, stop_at="retrained", **how)
     level = by_loss.reference.set_index(["split", "metric"])["value"]["forget", "loss"]
     assert by_loss.value("forget", "loss") >= level > original_loss(task, original)
-    with pytest.raises(imu.UnknownName, match="no metric on 'forget' to stop at 'kl_retrained'"):
+    with pytest.raises(imu.UnknownName, match="unknown metric on 'forget' to stop at: 'kl_retrained'"):
         imu.unlearn(task, original, stop_at=("kl_retrained", "<=", 0.1), steps=1)
 
 
@@ -274,7 +274,7 @@ def test_the_card_shows_the_tokens_and_whose_they_are() -> None:
 @pytest.mark.parametrize(
     "given, message",
     [
-        (dict(data="tiny"), "no preset of Sequence 'tiny'.* Known: small, paper"),
+        (dict(data="tiny"), "unknown preset of Sequence: 'tiny'.* Known: small, paper"),
         (dict(forget_sources=(3,)), r"forget_sources has no source 3; the sources are 0 to 2"),
         (dict(forget_sources=("a",)), r"forget_sources has no source 'a'"),
         (dict(train_sources=(0, 1, 5)), r"train_sources has no source 5"),
@@ -288,7 +288,7 @@ def test_the_card_shows_the_tokens_and_whose_they_are() -> None:
         (dict(leakage=1.0), r"leakage is a probability in \[0, 1\), got 1.0"),
         (dict(leakage="0.2"), r"leakage is a probability in \[0, 1\), got '0.2'"),
         (dict(seed=1.5), "a seed is a whole number from 0, got 1.5"),
-        (dict(data=[1]), r"no preset of Sequence \[1\]"),
+        (dict(data=[1]), r"unknown preset of Sequence: \[1\]"),
         (dict(forget_sources=None), "forget_sources has no source None; the sources are 0 to 2"),
         (dict(forget_sources="01"), "forget_sources has no source '01'"),
     ],
@@ -299,7 +299,7 @@ def test_a_bad_request_is_refused(given: dict[str, Any], message: str) -> None:
 
 
 def test_an_unknown_split_is_named() -> None:
-    with pytest.raises(imu.UnknownName, match="no split 'source-9'.*source-0, source-1, source-2"):
+    with pytest.raises(imu.UnknownName, match="unknown split: 'source-9'.*source-0, source-1, source-2"):
         tiny().split("source-9")
 
 
@@ -347,7 +347,7 @@ def test_more_unusable_data() -> None:
         tiny(chains=sequences.CHAINS[:2])
     with pytest.raises(ValueError, match="every row sums to 1"):
         tiny(chains=2 * sequences.CHAINS)
-    with pytest.raises(imu.UnknownName, match="no preset of Sequence 'large'"):
+    with pytest.raises(imu.UnknownName, match="unknown preset of Sequence: 'large'"):
         tiny(preset="large")
 
 

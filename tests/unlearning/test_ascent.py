@@ -281,7 +281,7 @@ def test_pressure_by_hand() -> None:
     ({"optimizer": "sdg"}, imu.UnknownName, "Did you mean 'sgd'"),
     ({"normalise": "none"}, imu.UnknownName, "batch, set"),
     ({"learning_rate": 1.0}, TypeError, "no setting 'learning_rate'.*lr"),
-    ({"method": "imuu"}, imu.UnknownName, "no method 'imuu'. Did you mean 'imu'"),
+    ({"method": "imuu"}, imu.UnknownName, "unknown method: 'imuu'. Did you mean 'imu'"),
     ({"weights": [1.0, 2.0]}, ValueError, r"weights must be 40 finite numbers >= 0.*got shape \(2,\)"),
     ({"weights": [0.0] * 40}, ValueError, "not all zero"),
     ({"weights": [-1.0] + [1.0] * 39}, ValueError, ">= 0"),

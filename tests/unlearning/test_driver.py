@@ -56,7 +56,7 @@ def test_comparisons(operator: str, value: float, met: bool) -> None:
 
 
 def test_an_unknown_metric_to_stop_at_is_refused_before_any_update() -> None:
-    with pytest.raises(imu.UnknownName, match="metric on 'forget' to stop at 'acuracy'. Did you mean 'accuracy'"):
+    with pytest.raises(imu.UnknownName, match="metric on 'forget' to stop at: 'acuracy'. Did you mean 'accuracy'"):
         imu.unlearn(cases.task("toy"), cases.original("toy"), steps=2, stop_at=("acuracy", "<=", 0.1))
 
 

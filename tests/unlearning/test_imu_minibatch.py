@@ -85,7 +85,7 @@ def test_every_rule_that_reads_influences_serves() -> None:
     for rule in ("linear", "softmax", "rank", "inverse", "uniform"):
         (update,), _ = updates(task, model, 1, rule=rule, batch_size=16)
         assert float(update.shares.sum()) == pytest.approx(1) and np.isfinite(update.terms["ascent"])
-    with pytest.raises(ValueError, match="no rule for imu-minibatch 'gradient-norm'"):
+    with pytest.raises(ValueError, match="unknown value for `rule` of method imu-minibatch: 'gradient-norm'"):
         imu.methods.create("imu-minibatch", rule="gradient-norm")
 
 

@@ -128,7 +128,7 @@ class Pipeline:
                 steps=question.steps,
                 seed=question.seed,
                 stop_at=question.stop_at,
-                progress=lambda done, total: report(done, total, f"unlearning, {type(key[0]).name} weights"),
+                progress=lambda done, total: report(done, total, f"unlearning, {registry.name_of(key[0])} weights"),
                 **settings,
             )
         self._kept.move_to_end(key)
@@ -146,6 +146,6 @@ def as_control(name: str, main: Any) -> Any:
     rules = registry.intensity_rules
     for setting, about in knobs(rules[name]).items():
         choices = about.options() or ()
-        if type(main).name in choices and all(choice in rules for choice in choices):
+        if registry.name_of(main) in choices and all(choice in rules for choice in choices):
             return rules.create(name, **{setting: main})
     return rules.create(name)

@@ -29,7 +29,7 @@ def test_a_torchvision_classifier_by_its_name() -> None:
 
 
 def test_an_unknown_network_names_the_near_one() -> None:
-    with pytest.raises(UnknownName, match="no architecture 'small_cnn'. Did you mean 'small-cnn'.*resnet18"):
+    with pytest.raises(UnknownName, match="unknown architecture: 'small_cnn'. Did you mean 'small-cnn'.*resnet18"):
         images.build("small_cnn", 10, 1)
 
 

@@ -91,7 +91,8 @@ def test_its_identity_is_that_of_its_data() -> None:
 
 def test_bad_input_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="no kind for Planted 'noise'.*Known: outliers, flipped, duplicates, adversarial"
+        ValueError,
+        match="unknown value for `kind` of Planted: 'noise'.*Known: outliers, flipped, duplicates, adversarial",
     ):
         planted("noise")
     with pytest.raises(ValueError, match="adversarial examples need the model that they are made for: pass against="):

@@ -238,7 +238,7 @@ def test_what_a_cell_registers_appears(panel: Workbench) -> None:
         assert panel.wait(SECONDS)
         assert panel.answer.run is not run, "registered again: the same settings, but other code"
     finally:
-        del imu.intensity_rules._items["heaviest"]
+        imu.intensity_rules.unregister("heaviest")
 
 
 # --- samples

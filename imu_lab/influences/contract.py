@@ -1,0 +1,63 @@
+"""What an estimator is asked, and the check of what it answers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from ..core.registry import estimators
+from ..tasks.protocol import Examples, Task
+
+
+@estimators.contract
+class Estimator:
+    """How much each sample to forget supports the loss that is to rise: one number per sample.
+
+    Register a frozen dataclass whose fields are its settings; inheriting from this class is not needed::
+
+        @imu.estimator("loss")
+        @dataclass(frozen=True)
+        class Loss:
+            def __call__(self, task, model, forget, target):
+                with torch.no_grad():
+                    return -task.example_loss(model, forget.batch())
+
+        scores = imu.influence(task, original, "loss")
+
+    Attributes:
+        scope: ``"readout"`` where only the readout matters: the estimator is then handed the task as seen from its
+            readout, whose inputs are cached features. ``"all"`` asks for the whole task and model.
+    """
+
+    scope: ClassVar[str] = "readout"
+
+    def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor | np.ndarray:
+        """(n,) influence of each of the n examples in ``forget`` on the mean loss of ``target``; negative means ascend.
+
+        Only these two sets may be looked at, and ``model`` may not be changed.
+        """
+        raise NotImplementedError
+
+
+def checked_influence(how: Any, given: Any, count: int) -> np.ndarray:
+    """(n,) float64 what an estimator gave, once that is one finite number for each of ``count`` forget samples.
+
+    Raises:
+        ValueError: it is not.
+    """
+    expected = f"expected numbers of shape ({count},), one influence for each forget sample in its order"
+    try:
+        values = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"estimator {how!r} gave a {type(given).__name__}; {expected}") from None
+    if given is None or values.shape != (count,):
+        came = "None" if given is None else f"values of shape {values.shape}"
+        raise ValueError(f"estimator {how!r} gave {came}; {expected}")
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"estimator {how!r} gave {int((~np.isfinite(values)).sum())} of {count} values that are not finite; "
+            "is the model's output finite?"
+        )
+    return values

@@ -1,0 +1,78 @@
+"""What a metric is asked, and the check of what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Number
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from ..core import quantities
+from ..core.knobs import name_of
+from ..core.messages import shown
+from ..core.registry import metrics
+from ..tasks.protocol import Task
+
+
+@metrics.contract
+class Metric:
+    """What is measured of a model beside the task's own metrics, at each recorded update of a run.
+
+    Register a frozen dataclass whose fields are its settings; inheriting from this class is not needed. The decorator
+    takes the unit, which direction is good, and a title, for axes and tables; all three may be left out::
+
+        @imu.metric("mean-loss", unit="nats", good="on forget: high; elsewhere: low")
+        @dataclass(frozen=True)
+        class MeanLoss:
+            def __call__(self, task, model, reference):
+                with torch.no_grad():
+                    losses = {name: task.example_loss(model, task.split(name).batch()) for name in ("forget", "test")}
+                return {name: {"mean_loss": loss.mean().item()} for name, loss in losses.items()}
+
+        run = imu.unlearn(task, original, follow=["mean-loss"])
+
+    Attributes:
+        needs_reference: whether it compares with the retrained model. Where the task follows such a metric and there is
+            no retrained model, the metric is left out.
+    """
+
+    needs_reference: ClassVar[bool] = False
+
+    def __call__(self, task: Task, model: nn.Module, reference: Any = None) -> Mapping[str, Mapping[str, float]]:
+        """{split: {name: number}}; the names are those under which a run's curve holds the values.
+
+        Args:
+            task, model: the whole task and model, or both as seen from the readout.
+            reference: the retrained model with its outputs (:class:`~imu_lab.measures.reference.Reference`), or None.
+        """
+        raise NotImplementedError
+
+
+def measure(metric: Any, task: Task, model: nn.Module, reference: Any = None) -> dict[str, dict[str, float]]:
+    """{split: {name: number}} what a metric answers, once it has that form; from here on its values have a meaning.
+
+    Raises:
+        TypeError: it gave something else; the message shows what, and what is expected.
+    """
+    found = metric(task, model, reference)
+    name = name_of(metric)
+    expected = f'{{split: {{name: number}}}}, such as {{"forget": {{"{name.replace("-", "_")}": 0.5}}}}'
+    if not isinstance(found, Mapping) or not all(isinstance(values, Mapping) for values in found.values()):
+        raise TypeError(f"metric {name!r} must return {expected}; it gave {shown(found)}")
+    for split, values in found.items():
+        if wrong := [key for key, value in values.items() if not _is_number(value)]:
+            raise TypeError(
+                f"metric {name!r} must return {expected}; under {split!r} {wrong[0]!r} is {shown(values[wrong[0]])}, "
+                "which is no number"
+            )
+    quantities.declare_values(name, dict.fromkeys(key for values in found.values() for key in values))
+    return {str(split): {str(key): float(value) for key, value in values.items()} for split, values in found.items()}
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one real number: Python's, NumPy's, or a tensor's only value."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return value.ndim == 0 and not (value.is_complex() if isinstance(value, Tensor) else np.iscomplexobj(value))
+    return isinstance(value, Number) and not isinstance(value, complex)
