@@ -70,7 +70,7 @@ from .studies.agreement import stability as stability
 from .studies.ground_truth import leave_groups_out as leave_groups_out
 from .studies.ground_truth import leave_one_out as leave_one_out
 from .studies.ground_truth import linear_datamodeling_score as linear_datamodeling_score
-from .studies.stationary import refit as refit
+from .studies.refit import refit as refit
 from .studies.one_step import one_step_check as one_step_check
 from .studies.resistance import mean_ranks as mean_ranks
 from .studies.resistance import resistance as resistance

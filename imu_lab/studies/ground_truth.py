@@ -25,7 +25,7 @@ from ..features.targets import target_examples
 from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Task
 from ..tasks.training import Recipe, epochs
-from .stationary import fitted
+from .refit import refitted_readout
 from .statistics import confidence_interval, spearman
 
 WAYS = ("head", "network")
@@ -151,7 +151,7 @@ def _measured(
 
 def _by_head(task: Task, model: nn.Module, l2: float, target: Any) -> Callable[[Tensor], float]:
     """From positions in the training set to the change of the target's mean loss, the head refitted."""
-    fit = fitted(task, model, l2)
+    fit = refitted_readout(task, model, l2)
     whose = target_examples(fit.task, target, fit.task.split("forget")).in_precision(torch.float64)
     before = mean_loss(fit.task, fit.head, whose)
     return lambda positions: mean_loss(fit.task, fit.without(positions), whose) - before

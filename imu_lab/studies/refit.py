@@ -20,7 +20,7 @@ LIMIT = 2 * 2**30  # bytes of the Hessian that Newton's method builds
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class RefittedReadout:
     """The minimum of J(θ) = (1/N) Σ_train ℓ_i(θ) + (λ/2)‖θ‖² over a linear readout's weights and bias.
 
     Attributes:
@@ -44,7 +44,7 @@ class Fit:
         return _minimum(self.task, self.head, self.train, weights, self.l2, self.factor)[0]
 
 
-def fitted(task: Task, model: nn.Module, l2: float) -> Fit:
+def refitted_readout(task: Task, model: nn.Module, l2: float) -> RefittedReadout:
     """The model's own backbone under a readout at its minimum over the training set.
 
     Raises:
@@ -54,22 +54,22 @@ def fitted(task: Task, model: nn.Module, l2: float) -> Fit:
     """
     if not l2 > 0:
         raise ValueError(f"l2 must be above 0, got {l2}: without it separable data have no minimum to refit to")
-    seen, head = readout.view(task, model)
+    view, head = readout.view(task, model)
     names = readout.resolve(task, model)
-    if seen is task:
+    if view is task:
         raise ValueError(
             f"only one linear layer that produces the output can be refitted exactly; this task's readout is "
             f"{', '.join(names) or 'the whole model'}. Use way='network', which trains anew"
         )
-    _asked(sum(value.numel() for value in readout.parameters(model, names).values()))
-    train = seen.split("train").in_precision(torch.float64)
+    _check_memory(sum(value.numel() for value in readout.parameters(model, names).values()))
+    train = view.split("train").in_precision(torch.float64)
     with one_thread():
         weights = torch.ones(len(train), dtype=torch.float64)
-        best, factor = _minimum(seen, copy.deepcopy(head).double(), train, weights, l2)
-    return Fit(seen, train, best, factor, l2)
+        best, factor = _minimum(view, copy.deepcopy(head).double(), train, weights, l2)
+    return RefittedReadout(view, train, best, factor, l2)
 
 
-def _asked(count: int) -> None:
+def _check_memory(count: int) -> None:
     if (needed := count**2 * 8) > LIMIT:
         raise MemoryError(
             f"refitting a readout of {count:,} parameters needs a Hessian of {needed / 2**30:,.1f} GiB, more than the "
@@ -85,7 +85,7 @@ def refit(task: Task, model: nn.Module, l2: float = 1e-3) -> nn.Module:
     Args:
         l2: λ, on weights and bias.
     """
-    fit = fitted(task, model, l2)
+    fit = refitted_readout(task, model, l2)
     (name,) = readout.resolve(task, model)
     head = fit.head.to(next(model.get_submodule(name).parameters()).dtype)
     return readout.graft(model, name, head)
