@@ -77,7 +77,7 @@ from .studies.resistance import resistance as resistance
 from .studies.explanation import explain_resistance as explain_resistance
 from .studies.explanation import predict_resistance as predict_resistance
 from .studies.explanation import reasons as reasons
-from .studies.neighbours import neighbours as neighbours
+from .studies.beforehand import neighbours as neighbours
 from .studies.collateral import NoFirstOrder as NoFirstOrder
 from .studies.collateral import ablate_pressure as ablate_pressure
 from .studies.collateral import collateral as collateral

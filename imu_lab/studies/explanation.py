@@ -13,9 +13,7 @@ from ..core.messages import unknown
 from ..core.records import Run
 from ..core.registry import estimators as registered
 from ..lab.verbs import influence
-from .curvature import curvature
-from .memorisation import held_out, learning_events
-from .neighbours import neighbours
+from .beforehand import curvature, held_out_confidence, learning_events, neighbours
 from .resistance import latest, resistance, withstanding
 from .statistics import confidence_interval, spearman
 
@@ -45,7 +43,7 @@ def explain_resistance(
             ``"all"`` takes every registered one, the random control too.
         training: whether to train: once more for the learning events, and once per fold for the held-out columns.
         uniform: the same run under uniform weights, or True to make it; see :func:`imu_lab.resistance`.
-        folds, seed: see :func:`imu_lab.studies.memorisation.held_out`.
+        folds, seed: see :func:`imu_lab.studies.beforehand.held_out_confidence`.
 
     Returns:
         The columns of :func:`imu_lab.resistance` and those of :func:`why_columns`, and the ids of the neighbours.
@@ -61,7 +59,7 @@ def explain_resistance(
             table["gradient_norm"] = scores.context["gradient_norm"].to_numpy()
     parts = [curvature(task, original), neighbours(task, original)]
     if training:
-        parts += [learning_events(task, seed), held_out(task, folds, seed)]
+        parts += [learning_events(task, seed), held_out_confidence(task, folds, seed)]
     for part in parts:
         table = table.merge(part, on="example", how="left", validate="one_to_one")
     if training:

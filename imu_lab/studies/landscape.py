@@ -17,7 +17,7 @@ from ..core.running import device_of, evaluating, one_thread
 from ..features.readout import CachedTask, view
 from ..tasks.evaluation import outcomes
 from ..tasks.protocol import labels_of
-from .neighbours import pooled
+from .beforehand import pooled
 
 PROJECTIONS = ("pca", "t-sne", "umap")
 CONTEXT = 4_000  # retained samples shown around the forget set; all forget samples are

@@ -6,11 +6,9 @@ import cases
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import imu_lab as imu
 from imu_lab.studies.explanation import why_columns
-from imu_lab.studies.memorisation import held_out, learning_events
 
 
 def invented(count: int = 120, seed: int = 0) -> pd.DataFrame:
@@ -127,58 +125,3 @@ def test_every_why_column_is_there_for_a_real_run() -> None:
     assert {f"influence_{name}" for name in imu.estimators} <= set(every) and "uniform_rank" in every
     assert "influence_el2n" in imu.explain_resistance(toy_run(), training=False, estimators="el2n")
     assert "held_out_confidence" not in quick and quick["rank"].equals(table["rank"])
-
-
-def test_learning_events_retrace_the_originals_own_training() -> None:
-    task = cases.task("digits class")
-    events = learning_events(task)
-    margins = imu.unlearn(task, cases.original("digits class"), steps=0).samples["margin_before"].to_numpy()
-    epochs = task.recipe.epochs
-    assert ((events["first_learned"] <= epochs) == (margins >= 0)).all(), "right at the end is right in the original"
-    assert events["training_events"].max() <= epochs // 2
-
-
-def test_held_out_models_have_not_seen_the_sample() -> None:
-    from dataclasses import replace
-
-    task = replace(cases.task("digits fraction"), forget_fraction=None, forget_indices=(10, 20, 30, 40))
-    found = held_out(task, folds=2)
-    assert found["example"].tolist() == [10, 20, 30, 40] and found["label_suspicion"].between(0, 1).all()
-    with pytest.raises(ValueError, match="between 2 and the 4 forget samples, got 5"):
-        held_out(task, folds=5)
-
-
-def test_neighbours_by_hand() -> None:
-    table = imu.neighbours(cases.task("toy"), cases.original("toy"), count=3)
-    from imu_lab.studies.neighbours import features
-
-    space = features(cases.task("toy"), cases.original("toy"))
-    first = int(table["example"][0])
-    distance = np.linalg.norm(space - space[first], axis=1)
-    distance[first] = np.inf
-    assert list(table["neighbours"][0]) == np.argsort(distance)[:3].tolist()
-    assert table["nearest_distance"][0] == pytest.approx(distance.min(), rel=1e-4)
-    assert all(set(row) <= set(range(40, 120)) for row in table["retain_neighbours"])
-    assert ((table["retain_share"] * 3).round(6) % 1 == 0).all() and table["class_overlap"].isna().all()
-
-
-def test_a_duplicate_is_found() -> None:
-    from imu_lab.studies.neighbours import _nearest
-
-    space = np.array([[0.0], [0.0], [5.0], [9.0]])
-    distances, found = _nearest(space, np.array([0, 1]), np.arange(4), 2)
-    assert distances[:, 0].tolist() == [0, 0] and found[:, 0].tolist() == [1, 0]
-
-
-@pytest.mark.parametrize("twins", [3, 12])
-def test_exact_duplicates_are_flagged_also_where_most_are(twins: int) -> None:
-    chance = torch.Generator().manual_seed(0)
-    points = torch.randn(60, 4, generator=chance)
-    points[20 : 20 + twins] = points[:twins]  # retained twins of the first forget samples
-    labels = torch.arange(60) % 3
-    task = imu.tasks.Classification.from_data(
-        torch.nn.Linear(4, 3), (points, labels), (points[:9] + 9, labels[:9]), forget_indices=range(20)
-    )
-    found = imu.neighbours(task, imu.train(task), count=3)
-    for name in ("duplicate", "near_duplicate"):
-        assert found[name].iloc[:twins].all() and not found[name].iloc[twins:].any()

@@ -1,4 +1,4 @@
-"""Leaving samples out: the refitted head is stationary, first order is right, interrupted work goes on."""
+"""Leaving samples out: the refitted head is at its minimum, first order is right, interrupted work goes on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 import imu_lab as imu
 from imu_lab.core.running import one_thread
 from imu_lab.features.gradients import explicit
-from imu_lab.studies import ground_truth, stationary
+from imu_lab.studies import ground_truth, refit
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def single() -> Iterator[None]:
         yield
 
 
-def test_a_refitted_head_is_stationary_and_the_backbone_the_same() -> None:
+def test_the_gradient_of_a_refitted_head_vanishes_and_the_backbone_the_same() -> None:
     task, model = cases.in_double("toy")
     before = cases.frozen(model)
     refitted = imu.refit(task, model, l2=1e-2)
@@ -146,7 +146,7 @@ def test_bad_input_is_refused() -> None:
 
 
 def test_a_hessian_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stationary, "dense", lambda *_: pytest.fail("it was begun"))
+    monkeypatch.setattr(refit, "dense", lambda *_: pytest.fail("it was begun"))
     backbone = torch.nn.Sequential(torch.nn.Linear(2, 2000), torch.nn.Linear(2000, 10))
     train, test = ((torch.randn(20, 2), torch.arange(20) % 10) for _ in range(2))
     task = imu.tasks.Classification.from_data(backbone, train, test, forget_indices=[0])
@@ -155,6 +155,6 @@ def test_a_hessian_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: 
 
 
 def test_no_minimum_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stationary, "MOST", 1)
+    monkeypatch.setattr(refit, "MOST", 1)
     with pytest.raises(ArithmeticError, match="no minimum in 1 Newton steps: .* use a larger l2"):
         imu.refit(cases.task("toy"), cases.original("toy"))

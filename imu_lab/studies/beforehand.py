@@ -1,0 +1,212 @@
+"""What is known of a sample before anything is forgotten: how the model learned it, who lives near it, how curved its loss is."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ..core.running import device_of, evaluating, one_thread
+from ..features.readout import CachedTask, view
+from ..tasks import training
+from ..tasks.evaluation import outcomes
+from ..tasks.outputs import log_probabilities
+from ..tasks.protocol import Batch, Examples, Task
+from ..tasks.variants.altered import originals
+from ..unlearning.recorder import time_to_forget
+from .resistance import forgetting_events
+
+
+def learning_events(task: Task, seed: int = 0) -> pd.DataFrame:
+    """The training of the original once more, with every forget sample followed from epoch to epoch.
+
+    Args:
+        task: whose recipe and training split; a user's own ``train_fn`` is not asked, the recipe is.
+        seed: of the weights and batches; that of the original retraces the original's own training.
+
+    Returns:
+        ``example``; ``training_events``, how often it went from right to wrong between epochs (Toneva et al. 2019);
+        ``first_learned``, the epoch from which it stayed right, epochs + 1 for never.
+    """
+    return _events(task, seed).copy()
+
+
+@lru_cache(maxsize=8)
+def _events(task: Task, seed: int) -> pd.DataFrame:
+    recipe = getattr(task, "recipe", training.Recipe())
+    forget, model = task.split("forget"), task.make_model(seed)
+    made = training.epochs(task, model, task.split("train"), recipe, seed)
+    margins = np.stack([outcomes(task, each, forget)[:, 1].numpy() for each in made])  # (epochs, n)
+    settled = time_to_forget(-margins - 1e-12, np.arange(1, len(margins) + 1))  # "forgetting" to be wrong
+    frame = {"example": forget.ids.numpy(), "training_events": forgetting_events(margins)}
+    return pd.DataFrame(frame | {"first_learned": np.where(np.isnan(settled), len(margins) + 1, settled)})
+
+
+def held_out_confidence(task: Task, folds: int = 3, seed: int = 0) -> pd.DataFrame:
+    """What models know of each forget sample that were trained on everything but its fold.
+
+    One model per fold: the whole training set without one ``folds``-th of the forget set.
+
+    Args:
+        task: whose recipe and data.
+        folds: models to train; more leave less out of each.
+        seed: of the folds, the weights and the batches.
+
+    Returns:
+        ``example``; ``held_out_confidence``, the probability of its label; ``label_suspicion``, σ(−margin): above one
+        half, another label looks likelier to a model that has not seen the sample.
+
+    Raises:
+        ValueError: fewer than two folds, or more than there are forget samples.
+    """
+    if not 2 <= folds <= len(task.split("forget")):
+        raise ValueError(f"folds must lie between 2 and the {len(task.split('forget'))} forget samples, got {folds}")
+    return _held_out(task, folds, seed).copy()
+
+
+@lru_cache(maxsize=8)
+def _held_out(task: Task, folds: int, seed: int) -> pd.DataFrame:
+    from scipy.special import expit  # half a second to import
+
+    forget = task.split("forget")
+    owners, whose = torch.unique(originals(task, forget.ids), return_inverse=True)
+    order = torch.randperm(len(owners), generator=torch.Generator().manual_seed(seed))
+    known = torch.empty(len(forget), 2, dtype=torch.float64)
+    for fold in order.tensor_split(folds):
+        mine = torch.isin(whose, fold).nonzero().flatten()  # with all its copies
+        known[mine] = _trained_without(task, forget.take(mine), seed).double()
+    confidence, margin = np.exp(-known[:, 0].numpy()), known[:, 1].numpy()
+    return pd.DataFrame(
+        {"example": forget.ids.numpy(), "held_out_confidence": confidence, "label_suspicion": expit(-margin)}
+    )
+
+
+def _trained_without(task: Task, out: Examples, seed: int) -> torch.Tensor:
+    """(m, 2) loss and margin of the examples ``out`` under a model trained on all others."""
+    everything = task.split("train")
+    rest = everything.take((~torch.isin(everything.ids, out.ids)).nonzero().flatten())
+    model = task.make_model(seed)
+    for _ in training.epochs(task, model, rest, getattr(task, "recipe", training.Recipe()), seed):
+        pass
+    return outcomes(task, model, out)
+
+
+NEAR = 0.25  # of the usual distance to the nearest sample: closer than that counts as a near-duplicate
+
+
+def features(task: Task, model: nn.Module, split: str = "train") -> np.ndarray:
+    """(n, d) what reaches a linear readout, a mean over positions where there are several.
+
+    A readout that is not one linear layer has no such inputs: then the model's log-probabilities stand in.
+    """
+    return pooled(*view(task, model), split)
+
+
+def pooled(view: Task, head: nn.Module, split: str = "train") -> np.ndarray:
+    """(n, d) the same, of a task and model as :func:`imu_lab.features.readout.view` gives them."""
+    examples = view.split(split)
+    if isinstance(view, CachedTask):
+        rows = [batch.inputs for _, batch in examples.batches()]
+    else:
+        with torch.no_grad(), evaluating(head):
+            rows = [log_probabilities(head(batch.to(device_of(head)).inputs)) for _, batch in examples.batches()]
+    return torch.cat([_pooled(part).cpu().float() for part in rows]).numpy()
+
+
+def _pooled(values: Tensor) -> Tensor:
+    return values if values.ndim == 2 else values.flatten(1, -2).mean(1)
+
+
+def neighbours(task: Task, model: nn.Module, count: int = 10) -> pd.DataFrame:
+    """The nearest training samples of each forget sample, itself left out, by Euclidean distance of features.
+
+    Args:
+        task, model: in whose feature space.
+        count: how many neighbours.
+
+    Returns:
+        ``example``; ``neighbours`` and ``retain_neighbours``, tuples of ids, nearest first; ``nearest_distance``;
+        ``retain_distance``, to the nearest retained sample; ``retain_share``, the share of neighbours that are retained
+        (entanglement); ``class_overlap``, the share with another label (NaN without labels); ``duplicate``, whether one of
+        them has the very same features; ``near_duplicate``, whether the nearest is no farther than a quarter of the median
+        nearest distance.
+    """
+    ids = task.split("train").ids.numpy()
+    space = features(task, model)
+    mine = np.isin(ids, task.split("forget").ids.numpy())
+    kept = np.isin(ids, task.split("retain").ids.numpy())
+    distances, near = _nearest(space, np.flatnonzero(mine), np.arange(len(ids)), count)
+    to_retain, near_retain = _nearest(space, np.flatnonzero(mine), np.flatnonzero(kept), count)
+    labels = np.asarray(task.labels(ids)) if hasattr(task, "labels") else None
+    overlap = np.nan if labels is None else (labels[near] != labels[mine][:, None]).mean(1)
+    table = pd.DataFrame(
+        {
+            "example": ids[mine],
+            "neighbours": [tuple(row.tolist()) for row in ids[near]],
+            "retain_neighbours": [tuple(row.tolist()) for row in ids[near_retain]],
+            "nearest_distance": distances[:, 0],
+            "retain_distance": to_retain[:, 0],
+            "retain_share": kept[near].mean(1),
+            "class_overlap": overlap,
+            "duplicate": (space[near] == space[mine][:, None]).all(2).any(1),
+            "near_duplicate": distances[:, 0] <= NEAR * np.median(distances[:, 0]),
+        }
+    )
+    return table.set_index("example").loc[task.split("forget").ids.numpy()].reset_index()
+
+
+def _nearest(space: np.ndarray, of: np.ndarray, among: np.ndarray, count: int) -> tuple[Any, Any]:
+    """(m, k) distances and positions of the nearest rows ``among``, for each row in ``of``, itself left out."""
+    from sklearn.neighbors import NearestNeighbors
+
+    count = min(count, len(np.setdiff1d(among, of[:1])))
+    index = NearestNeighbors(n_neighbors=min(count + 1, len(among))).fit(space[among])
+    distances, found = index.kneighbors(space[of])
+    found = among[found]
+    own = found == of[:, None]  # ties may put a duplicate before the sample itself
+    own[~own.any(1), -1] = True  # where it is not among them, the farthest goes
+    shape = (len(of), found.shape[1] - 1)
+    return distances[~own].reshape(shape), found[~own].reshape(shape)
+
+
+def curvature(task: Task, model: nn.Module) -> pd.DataFrame:
+    """The trace of the Hessian of each forget sample's loss in the weights of a linear readout.
+
+    For cross-entropy it is Σ_k p_k (1 − p_k) · (‖h‖² + 1), the 1 where the readout has a bias (Böhning 1992, equation 2).
+    Here the second derivatives at the logits are taken of the task's own loss, so label smoothing, masks and means over
+    tokens are in it, as long as the loss treats positions apart. Curvature around a sample tells how far a model has
+    memorised it (Garg et al. 2024, arXiv 2307.05831, who take it in the inputs).
+
+    Args:
+        task, model: whose forget samples, under which model.
+
+    Returns:
+        ``example``; ``curvature`` in nats, per unit of weight squared: NaN where the readout is not one linear layer.
+    """
+    seen, head = view(task, model)
+    forget = seen.split("forget")
+    found = torch.full((len(forget),), torch.nan)
+    if isinstance(seen, CachedTask):
+        with one_thread():
+            for positions, batch in forget.batches():
+                batch = batch.to(device_of(head))
+                sizes = batch.inputs.float().square().sum(-1) + (head.bias is not None)  # (c,) or (c, T)
+                steep = _second_derivatives(seen, head(batch.inputs).detach(), batch)
+                found[positions] = (steep * sizes).flatten(1).sum(1).cpu() if sizes.ndim > 1 else (steep * sizes).cpu()
+    return pd.DataFrame({"example": forget.ids.numpy(), "curvature": found.double().numpy()})
+
+
+def _second_derivatives(seen: Task, logits: Tensor, batch: Batch) -> Tensor:
+    """(c,) or (c, T): the sum over classes of the loss's second derivatives at the logits (c, K) or (c, T, K)."""
+    with torch.enable_grad():
+        logits = logits.clone().requires_grad_()
+        loss = seen.example_loss(lambda _: logits, batch).sum()
+        (slope,) = torch.autograd.grad(loss, logits, create_graph=True)
+        total = torch.zeros_like(logits[..., 0])
+        for k in range(logits.shape[-1]):  # an example's slope depends on its own logits only: a sum tells them apart
+            total += torch.autograd.grad(slope[..., k].sum(), logits, retain_graph=True)[0][..., k]
+    return total.detach()
