@@ -78,6 +78,12 @@ class Intensity:
         """Effective number of samples, 1 / Σ w²: n for uniform weights, 1 when one sample takes everything."""
         return float(1.0 / np.square(self.values).sum())
 
+    @property
+    def gini(self) -> float:
+        """How unequal the weights are: 0 for uniform weights, close to 1 when one sample takes everything (Gini 1912)."""
+        held = np.cumsum(np.sort(self.values))  # by the least pressed, as in a Lorenz curve
+        return max(0.0, float(1 + (1 - 2 * held.sum() / held[-1]) / len(held)))  # not -1e-16
+
     def __len__(self) -> int:
         return len(self.frame)
 

@@ -49,7 +49,7 @@ def plot_damping(effect: pd.DataFrame) -> go.Figure:
     Args:
         effect: from :func:`imu_lab.damping_effect`.
     """
-    indifferent = effect.attrs.get("indifferent", float("nan"))
+    indifferent = effect.loc[effect["indifferent"], "damping"].min()
     traces = [_line(effect, "correlation", "imu"), _line(effect, "spearman", "uniform")]
     said = f"from {indifferent:g} on the preconditioner does nothing" if indifferent == indifferent else ""
     frame = {

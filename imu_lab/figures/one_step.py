@@ -8,19 +8,21 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ..studies.one_step import OneStepCheck
 from . import live, theme
 from .influence import MANY
 
 
-def plot_one_step(table: pd.DataFrame) -> go.Figure:
+def plot_one_step(check: OneStepCheck) -> go.Figure:
     """A dot per sample: predicted against measured change of the target's loss; on the line the prediction came true.
 
     Crosses are samples whose plain gradient step, the one that unlearning takes, moves the loss the other way than the
     influence says. ``customdata``: example.
 
     Args:
-        table: from :func:`imu_lab.one_step_check`.
+        check: from :func:`imu_lab.one_step_check`.
     """
+    table = check.table
     opposed = np.sign(table["plain_measured"].to_numpy()) != np.sign(table["predicted"].to_numpy())
     ends = [float(table["predicted"].min()), float(table["predicted"].max())] if len(table) else []
     line = {
@@ -43,7 +45,7 @@ def plot_one_step(table: pd.DataFrame) -> go.Figure:
         "yaxis": {"title": {"text": "measured change (nats)"}},
         "showlegend": True,
     }
-    words = f"correlation {table.attrs['correlation']:.4f}" if "correlation" in table.attrs else ""
+    words = f"correlation {check.correlation:.4f}" if len(check) else ""
     return live.draw(live.Content(traces, {"title.text": live.heading("Does the number come true?", words)}, frame))
 
 

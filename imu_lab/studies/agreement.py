@@ -33,10 +33,9 @@ def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
         sweep: influences by damping, on a linear readout (their context holds ``gradient_dot``).
 
     Returns:
-        DataFrame ``damping, correlation, spearman, negative``: Pearson's and Spearman's correlation with the influence
-        without a preconditioner, and the share of negative influences; rising in damping. Its ``attrs["indifferent"]``
-        is the smallest damping from which the correlation stays above 0.99, so that the preconditioner does nothing
-        (NaN if there is none).
+        DataFrame ``damping, correlation, spearman, negative, indifferent``, rising in damping: Pearson's and Spearman's
+        correlation with the influence without a preconditioner, the share of negative influences, and whether the
+        correlation stays above 0.99 from this damping on, so that the preconditioner does nothing.
     """
     rows = []
     for damping, scores in sorted(sweep.items()):
@@ -46,8 +45,7 @@ def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
         pearson = pd.Series(scores.values).corr(pd.Series(plain))
         rows.append((damping, pearson, float(spearman(scores.values, plain)), float((scores.values < 0).mean())))
     frame = pd.DataFrame(rows, columns=["damping", "correlation", "spearman", "negative"])
-    from_here_on = (frame["correlation"] > INDIFFERENT).to_numpy()[::-1].cumprod()[::-1].astype(bool)
-    frame.attrs["indifferent"] = float(frame["damping"][from_here_on].min())
+    frame["indifferent"] = (frame["correlation"] > INDIFFERENT)[::-1].cummin()  # from here on
     return frame
 
 
@@ -98,12 +96,12 @@ def stability(scores: Iterable[Influence]) -> pd.DataFrame:
 
     Returns:
         DataFrame ``example, mean, deviation, mean_rank, rank_deviation, negative``: over the draws, ``negative`` the
-        share in which the influence is negative. ``attrs["spearman"]`` is the mean over all pairs of draws.
+        share in which the influence is negative. One number for all samples is what :func:`rank_stability` gives.
     """
     named = by_label(scores)
     values = np.stack([each.values for each in named.values()])  # (draws, n)
     ranks = pd.DataFrame(values).rank(axis=1).to_numpy()
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "example": next(iter(named.values())).frame["example"].to_numpy(),
             "mean": values.mean(0),
@@ -113,9 +111,6 @@ def stability(scores: Iterable[Influence]) -> pd.DataFrame:
             "negative": (values < 0).mean(0),
         }
     )
-    pairs = rank_correlations(named).to_numpy()[np.triu_indices(len(values), 1)]
-    frame.attrs["spearman"] = float(pairs.mean())
-    return frame
 
 
 def rank_stability(draws: Mapping[str, Iterable[Influence]], *, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:

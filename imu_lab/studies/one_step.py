@@ -8,6 +8,7 @@ A step of rate η up sample i's loss along the preconditioned gradient, θ + η 
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,43 @@ from ..tasks.variants.precise import PreciseTask
 SAMPLES = 200  # each needs a pass over the target
 
 
+@dataclass(frozen=True, eq=False)
+class OneStepCheck:
+    """What a small step on each sample alone was predicted to do to the target's mean loss, and what it did.
+
+    Attributes:
+        table: ``example, influence, predicted, measured, plain_predicted, plain_measured``, changes in nats:
+            ``predicted`` is −η I_i, ``measured`` after θ + η F⁻¹g_i (θ + η g_i for any other estimator);
+            ``plain_*`` after θ + η g_i.
+    """
+
+    table: pd.DataFrame
+
+    @property
+    def correlation(self) -> float:
+        """Pearson's, of predicted with measured changes; NaN where either is the same for all."""
+        return float(self.table["predicted"].corr(self.table["measured"]))
+
+    @property
+    def plain_correlation(self) -> float:
+        """Of predicted changes with those of the plain step."""
+        return float(self.table["predicted"].corr(self.table["plain_measured"]))
+
+    @property
+    def opposed(self) -> float:
+        """The share of samples whose plain step moves the loss the other way than the influence says."""
+        return float((np.sign(self.table["plain_measured"]) != np.sign(self.table["predicted"])).mean())
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        return f"OneStepCheck({len(self)} samples, correlation {self.correlation:.4f}, {self.opposed:.0%} opposed)"
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
 def one_step_check(
     task: Task,
     model: nn.Module,
@@ -37,7 +75,7 @@ def one_step_check(
     target: Any = "forget",
     samples: int | None = SAMPLES,
     seed: int = 0,
-) -> pd.DataFrame:
+) -> OneStepCheck:
     """Predicted against measured change of the target's mean loss after one small step on one sample alone.
 
     Args:
@@ -45,13 +83,6 @@ def one_step_check(
         size: η, the rate of the step.
         target: the one that the scores were made for.
         samples: at most so many, drawn by ``seed``; None for all.
-
-    Returns:
-        DataFrame ``example, influence, predicted, measured, plain_predicted, plain_measured``, changes in nats:
-        ``predicted`` is −η I_i, ``measured`` after θ + η F⁻¹g_i (θ + η g_i for any other estimator);
-        ``plain_*`` after θ + η g_i. Its ``attrs``: ``correlation`` of predicted with measured, ``plain_correlation`` of
-        predicted with the plain step's change, and ``opposed``, the share of samples whose plain step moves the loss
-        the other way than the influence says.
     """
     if not size > 0:
         raise ValueError(f"size must be above 0, got {size}")
@@ -70,23 +101,7 @@ def one_step_check(
     frame.insert(0, "predicted", -size * scores.values[chosen])
     frame.insert(0, "influence", scores.values[chosen])
     frame.insert(0, "example", scores.frame["example"].to_numpy()[chosen])
-    frame.attrs = _summary(frame)
-    return frame
-
-
-def _summary(frame: pd.DataFrame) -> dict[str, float]:
-    """Correlations, and the share of samples whose plain step goes the other way."""
-
-    def correlation(column: str) -> float:
-        constant = frame["predicted"].nunique() < 2 or frame[column].nunique() < 2
-        return float("nan") if constant else float(np.corrcoef(frame["predicted"], frame[column])[0, 1])
-
-    opposed = np.sign(frame["plain_measured"]) != np.sign(frame["predicted"])
-    return {
-        "correlation": correlation("measured"),
-        "plain_correlation": correlation("plain_measured"),
-        "opposed": float(opposed.mean()),
-    }
+    return OneStepCheck(frame)
 
 
 def _chosen(count: int, samples: int | None, seed: int) -> np.ndarray:

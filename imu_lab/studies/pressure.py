@@ -34,13 +34,12 @@ def pressure_shares(weights: Intensity, parts: int = 5) -> pd.DataFrame:
 def lorenz_curve(weights: Intensity) -> pd.DataFrame:
     """How unequal the weights are: the share of all weight that the least pressed share of samples holds.
 
-    Returns:
-        DataFrame ``samples, weight``, both shares rising from 0 to 1; ``attrs["gini"]`` is 0 for uniform weights and
-        close to 1 when one sample takes everything.
+    Twice the area between this curve and the diagonal is ``weights.gini``.
 
-    Source: Lorenz 1905; Gini 1912.
+    Returns:
+        DataFrame ``samples, weight``, both shares rising from 0 to 1.
+
+    Source: Lorenz 1905.
     """
     held = np.concatenate([[0.0], np.cumsum(np.sort(weights.values))])
-    frame = pd.DataFrame({"samples": np.linspace(0, 1, len(held)), "weight": held / held[-1]})
-    frame.attrs["gini"] = max(0.0, float(1 - 2 * np.trapezoid(frame["weight"], frame["samples"])))  # not -1e-16
-    return frame
+    return pd.DataFrame({"samples": np.linspace(0, 1, len(held)), "weight": held / held[-1]})

@@ -100,7 +100,7 @@ def over_seeds(
 
     Returns:
         DataFrame ``*by, quantity, mean, low, high, seeds, of``: ``seeds`` runs with a number ``of`` all. The interval
-        is NaN for fewer than two. ``attrs["against"]`` is the control.
+        is NaN for fewer than two. With a control, ``against`` names it.
 
     Raises:
         UnknownName: a column or a control that the table does not have.
@@ -116,9 +116,7 @@ def over_seeds(
     half = _half_width(grouped.std(ddof=1), found["seeds"])
     found.insert(1, "low", found["mean"] - half)
     found.insert(2, "high", found["mean"] + half)
-    found = found.reset_index()
-    found.attrs["against"] = against
-    return found
+    return found.reset_index() if against is None else found.reset_index().assign(against=against)
 
 
 def _control(table: pd.DataFrame, quantities: list[str], by: list[str], against: str) -> np.ndarray:

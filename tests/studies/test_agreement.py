@@ -44,8 +44,8 @@ def test_where_damping_makes_the_metric_do_nothing() -> None:
     sweep = {d: record(plain + noise / d, gradient_dot=plain) for d in (100.0, 0.1, 1.0, 10.0)}
     found = damping_effect(sweep)
     assert found["damping"].tolist() == [0.1, 1.0, 10.0, 100.0] and found["correlation"].iloc[-1] > 0.9999
-    assert found.attrs["indifferent"] == 10.0
-    assert np.isnan(damping_effect({0.1: sweep[0.1]}).attrs["indifferent"])
+    assert found["indifferent"].tolist() == [False, False, True, True]
+    assert not damping_effect({0.1: sweep[0.1]})["indifferent"].any()
     with pytest.raises(ValueError, match="no gradient_dot"):
         damping_effect({1.0: record(plain)})
 
@@ -59,7 +59,7 @@ def test_the_largest_disagreements() -> None:
 def test_each_samples_place_by_hand() -> None:
     found = imu.stability([records.influence([-3, -2, 1]), records.influence([-3, -1, -2])])
     assert found["mean"].tolist() == [-3, -1.5, -0.5] and found["negative"].tolist() == [1, 1, 0.5]
-    assert found["rank_deviation"].tolist() == [0, 0.5, 0.5] and found.attrs["spearman"] == pytest.approx(0.5)
+    assert found["rank_deviation"].tolist() == [0, 0.5, 0.5]
 
 
 def test_equal_draws_agree_and_random_ones_do_not() -> None:

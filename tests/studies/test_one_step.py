@@ -6,10 +6,14 @@ from dataclasses import replace
 
 import cases
 import numpy as np
+import pandas as pd
 import pytest
 
 import imu_lab as imu
 from imu_lab.features.gradients import explicit
+from imu_lab.studies.one_step import OneStepCheck
+
+CHANGES = ["predicted", "measured", "plain_predicted", "plain_measured"]
 
 
 @pytest.mark.parametrize("settings", [{}, {"damping": 0.1, "relative": True}])
@@ -21,10 +25,10 @@ def test_the_influence_predicts_the_change(settings: dict, scope: str | None, ta
     before = cases.frozen(model)
     found = imu.one_step_check(task, model, scores, target=target)
     assert cases.same(before, model)
-    assert cases.close(found["measured"].to_numpy(), found["predicted"].to_numpy(), within=1e-2)
-    assert cases.close(found["plain_measured"].to_numpy(), found["plain_predicted"].to_numpy(), within=1e-2)
-    assert found.attrs["correlation"] >= 0.999
-    assert np.array_equal(found["predicted"], -1e-6 * scores.values)
+    assert cases.close(found.table["measured"].to_numpy(), found.table["predicted"].to_numpy(), within=1e-2)
+    assert cases.close(found.table["plain_measured"].to_numpy(), found.table["plain_predicted"].to_numpy(), within=1e-2)
+    assert found.correlation >= 0.999
+    assert np.array_equal(found.table["predicted"], -1e-6 * scores.values)
 
 
 def test_the_share_of_opposed_samples_is_that_of_the_signs() -> None:
@@ -33,16 +37,16 @@ def test_the_share_of_opposed_samples_is_that_of_the_signs() -> None:
     found = imu.one_step_check(task, model, scores)
     each = explicit(task, model, task.split("forget"))
     plain = (-each @ each.mean(0)).numpy()
-    assert cases.close(found.attrs["opposed"], (np.sign(plain) != np.sign(scores.values)).mean())
-    assert found.attrs["opposed"] == pytest.approx(scores.opposed) and scores.opposed > 0
+    assert cases.close(found.opposed, (np.sign(plain) != np.sign(scores.values)).mean())
+    assert found.opposed == pytest.approx(scores.opposed) and scores.opposed > 0
 
 
 def test_an_estimator_without_a_preconditioner_is_held_against_the_plain_step() -> None:
     task, model = cases.task("toy"), cases.original("toy")
     dot = imu.one_step_check(task, model, imu.influence(task, model, "gradient-dot"))
-    assert dot.attrs["correlation"] == dot.attrs["plain_correlation"] >= 0.999 and dot.attrs["opposed"] == 0
+    assert dot.correlation == dot.plain_correlation >= 0.999 and dot.opposed == 0
     random = imu.one_step_check(task, model, imu.influence(task, model, "random"), samples=15)
-    assert len(random) == 15 and abs(random.attrs["correlation"]) < 0.9
+    assert len(random) == 15 and abs(random.correlation) < 0.9
 
 
 def test_bad_input_is_refused() -> None:
@@ -52,3 +56,11 @@ def test_bad_input_is_refused() -> None:
         imu.one_step_check(task, model, scores, size=0)
     with pytest.raises(ValueError, match="these 40 scores speak of other samples than the task's 40"):
         imu.one_step_check(replace(task, forget_blob=1), model, scores)
+
+
+def test_it_shows_itself_shortly_and_as_a_table() -> None:
+    rows = [[7, -2.0, 2.0, 2.0, 1.0, 1.0], [8, -1.0, 1.0, 1.0, -1.0, -1.0]]
+    check = OneStepCheck(pd.DataFrame(rows, columns=["example", "influence", *CHANGES]))
+    assert repr(check) == "OneStepCheck(2 samples, correlation 1.0000, 50% opposed)"
+    assert "plain_measured" in check._repr_html_()
+    assert np.isnan(OneStepCheck(check.table.head(1)).correlation)

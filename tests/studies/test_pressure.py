@@ -28,7 +28,13 @@ def test_shares_of_pressure_by_fit() -> None:
 
 
 def test_the_lorenz_curve_and_its_gini() -> None:
-    assert imu.lorenz_curve(intensity([1, 1, 1, 1], [0.1] * 4)).attrs["gini"] == pytest.approx(0)
-    one = imu.lorenz_curve(intensity([0, 0, 0, 1], [0.1] * 4))
-    assert one.attrs["gini"] == pytest.approx(0.75) and one["weight"].tolist() == [0, 0, 0, 0, 1]
-    assert imu.lorenz_curve(intensity([1, 3], [0.1] * 2))["weight"].tolist() == pytest.approx([0, 0.25, 1])
+    alike, one, two = (intensity(weights, [0.1] * len(weights)) for weights in ([1, 1, 1, 1], [0, 0, 0, 1], [1, 3]))
+    assert (alike.gini, one.gini, two.gini) == pytest.approx((0, 0.75, 0.25))
+    assert imu.lorenz_curve(one)["weight"].tolist() == [0, 0, 0, 0, 1]
+    assert imu.lorenz_curve(two)["weight"].tolist() == pytest.approx([0, 0.25, 1])
+
+
+def test_gini_is_twice_the_area_under_the_diagonal() -> None:
+    weights = intensity(np.random.default_rng(0).random(30).tolist(), [0.1] * 30)
+    curve = imu.lorenz_curve(weights)
+    assert weights.gini == pytest.approx(1 - 2 * np.trapezoid(curve["weight"], curve["samples"]))
