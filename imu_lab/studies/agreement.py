@@ -11,7 +11,7 @@ import pandas as pd
 from ..core.messages import listed, unknown
 from ..core.records import Influence
 from .resistance import latest, withstanding
-from .statistics import confidence_interval, kendalls_w, mean_spearman, spearman
+from .statistics import confidence_interval, kendalls_w, mean_spearman, one_row, spearman
 
 DRAWS = 1000  # of the bootstrap over samples
 INDIFFERENT = 0.99  # correlation with the plain product of gradients above which the preconditioner does nothing
@@ -159,6 +159,15 @@ class RankAgreement(NamedTuple):
     runs: int
     samples: int
     excluded: int = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"RankAgreement(Kendall's W {self.kendalls_w:.2f}, {self.low:.2f} to {self.high:.2f}, by chance "
+            f"{self.by_chance:.2f}; {self.runs} runs, {self.samples} samples, {self.excluded} excluded)"
+        )
+
+    def _repr_html_(self) -> str:
+        return one_row(self)
 
 
 def rank_agreement(table: pd.DataFrame, column: str = "rank", *, draws: int = DRAWS, seed: int = 0) -> RankAgreement:

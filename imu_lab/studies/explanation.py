@@ -15,7 +15,7 @@ from ..core.registry import estimators as registered
 from ..lab.verbs import influence
 from .beforehand import curvature, held_out_confidence, learning_events, neighbours
 from .resistance import latest, resistance, withstanding
-from .statistics import confidence_interval, spearman
+from .statistics import confidence_interval, one_row, spearman
 
 CHEAP = ("fisher-diagonal", "gradient-cosine", "self-influence", "el2n")
 TRAINING = ("training_events", "first_learned", "held_out_confidence", "label_suspicion", "memorisation")
@@ -157,6 +157,15 @@ class Prediction(NamedTuple):
     folds: int
     importance: pd.DataFrame
     dependence: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return (
+            f"Prediction(held-out Spearman {self.score:.2f}, {self.low:.2f} to {self.high:.2f}; with shuffled targets "
+            f"{self.control:.2f}, at most {self.control_high:.2f}; {self.samples} samples)"
+        )
+
+    def _repr_html_(self) -> str:
+        return one_row(self)
 
 
 def predict_resistance(

@@ -26,7 +26,7 @@ from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Task
 from ..tasks.training import Recipe, epochs
 from .refit import refitted_readout
-from .statistics import confidence_interval, spearman
+from .statistics import confidence_interval, one_row, spearman
 
 WAYS = ("head", "network")
 SAVE_EVERY = 10  # finished units
@@ -88,12 +88,18 @@ def leave_groups_out(
 
 
 class Score(NamedTuple):
-    """A rank correlation with its 95 % bootstrap interval, over so many units."""
+    """Spearman's correlation with its 95 % bootstrap interval, over so many units: samples, or groups of samples."""
 
     spearman: float
     low: float
     high: float
     units: int
+
+    def __repr__(self) -> str:
+        return f"Score(Spearman {self.spearman:.2f}, {self.low:.2f} to {self.high:.2f}; {self.units} units)"
+
+    def _repr_html_(self) -> str:
+        return one_row(self)
 
 
 def linear_datamodeling_score(

@@ -50,6 +50,12 @@ def kendalls_w(values: np.ndarray, axis: int = -1) -> Any:
     return ranks.sum(0).var(axis) / np.where(possible > 0, possible, np.nan)
 
 
+def one_row(record: Any, digits: int = 3) -> str:
+    """HTML of a named tuple's numbers as a table with one row, as a notebook shows it; its tables are left out."""
+    values = {name: value for name, value in record._asdict().items() if np.isscalar(value)}
+    return pd.DataFrame([values]).round(digits).to_html(index=False)
+
+
 def confidence_interval(
     statistic: Callable[..., Any], *samples: np.ndarray, draws: int = 1000, seed: int = 0
 ) -> tuple[Any, Any]:

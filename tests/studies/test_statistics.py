@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import cases
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from imu_lab.studies.agreement import RankAgreement
+from imu_lab.studies.explanation import Prediction
+from imu_lab.studies.ground_truth import Score
 from imu_lab.studies.statistics import confidence_interval, kendalls_w, mean_spearman, spearman
 
 
@@ -107,3 +113,23 @@ def test_draws_without_a_value_do_not_count() -> None:
     rare[0] = 1  # a third of the draws miss it, and have no correlation
     assert np.isfinite(confidence_interval(spearman, rare, np.arange(30.0), draws=200)).all()
     assert np.isnan(confidence_interval(spearman, np.ones(30), np.arange(30.0), draws=20)).all()
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (Score(0.9234, 0.85, 0.961, 50), "Score(Spearman 0.92, 0.85 to 0.96; 50 units)"),
+        (
+            RankAgreement(0.8996531479856941, 0.86, 0.92, 0.2, 5, 146, 3),
+            "RankAgreement(Kendall's W 0.90, 0.86 to 0.92, by chance 0.20; 5 runs, 146 samples, 3 excluded)",
+        ),
+        (
+            Prediction(0.61, 0.5, 0.7, 0.02, 0.1, 146, 5, pd.DataFrame(), pd.DataFrame()),
+            "Prediction(held-out Spearman 0.61, 0.50 to 0.70; with shuffled targets 0.02, at most 0.10; 146 samples)",
+        ),
+    ],
+)
+def test_a_result_shows_itself_shortly_and_in_a_notebook_as_a_table(record: Any, said: str) -> None:
+    assert repr(record) == said and "DataFrame" not in record._repr_html_()
+    shown = re.findall(r"<th>(\w+)</th>", record._repr_html_())
+    assert shown == [name for name in record._fields if name not in ("importance", "dependence")]
