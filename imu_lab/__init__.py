@@ -39,8 +39,6 @@ from .lab.again import again as again
 from .lab.fork import fork as fork
 from .lab.what_if import what_if as what_if
 from .lab.session import Session as Session
-from .unlearning.request import Request as Request
-from .unlearning.request import Update as Update
 
 # Records, and what can go wrong with them
 from .core.records import Influence as Influence
@@ -85,7 +83,7 @@ from .studies.collateral import damage_by_class as damage_by_class
 from .studies.collateral import damage_by_sample as damage_by_sample
 from .studies.collateral import responsible as responsible
 
-# The registries, and how to join them
+# The registries, and how to join them: a contract for each, and the kit for writing a method
 from .core.registry import estimator as estimator
 from .core.registry import estimators as estimators
 from .core.registry import intensity_rule as intensity_rule
@@ -95,6 +93,19 @@ from .core.registry import method as method
 from .core.registry import methods as methods
 from .core.registry import metric as metric
 from .core.registry import metrics as metrics
+from .influences.contract import Estimator as Estimator
+from .intensities import IntensityRule as IntensityRule
+from .unlearning.request import Method as Method
+from .measures.contract import Metric as Metric
+from .unlearning.request import Request as Request
+from .unlearning.request import Update as Update
+from .unlearning.objectives import Descent as Descent
+from .unlearning.objectives import Objective as Objective
+from .unlearning.objectives import descend as descend
+from .unlearning.objectives import forget_batches as forget_batches
+from .unlearning.objectives import frozen_copy as frozen_copy
+from .unlearning.objectives import moving_parameters as moving_parameters
+from .unlearning.objectives import retain_batches as retain_batches
 
 __version__ = _version("imu_lab")
 

@@ -15,7 +15,7 @@ from ..features import readout
 from ..tasks.evaluation import outcomes
 from ..tasks.protocol import Examples, Task
 from ..tasks.variants.altered import originals
-from ..unlearning.descent import Descent, Objective, batches, descend
+from ..unlearning.objectives import Descent, Objective, batches, descend
 
 FOLDS = 2
 

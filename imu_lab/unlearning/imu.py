@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import nn
 
 from ..core.registry import method
-from ..features import readout
 from ..tasks.protocol import Task
-from .ascent import Ascent, ascend
+from .objectives import Ascent, ascend, moving_parameters
 from .request import Request, Update
 
 
@@ -24,9 +22,5 @@ class InfluenceGuided(Ascent):
     exceed the ascent's many times over, and then most of the "forgetting" is shrinkage.
     """
 
-    takes_weights: ClassVar[bool] = True
-
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """Update the private ``model`` for ever, yielding after each update."""
-        moving = readout.parameters(model, readout.resolve(task, model))
-        return ascend(self, task, model, moving.values(), request)
+        return ascend(self, task, model, moving_parameters(task, model), request)

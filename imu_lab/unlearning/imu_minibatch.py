@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,14 @@ from ..features import readout
 from ..features.gradients import GeneralGradients, LinearGradients, OfExamples, gradients_of
 from ..influences.fisher import Damped
 from ..tasks.protocol import Examples, Task
-from .ascent import l1_term
-from .descent import Descent, Objective, batches, descend
+from .objectives import Descent, Objective, batches, descend, l1_term, moving_parameters
 from .request import Request, Update
 
 
 def _rules() -> tuple[str, ...]:
-    return tuple(name for name, rule in intensity_rules.items() if not hasattr(rule, "reads"))
+    return tuple(
+        name for name, rule in intensity_rules.items() if intensity_rules.declared(rule, "reads") == "influence"
+    )
 
 
 @method("imu-minibatch")
@@ -37,6 +38,8 @@ class MiniBatchInfluence(Damped, Descent):
     Source: named as future work by Fan et al. 2025 (arXiv 2508.01620).
     """
 
+    takes_weights: ClassVar[bool] = False
+
     alpha: float = knob(0.0, help="α of the L1 term on what moves.", valid="[0, inf)", range=(0.0, 0.5))
     rule: str = knob("sqrt-clipped", help="From influences to weights, within the batch.", choices=_rules)
     damping: float = knob(
@@ -45,9 +48,8 @@ class MiniBatchInfluence(Damped, Descent):
     refresh: int = knob(1, help="Updates between two estimates of Fisher and mean.", valid="[1, inf)", range=(1, 50))
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """Update the private ``model`` for ever, yielding after each update."""
-        moving = readout.parameters(model, readout.resolve(task, model))
-        return descend(self, moving.values(), self._objectives(task, model, list(moving.values()), request))
+        moving = moving_parameters(task, model)
+        return descend(self, moving, self._objectives(task, model, moving, request))
 
     def _objectives(
         self, task: Task, model: nn.Module, moving: list[nn.Parameter], request: Request

@@ -65,7 +65,7 @@ class Method:
                     imu.Objective({"ascent": -task.example_loss(model, batch).mean()}, positions)
                     for positions, batch in imu.forget_batches(self, model, request)
                 )
-                return imu.descend(self, imu.moving(task, model), objectives)
+                return imu.descend(self, imu.moving_parameters(task, model), objectives)
 
         run = imu.unlearn(task, original, method="plain-ascent", lr=0.1, steps=20)
 

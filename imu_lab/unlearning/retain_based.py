@@ -11,13 +11,21 @@ from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import method
-from ..core.running import device_of
 from ..tasks.outputs import divergences
-from ..tasks.protocol import Batch, Task
+from ..tasks.protocol import Task
 from ..tasks.training import Recipe, epochs
-from .descent import Descent, Objective, batches, descend
+from .objectives import (
+    SCOPE,
+    Descent,
+    Objective,
+    descend,
+    forget_batches,
+    frozen_copy,
+    moving_parameters,
+    retain_batches,
+)
 from .request import Request, Update
-from .retain_free import SCOPE, forget_batches, frozen, moving, npo
+from .retain_free import npo
 
 
 @method("retrain")
@@ -50,21 +58,24 @@ class FineTune(Descent):
     Source: the fine-tuning baseline of Golatkar et al. 2020 (arXiv 1911.04933).
     """
 
+    takes_weights: ClassVar[bool] = False
     needs_retain: ClassVar[bool] = True
+
     scope: str = knob("readout", **SCOPE)
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """Update the private ``model`` for ever, yielding after each update."""
         kept = retain_batches(self, model, request)
         objectives = (Objective({"retain": task.example_loss(model, batch).mean()}) for batch in kept)
-        return descend(self, moving(task, model, self.scope), objectives)
+        return descend(self, moving_parameters(task, model, self.scope), objectives)
 
 
 @dataclass(frozen=True)
 class Balanced(Descent):
     """The settings of methods that press the forget set and hold the retain set at the same time."""
 
+    takes_weights: ClassVar[bool] = False
     needs_retain: ClassVar[bool] = True
+
     retain_weight: float = knob(
         1.0, help="How much the retain term counts beside the forget term.", valid="[0, inf)", range=(0.0, 10.0)
     )
@@ -80,10 +91,10 @@ class GradientDifference(Balanced):
     """
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """Update the private ``model`` for ever, yielding after each update."""
         kept = retain_batches(self, model, request)
         terms = ({"retain": self.retain_weight * task.example_loss(model, batch).mean()} for batch in kept)
-        return descend(self, moving(task, model, self.scope), joined(plain_ascent(self, task, model, request), terms))
+        pressing = plain_ascent(self, task, model, request)
+        return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
 
 
 @method("kl-ascent")
@@ -91,16 +102,16 @@ class GradientDifference(Balanced):
 class DivergenceAscent(Balanced):
     """Ascent on the forget set, held to the model as given on the retain set: L = −mean_B ℓ(forget) + λ mean_B KL.
 
-    KL = KL(model as given ‖ model) of retain examples, the mean over predicted tokens as in the loss. (The reference
-    sums it over tokens, so that its weight grows with the length: defect M8.)
+    KL = KL(model as given ‖ model) of retain examples, the mean over predicted tokens as in the loss: a sum
+    over tokens would give it a weight that grows with the length.
 
     Source: "KL minimization" of Maini et al. 2024 (TOFU, arXiv 2401.06121).
     """
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """Update the private ``model`` for ever, yielding after each update."""
-        terms = kl_terms(self, task, model, frozen(model), request)
-        return descend(self, moving(task, model, self.scope), joined(plain_ascent(self, task, model, request), terms))
+        terms = kl_terms(self, task, model, frozen_copy(model), request)
+        pressing = plain_ascent(self, task, model, request)
+        return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
 
 
 @method("npo-kl")
@@ -114,23 +125,15 @@ class NegativePreferenceKL(Balanced):
     beta: float = knob(1.0, help="β: how soon the pressure fades.", valid="(0, inf)", range=(0.01, 10.0), scale="log")
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """Update the private ``model`` for ever, yielding after each update."""
-        first = frozen(model)
+        first = frozen_copy(model)
         pressing, terms = npo(self, task, model, first, request), kl_terms(self, task, model, first, request)
-        return descend(self, moving(task, model, self.scope), joined(pressing, terms))
-
-
-def retain_batches(how: Descent, model: nn.Module, request: Request) -> Iterator[Batch]:
-    """The retain set, a batch at a time, for ever; in another order than the forget set's."""
-    for positions in batches(torch.arange(len(request.retain)), how.batch_size, request.seed + 1_000_003):
-        yield request.retain.batch(positions).to(device_of(model))
+        return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
 
 
 def plain_ascent(how: Descent, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
     """−mean ℓ on one batch of the forget set after the other, every sample alike."""
     for positions, batch in forget_batches(how, model, request):
-        shares = torch.full((len(positions),), 1 / len(positions), dtype=torch.float64)
-        yield Objective({"ascent": -task.example_loss(model, batch).mean()}, positions, shares)
+        yield Objective({"ascent": -task.example_loss(model, batch).mean()}, positions)
 
 
 def kl_terms(

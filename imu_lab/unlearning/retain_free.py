@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,31 +12,36 @@ from torch.nn.functional import logsigmoid
 
 from ..core.knobs import knob
 from ..core.registry import method
-from ..core.running import device_of
-from ..features import readout
 from ..tasks.outputs import lengths
-from ..tasks.protocol import Batch, Task
-from .ascent import Ascent, ascend
-from .descent import Descent, Objective, batches, descend
+from ..tasks.protocol import Task
+from .objectives import (
+    SCOPE,
+    Ascent,
+    Descent,
+    Objective,
+    ascend,
+    descend,
+    forget_batches,
+    frozen_copy,
+    moving_parameters,
+)
 from .request import Request, Update
-
-SCOPE = {"help": "What moves: the readout, or every parameter.", "choices": ("readout", "all")}
 
 
 @method("gradient-ascent")
 @dataclass(frozen=True)
 class GradientAscent(Ascent):
-    """Plain ascent: every forget sample the same, whatever weights are given. Needs no retain data.
+    """Plain ascent: every forget sample alike, whatever weights are given. Needs no retain data.
 
     With ``scope="readout"`` it equals IMU under uniform weights; with ``"all"`` the whole model moves.
     """
 
+    takes_weights: ClassVar[bool] = False
+
     scope: str = knob("readout", **SCOPE)
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """Update the private ``model`` for ever, yielding after each update."""
-        alike = replace(request, weights=torch.full_like(request.weights, 1 / len(request.weights)))
-        return ascend(self, task, model, moving(task, model, self.scope), alike)
+        return ascend(self, task, model, moving_parameters(task, model, self.scope), request)
 
 
 @method("npo")
@@ -49,16 +53,17 @@ class NegativePreference(Descent):
     with each sample's own factor 2σ(β log(π_θ/π_0)): 1 at the start, towards 0 when forgotten. β → 0 is plain ascent.
     π(y) of a sequence is the product over its tokens. Every forget sample alike, whatever weights are given.
 
-    Source: Zhang et al. 2024 (arXiv 2404.05868). (The IMU reference's vision NPO has the sign reversed, defect N1.)
+    Source: Zhang et al. 2024 (arXiv 2404.05868). (The public code of Fan et al. 2025 has its sign reversed.)
     """
+
+    takes_weights: ClassVar[bool] = False
 
     beta: float = knob(1.0, help="β: how soon the pressure fades.", valid="(0, inf)", range=(0.01, 10.0), scale="log")
     scope: str = knob("readout", **SCOPE)
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """Update the private ``model`` for ever, yielding after each update."""
-        objectives = npo(self, task, model, frozen(model), request)
-        return descend(self, moving(task, model, self.scope), objectives)
+        objectives = npo(self, task, model, frozen_copy(model), request)
+        return descend(self, moving_parameters(task, model, self.scope), objectives)
 
 
 @method("simnpo")
@@ -72,13 +77,14 @@ class SimpleNegativePreference(Descent):
     Source: Fan et al. 2024, "Simplicity prevails" (arXiv 2410.07163).
     """
 
+    takes_weights: ClassVar[bool] = False
+
     beta: float = knob(1.0, help="β: how soon the pressure fades.", valid="(0, inf)", range=(0.01, 10.0), scale="log")
     gamma: float = knob(0.0, help="γ: the loss, times β, that counts as forgotten.", valid="[0, inf)", range=(0.0, 5.0))
     scope: str = knob("readout", **SCOPE)
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """Update the private ``model`` for ever, yielding after each update."""
-        return descend(self, moving(task, model, self.scope), self._objectives(task, model, request))
+        return descend(self, moving_parameters(task, model, self.scope), self._objectives(task, model, request))
 
     def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         for positions, batch in forget_batches(self, model, request):
@@ -110,20 +116,3 @@ def fading(name: str, beta: float, excess: Tensor, count: Tensor | float, positi
     """
     pressure = (torch.sigmoid(-excess.detach()) * count).double()
     return Objective({name: -2 / beta * logsigmoid(excess).mean()}, positions, pressure / pressure.sum())
-
-
-def forget_batches(how: Descent, model: nn.Module, request: Request) -> Iterator[tuple[Tensor, Batch]]:
-    """Positions and examples of the forget set, a batch at a time, for ever."""
-    for positions in batches(torch.arange(len(request.forget)), how.batch_size, request.seed):
-        yield positions, request.forget.batch(positions).to(device_of(model))
-
-
-def moving(task: Task, model: nn.Module, scope: str) -> list[nn.Parameter]:
-    """The parameters that move: the readout's, or all."""
-    names = (readout.ALL,) if scope == "all" else readout.resolve(task, model)
-    return list(readout.parameters(model, names).values())
-
-
-def frozen(model: nn.Module) -> nn.Module:
-    """A copy of the model as it is now, in eval mode, that nothing moves."""
-    return copy.deepcopy(model).eval().requires_grad_(False)

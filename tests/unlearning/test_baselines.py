@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import imu_lab as imu
 from imu_lab.core.running import one_thread
 from imu_lab.tasks.protocol import Task
-from imu_lab.unlearning.descent import Objective, descend
+from imu_lab.unlearning.objectives import Objective, descend
 from imu_lab.unlearning.request import Request
 
 SGD = dict(lr=0.05, momentum=0.0, weight_decay=0.0, batch_size=10_000, optimizer="sgd")  # one batch: no order to know
@@ -102,7 +102,7 @@ def test_npo(given: Callable, beta: float) -> None:
     moved, updates = stepped(task, model, "npo", steps=4, beta=beta, lr=lr)
     assert difference(moved, by_hand(model, loss, steps=4, lr=lr), model) < 1e-4
     assert updates[0].terms["npo"] == pytest.approx(2 / beta * np.log(2), rel=1e-5)
-    assert losses(task, moved, "forget").mean() > losses(task, model, "forget").mean()  # defect N1 would lower it
+    assert losses(task, moved, "forget").mean() > losses(task, model, "forget").mean()  # the sign reversed would lower it
 
 
 @TASKS

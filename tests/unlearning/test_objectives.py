@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import cases
 import numpy as np
@@ -18,7 +19,7 @@ from imu_lab.core.running import one_thread
 from imu_lab.features import readout
 from imu_lab.tasks.protocol import Task
 from imu_lab.unlearning import Request, Update
-from imu_lab.unlearning.descent import OPTIMIZERS, Descent
+from imu_lab.unlearning.objectives import OPTIMIZERS, Descent
 
 
 @pytest.fixture(autouse=True)
@@ -304,3 +305,85 @@ def test_weights_of_another_request_are_refused() -> None:
     task = cases.task("digits class")
     with pytest.raises(ValueError, match="these weights speak of .* other examples than the task's"):
         imu.unlearn(task, cases.original("digits class"), weights, steps=1)
+
+
+# --- the kit, as a user has it, and what it says when a piece does not fit
+
+
+@dataclass(frozen=True)
+class Mine(imu.Descent):
+    """A method made of the kit: plain ascent, but for what a test wants to go wrong."""
+
+    slip: str = ""
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        return imu.descend(self, imu.moving_parameters(task, model), self.objectives(task, model, request))
+
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[imu.Objective]:
+        """Even ascent, one batch after the other."""
+        for positions, batch in imu.forget_batches(self, model, request):
+            losses = task.example_loss(model, batch)
+            if self.slip == "no objective":
+                yield -losses.mean()
+            elif self.slip == "no mean":
+                yield imu.Objective({"ascent": -losses}, positions)
+            elif self.slip == "no tensor":
+                yield imu.Objective({"ascent": 1.0}, positions)
+            else:
+                yield imu.Objective({"ascent": -losses.mean()}, positions)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_method_of_the_kit_is_plain_ascent(cache: bool) -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+    mine = imu.unlearn(task, model, method=Mine(batch_size=16, lr=0.2), steps=4, cache=cache)
+    known = imu.unlearn(task, model, method="gradient-ascent", batch_size=16, lr=0.2, steps=4, cache=cache)
+    assert mine.trajectory.equals(known.trajectory)
+    assert mine.samples["pressure"].to_numpy() == pytest.approx(known.samples["pressure"].to_numpy())
+
+
+@pytest.mark.parametrize(("slip", "error", "words"), [
+    ("no objective", TypeError, r"follows objectives, such as imu.Objective\(.*got tensor"),
+    ("no mean", ValueError, r"one number, such as a mean; 'ascent' is a tensor of shape \(16,\)"),
+    ("no tensor", ValueError, "'ascent' is 1.0"),
+])  # fmt: skip
+def test_an_objective_that_does_not_fit_is_explained(slip: str, error: type, words: str) -> None:
+    with pytest.raises(error, match=words):
+        imu.unlearn(cases.task("toy"), cases.original("toy"), method=Mine(batch_size=16, slip=slip), steps=2)
+
+
+def test_the_retain_set_is_asked_for_by_those_who_declare_it() -> None:
+    @dataclass(frozen=True)
+    class Wishful(imu.Descent):
+        def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+            for batch in imu.retain_batches(self, model, request):
+                yield from imu.descend(self, imu.moving_parameters(task, model), [
+                    imu.Objective({"retain": task.example_loss(model, batch).mean()})
+                ])  # fmt: skip
+
+    @dataclass(frozen=True)
+    class Declared(Wishful):
+        needs_retain: ClassVar[bool] = True
+
+    task, model = cases.task("toy"), cases.original("toy")
+    with pytest.raises(ValueError, match="not handed the retain set; write `needs_retain"):
+        imu.unlearn(task, model, method=Wishful(), steps=1)
+    assert imu.unlearn(task, model, method=Declared(), steps=2).events["steps"] == 2
+
+
+def test_what_may_move_is_the_readout_or_everything() -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    names = {id(value): name for name, value in model.named_parameters()}
+    readout = [names[id(value)] for value in imu.moving_parameters(task, model)]
+    assert readout and len(readout) < len(names) == len(imu.moving_parameters(task, model, "all"))
+    with pytest.raises(imu.UnknownName, match="unknown scope: 'head'. Known: readout, all"):
+        imu.moving_parameters(task, model, "head")
+
+
+def test_a_frozen_copy_stays_as_the_model_was() -> None:
+    model = nn.Linear(2, 2).train()
+    copy = imu.frozen_copy(model)
+    with torch.no_grad():
+        model.weight += 1
+    assert not copy.training and not any(value.requires_grad for value in copy.parameters())
+    assert model.training and model.weight.requires_grad and not torch.equal(copy.weight, model.weight)

@@ -1,0 +1,272 @@
+"""The kit for writing a method: what is minimised, over what, and in which batches.
+
+A method by gradients is an objective followed downhill. ``descend`` does the following: it takes one :class:`Objective`
+after the other, makes one step for each, and tells what was done. ``forget_batches`` deals out the samples,
+``moving_parameters`` says what may move, ``frozen_copy`` keeps the model as it was given. A whole method::
+
+    @imu.method("bounded-ascent")
+    @dataclass(frozen=True)
+    class BoundedAscent(imu.Descent):
+        ceiling: float = imu.knob(3.0, help="The loss in nats beyond which a sample is left alone.", valid="(0, inf)")
+
+        def __call__(self, task, model, request):
+            return imu.descend(self, imu.moving_parameters(task, model), self.objectives(task, model, request))
+
+        def objectives(self, task, model, request):
+            for positions, batch in imu.forget_batches(self, model, request):
+                losses = task.example_loss(model, batch)
+                yield imu.Objective({"ascent": -losses.clamp(max=self.ceiling).mean()}, positions)
+
+The built-in methods are made of nothing else.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import hypot, isfinite
+
+import torch
+from torch import Tensor, nn
+from torch.optim.sgd import sgd
+
+from ..core.knobs import knob
+from ..core.messages import shown, unknown
+from ..core.running import device_of
+from ..features import readout
+from ..tasks.protocol import Batch, Task
+from .request import Request, Update
+
+Step = Callable[[Sequence[Tensor | None]], None]  # moves the values along their gradients; without one a value stays
+
+
+def _sgd(values: list[nn.Parameter], how: Descent) -> Step:
+    """torch's own SGD, by its function: the class around it costs more than the step, and two seconds the first time."""
+    settings = {"lr": how.lr, "momentum": how.momentum, "weight_decay": how.weight_decay}
+    plain = {"dampening": 0.0, "nesterov": False, "maximize": False, "foreach": False}
+    momenta: list[list[Tensor | None]] = [[None] for _ in values]
+
+    def step(gradients: Sequence[Tensor | None]) -> None:
+        for value, gradient, momentum in zip(values, gradients, momenta):
+            if gradient is not None:
+                sgd([value], [gradient], momentum, **settings, **plain)
+
+    return step
+
+
+def _adamw(values: list[nn.Parameter], how: Descent) -> Step:
+    optimizer = torch.optim.AdamW(values, how.lr, weight_decay=how.weight_decay)
+
+    def step(gradients: Sequence[Tensor | None]) -> None:
+        for value, gradient in zip(values, gradients):
+            value.grad = gradient
+        optimizer.step()
+
+    return step
+
+
+OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], Descent], Step]] = {"sgd": _sgd, "adamw": _adamw}
+
+# For the methods that can move either: scope: str = knob("readout", **SCOPE)
+SCOPE = {"help": "What moves: the readout, or every parameter.", "choices": ("readout", "all")}
+
+
+@dataclass(frozen=True)
+class Descent:
+    """The settings that every method by gradients has: the optimizer, the batch, and the length of a step.
+
+    A method inherits them and adds its own fields; inheriting says nothing of what the method uses of a request.
+    """
+
+    lr: float = knob(1e-2, help="Learning rate.", valid="(0, inf)", range=(1e-5, 1.0), scale="log")
+    momentum: float = knob(0.9, help="Momentum of SGD.", valid="[0, 1)", range=(0.0, 0.99))
+    weight_decay: float = knob(5e-4, help="L2 penalty on what moves.", valid="[0, inf)", range=(0.0, 0.05))
+    batch_size: int = knob(256, help="Samples per update.", valid="[1, inf)", range=(1, 512))
+    optimizer: str = knob("sgd", help="How a gradient becomes a step.", choices=tuple(OPTIMIZERS))
+    step_norm: float | None = knob(
+        None,
+        help="Scale every update to this length: the control for unequal steps.",
+        valid="(0, inf)",
+        range=(1e-3, 1.0),
+        scale="log",
+        optional=True,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What one update minimises: the sum of its terms.
+
+    Attributes:
+        terms: scalar tensors by name, in nats.
+        positions: (b,) which forget examples are in it, from 0; none for an objective on other data.
+        shares: (b,) the pressure that each of them receives; left out, all the same.
+    """
+
+    terms: Mapping[str, Tensor]
+    positions: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    shares: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.shares is None:
+            even = torch.full((len(self.positions),), 1 / max(1, len(self.positions)), dtype=torch.float64)
+            object.__setattr__(self, "shares", even)
+
+
+def descend(how: Descent, moving: Iterable[nn.Parameter], objectives: Iterable[Objective]) -> Iterator[Update]:
+    """Minimise one objective after the other over ``moving``, yielding after each update.
+
+    ``objectives`` is asked for the next one only when the update before has been made. Each term and its gradient are
+    told apart, so that a reader sees which of them did the work.
+
+    Raises:
+        TypeError, ValueError: something that is no objective, or a term that is no single number.
+    """
+    moving = list(moving)
+    step = OPTIMIZERS[how.optimizer](moving, how)
+    for objective in objectives:
+        told: dict[str, float] = {}
+        total: list[Tensor | None] = [None] * len(moving)
+        for name, term in _terms(objective).items():
+            gradient = _gradient(term, moving)
+            told |= {name: term.item(), f"{name}_gradient": length(gradient)}
+            total = [_sum(*parts) for parts in zip(total, gradient)]
+        before = [value.detach().clone() for value in moving]
+        with torch.no_grad():
+            step(total)
+        told["update_norm"] = _scaled(moving, before, how.step_norm)
+        yield Update(told, objective.positions, objective.shares)
+
+
+def moving_parameters(task: Task, model: nn.Module, scope: str = "readout") -> list[nn.Parameter]:
+    """The parameters that a method may move: the readout's, or those of the whole model where ``scope`` is ``"all"``."""
+    if scope not in SCOPE["choices"]:
+        raise unknown("scope", scope, SCOPE["choices"])
+    names = (readout.ALL,) if scope == "all" else readout.resolve(task, model)
+    return list(readout.parameters(model, names).values())
+
+
+def frozen_copy(model: nn.Module) -> nn.Module:
+    """A copy of the model as it is now, in eval mode, that nothing moves."""
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
+def batches(positions: Tensor, size: int, seed: int) -> Iterator[Tensor]:
+    """Mini-batches of these positions in a fresh order each epoch, for ever."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from positions[torch.randperm(len(positions), generator=generator)].split(size)
+
+
+def forget_batches(how: Descent, model: nn.Module, request: Request) -> Iterator[tuple[Tensor, Batch]]:
+    """Positions in the forget set and the examples there, ``how.batch_size`` at a time, for ever."""
+    for positions in batches(torch.arange(len(request.forget)), how.batch_size, request.seed):
+        yield positions, request.forget.batch(positions).to(device_of(model))
+
+
+def retain_batches(how: Descent, model: nn.Module, request: Request) -> Iterator[Batch]:
+    """The retain set, ``how.batch_size`` examples at a time, for ever; in another order than the forget set's.
+
+    Raises:
+        ValueError: the method was not handed the retain set, because its class does not declare that it needs it.
+    """
+    if request.retain is None:
+        raise ValueError(
+            "this method was not handed the retain set; write `needs_retain: ClassVar[bool] = True` in its class"
+        )
+    for positions in batches(torch.arange(len(request.retain)), how.batch_size, request.seed + 1_000_003):
+        yield request.retain.batch(positions).to(device_of(model))
+
+
+@dataclass(frozen=True)
+class Ascent(Descent):
+    """The settings that every method by weighted ascent has: those of the descent, and the objective's own."""
+
+    alpha: float = knob(
+        0.0, help="α of the L1 term on what moves; the paper's code uses 0.2.", valid="[0, inf)", range=(0.0, 0.5)
+    )
+    normalise: str = knob(
+        "batch", help="Divide by the weights of the batch (the paper) or of the whole set.", choices=("batch", "set")
+    )
+
+
+def ascend(
+    how: Ascent, task: Task, model: nn.Module, moving: Iterable[nn.Parameter], request: Request
+) -> Iterator[Update]:
+    """Minimise L = −Σ w_i ℓ_i / Σ w_i + α‖θ‖₁ over ``moving``, one mini-batch of the forget set at a time, for ever.
+
+    Samples of weight 0 enter no batch. With ``normalise="set"`` the ascent term is −(n/|B|) Σ_B w_i ℓ_i / Σ_D w.
+
+    Source: Fan et al. 2025 (arXiv 2508.01620), the weighted objective with its L1 term.
+
+    Args:
+        how: the method's settings.
+        moving: the parameters that move; the caller has frozen the rest.
+    """
+    moving = list(moving)
+    return descend(how, moving, _weighted_ascent(how, task, model, moving, request))
+
+
+def _weighted_ascent(
+    how: Ascent, task: Task, model: nn.Module, moving: list[nn.Parameter], request: Request
+) -> Iterator[Objective]:
+    device = device_of(model)
+    weights = request.weights.to(device)
+    taking_part = (request.weights > 0).nonzero().flatten()
+    for positions in batches(taking_part, how.batch_size, request.seed):
+        batch, mine = request.forget.batch(positions).to(device), weights[positions]
+        shares = mine / mine.sum()
+        scale = shares if how.normalise == "batch" else len(taking_part) / len(positions) * mine / weights.sum()
+        losses = task.example_loss(model, batch)
+        ascent = -(scale.to(losses.dtype) * losses).sum()
+        yield Objective({"ascent": ascent, "l1": l1_term(moving, how.alpha)}, positions, shares)
+
+
+def l1_term(moving: list[nn.Parameter], alpha: float) -> Tensor:
+    """α‖θ‖₁; its gradient α·sign(θ) is told apart from the ascent's."""
+    return alpha * sum(value.abs().sum() for value in moving) if alpha else torch.zeros(())
+
+
+def _terms(objective: Objective) -> Mapping[str, Tensor]:
+    """An objective's terms, once each is one number."""
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            f'imu.descend follows objectives, such as imu.Objective({{"ascent": -losses.mean()}}, positions); got '
+            f"{shown(objective)}"
+        )
+    for name, term in objective.terms.items():
+        if not isinstance(term, Tensor) or term.numel() != 1:
+            given = f"a tensor of shape {tuple(term.shape)}" if isinstance(term, Tensor) else shown(term)
+            raise ValueError(
+                f"a term of an objective is a tensor that holds one number, such as a mean; {name!r} is {given}"
+            )
+    return objective.terms
+
+
+def _gradient(term: Tensor, moving: list[nn.Parameter]) -> list[Tensor | None]:
+    """The term's gradient; None at each parameter that it does not depend on, such as all of them for a constant."""
+    if not term.requires_grad:
+        return [None] * len(moving)
+    return list(torch.autograd.grad(term, moving, allow_unused=True))
+
+
+def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return second if first is None else first if second is None else first + second
+
+
+def _scaled(moving: list[nn.Parameter], before: list[Tensor], step_norm: float | None) -> float:
+    """The length of the step just made, after scaling it to ``step_norm`` where one is asked; not finite if it was not."""
+    steps = [value.detach() - old for value, old in zip(moving, before)]
+    made = length(steps)
+    if step_norm is None or made == 0.0 or not isfinite(made):
+        return made
+    with torch.no_grad():
+        for value, old, step in zip(moving, before, steps):
+            value.copy_(old + step * (step_norm / made))
+    return step_norm
+
+
+def length(parts: Iterable[Tensor | None]) -> float:
+    """The Euclidean length of several tensors taken as one vector."""
+    return hypot(*(torch.linalg.vector_norm(part).item() for part in parts if part is not None))
