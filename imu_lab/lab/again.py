@@ -1,4 +1,4 @@
-"""The same run again, with something changed: how a control, a what-if and a fork are made."""
+"""The same run again with something changed: how a control, a what-if and a fork are made."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
@@ -14,12 +15,12 @@ from ..core.records import Intensity, Run
 from ..core.registry import metrics
 from .verbs import unlearn
 
-SAME = object()
+SAME: Any = object()  # stands for the run's own weights, as None stands for uniform ones
 
 
 def again(
     run: Run,
-    weights: Any = SAME,
+    weights: Intensity | np.ndarray | None = SAME,
     *,
     start: int = 0,
     steps: int | None = None,
@@ -31,55 +32,59 @@ def again(
     watch: Callable[[Any], None] | None = None,
     **settings: Any,
 ) -> Run:
-    """Unlearn once more as ``run`` did, but for what is named here.
+    """Unlearn once more as ``run`` did, except for what is named here.
+
+    >>> uniform = imu.again(run, weights=None)  # the control: the same run under uniform pressure
 
     Args:
         run: with its task and its models; ``imu.load_run(path, task=...)`` where the file cannot make the task again.
-        weights: other weights; None for uniform. Left out, those of the run.
+        weights: other weights; None for uniform. By default those of the run.
         start: the recorded update whose model to start from; 0 is the original. The optimizer starts without momentum.
-        steps, seed, method, settings: as in :func:`imu_lab.unlearn`; left out, those of the run. Another method starts
+        steps, seed, method, settings: as in :func:`imu_lab.unlearn`; by default those of the run. Another method starts
             with its own defaults.
-        reference: the retrained model; without it, what the run knows of it is taken over.
+        reference: the retrained model; without it, what the run recorded of it is used again.
 
     Raises:
         ValueError: the run has no task, did not keep the model of ``start``, or is a fork and ``start`` lies before it.
     """
-    task, about = run.known_task(), run.settings
-    left = about.get("forked")
-    if left and start < left["step"]:
+    task, recorded = run.known_task(), run.settings
+    origin = recorded.get("forked")
+    if origin and start < origin["step"]:
         raise ValueError(
-            f"this run left {left['run']!r} at update {left['step']}: up to there it has the settings of that run, which are "
-            "not its own. Take that run instead, and fork what you make of it"
+            f"this run was forked from {origin['run']!r} at update {origin['step']}, and up to there it has the settings of "
+            "that run; call again on that run, and fork the result"
         )
-    other = method is not None and method != about["method"]
-    own = {} if other else dict(about["settings"])
-    made = unlearn(
+    same_method = method is None or method == recorded["method"]
+    other = unlearn(
         task,
         run.model_at(start),
         weights_of(run) if weights is SAME else weights,
-        method or about["method"],
-        steps=about["steps"] - start if steps is None else steps,
-        seed=about["seed"] if seed is None else seed,
-        stop_at=stop_rule(run, settings.pop("stop_at", about["stop_at"]), reference),
+        method or recorded["method"],
+        steps=recorded["steps"] - start if steps is None else steps,
+        seed=recorded["seed"] if seed is None else seed,
+        stop_at=stop_rule(run, settings.pop("stop_at", recorded["stop_at"]), reference),
         reference=reference,
-        record_every=settings.pop("record_every", about["record_every"]),
+        record_every=settings.pop("record_every", recorded["record_every"]),
         follow=settings.pop("follow", followed(run, reference)),
         progress=progress,
         stop=stop,
         watch=watch,
-        **own | settings,
+        **(dict(recorded["settings"]) if same_method else {}) | settings,
     )
-    return made if reference is not None else knowing(made, run)
+    return other if reference is not None else with_reference_of(other, run)
 
 
 def followed(run: Run, reference: nn.Module | None = None) -> list[Any] | None:
-    """The metrics that a run followed, but for those that need a retrained model where none is given."""
-    told = run.settings.get("follow")
-    if told is None:
+    """The metrics that a run followed, except those that need a retrained model where none is given."""
+    recorded = run.settings.get("follow")
+    if recorded is None:
         return None
-    kinds = [(metrics[each["metric"]], each["settings"]) for each in told]
-    known = reference is not None
-    return [kind(**settings) for kind, settings in kinds if known or not metrics.declared(kind, "needs_reference")]
+    kinds = [(metrics[each["metric"]], each["settings"]) for each in recorded]
+    return [
+        kind(**settings)
+        for kind, settings in kinds
+        if reference is not None or not metrics.declared(kind, "needs_reference")
+    ]
 
 
 def weights_of(run: Run) -> Intensity:
@@ -88,19 +93,19 @@ def weights_of(run: Run) -> Intensity:
     return Intensity(frame, frame[["example"]], dict(run.settings.get("weights", {})))
 
 
-def knowing(made: Run, run: Run) -> Run:
-    """``made`` with what ``run`` knows of the retrained model."""
-    samples = made.samples
+def with_reference_of(other: Run, run: Run) -> Run:
+    """``other`` with what ``run`` recorded of the retrained model."""
+    samples = other.samples
     if "confidence_retrained" in run.samples:
-        known = run.samples.set_index("example")["confidence_retrained"]
-        samples = samples.assign(confidence_retrained=known.reindex(samples["example"]).to_numpy())
-    return replace(made, reference=run.reference, samples=samples)
+        confidence = run.samples.set_index("example")["confidence_retrained"]
+        samples = samples.assign(confidence_retrained=confidence.reindex(samples["example"]).to_numpy())
+    return replace(other, reference=run.reference, samples=samples)
 
 
 def stop_rule(run: Run, stop_at: Any, reference: nn.Module | None = None) -> Any:
-    """When to stop, with the retrained model's level as a number where only its number is known."""
+    """When to stop; without a retrained model its level is the number that the run recorded."""
     if stop_at == "retrained" and reference is None:
         metric, operator = run.settings["forgotten_when"]
-        known: pd.Series = run.reference.set_index(["split", "metric"])["value"]
-        return (metric, operator, float(known[("forget", metric)]))
+        values: pd.Series = run.reference.set_index(["split", "metric"])["value"]
+        return (metric, operator, float(values[("forget", metric)]))
     return tuple(stop_at) if isinstance(stop_at, list) else stop_at

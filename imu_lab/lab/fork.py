@@ -1,4 +1,4 @@
-"""A run that leaves another one at some update and goes on with other settings; its record begins where both are one."""
+"""A run that goes back to an update of another run and continues with other settings; it shares the record up to there."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from .again import again
 
 
 def fork(run: Run, step: int, **changes: Any) -> Run:
-    """Go back to a recorded update and go on differently; the result can be compared with ``run`` update by update.
+    """Go back to a recorded update and continue differently; the result can be compared with ``run`` update by update.
 
-    The optimizer starts afresh: momentum that had gathered before is gone.
+    The optimizer starts afresh, without the momentum of the updates before.
+
+    >>> calmer = imu.fork(run, 20, weights=None)  # uniform pressure from update 20 on
 
     Args:
         run: with its task and models.
-        step: the recorded update to leave at.
+        step: the recorded update to fork from.
         changes: weights, method, steps (after the fork) and settings, as in :func:`imu_lab.again`.
 
     Returns:
@@ -29,27 +31,29 @@ def fork(run: Run, step: int, **changes: Any) -> Run:
         sample received after the fork, and before it its even share of the total of ``run``; ``settings["forked"]``
         names the run and the update.
     """
-    made = again(run, start=step, **changes)
-    joined = continued(run, made, step)
+    after = again(run, start=step, **changes)
+    joined = continued(run, after, step)
     kept = {at: state for at, state in run.snapshots.kept.items() if at < step}
-    kept |= {at + step: state for at, state in made.snapshots.kept.items()}
-    events = {name: _moved(made.events.get(name), step) for name in ("steps", "stopped_at", "diverged_at")}
-    early, late = run.events.get("utility_limit"), _moved(made.events.get("utility_limit"), step)
+    kept |= {at + step: state for at, state in after.snapshots.kept.items()}
+    events = {name: _moved(after.events.get(name), step) for name in ("steps", "stopped_at", "diverged_at")}
+    early, late = run.events.get("utility_limit"), _moved(after.events.get("utility_limit"), step)
     events["utility_limit"] = early if early is not None and early <= step else late
-    about = {**made.settings, "forked": {"run": run.label, "step": int(step)}}
+    settings = {**after.settings, "forked": {"run": run.label, "step": int(step)}}
     return replace(
         joined,
-        samples=_ledger(run, made, joined.trajectory, step),
-        events={**made.events, **events},
-        settings=about,
+        samples=_ledger(run, after, joined.trajectory, step),
+        events={**after.events, **events},
+        settings=settings,
         snapshots=Snapshots(kept),
     )
 
 
-def continued(run: Run, made: Run, step: int) -> Run:
-    """``made``, which began at the update ``step`` of ``run``, with the curves and trajectories of ``run`` up to there."""
-    tables = {name: _joined(getattr(run, name), getattr(made, name), step) for name in ("curve", "trajectory", "terms")}
-    return replace(made, **tables)
+def continued(run: Run, after: Run, step: int) -> Run:
+    """``after``, which began at the update ``step`` of ``run``, with the curves and trajectories of ``run`` up to there."""
+    tables = {
+        name: _joined(getattr(run, name), getattr(after, name), step) for name in ("curve", "trajectory", "terms")
+    }
+    return replace(after, **tables)
 
 
 def _joined(before: pd.DataFrame, after: pd.DataFrame, step: int) -> pd.DataFrame:
@@ -62,9 +66,9 @@ def _moved(at: int | None, step: int) -> int | None:
     return None if at is None else int(at) + step
 
 
-def _ledger(run: Run, made: Run, trajectory: pd.DataFrame, step: int) -> pd.DataFrame:
+def _ledger(run: Run, after: Run, trajectory: pd.DataFrame, step: int) -> pd.DataFrame:
     """The fork's ledger: "before" is the original model, the time to forget and the pressure count from it."""
-    samples, before = made.samples.copy(), run.samples.set_index("example").loc[made.samples["example"]]
+    samples, before = after.samples.copy(), run.samples.set_index("example").loc[after.samples["example"]]
     for name in ("loss_before", "confidence_before", "margin_before"):
         samples[name] = before[name].to_numpy()
     samples["pressure"] += before["pressure"].to_numpy() * step / max(1, run.events.get("steps") or 1)

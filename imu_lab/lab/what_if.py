@@ -1,15 +1,16 @@
-"""What if some samples were treated otherwise? The same run again with a changed request, beside the first."""
+"""What if some samples were treated otherwise? The same run again with a changed request, next to the first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..core.records import Intensity, Run
+from ..tasks.protocol import Task, with_request
 from ..tasks.variants.altered import Altered, altered
 from .again import again, followed, stop_rule, weights_of
 from .verbs import unlearn
@@ -28,67 +29,74 @@ def what_if(
 ) -> Run:
     """``run`` again with some samples treated otherwise.
 
+    >>> other = imu.what_if(run, drop=[108, 44])  # the same run without pressure on these two
+    >>> imu.compare([run, other])
+
     Args:
         run: with its task and models.
         drop: forget samples that get no pressure; they stay in the forget set and are measured there.
         reweight: from forget samples to factors of their weights; 2 counts a sample twice, 0 drops it.
         keep: forget samples moved to the retain set: the request shrinks.
-        flip: forget samples that are unlearned under another label: the one that the original finds likeliest after
-            theirs. They keep their weights.
-        double: forget samples that are there twice; the copies have new ids, and the weights of what they copy.
-        request: training samples that make up a new request altogether, under uniform weights; nothing else may then
-            be asked.
+        flip: forget samples unlearned under another label: the one that the original finds likeliest after theirs. They
+            keep their weights.
+        double: forget samples to duplicate; the copies have new ids, and the weights of what they copy.
+        request: training samples that make up an entirely new request, under uniform weights; it cannot be combined
+            with the others.
         changes: anything else, as in :func:`imu_lab.again`.
 
     Raises:
-        ValueError: an example that is not in the forget set, or a request that this task cannot make.
+        ValueError: an example that is not in the forget set, a request that this task cannot make, or a run that is a
+            fork or has no task.
         TypeError: labels to flip where a target is more than one label.
     """
-    factors = {
-        int(example): float(factor) for example, factor in {**dict.fromkeys(drop, 0.0), **(reweight or {})}.items()
-    }
-    keep, flip, double = ([int(example) for example in given] for given in (keep, flip, double))
+    dropped = dict.fromkeys(drop, 0.0)
+    factors = {int(example): float(factor) for example, factor in {**dropped, **(reweight or {})}.items()}
+    keep, flip, double = ([int(example) for example in examples] for examples in (keep, flip, double))
     _check(run, factors, [*factors, *keep, *flip, *double])
     if request is not None:
         if factors or keep or flip or double:
-            raise ValueError("a new request stands alone; make it first, and a what-if of that run next")
-        return _on(run, requesting(run.task, request), None, **changes)
+            raise ValueError(
+                "request= cannot be combined with drop=, reweight=, keep=, flip= or double=; make the run with the new "
+                "request first, then call what_if on that run"
+            )
+        return _on_task(run, requesting(run.task, request), None, **changes)
     weights = reweighted(weights_of(run), factors)
     if not (keep or flip or double):
         return again(run, weights, **changes)
     task = run.task
     if keep:
-        left = [example for example in run.samples["example"] if example not in set(keep)]
-        task, weights = requesting(task, left), remaining(weights, left)
+        remaining_examples = [example for example in run.samples["example"] if example not in set(keep)]
+        task, weights = requesting(task, remaining_examples), remaining(weights, remaining_examples)
     if flip or double:
         task = altered(task, run.model_at(0), flip, double)
         weights = with_copies(weights, task)
     changes.setdefault("stop_at", stop_rule(run, run.settings["stop_at"]))
-    return _on(run, task, weights, **changes)
+    return _on_task(run, task, weights, **changes)
 
 
-def _on(run: Run, task: Any, weights: Intensity | None, **changes: Any) -> Run:
-    """What ``run`` did, on another task."""
-    about = run.settings
-    same = {name: about[name] for name in ("steps", "seed", "method", "record_every")}
-    given = {**same, "follow": followed(run), **about["settings"], **changes}
-    return unlearn(task, run.model_at(0), weights, **given)
+def _on_task(run: Run, task: Task, weights: Intensity | None, **changes: Any) -> Run:
+    """The same run on another task."""
+    settings = run.settings
+    same = {name: settings[name] for name in ("steps", "seed", "method", "record_every")}
+    return unlearn(
+        task, run.model_at(0), weights, **{**same, "follow": followed(run), **settings["settings"], **changes}
+    )
 
 
 def _check(run: Run, factors: Mapping[int, float], examples: Iterable[int]) -> None:
     run.known_task()
-    left = run.settings.get("forked")
-    if left:
+    if origin := run.settings.get("forked"):
         raise ValueError(
-            f"this run left {left['run']!r} at update {left['step']}; ask what if of that run, and fork the answer"
+            f"this run was forked from {origin['run']!r} at update {origin['step']}; call what_if on that run, and fork the "
+            "result"
         )
     wrong = [factor for factor in factors.values() if not (np.isfinite(factor) and factor >= 0)]
     if wrong:
         raise ValueError(f"a factor of a weight must be a number >= 0, got {wrong[0]}")
-    known = set(run.samples["example"].tolist())
-    strange = [example for example in examples if example not in known]
-    if strange:
-        raise ValueError(f"examples {strange[:5]} are not in the forget set, which holds {len(known)}")
+    forget = set(run.samples["example"].tolist())
+    outside = [example for example in examples if example not in forget]
+    if outside:
+        raise ValueError(f"examples {outside[:5]} are not in the forget set, which holds {len(forget)}")
 
 
 def reweighted(weights: Intensity, factors: Mapping[int, float]) -> Intensity:
@@ -101,12 +109,15 @@ def reweighted(weights: Intensity, factors: Mapping[int, float]) -> Intensity:
     frame["selected"] = frame["weight"] > 0
     if not factors:
         return Intensity(frame, weights.context, dict(weights.settings))
-    by_factor: dict[float, list[int]] = {}
+    groups: dict[float, list[int]] = {}
     for example, factor in factors.items():
-        by_factor.setdefault(factor, []).append(int(example))
-    told = [f"{len(mine)} dropped" if not factor else f"{len(mine)} × {factor:g}" for factor, mine in by_factor.items()]
-    changed = {f"× {factor:g}": sorted(mine) for factor, mine in by_factor.items()}  # two fives are two experiments
-    rule = ", ".join([str(weights.settings.get("rule")), *told])
+        groups.setdefault(factor, []).append(int(example))
+    words = [
+        f"{len(examples)} × {factor:g}" if factor else f"{len(examples)} dropped" for factor, examples in groups.items()
+    ]
+    # Which examples, too: five dropped and five others dropped are two experiments, not two seeds of one.
+    changed = {f"× {factor:g}": sorted(examples) for factor, examples in groups.items()}
+    rule = ", ".join([str(weights.settings.get("rule")), *words])
     return Intensity(frame, weights.context, {**weights.settings, "rule": rule, "changed": changed})
 
 
@@ -119,31 +130,28 @@ def remaining(weights: Intensity, examples: Iterable[int]) -> Intensity:
 
 
 def with_copies(weights: Intensity, task: Altered) -> Intensity:
-    """The weights of a forget set whose doubled samples come once more at its end; they sum to 1 again."""
+    """The weights of a forget set with its duplicates at the end; they sum to 1 again."""
     copies = weights.frame.set_index("example").loc[list(task.doubled)].assign(example=task.copies.numpy())
     frame = pd.concat([weights.frame, copies], ignore_index=True)
     frame["weight"] /= frame["weight"].sum()
     parts = {"relabelled": task.relabelled, "doubled": task.doubled}
-    told = ", ".join(f"{len(part)} {name}" for name, part in parts.items() if part)
-    return Intensity(frame, frame[["example"]], {**weights.settings, "rule": f"{weights.settings.get('rule')}, {told}"})
+    words = ", ".join(f"{len(part)} {name}" for name, part in parts.items() if part)
+    rule = f"{weights.settings.get('rule')}, {words}"
+    return Intensity(frame, frame[["example"]], {**weights.settings, "rule": rule})
 
 
-def requesting(task: Any, examples: Iterable[int]) -> Any:
+def requesting(task: Task, examples: Iterable[int]) -> Task:
     """The same task with another request: these training samples, by index.
 
     Raises:
-        ValueError: a task whose requests are no samples, such as persons or sources, or one that was altered.
+        ValueError: a task whose requests are not single samples, such as persons or sources, or one that was altered.
     """
     if isinstance(task, Altered):
         raise ValueError(
-            f"this request has {len(task.relabelled)} samples relabelled and {len(task.doubled)} doubled, and cannot be made "
-            "smaller or exchanged; ask it of the run before that, together with flip= or double="
+            f"the request of this run has {len(task.relabelled)} samples relabelled and {len(task.doubled)} doubled, so no "
+            "other request can be made from it; call what_if on the run before that, together with flip= or double="
         )
-    names = {field.name for field in fields(task)}
-    if "forget_indices" not in names:
-        raise ValueError(f"{type(task).__name__} forgets no single samples; make another task for another request")
-    others = {name: None for name in names if name.startswith("forget_")}
-    return replace(task, **others | {"forget_indices": tuple(sorted(int(example) for example in examples))})
+    return with_request(task, examples)
 
 
 def differences(run: Run, other: Run) -> pd.DataFrame:

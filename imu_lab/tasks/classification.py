@@ -6,7 +6,7 @@ import copy
 import html
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ from .protocol import Batch, Examples
 from .sources import images as sources
 from .training import Recipe
 
+REQUESTS = ("forget_class", "forget_fraction", "forget_indices")
 SMALL = 100_000  # parameters up to which a user's network is quicker on one core than on several
 
 
@@ -97,9 +98,7 @@ class Classification:
             object.__setattr__(self, "forget_indices", tuple(int(i) for i in np.asarray(self.forget_indices).ravel()))
         if isinstance(self.readout, list):
             object.__setattr__(self, "readout", tuple(self.readout))
-        requests = [
-            name for name in ("forget_class", "forget_fraction", "forget_indices") if getattr(self, name) is not None
-        ]
+        requests = [name for name in REQUESTS if getattr(self, name) is not None]
         if len(requests) != 1:
             raise ValueError(f"give one of forget_class=, forget_fraction=, forget_indices=; got {listed(requests)}")
         object.__setattr__(self, "_forget", self._chosen())
@@ -140,6 +139,10 @@ class Classification:
         small = sum(value.numel() for value in original.parameters()) <= SMALL
         request.setdefault("recipe", Recipe(one_thread=small))
         return cls(supplied, **request)
+
+    def with_request(self, examples: tuple[int, ...]) -> Classification:
+        """The same task with these training samples to forget, by index, in place of its own request."""
+        return replace(self, **dict.fromkeys(REQUESTS) | {"forget_indices": examples})
 
     @cached_property
     def labelled(self) -> sources.Labelled:

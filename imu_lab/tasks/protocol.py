@@ -6,7 +6,7 @@ cache assumes that something fits in memory, and it says what it will need first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -201,6 +201,21 @@ def labels_of(task: Any, examples: Any, source: str = "train") -> list[str]:
     """The labels of these samples of a source, by index; empty words where the task names none."""
     names = getattr(task, LABELS.get(source, ""), None)
     return [""] * len(examples) if names is None else list(names(examples))
+
+
+def with_request(task: Task, examples: Iterable[int]) -> Task:
+    """The same task with another request: to forget these training samples, by index.
+
+    A task whose requests are single samples offers ``with_request(examples)``. What wraps a task does not hand on the one
+    of the task inside, which would come back without its wrapper.
+
+    Raises:
+        ValueError: this task forgets no single samples.
+    """
+    offered = getattr(type(task), "with_request", None)
+    if offered is None:
+        raise ValueError(f"{type(task).__name__} forgets no single samples; make another task for another request")
+    return offered(task, tuple(sorted(int(example) for example in examples)))
 
 
 def evaluation_splits(task: Task) -> tuple[str, ...]:

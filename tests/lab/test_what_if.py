@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cases
 import numpy as np
@@ -54,9 +54,9 @@ def test_a_factor_is_a_number_that_makes_a_weight(run: imu.Run, factor: float) -
 
 def test_a_fork_and_a_run_without_its_task_say_what_to_do(run: imu.Run) -> None:
     first = run.samples["example"].iloc[:1]
-    with pytest.raises(ValueError, match="left 'imu · sqrt-clipped' at update 4; ask what if of that run"):
+    with pytest.raises(ValueError, match="forked from 'imu · sqrt-clipped' at update 4; call what_if on that run"):
         imu.what_if(imu.fork(run, 4), drop=first)
-    with pytest.raises(ValueError, match="up to there it has the settings of that run"):
+    with pytest.raises(ValueError, match="call again on that run"):
         imu.again(imu.fork(run, 4), weights=None)
     later = imu.fork(imu.fork(run, 4), 6, steps=2)
     assert later.events["steps"] == 8, "but a fork can be left where it is itself"
@@ -122,7 +122,7 @@ def test_what_cannot_be_asked_of_an_altered_request_or_of_people_says_so(run: im
     first, second = run.samples["example"].iloc[:2]
     for other in (imu.what_if(run, double=[first], steps=1), imu.what_if(run, flip=[first], steps=1)):
         for wish in (dict(keep=[second]), dict(request=[second])):
-            with pytest.raises(ValueError, match="ask it of the run before"):
+            with pytest.raises(ValueError, match="call what_if on the run before"):
                 imu.what_if(other, **wish)
     people = imu.unlearn(cases.task("person"), cases.original("person"), steps=1)
     with pytest.raises(ValueError, match="perfect match of what it copies.*reweight"):
@@ -141,12 +141,42 @@ def test_what_ifs_go_together(run: imu.Run) -> None:
 def test_a_new_request_from_any_samples(run: imu.Run) -> None:
     other = imu.what_if(run, request=[5, 6, 7, 900], steps=3)
     assert other.samples["example"].tolist() == [5, 6, 7, 900] and other.events["steps"] == 3
-    with pytest.raises(ValueError, match="stands alone"):
+    with pytest.raises(ValueError, match="cannot be combined with drop="):
         imu.what_if(run, request=[5, 6], drop=run.samples["example"].iloc[:1])
     with pytest.raises(ValueError, match="Toy forgets no single samples"):
         imu.what_if(imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1), request=[1])
     with pytest.raises(ValueError, match="not in the forget set, which holds 146"):
         imu.what_if(run, drop=[0])
+
+
+@dataclass(frozen=True)
+class Chosen(imu.tasks.Toy):
+    """A user's task that forgets single samples; what they are called is its own affair."""
+
+    unwanted: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+
+    def split(self, name: str) -> imu.tasks.Examples:
+        everything = super().split("train")
+        mine = torch.isin(everything.ids, torch.tensor(self.unwanted))
+        if name in ("forget", "retain"):
+            return everything.take((mine if name == "forget" else ~mine).nonzero().flatten())
+        return super().split(name)
+
+    def with_request(self, examples: tuple[int, ...]) -> Chosen:
+        return replace(self, unwanted=examples)
+
+
+def test_a_users_task_that_offers_other_requests_is_asked_for_them() -> None:
+    run = imu.unlearn(Chosen(), cases.original("toy"), steps=2)
+    assert imu.what_if(run, keep=[2, 4]).samples["example"].tolist() == [0, 1, 3, 5]
+    assert imu.what_if(run, request=[9, 7]).samples["example"].tolist() == [7, 9]
+
+
+def test_a_task_around_a_task_does_not_come_back_without_its_wrapper() -> None:
+    task, original = cases.task("digits indices"), cases.original("digits indices")
+    run = imu.unlearn(imu.tasks.Planted(task, "outliers", share=0.5), original, steps=1)
+    with pytest.raises(ValueError, match="Planted forgets no single samples"):
+        imu.what_if(run, request=[1, 2])
 
 
 def test_differences_are_the_other_run_minus_the_first(run: imu.Run) -> None:
