@@ -1,4 +1,8 @@
-"""What each column and each metric means: its title, its unit, its formula, and which direction is good."""
+"""What each column and each metric means: its title, its unit, its formula, and which direction is good.
+
+The columns of records and the metrics of tasks stand in a table here. A registered metric says the same of itself: its
+decorator takes the title, the unit and the direction, and the first paragraph of its docstring is the formula.
+"""
 
 from __future__ import annotations
 
@@ -138,24 +142,6 @@ QUANTITIES: dict[str, Quantity] = {
         "KL(true transition probabilities ‖ model), the mean over predicted tokens",
         "on forget: close to the retrained model; elsewhere: low",
     ),
-    "kl_retrained": Quantity(
-        "KL to the retrained model",
-        "nats per prediction",
-        "KL(retrained ‖ model), the mean over predictions",
-        "low everywhere; 0 is the retrained model",
-    ),
-    "js_retrained": Quantity(
-        "Jensen-Shannon divergence to the retrained model",
-        "nats per prediction",
-        "½ KL(p ‖ m) + ½ KL(q ‖ m), m half-way between model and retrained model; at most log 2",
-        "low everywhere; 0 is the retrained model",
-    ),
-    "agreement": Quantity(
-        "agreement with the retrained model",
-        "share of predictions",
-        "share of predictions whose likeliest answer is the retrained model's",
-        "high everywhere; 1 is full agreement",
-    ),
     "retain": Quantity("retain term", "nats", "λ mean ℓ of the retain batch"),
     "retain_gradient": Quantity("retain gradient", "norm", "length of the retain term's gradient"),
     "retain_kl": Quantity("KL term", "nats", "λ mean KL(model as given ‖ model) of the retain batch"),
@@ -216,4 +202,5 @@ def meaning_of(item: type) -> str:
     words = item.__doc__ or ""
     if words.startswith(f"{item.__name__}("):  # a dataclass without a docstring gets its signature as one
         return ""
-    return " ".join(words.split("\n\n")[0].split()).rstrip(".")
+    first = " ".join(words.split("\n\n")[0].split()).rstrip(".")
+    return first[:1].lower() + first[1:] if first[1:2].islower() else first  # as in the table; KL stays KL

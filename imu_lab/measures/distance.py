@@ -1,7 +1,7 @@
 """How far a model is from another one, usually the retrained model: the gold standard is to be like it.
 
-Each is a registered metric. A run follows those that its task names in ``follows``, or that ``follow=`` names, at every
-recorded update.
+Each is a registered metric with one value, whose name is the metric's with an underscore. A run follows those that its
+task names in ``follows``, or that ``follow=`` names, at every recorded update.
 """
 
 from __future__ import annotations
@@ -59,12 +59,15 @@ def _pairs(task: Task, model: nn.Module, reference: Reference, split: str) -> It
         yield model(batch.inputs), known[positions].to(device), batch
 
 
-@metric("kl-retrained")
+CLOSER = "low everywhere; 0 is the retrained model"
+
+
+@metric("kl-retrained", unit="nats per prediction", good=CLOSER, title="KL to the retrained model")
 @dataclass(frozen=True)
 class KLRetrained(Distance):
-    """``kl_retrained``: KL(reference ‖ model) of the predicted distribution, in nats per prediction; 0 is the goal.
+    """KL(retrained ‖ model), the mean over predictions.
 
-    Σ_k q_k log(q_k / p_k), q the reference's probabilities, p the model's; the mean over examples and their tokens.
+    Σ_k q_k log(q_k / p_k), q the retrained model's probabilities, p the model's; first over the tokens of an example.
     """
 
     def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
@@ -72,12 +75,14 @@ class KLRetrained(Distance):
         return divergences(task, outputs, reference, batch)
 
 
-@metric("js-retrained")
+@metric(
+    "js-retrained", unit="nats per prediction", good=CLOSER, title="Jensen-Shannon divergence to the retrained model"
+)
 @dataclass(frozen=True)
 class JSRetrained(Distance):
-    """``js_retrained``: Jensen-Shannon divergence to the reference, in nats per prediction, 0 to log 2; 0 is the goal.
+    """½ KL(p ‖ m) + ½ KL(q ‖ m), m half-way between model and retrained model; at most log 2.
 
-    ½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2: unlike KL it stays finite where one of them says "never".
+    Unlike KL it stays finite where one of the two gives an answer the probability 0.
     """
 
     def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
@@ -87,10 +92,15 @@ class JSRetrained(Distance):
         return per_example((kl(first, middle) + kl(second, middle)) / 2)
 
 
-@metric("agreement")
+@metric(
+    "agreement",
+    unit="share of predictions",
+    good="high everywhere; 1 is full agreement",
+    title="agreement with the retrained model",
+)
 @dataclass(frozen=True)
 class Agreement(Distance):
-    """``agreement``: the share of predictions whose likeliest answer is the reference's; 1 is the goal."""
+    """Share of predictions whose likeliest answer is the retrained model's."""
 
     def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
         """(n,) share of agreement."""

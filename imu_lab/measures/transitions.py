@@ -15,12 +15,12 @@ from ..tasks.outputs import log_probabilities
 from ..tasks.protocol import Task
 
 
-@metric("transitions")
+@metric("transitions", unit="probability")
 @dataclass(frozen=True)
 class Transitions:
-    """``0→3``, ...: the model's probability of state 3 next, the mean over all places where state 0 is now.
+    """The probability that the model gives to one state after another, the mean over all places where the first occurs.
 
-    Measured on held-out sequences of that source, so the model may read from the tokens before which source it is. A
+    ``0→3`` is that of state 3 after state 0. Measured on held-out sequences of that source, so the model may read from the tokens before which source it is. A
     model that has learned the source has its transition matrix here. Needs a task with sequences; others give nothing.
     """
 
