@@ -20,8 +20,9 @@ from ..tasks.protocol import Task
 class Transitions:
     """The probability that the model gives to one state after another, the mean over all places where the first occurs.
 
-    ``0→3`` is that of state 3 after state 0. Measured on held-out sequences of that source, so the model may read from the tokens before which source it is. A
-    model that has learned the source has its transition matrix here. Needs a task with sequences; others give nothing.
+    ``0→3`` is that of state 3 after state 0. Measured on held-out sequences of that source, so the model may read
+    from the tokens before which source it is. A model that has learned the source has its transition matrix here.
+    Needs a task with sequences; others give nothing.
     """
 
     source: int = knob(1, help="The source whose held-out sequences are read.", valid="[0, inf)", range=(0, 2))
