@@ -1,4 +1,4 @@
-"""The records: Influence, Intensity, Run. Frozen, each around tidy tables; meanings, units and signs defined here, once.
+"""The records: Influence, Intensity, Run. Frozen, each around tidy tables; what a column means stands in ``quantities``.
 
 The sign of influence: **negative means ascend**. A step along the sample's preconditioned gradient raises the loss of
 the whole forget set, so the sample deserves pressure (Fan et al. 2025, arXiv 2508.01620).
@@ -7,6 +7,7 @@ the whole forget set, so the sample deserves pressure (Fan et al. 2025, arXiv 25
 from __future__ import annotations
 
 import copy
+import html
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from . import storage
+from .quantities import describe
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,11 @@ class Influence:
     def __repr__(self) -> str:
         negative = int((self.values < 0).sum())
         return f"Influence({self.settings.get('estimator')}, {len(self)} samples, {negative} negative)"
+
+    def _repr_html_(self) -> str:
+        known = self.context.drop(columns=[name for name in self.frame if name in self.context])
+        table = pd.concat([self.frame, known], axis=1).sort_values("influence", kind="stable")
+        return _as_html(repr(self), table, "the most negative first")
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +98,16 @@ class Intensity:
         kept = int(self.frame["selected"].sum())
         return f"Intensity({self.settings.get('rule')}, {kept} of {len(self)} samples, effective {self.effective:.1f})"
 
+    def _repr_html_(self) -> str:
+        table = self.frame.sort_values("weight", ascending=False, kind="stable")
+        return _as_html(repr(self), table, "the heaviest first")
 
-@dataclass(frozen=True, eq=False)
+
+def _no_model() -> Any:
+    raise ValueError("this run was made from tables alone, without a model")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
     """One unlearning run, followed at every update.
 
@@ -120,8 +135,8 @@ class Run:
     reference: pd.DataFrame
     settings: Mapping[str, Any]
     events: Mapping[str, Any]
-    build_model: Callable[[], Any] = field(repr=False)
-    pack_weights: Callable[[], bytes] = field(repr=False)
+    build_model: Callable[[], Any] = field(default=_no_model, repr=False)
+    pack_weights: Callable[[], bytes] = field(default=bytes, repr=False)
     task: Any = field(default=None, repr=False)
     snapshots: Any = field(default=None, repr=False)
 
@@ -155,7 +170,7 @@ class Run:
     def last_useful(self, steps: Iterable[int] | None = None) -> int:
         """The last of these updates (None: all recorded ones) before kept accuracy had fallen 5 points, else the first.
 
-        Beyond, there is a ruin to look at: it tells little of any sample. ``steps`` holds one or more.
+        After that the model has collapsed, and its values for single samples mean little. ``steps`` holds one or more.
         """
         steps = self.steps.tolist() if steps is None else [int(step) for step in steps]
         limit = self.events.get("utility_limit")
@@ -193,8 +208,10 @@ class Run:
 
     @property
     def headline(self) -> str:
-        """The metric that tells of forgetting on this run's task."""
-        return self.settings.get("forgotten_when", ("accuracy",))[0]
+        """The metric that tells of forgetting on this run's task; where it was not recorded, the first that was."""
+        told = self.settings.get("forgotten_when", ("accuracy",))[0]
+        known = self.curve.loc[self.curve["split"] == "forget", "metric"].unique() if len(self.curve) else []
+        return told if told in known or not len(known) else str(known[0])
 
     def value(self, split: str, metric: str, step: int | None = None) -> float:
         """One number of the curve, at a step (the last by default); NaN where it was not recorded."""
@@ -220,9 +237,44 @@ class Run:
         storage.write_whole(Path(path), packed, overwrite)
         return Path(path)
 
+    def summary(self) -> pd.DataFrame:
+        """``split, before, after, retrained``: the headline metric on every split that has it, in a row each.
+
+        Without a retrained model the last column is missing.
+        """
+        name, rows = self.headline, []
+        known = (
+            self.reference[self.reference["metric"] == name].set_index("split")["value"] if len(self.reference) else {}
+        )
+        for split in self.curve.loc[self.curve["metric"] == name, "split"].unique() if len(self.curve) else ():
+            line = self.series(split, name)
+            rows.append((split, line.iloc[0], line.iloc[-1], known.get(split, np.nan)))
+        table = pd.DataFrame(rows, columns=["split", "before", "after", "retrained"])
+        return table if len(known) else table.drop(columns="retrained")
+
     def __repr__(self) -> str:
-        forget = self.value("forget", self.headline)
-        return f"Run({self.label}, {self.events.get('steps')} updates, forget {self.headline} {forget:.3f})"
+        metric, table, events = self.headline, self.summary(), self.events
+        parts = [self.label, f"{events.get('steps')} updates"]
+        for split, value in zip(table["split"], table["after"]):
+            parts.append(f"{split} {metric} {value:.3f}" if split == table["split"].iloc[0] else f"{split} {value:.3f}")
+        if events.get("utility_limit") is not None:
+            parts.append(f"kept {metric} fell 5 points at update {events['utility_limit']}")
+        if events.get("diverged_at") is not None:
+            parts.append(f"diverged at update {events['diverged_at']}")
+        return f"Run({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        return _as_html(repr(self), self.summary(), f"{describe(self.headline).title} on each split")
+
+
+SHOWN = 8  # rows of a long table in a notebook
+
+
+def _as_html(title: str, table: pd.DataFrame, order: str) -> str:
+    """A record for a notebook: what its repr says, and the first rows of its table."""
+    more = f", {SHOWN} of {len(table)} rows" if len(table) > SHOWN else ""
+    rows = table.head(SHOWN).to_html(index=False, border=0, float_format="{:.4g}".format, na_rep="")
+    return f"<div><p>{html.escape(title)}</p>{rows}<p>{html.escape(order)}{more}</p></div>"
 
 
 TABLES = ("curve", "samples", "trajectory", "terms", "reference")

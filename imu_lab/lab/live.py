@@ -64,15 +64,14 @@ def so_far(state: Any, about: Mapping[str, Any], reference: pd.DataFrame | None 
         "utility_limit": None,
     }
     return Run(
-        recorder.curve(),
-        recorder.ledger(),
-        recorder.trajectory(),
-        recorder.term_table(),
-        known,
-        dict(about),
-        {**events, "seconds": None},
-        _no_model,
-        lambda: b"",
+        curve=recorder.curve(),
+        samples=recorder.ledger(),
+        trajectory=recorder.trajectory(),
+        terms=recorder.term_table(),
+        reference=known,
+        settings=dict(about),
+        events={**events, "seconds": None},
+        build_model=_no_model,
     )
 
 

@@ -186,17 +186,17 @@ class Session:
             return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in state.items()})
 
         return Run(
-            recorder.curve(),
-            _ledger(recorder, plan.weights, self.task, self._confidence(plan.reference)),
-            recorder.trajectory(),
-            recorder.term_table(),
-            plan.retrained(),
-            about,
-            events,
-            build,
-            pack,
-            self.task,
-            recorder.snapshots if plan.task is self.task else recorder.snapshots.renamed(self.names[0]),
+            curve=recorder.curve(),
+            samples=_ledger(recorder, plan.weights, self.task, self._confidence(plan.reference)),
+            trajectory=recorder.trajectory(),
+            terms=recorder.term_table(),
+            reference=plan.retrained(),
+            settings=about,
+            events=events,
+            build_model=build,
+            pack_weights=pack,
+            task=self.task,
+            snapshots=recorder.snapshots if plan.task is self.task else recorder.snapshots.renamed(self.names[0]),
         )
 
     def _about(self, plan: Plan) -> dict[str, Any]:

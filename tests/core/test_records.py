@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import html
+import re
 
 import cases
 import numpy as np
@@ -10,6 +12,7 @@ import pandas as pd
 import pytest
 
 import imu_lab as imu
+from imu_lab.core import records
 from imu_lab.core.quantities import describe
 from imu_lab.core.records import Influence, Intensity
 
@@ -87,3 +90,50 @@ def test_the_reference_is_in_the_record(run: imu.Run) -> None:
     table = run.reference.set_index(["split", "metric"])["value"]
     for split in ("forget", "retain", "test"):
         assert table[(split, "accuracy")] == task.evaluate(reference, split)["accuracy"]
+
+
+def test_a_run_says_what_was_forgotten_and_what_was_kept(run: imu.Run) -> None:
+    values = [f"{split} {run.value(split, 'accuracy'):.3f}" for split in ("retain", "test")]
+    forget = f"forget accuracy {run.value('forget', 'accuracy'):.3f}"
+    assert repr(run) == f"Run(imu · uniform, 4 updates, {', '.join([forget, *values])})"
+    table = run.summary().set_index("split")
+    for split in ("forget", "retain", "test"):
+        before, after = run.value(split, "accuracy", 0), run.value(split, "accuracy")
+        retrained = run.task.evaluate(cases.retrained("toy"), split)["accuracy"]
+        assert table.loc[split].to_dict() == {"before": before, "after": after, "retrained": retrained}
+    alone = dataclasses.replace(run, reference=run.reference.iloc[:0])
+    assert list(alone.summary()) == ["split", "before", "after"] and "retrained" not in alone._repr_html_()
+    ruined = dataclasses.replace(run, events={**run.events, "utility_limit": 3, "diverged_at": 4})
+    assert "kept accuracy fell 5 points at update 3, diverged at update 4" in repr(ruined)
+
+
+def test_a_run_whose_headline_was_not_recorded_tells_the_metric_that_was(run: imu.Run) -> None:
+    curve = run.curve[run.curve["metric"] == "loss"]
+    bare = dataclasses.replace(run, curve=curve)
+    assert bare.headline == "loss" and f"forget loss {bare.value('forget', 'loss'):.3f}" in repr(bare)
+    empty = dataclasses.replace(run, curve=curve.iloc[:0])
+    assert empty.headline == "accuracy" and repr(empty) == "Run(imu · uniform, 4 updates)" and empty._repr_html_()
+
+
+def test_a_run_is_made_by_names_alone(run: imu.Run) -> None:
+    with pytest.raises(TypeError):
+        imu.Run(run.curve, run.samples, run.trajectory, run.terms, run.reference, {}, {})
+    tables = {name: getattr(run, name) for name in records.TABLES}
+    made = imu.Run(**tables, settings={}, events={})
+    with pytest.raises(ValueError, match="made from tables alone"):
+        made.model
+
+
+def test_records_show_themselves_as_tables_in_a_notebook() -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+    scores = imu.influence(task, model)
+    weights = imu.intensity(scores, "linear")
+    for record, ranked, column in ((scores, scores.values, "influence"), (weights, -weights.values, "weight")):
+        shown = record._repr_html_()
+        rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", shown, re.S)]
+        first = record.frame["example"].to_numpy()[np.argsort(ranked, kind="stable")[:8]]
+        assert [int(row[0]) for row in rows] == first.tolist() and f"8 of {len(record)} rows" in shown
+        assert f"<th>{column}</th>" in shown and html.escape(repr(record)) in shown
+    assert "gradient_norm" in scores._repr_html_() and scores._repr_html_().count("<th>example</th>") == 1
+    hostile = dataclasses.replace(scores, settings={"estimator": "<script>"})
+    assert "<script>" not in hostile._repr_html_()

@@ -44,15 +44,13 @@ def run(
     margins = np.zeros((len(steps), 0)) if margins is None else np.asarray(margins, dtype=float)
     known = [(split, metric, value) for split, value in (reference or {}).items()]
     return Run(
-        pd.DataFrame(rows, columns=["step", "split", "metric", "value"]),
-        ledger(margins, np.asarray(steps)),
-        trajectory(margins, steps),
-        pd.DataFrame(columns=["step", "term", "value"]),
-        pd.DataFrame(known, columns=["split", "metric", "value"]),
-        {"method": method, "weights": {"rule": rule}, "seed": seed, "settings": {"lr": 0.01, **settings}},
-        {"steps": 5, "stopped_at": None, "diverged_at": None, "utility_limit": None, "seconds": 0.1} | (events or {}),
-        lambda: None,
-        lambda: b"",
+        curve=pd.DataFrame(rows, columns=["step", "split", "metric", "value"]),
+        samples=ledger(margins, np.asarray(steps)),
+        trajectory=trajectory(margins, steps),
+        terms=pd.DataFrame(columns=["step", "term", "value"]),
+        reference=pd.DataFrame(known, columns=["split", "metric", "value"]),
+        settings={"method": method, "weights": {"rule": rule}, "seed": seed, "settings": {"lr": 0.01, **settings}},
+        events={"steps": 5, "stopped_at": None, "diverged_at": None, "utility_limit": None, "seconds": 0.1} | (events or {}),
     )
 
 

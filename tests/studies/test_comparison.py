@@ -24,15 +24,13 @@ def made(forget: list[float], test: list[float], reference: bool = True, every: 
     known = [("forget", "accuracy", 0.1), ("test", "accuracy", 0.8)] if reference else []
     empty = pd.DataFrame()
     return Run(
-        pd.DataFrame(rows, columns=["step", "split", "metric", "value"]),
-        empty,
-        empty,
-        empty,
-        pd.DataFrame(known, columns=["split", "metric", "value"]),
-        {"method": "imu", "seed": 5, **settings},
-        {"steps": every * (len(forget) - 1)},
-        lambda: None,
-        bytes,
+        curve=pd.DataFrame(rows, columns=["step", "split", "metric", "value"]),
+        samples=empty,
+        trajectory=empty,
+        terms=empty,
+        reference=pd.DataFrame(known, columns=["split", "metric", "value"]),
+        settings={"method": "imu", "seed": 5, **settings},
+        events={"steps": every * (len(forget) - 1)},
     )
 
 
