@@ -148,7 +148,7 @@ def laboratory() -> Iterator[Any]:
 
 def on_screen(page: Any) -> float:
     """Seconds from the cell's beginning to both figures on the page."""
-    from test_browser import in_kernel
+    from browser import in_kernel
 
     return page.evaluate("window.explorerSeen") / 1000 - float(in_kernel(page, "print(began)"))
 
@@ -175,7 +175,7 @@ def click_to_card(page: Any) -> float:
 
 def scrubbing(page: Any, how: str) -> float:
     """Frames shown a second from the first update to the last."""
-    from test_browser import in_kernel
+    from browser import in_kernel
 
     in_kernel(page, "explorer.step.value = 0; explorer.wait()")
     page.evaluate(f"document.querySelector({MAP!r}).scrollIntoView({{block: 'center'}})")
@@ -185,11 +185,11 @@ def scrubbing(page: Any, how: str) -> float:
 
 def lasso_time(page: Any) -> float:
     """Seconds from the end of a lasso around most samples to the last of count, ledger, map and trajectories."""
-    from test_browser_explorer import lasso
+    from browser import lasso
 
     page.evaluate(f"document.querySelector({MAP!r}).scrollIntoView({{block: 'center'}})")
     page.wait_for_timeout(1500)
     watched = [[".imu-count", ".imu-explorer .imu-ledger .imu-table"], [PICTURE, PATHS]]
     page.evaluate(f"arguments => {{ window.timed = ({TIMED})(arguments) }}", ["mouseup", *watched])
-    lasso(page, share=0.6)
+    lasso(page, MAP, share=0.6)
     return page.evaluate("window.timed") / 1000

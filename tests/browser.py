@@ -67,6 +67,20 @@ REPORT_KERNEL_ERRORS = """() => {
 
 RUN_ALL_CELLS = "async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
 
+IN_KERNEL = """async code => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    const future = kernel.requestExecute({code, store_history: false});
+    let printed = '';
+    future.onIOPub = message => { if (message.header.msg_type === 'stream') printed += message.content.text };
+    await future.done;
+    return printed;
+}"""
+
+PLOT_BOX = """figure => {
+    const plot = document.querySelector(figure), {xaxis, yaxis} = plot._fullLayout, box = plot.getBoundingClientRect();
+    return [box.left + xaxis._offset, box.top + yaxis._offset, xaxis._length, yaxis._length];
+}"""
+
 SHUT_KERNEL_DOWN = """async () => {
     try { await window.jupyterapp.shell.currentWidget.sessionContext.shutdown(); } catch (error) { }
 }"""
@@ -158,6 +172,24 @@ def fail_on(problems: list[str]) -> None:
     """Fail the test if there are any problems, naming them all."""
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
+
+
+def in_kernel(page: Any, code: str) -> str:
+    """What ``code`` prints in the notebook's kernel."""
+    return page.evaluate(IN_KERNEL, code)
+
+
+def lasso(page: Any, figure: str, share: float = 1.0) -> None:
+    """Draw a lasso around the middle of the figure with the mouse."""
+    left, top, width, height = page.evaluate(PLOT_BOX, figure)
+    inset = (1 - share) / 2
+    corners = [(inset, inset), (1 - inset, inset), (1 - inset, 1 - inset), (inset, 1 - inset), (inset, inset)]
+    corners = [(left + 2 + x * (width - 4), top + 2 + y * (height - 4)) for x, y in corners]
+    page.mouse.move(*corners[0])
+    page.mouse.down()
+    for corner in corners[1:]:
+        page.mouse.move(*corner, steps=4)
+    page.mouse.up()
 
 
 def is_external(address: str, url: str) -> bool:

@@ -157,9 +157,9 @@ QUANTITIES: dict[str, Quantity] = {
 
 SPLITS: dict[str, str] = {
     "forget": "the samples to forget",
-    "retain": "the training samples to keep",
-    "test": "unseen samples of what is kept",
-    "test-forget": "unseen samples of what is forgotten",
+    "retain": "the samples to keep",
+    "test": "unseen, to keep",
+    "test-forget": "unseen, to forget",
 }
 
 

@@ -68,6 +68,13 @@ class Sheet:
         column, row = (np.searchsorted((at[1:] + at[:-1]) / 2, seen) for at, seen in ((x, across), (y, up)))
         self._pixels[:] = numbers.astype(np.uint8)[row][:, column]
 
+    def outline(self, number: int) -> None:
+        """Give this number to all pixels at which one number ends and another begins, on both sides."""
+        across, down = (np.diff(self._pixels, axis=axis) != 0 for axis in (1, 0))
+        for beside, ends in ((self._pixels[:, :-1], across), (self._pixels[:, 1:], across),
+                             (self._pixels[:-1], down), (self._pixels[1:], down)):  # fmt: skip
+            beside[ends] = number
+
     def stamp(self, places: np.ndarray, shape: np.ndarray, numbers: np.ndarray | int) -> None:
         """Draw a shape at each of (n, 2) places, in one number or (n,) numbers."""
         low, high = self._seen

@@ -9,6 +9,7 @@ time that it takes to draw a figure with another picture in it.
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +18,11 @@ import plotly.graph_objects as go
 from ..core.quantities import describe
 from . import dots, live, theme
 
-# Faint areas, told apart by eye and by their border; a class keeps its colour from update to update.
+# Faint areas, told apart by their names and borders; a class keeps its colour from update to update.
 AREAS = ("#0072B2", "#D55E00", "#009E73", "#C2619A", "#A9772B", "#5a6fd0", "#8f8f8f", "#7f8a35", "#823df5", "#178f8f")
-AREA, KEPT, FAINT = 0.16, 0.55, 0.22  # opacities: of the areas, of retained samples, of what is not selected
+AREA, KEPT, FAINT = 0.25, 0.9, 0.22  # opacities: of the areas, of retained samples, of what is not selected
+BORDER = 0.5  # the opacity of the lines between areas
+NAMED = 0.002  # an area that takes less than this share of the plane has no room for its name
 SHADES = 100  # of the colour scale
 MARGINS = dict(l=4, r=108, t=12, b=8, autoexpand=False)  # pixels around the axes; the colour bar is on the right
 TINY, SMALL, LARGE = 6, 8, 11  # pixels of the picture: retained samples, a crowd, a few
@@ -30,6 +33,7 @@ LOST = 1 + len(AREAS)
 OTHER = LOST + 1
 UNKNOWN = OTHER + 1  # a forget sample without a value; then its shades
 GREYED = UNKNOWN + 1 + SHADES  # the same once more, for those that are not selected
+LINE = GREYED + 1 + SHADES
 
 
 class Scene(NamedTuple):
@@ -44,6 +48,7 @@ class Scene(NamedTuple):
         chosen: the row whose card is shown, or None.
         regions: places across, up, and (g, g) class numbers; None without a border.
         step: the update. about: how the plane was made.
+        classes: from a class number to its name; an area whose class has none stays nameless.
     """
 
     examples: np.ndarray
@@ -58,12 +63,23 @@ class Scene(NamedTuple):
     regions: tuple[np.ndarray, np.ndarray, np.ndarray] | None
     step: int
     about: str
+    classes: Mapping[int, str] | None = None
+
+
+class AreaName(NamedTuple):
+    """The name of a class, and its place: the centroid of the class's area."""
+
+    x: float
+    y: float
+    name: str
 
 
 def plot_map(scene: Scene) -> go.Figure:
     """Each sample as a dot over the areas of the classes; traces ``forget`` and ``kept`` hear clicks and know examples."""
     source = "data:image/png;base64," + base64.b64encode(picture(scene)).decode()
     whole = live.draw(_content(scene)).update_layout(title_text=words(scene))
+    for x, y, name in area_names(scene):
+        whole.add_annotation(x=x, y=y, text=theme.text(name), showarrow=False, font=dict(size=13))
     return whole.add_layout_image(_place(dots.window(scene.places)) | dict(source=source, layer="below", name="dots"))
 
 
@@ -89,6 +105,7 @@ def picture(scene: Scene) -> bytes:
     if scene.regions is not None:
         x, y, classes = scene.regions
         sheet.fill(x, y, 1 + classes % len(AREAS))
+        sheet.outline(LINE)
     sheet.stamp(scene.places[~scene.forgotten & ~scene.lost], dots.disc(TINY), OTHER)
     sheet.stamp(scene.places[scene.lost], dots.cross(LARGE), LOST)
     places, numbers = scene.places[scene.forgotten], _shade(scene.colours, low, high)
@@ -99,6 +116,25 @@ def picture(scene: Scene) -> bytes:
         sheet.stamp(places, shape, GREYED + numbers)
         sheet.stamp(places[scene.selected], shape, UNKNOWN + numbers[scene.selected])
     return sheet.png(PALETTE)
+
+
+def area_names(scene: Scene) -> list[AreaName]:
+    """The names of the classes whose areas have room for one. Areas of a linear readout are convex: centroids lie inside."""
+    if scene.regions is None:
+        return []
+    x, y, classes = scene.regions
+    named, found = scene.classes or {}, []
+    for number in np.unique(classes).tolist():
+        rows, columns = np.nonzero(classes == number)
+        if number in named and len(rows) >= NAMED * classes.size:
+            found.append(AreaName(float(x[columns].mean()), float(y[rows].mean()), str(named[number])))
+    return found
+
+
+def shares(scene: Scene, names: list[AreaName]) -> list[tuple[float, float]]:
+    """Where names stand in the picture: shares of its width, from the left, and of its height, from the top."""
+    (left, low), (right, high) = np.asarray(dots.window(scene.places)).tolist()
+    return [((name.x - left) / (right - left), (high - name.y) / (high - low)) for name in names]
 
 
 def _content(scene: Scene) -> live.Content:
@@ -142,7 +178,7 @@ def words(scene: Scene) -> str:
     """The title of the map: which update it shows, and what is what."""
     told = [theme.text(scene.about)]
     if scene.regions is not None:
-        told.append("areas: the class that the model names on this plane")
+        told.append("areas: the class that the model names there, on this plane")
     if scene.lost.any():
         told.append(f"crosses: kept samples lost, {theme.number(scene.lost.sum())} so far")
     return live.heading(f"After update {scene.step}", " · ".join(told))
@@ -158,10 +194,16 @@ def _listener(scene: Scene, role: str, mine: np.ndarray) -> dict[str, Any]:
         x=scene.places[mine, 0],
         y=scene.places[mine, 1],
         customdata=scene.examples[mine],
+        text=[labelled(label) for label in scene.labels[mine].tolist()],
         selectedpoints=[],  # plotly's Python sets it so after each lasso: then nothing is new, and nothing is sent
         line=dict(color=theme.colour("forget" if role == "forget" else "retain")),  # of the words under the mouse
-        hovertemplate="example %{customdata}<extra>" + role + "</extra>",
+        hovertemplate="example %{customdata}<br>%{text}<extra>" + role + "</extra>",
     )
+
+
+def labelled(label: str) -> str:
+    """A label in words, safe to draw: a number says of itself that it is a class."""
+    return f"class {label}" if label.isdigit() else theme.text(label)
 
 
 def _scale() -> dict[str, Any]:
@@ -194,6 +236,7 @@ def _palette() -> np.ndarray:
     found[1:LOST] = [(*_rgb(each), round(255 * AREA)) for each in AREAS]
     found[LOST] = (*_rgb(theme.colour("test-forget")), 255)
     found[OTHER] = (*_rgb(theme.INK), round(255 * KEPT))
+    found[LINE] = (*_rgb(theme.INK), round(255 * BORDER))
     for first, opacity in ((UNKNOWN, 1.0), (GREYED, FAINT)):
         found[first] = (*_rgb(theme.INK), round(255 * opacity))
         found[first + 1 : first + 1 + SHADES] = np.column_stack([shades, np.full(SHADES, 255 * opacity)]).round()

@@ -142,10 +142,10 @@ class Landscape:
         """What the model after update ``step`` says of one shown sample."""
         row, state = self.position[int(example)], self.state(int(step))
         known = state.predicted[row] >= 0 and np.isfinite(state.margin[row])  # without a margin these are no classes
-        name = self._class(int(state.predicted[row])) if known else None
+        name = self.class_name(int(state.predicted[row])) if known else None
         return Answer(name, float(state.confidence[row]), float(state.margin[row]))
 
-    def _class(self, number: int) -> str:
+    def class_name(self, number: int) -> str:
         """The name of a class: the task's, else the label of samples that the original gets right, else its number."""
         names = getattr(self.run.task, "answers", ())
         if number < len(names):

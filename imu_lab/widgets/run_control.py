@@ -21,7 +21,7 @@ from .base import tables, theme
 from .base.bundle import FigureWidget
 from .base.controls import STYLE, Choice, Menu
 from .base.job import DRAW_INTERVAL, Report
-from .base.panel import BESIDE, Panel, duration
+from .base.panel import Panel, duration
 
 HEIGHTS = {"curves": 380, "paths": 360}
 KEPT_RUNS = 8
@@ -64,8 +64,6 @@ class RunControl(Panel):
         from_run: the menu of finished runs; the slider rewinds the chosen one, the fork leaves it.
         live: what the run under way has recorded, or None.
     """
-
-    main_width = BESIDE
 
     def __init__(self, task: Any, original: Any, reference: Any, steps: int, rule: str, method: str) -> None:
         self.session = Session(task, original, reference)

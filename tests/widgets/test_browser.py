@@ -10,21 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import in_kernel
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-START_HERE = Path(__file__).resolve().parents[1] / "notebooks" / "00_start_here.ipynb"
+START_HERE = Path(__file__).resolve().parents[2] / "notebooks" / "00_start_here.ipynb"
 CURVES, INFLUENCE = ".imu-curves.js-plotly-plot", ".imu-influence.js-plotly-plot"
 SECONDS = 60
-
-IN_KERNEL = """async code => {
-    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-    const future = kernel.requestExecute({code, store_history: false});
-    let printed = '';
-    future.onIOPub = message => { if (message.header.msg_type === 'stream') printed += message.content.text };
-    await future.done;
-    return printed;
-}"""
 
 # The kernel's side of the story: the panel that notebook 00 shows, and what its runs hold.
 LINES = """
@@ -64,11 +56,6 @@ TIME_A_KEY = """async ([control, figure, key, patience]) => {
         setTimeout(() => { plot.removeListener('plotly_afterplot', redrawn); resolve(null) }, patience);
     });
 }"""
-
-
-def in_kernel(page: Any, code: str) -> str:
-    """What ``code`` prints in the notebook's kernel."""
-    return page.evaluate(IN_KERNEL, code)
 
 
 def slider_latency(
@@ -148,6 +135,24 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
 
     page.locator(".imu-switch", has_text="equal steps").locator("input").check()
     drawn_lines(page, lambda held: all("equal steps" in label for label, *_ in held))
+
+    page.set_viewport_size({"width": 1280, "height": 800})  # beside the file browser: less than 900 for the panel
+    page.wait_for_timeout(1000)
+    panel, side, curves, ledger = (page.locator(each).first.bounding_box() for each in PARTS)
+    assert panel["width"] < 900 and curves["x"] >= side["x"] + side["width"], "two columns"
+    assert curves["y"] - panel["y"] < 120 and ledger["width"] > 0.9 * panel["width"]
+    assert max(page.evaluate(OVERLAPS)) <= 0, "no part of the right side lies over the next one"
+
+
+PARTS = (".imu-panel", ".imu-side", CURVES, ".imu-ledger")
+
+# By how many pixels each part of the right side reaches into the one below it.
+OVERLAPS = """() => {
+    const drawn = Array.from(document.querySelectorAll('.imu-main > .widget-vbox > *'));
+    const low = part => Math.max(...[part, ...part.querySelectorAll('.js-plotly-plot, .main-svg')]
+        .map(each => each.getBoundingClientRect().bottom));
+    return drawn.slice(1).map((part, at) => low(drawn[at]) - part.getBoundingClientRect().top);
+}"""
 
 
 # A figure as the page has drawn it: lines, axes, legend and all, not the data they were made from.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import in_kernel, lasso
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-WATCHING = Path(__file__).resolve().parents[1] / "notebooks" / "08_watching_a_model_forget.ipynb"
+WATCHING = Path(__file__).resolve().parents[2] / "notebooks" / "08_watching_a_model_forget.ipynb"
 MAP = ".imu-map.js-plotly-plot"
 SECONDS = 60
 
@@ -26,11 +28,6 @@ LONELY_DOT = """([figure, role]) => {
     const rooms = places.map(room), at = rooms.indexOf(Math.max(...rooms));
     return {x: box.left + xaxis._offset + places[at][0], y: box.top + yaxis._offset + places[at][1],
             example: trace.customdata[at]};
-}"""
-
-PLOT_BOX = """figure => {
-    const plot = document.querySelector(figure), {xaxis, yaxis} = plot._fullLayout, box = plot.getBoundingClientRect();
-    return [box.left + xaxis._offset, box.top + yaxis._offset, xaxis._length, yaxis._length];
 }"""
 
 # How far the picture of the map lies from the axes over it: left, top, width and height, in pixels.
@@ -69,27 +66,20 @@ def wait_for(page: Any, selector: str, words: str) -> None:
     page.wait_for_function(SAYS, arg=[selector, words], timeout=SECONDS * 1000)
 
 
-def click_dot(page: Any, figure: str = MAP, role: str = "forget") -> int:
-    """Click a trace's loneliest dot with the mouse; returns its example."""
+def hover_dot(page: Any, figure: str = MAP, role: str = "forget") -> dict:
+    """Put the mouse on a trace's loneliest dot; returns its ``example`` and its place."""
     dot = page.evaluate(LONELY_DOT, [figure, role])
     page.mouse.move(dot["x"] - 12, dot["y"] - 12)
     page.mouse.move(dot["x"], dot["y"], steps=6)
     page.wait_for_selector(f"{figure} .hoverlayer .hovertext")
+    return dot
+
+
+def click_dot(page: Any, figure: str = MAP, role: str = "forget") -> int:
+    """Click a trace's loneliest dot with the mouse; returns its example."""
+    dot = hover_dot(page, figure, role)
     page.mouse.click(dot["x"], dot["y"])
     return dot["example"]
-
-
-def lasso(page: Any, figure: str = MAP, share: float = 1.0) -> None:
-    """Draw a lasso around the middle of the figure with the mouse."""
-    left, top, width, height = page.evaluate(PLOT_BOX, figure)
-    inset = (1 - share) / 2
-    corners = [(inset, inset), (1 - inset, inset), (1 - inset, 1 - inset), (inset, 1 - inset), (inset, inset)]
-    corners = [(left + 2 + x * (width - 4), top + 2 + y * (height - 4)) for x, y in corners]
-    page.mouse.move(*corners[0])
-    page.mouse.down()
-    for corner in corners[1:]:
-        page.mouse.move(*corner, steps=4)
-    page.mouse.up()
 
 
 def click_button(page: Any, place: str, at: int) -> str:
@@ -117,6 +107,49 @@ def test_pictures_and_rows_are_clicked(notebook: Callable[..., Any]) -> None:
     wait_for(page, ".imu-explorer .imu-card", button.get_attribute("title"))
 
 
+PLACES = """() => Object.fromEntries([".imu-explorer", ".imu-explorer .imu-side", ".imu-map", ".imu-explorer .imu-card"]
+    .map(each => [each.split(" ").at(-1), document.querySelector(each).getBoundingClientRect().toJSON()]))"""
+
+# Names on the map, each with the place of its middle, as shares of the picture.
+NAMES = """() => {
+    const map = document.querySelector('.imu-map-names > * > div').getBoundingClientRect();
+    return Array.from(document.querySelectorAll('.imu-map-names span'), each => {
+        const box = each.getBoundingClientRect();
+        return [each.textContent, (box.left + box.width / 2 - map.left) / map.width,
+                (box.top + box.height / 2 - map.top) / map.height];
+    });
+}"""
+
+NAMED = """
+from imu_lab.figures.explorer import area_names, shares
+names = area_names(explorer.map.scene)
+print([[area.name, *place] for area, place in zip(names, shares(explorer.map.scene, names))])
+"""
+
+
+def test_a_small_screen_shows_map_names_thumbnail_and_card_at_once(notebook: Callable[..., Any]) -> None:
+    page = notebook(WATCHING)
+    page.wait_for_selector(".imu-map-picture", timeout=SECONDS * 1000)
+    page.set_viewport_size({"width": 1280, "height": 800})  # beside the file browser: less than 900 for the panel
+    page.wait_for_timeout(1000)
+
+    shown, held = page.evaluate(NAMES), ast.literal_eval(in_kernel(page, NAMED))
+    assert len(held) > 3 and [name for name, *_ in shown] == [name for name, *_ in held]
+    assert all(abs(a - b) < 0.01 for drawn, kept in zip(shown, held) for a, b in zip(drawn[1:], kept[1:]))
+
+    example = hover_dot(page, role="kept")["example"]
+    page.wait_for_selector(f".imu-thumbnail img[alt='example {example}']")
+    assert "class " in page.locator(f"{MAP} .hoverlayer").text_content()
+    page.mouse.move(5, 5, steps=4)
+    page.wait_for_function("getComputedStyle(document.querySelector('.imu-thumbnail')).display === 'none'")
+
+    page.evaluate("document.querySelector('.imu-explorer').scrollIntoView({block: 'start'})")
+    place = page.evaluate(PLACES)
+    panel, side, card = place[".imu-explorer"], place[".imu-side"], place[".imu-card"]
+    assert panel["width"] < 900 and place[".imu-map"]["left"] >= side["right"], "two columns"
+    assert card["right"] <= side["right"] and card["top"] < 700, "under the buttons, and on the screen"
+
+
 def test_selection_card_what_if_comparison(notebook: Callable[..., Any]) -> None:
     page = notebook(WATCHING)
     page.wait_for_selector(".imu-map-picture", timeout=SECONDS * 1000)
@@ -135,7 +168,7 @@ def test_selection_card_what_if_comparison(notebook: Callable[..., Any]) -> None
     wait_for(page, ".imu-count", "146 of 146")
     page.evaluate("figure => document.querySelector(figure).scrollIntoView({block: 'center'})", MAP)
     page.wait_for_timeout(800)  # a press soon after the click would count as a double click
-    lasso(page, share=0.5)
+    lasso(page, MAP, share=0.5)
     page.wait_for_function("() => !document.querySelector('.imu-count').textContent.includes('146 of 146')")
 
     page.click(".imu-what-if-drop")

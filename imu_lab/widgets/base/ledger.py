@@ -32,13 +32,13 @@ class Pictures:
         source = getattr(self._task, "pictures", None)
         return None if source is None or not examples else source(examples)
 
-    def _tag(self, example: int) -> str:
-        """An ``<img>`` of the example, or nothing."""
+    def _tag(self, example: int, size: int = THUMBNAIL) -> str:
+        """An ``<img>`` of the example, ``size`` pixels high, or nothing."""
         pictures = self.of([example])
         if pictures is None:
             return ""
-        address = gallery.data_address(pictures[0], THUMBNAIL)
-        return f'<img alt="example {example}" height="{THUMBNAIL}" src="{address}">'
+        address = gallery.data_address(pictures[0], size)
+        return f'<img alt="example {example}" height="{size}" src="{address}">'
 
 
 class Ledger(W.VBox):

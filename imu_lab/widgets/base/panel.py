@@ -16,7 +16,7 @@ from .closing import close_all
 from .job import Job, Progress
 
 SIDE_WIDTH = "318px"
-BESIDE = "490px"  # what is left beside the controls on a screen of 1280 pixels
+BESIDE = "480px"  # the views stand beside the controls where they find so much room: on a screen of 1280 pixels too
 
 
 class Panel(W.VBox):
@@ -33,13 +33,11 @@ class Panel(W.VBox):
         still_rows: the rows of a static picture: figures, PNG bytes or words (see :func:`still.composed`).
 
     Attributes:
-        main_width: the views stand beside the controls where they find so much room, else below.
+        job: answers the questions.
 
     A callback that is wrapped in ``guarded`` shows its exceptions in the panel, as the job does; otherwise they would
     be lost, for a notebook shows no exception of a widget's callback.
     """
-
-    main_width = "560px"
 
     def __init__(
         self,
@@ -62,7 +60,7 @@ class Panel(W.VBox):
         self.title, self._question, self._still_rows = title, question, still_rows
         self.job = Job(compute, draw, on_error=self.show_error, on_progress=self._progress, on_done=self._done)
         side = W.VBox(list(controls), layout=W.Layout(flex=f"0 0 {SIDE_WIDTH}", width=SIDE_WIDTH)).add_class("imu-side")
-        main = W.VBox(list(views), layout=W.Layout(flex=f"1 1 {self.main_width}", min_width="0")).add_class("imu-main")
+        main = W.VBox(list(views), layout=W.Layout(flex=f"1 1 {BESIDE}", min_width="0")).add_class("imu-main")
         body = W.HBox([side, main], layout=W.Layout(flex_flow="row wrap", grid_gap="0 16px"))
         super().__init__([theme.style_sheet(), self._head(), self.error, body, *below])
         self.add_class("imu-panel")

@@ -49,6 +49,8 @@ STYLE_SHEET = """
 .imu-rows { --imu-row: 28px; width: 100% }
 .imu-rows td { height: var(--imu-row); padding-block: 0; box-sizing: border-box }
 .imu-rows > .imu-overlay { align-self: end; grid-auto-rows: var(--imu-row) }
+.imu-side .imu-table :is(th, td) { padding: 1px 4px }
+.imu-rows { overflow-x: auto }
 .imu-answers table { width: auto } .imu-answers td { border: 0 } .imu-answers td:first-child { padding-left: 0 }
 .imu-table img, .imu-card img { image-rendering: pixelated; vertical-align: middle; border-radius: 2px }
 .imu-caption p { margin: 0; line-height: 1.35; font-size: 13px; font-weight: 600 }
@@ -56,11 +58,22 @@ STYLE_SHEET = """
 .imu-captioned .js-plotly-plot :is(.gtitle, .gtitle-subtitle) { display: none }
 .imu-stack { position: relative; margin: 0; overflow: visible; width: 100% }
 .imu-stack > .imu-map-picture { position: absolute; max-width: none; max-height: none }
+.imu-stack > .imu-map-names { position: absolute; overflow: hidden; line-height: 1 }
+.imu-map-names .widget-html-content > div { position: relative; margin: 0 auto }
+.imu-map-names span { position: absolute; transform: translate(-50%, -50%); white-space: nowrap; font-weight: 600;
+  font-size: 14px; --imu-page: var(--jp-layout-color0, #fff); text-shadow: 0 0 2px var(--imu-page),
+  0 0 3px var(--imu-page), 0 0 4px var(--imu-page), 0 0 5px var(--imu-page) }
+.imu-stack > .imu-thumbnail { position: absolute; display: none; z-index: 2; pointer-events: none; margin: 0;
+  width: auto; height: auto; min-height: 0; padding: 2px; line-height: 0; background: var(--jp-layout-color0, #fff);
+  border: 1px solid var(--imu-line) }
+.imu-thumbnail img { image-rendering: pixelated }
 .imu-stack > .imu-map { position: relative; margin: 0; flex: 1 1 0; min-width: 0 }
 .imu-key { display: inline-block; width: 14px; height: 0; border-top: 3px solid; vertical-align: middle;
   margin-right: 6px }
 .imu-card-body { display: grid; grid-template-columns: max-content max-content minmax(0, 1fr); gap: 4px 28px;
   align-items: start }
+.imu-side .imu-card-body { grid-template-columns: max-content minmax(0, 1fr); gap: 4px 14px }
+.imu-side .imu-card-body svg { grid-column: 1 / -1 }
 .imu-card-body dl { display: grid; grid-template-columns: max-content max-content; gap: 1px 14px; margin: 0;
   font-size: 12px; font-variant-numeric: tabular-nums }
 .imu-card-body dt { color: var(--imu-soft); font-weight: 400; white-space: nowrap }

@@ -25,13 +25,14 @@ from ..base.controls import STYLE
 from ..base.gallery import Gallery
 from ..base.job import Report
 from ..base.ledger import Ledger, Pictures, menu, quantities, widened
-from ..base.panel import BESIDE, Panel
+from ..base.panel import Panel
 from .one_sample import OneSample
 from .paths import Paths
 from .player import Player
 from .sample_map import SampleMap
 from .what_if import Change, WhatIf
 
+SEEN = 64  # pixels, of the picture under the mouse
 HEIGHT = 430  # pixels, of the map and of the trajectories
 SHOWN = 30  # pictures of a selection
 ROWS = 1000  # trajectories drawn of a selection
@@ -82,8 +83,6 @@ class Explorer(Panel):
         other: the explorer of a what-if with another forget set, or None.
     """
 
-    main_width = BESIDE
-
     def __init__(self, run: Run, table: pd.DataFrame | None, *, projection: str, context: int) -> None:
         self.run, self.runs = run, [run]
         self.land = Landscape(run, projection, context)
@@ -96,8 +95,7 @@ class Explorer(Panel):
         self._drawing, self._telling = threading.RLock(), threading.local()
         self._make_controls()
         self._make_views()
-        pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
-        super().__init__(self._side(), [pair], title="Explorer", question=self._asked, compute=self._scene,
+        super().__init__(self._side(), self._main(), title="Explorer", question=self._asked, compute=self._scene,
                          draw=self._draw_map, still_rows=self._still, below=self._below())  # fmt: skip
         self.add_class("imu-explorer")
         self._draw_map(self._scene(self._asked(), None))
@@ -124,7 +122,14 @@ class Explorer(Panel):
         steps = [int(step) for step in self.land.steps]
         wide = {"style": STYLE, "layout": W.Layout(width="auto")}
         first = self.run.last_useful(steps)
-        self.step = W.IntSlider(first, steps[0], max(steps[-1], 1), description="update", **wide)
+        self.step = W.IntSlider(
+            first,
+            steps[0],
+            max(steps[-1], 1),
+            description="update",
+            style={"description_width": "50px"},
+            layout=W.Layout(flex="1 1 auto", width="0"),
+        )
         self.step.add_class("imu-step")
         self.play = Player(self.step, INTERVAL, lambda: self.wait(PATIENCE), self.guarded)
         self.colour_by = W.Dropdown(options=self._colours(), value="confidence", description="colour by", **wide)
@@ -141,9 +146,10 @@ class Explorer(Panel):
         return live + menu(quantities(self.samples))
 
     def _side(self) -> list[W.Widget]:
-        return [theme.section("Go through the updates"), self.step, self.play, self.shown_run,
+        return [theme.section("Go through the updates"), W.HBox([self.step, self.play]), self.shown_run,
                 theme.section("Colour and filter"), self.colour_by, self.filter, W.HBox([self.clear, self.count]),
-                theme.section("What if the selection …"), self.what_if]  # fmt: skip
+                theme.section("What if, for the selection"), self.what_if,
+                theme.section("One sample, and its neighbours"), self.sample]  # fmt: skip
 
     def _listen(self) -> None:
         self.step.observe(self.ask, "value")
@@ -173,9 +179,12 @@ class Explorer(Panel):
         layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 40}px")
         self.places = {name: W.VBox(layout=layout).add_class("imu-captioned") for name in ("map", "paths")}
 
+    def _main(self) -> list[W.Widget]:
+        pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
+        return [pair, theme.section("The selection"), self.gallery, self.what_if.result]
+
     def _below(self) -> list[W.Widget]:
-        return [theme.section("The selection"), self.gallery, theme.section("One sample, and its neighbours"), self.sample,
-                self.what_if.result, theme.section("Every sample of the selection"), self.ledger, self.place]  # fmt: skip
+        return [theme.section("Every sample of the selection"), self.ledger, self.place]
 
     # --- the map
 
@@ -193,8 +202,11 @@ class Explorer(Panel):
         lost = ~land.forgotten & (start.margin >= 0) & (now.margin < 0)
         values = land.values(question.colour_by, question.step, self.samples)[land.forgotten]
         chosen = None if self.chosen is None else land.position.get(self.chosen)
+        regions = land.regions(question.step)
+        shown = [] if regions is None else np.unique(regions.classes).tolist()
+        names = {number: land.class_name(number) for number in shown}
         return Scene(land.examples, land.places, land.labels, land.forgotten, lost, values, question.colour_by,
-                     self._selected_rows(), chosen, land.regions(question.step), question.step, land.about)  # fmt: skip
+                     self._selected_rows(), chosen, regions, question.step, land.about, names)  # fmt: skip
 
     def _selected_rows(self) -> np.ndarray | None:
         if self.selected is None:
@@ -214,7 +226,8 @@ class Explorer(Panel):
 
     def _made_map(self, scene: Scene) -> SampleMap:
         hear = dict(clicked=self.choose, lassoed=self._lassoed, deselected=self._show_all)
-        made = SampleMap(scene, HEIGHT, **{name: self.guarded(answer) for name, answer in hear.items()})
+        heard = {name: self.guarded(answer) for name, answer in hear.items()}
+        made = SampleMap(scene, HEIGHT, **heard, thumbnail=lambda example: self.pictures.tag(example, SEEN))
         self.places["map"].children = [made]
         return made
 

@@ -21,7 +21,7 @@ NEAR = 6
 NO_CARD = '<p class="imu-note">Click a sample: a dot, a row of the trajectories, a picture, a row of the ledger.</p>'
 
 
-class OneSample(W.HBox):
+class OneSample(W.VBox):
     """See the module; ``clicked`` takes the example of a picture that is clicked.
 
     Attributes:
@@ -35,8 +35,7 @@ class OneSample(W.HBox):
         self.answers = W.HTML().add_class("imu-table").add_class("imu-answers")
         self.near = Gallery(clicked, columns=NEAR, size=44).add_class("imu-near")
         self.responsible = Responsible(pictures, clicked)
-        layout = W.Layout(align_items="flex-start", flex_flow="row wrap")
-        super().__init__([W.VBox([self.card, self.answers]), W.VBox([self.near, self.responsible])], layout=layout)
+        super().__init__([self.card, self.answers, self.near, self.responsible])
 
     def show(self, example: int, land: Landscape, runs: Mapping[str, Run], step: int) -> None:
         """Show this sample after update ``step`` of the run whose landscape it is; ``runs`` are compared on the card."""

@@ -19,7 +19,7 @@ class Responsible(Strip):
     """What :func:`imu_lab.responsible` says of one kept sample; ``clicked`` takes the example that is clicked."""
 
     def __init__(self, pictures: Pictures, clicked: Callable[[int], Any] | None = None) -> None:
-        super().__init__(pictures, clicked, columns=SHOWN, size=44)
+        super().__init__(pictures, clicked, columns=3, size=44)
         self.add_class("imu-responsible")
         self.tell(None)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import ipywidgets as W
 import numpy as np
 
-from ...figures.explorer import MARGINS, Scene, mark_chosen, picture, plot_pane, update_pane, words
+from ...figures import dots
+from ...figures.explorer import MARGINS, Scene, area_names, mark_chosen, picture, plot_pane, shares, update_pane, words
 from ..base import tables
 from ..base.bundle import FigureWidget
+from .thumbnail import Thumbnail
 
 
 class SampleMap(W.VBox):
@@ -25,10 +28,11 @@ class SampleMap(W.VBox):
         clicked: takes the example whose dot was clicked.
         lassoed: takes the (m, 2) corners of an outline drawn around samples.
         deselected: is called at a double click.
+        thumbnail: from an example to an ``<img>``, which stands beside the dot that the mouse is over.
 
     Attributes:
         scene: what is drawn.
-        picture, pane: the image, and the figure over it.
+        picture, names, pane: the image, over it the names of its areas, and over both the figure that hears the mouse.
     """
 
     def __init__(
@@ -39,14 +43,16 @@ class SampleMap(W.VBox):
         clicked: Callable[[int], Any],
         lassoed: Callable[[np.ndarray], Any],
         deselected: Callable[[], Any],
+        thumbnail: Callable[[int], str] = lambda example: "",
     ) -> None:
-        self.scene = scene
+        self.scene, self._height = scene, height
         self.caption = W.HTML(tables.caption(words(scene))).add_class("imu-caption")
         self.picture = W.Image(value=picture(scene), format="png", layout=under_the_pane(height))
         self.picture.add_class("imu-map-picture")  # and no tooltip: with one, ipywidgets 8.1 shows no image at all
+        self.names = W.HTML(named_areas(scene, height), layout=under_the_pane(height)).add_class("imu-map-names")
         self.pane = FigureWidget(plot_pane(scene).update_layout(height=height, autosize=True)).add_class("imu-map")
         self._hear(clicked, lassoed, deselected)
-        stack = W.Box([self.picture, self.pane]).add_class("imu-stack")
+        stack = W.Box([self.picture, self.names, self.pane, Thumbnail(thumbnail)]).add_class("imu-stack")
         super().__init__([self.caption, stack])
 
     def _hear(self, clicked: Callable, lassoed: Callable, deselected: Callable) -> None:
@@ -63,7 +69,7 @@ class SampleMap(W.VBox):
 
     def show(self, scene: Scene) -> None:
         """Draw this; only what differs is sent."""
-        self.picture.value = picture(scene)
+        self.picture.value, self.names.value = picture(scene), named_areas(scene, self._height)
         update_pane(self.pane, scene)
         self.caption.value = tables.caption(words(scene))
         self.scene = scene
@@ -89,6 +95,18 @@ def under_the_pane(height: int) -> W.Layout:
         object_position="center top",
         margin="0",
     )
+
+
+def named_areas(scene: Scene, height: int) -> str:
+    """The names of the areas at their centroids, in a box that lies where the picture does; ``height`` of the pane."""
+    names = area_names(scene)
+    spans = [
+        f'<span style="left: {100 * across:.1f}%; top: {100 * down:.1f}%">{escape(area.name)}</span>'
+        for area, (across, down) in zip(names, shares(scene, names))
+    ]
+    widest = (height - MARGINS["t"] - MARGINS["b"]) * dots.WIDTH / dots.HEIGHT
+    box = f"width: min(100%, {widest:.0f}px); aspect-ratio: {dots.WIDTH} / {dots.HEIGHT}"
+    return f'<div style="{box}">{"".join(spans)}</div>'
 
 
 def _corners(outline: Any) -> np.ndarray:

@@ -21,7 +21,7 @@ class Proponents(W.VBox):
     """What :func:`imu_lab.proponents` says of one sample; ``clicked`` takes the example that is clicked."""
 
     def __init__(self, pictures: Pictures, clicked: Callable[[int], Any]) -> None:
-        self.strips = {role: Strip(pictures, clicked, columns=8, size=36) for role in ROLES}
+        self.strips = {role: Strip(pictures, clicked, columns=6, size=36) for role in ROLES}
         super().__init__(list(self.strips.values()))
         self.add_class("imu-proponents")
         self.show(None)

@@ -24,7 +24,7 @@ HEIGHTS = {"curves": 380, "influence": 330, "intensity": 330}  # pixels
 EQUAL_FORGETTING = 0.01
 AHEAD = 0.05  # seconds that the curves have for their way to the page before other figures are worked out
 STILL_PICTURES = 16
-NO_CARD = '<p class="imu-note">Click a dot in one of the figures above, or a row below, to see that sample.</p>'
+NO_CARD = '<p class="imu-note">Click a dot in a figure, or a row of the table below, to see that sample.</p>'
 
 
 class Views(W.VBox):
@@ -40,6 +40,7 @@ class Views(W.VBox):
         metric: which metric the curves show.
         answer: the records that are drawn.
         chosen: the example whose card is shown.
+        sample, every: the card of one sample, and the ledger of all; the panel places them.
     """
 
     def __init__(self, task: Any, guarded: Callable[[Callable], Callable], proponents: Callable) -> None:
@@ -58,6 +59,8 @@ class Views(W.VBox):
         self.ledger = Ledger(self.pictures, guarded(self.choose))
         self.captions = {name: W.HTML(layout=W.Layout(flex="1 1 auto")).add_class("imu-caption") for name in HEIGHTS}
         self.places = {name: place(name) for name in HEIGHTS}
+        self.sample = W.VBox([theme.section("One sample"), self.card, self.proponents])
+        self.every = W.VBox([theme.section("Every sample"), self.ledger])
         super().__init__(self._arranged())
         self._listen()
 
@@ -70,10 +73,6 @@ class Views(W.VBox):
             self.places["curves"],
             self.scores,
             pair,
-            theme.section("One sample"),
-            W.HBox([self.card, self.proponents], layout=W.Layout(flex_flow="row wrap", grid_gap="0 28px")),
-            theme.section("Every sample"),
-            self.ledger,
         ]
 
     def _listen(self) -> None:
@@ -178,7 +177,7 @@ class Views(W.VBox):
 
 def place(name: str) -> W.VBox:
     """Where a figure will stand, already as high as it will be; the intensity has two panels and takes more width."""
-    flex = "1.4 1 420px" if name == "intensity" else "1 1 340px"
+    flex = {"curves": "0 0 auto", "influence": "1 1 340px", "intensity": "1.4 1 420px"}[name]
     layout = W.Layout(flex=flex, min_width="0", min_height=f"{HEIGHTS[name] + 40}px")
     return W.VBox(layout=layout).add_class("imu-captioned")
 

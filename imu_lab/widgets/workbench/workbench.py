@@ -67,8 +67,9 @@ class Workbench(Panel):
         self.pipeline = Pipeline(session)
         self.views = Views(session.task, self.guarded, self.pipeline.proponents)
         super().__init__(
-            [controls],
+            [controls, self.views.sample],
             [self.views],
+            below=[self.views.every],
             title=f"Workbench · {title_of(session.task)}",
             question=controls.question,
             compute=self.pipeline,

@@ -11,6 +11,7 @@ from plotly.callbacks import InputDeviceState, LassoSelector, Points
 
 from imu_lab.figures.explorer import MARGINS, Scene
 from imu_lab.widgets.explorer.sample_map import SampleMap, under_the_pane
+from imu_lab.widgets.explorer.thumbnail import Thumbnail
 
 
 def scene(step: int = 0) -> Scene:
@@ -51,6 +52,13 @@ def test_a_click_tells_the_example_and_a_lasso_its_corners(shown: SampleMap, hea
     kept._dispatch_on_selection(Points(point_inds=[], trace_name="", trace_index=0), None)
     kept._dispatch_on_deselect(Points(point_inds=[], trace_name="", trace_index=0))
     assert heard == [8, [[0, 0], [1, 0], [1, 1]], [], "all"]
+
+
+def test_the_picture_under_the_mouse_is_sent_to_the_page_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict] = []
+    monkeypatch.setattr(Thumbnail, "send", lambda self, content, buffers=None: sent.append(content))
+    Thumbnail(lambda example: f"<img alt='{example}'>").tell(9)
+    assert sent == [{"example": 9, "image": "<img alt='9'>"}]
 
 
 def test_the_ring_comes_and_goes(shown: SampleMap) -> None:
