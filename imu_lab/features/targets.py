@@ -11,8 +11,10 @@ from ..core.messages import unknown
 from ..tasks.protocol import Examples, Task
 from .readout import CachedTask
 
+Target = str | Examples | tuple[str, Any]  # what may be given for one: see target_examples
 
-def target_examples(task: Task, target: Any, forget: Examples) -> Examples:
+
+def target_examples(task: Task, target: Target, forget: Examples) -> Examples:
     """The examples that a target names.
 
     Args:

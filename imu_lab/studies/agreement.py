@@ -1,4 +1,4 @@
-"""Do they agree? Estimators on the samples to press, draws of one estimator, and runs on who resists: each answer a table."""
+"""Do they agree? Estimators on whom to press, draws of one estimator, and runs on which samples resist."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ INDIFFERENT = 0.99  # correlation with the plain product of gradients above whic
 
 
 def rank_correlations(scores: Mapping[str, Influence] | Iterable[Influence]) -> pd.DataFrame:
-    """Spearman's correlation of every pair: a square table with ones on its diagonal, NaN against a constant.
+    """Spearman's correlation of every pair of estimates: a square table with ones on its diagonal, NaN against a constant.
+
+    >>> imu.rank_correlations([imu.influence(task, model, name) for name in ("fisher-diagonal", "exact")])
 
     Args:
-        scores: of the same forget set, by label; unlabelled ones go by their estimator.
+        scores: of the same forget set, by label; without labels they are named after their estimators.
     """
     return pd.DataFrame({label: each.values for label, each in by_label(scores).items()}).corr("spearman")
 
 
 def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
-    """What damping does: agreement with the plain product of gradients, and the sign, at each damping.
+    """What damping does to an influence: its agreement with the plain product of gradients, and its sign.
+
+    >>> sweep = {damping: imu.influence(task, model, damping=damping) for damping in (1e-4, 1e-2, 1)}
+    >>> imu.plot_damping(imu.damping_effect(sweep))
 
     Args:
         sweep: influences by damping, on a linear readout (their context holds ``gradient_dot``).
@@ -40,7 +45,7 @@ def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
     rows = []
     for damping, scores in sorted(sweep.items()):
         if "gradient_dot" not in scores.context:
-            raise ValueError("these scores carry no gradient_dot: their readout is not one linear layer")
+            raise ValueError("these scores have no gradient_dot to compare with: their readout is not one linear layer")
         plain = scores.context["gradient_dot"].to_numpy()
         pearson = pd.Series(scores.values).corr(pd.Series(plain))
         rows.append((damping, pearson, float(spearman(scores.values, plain)), float((scores.values < 0).mean())))
@@ -52,9 +57,13 @@ def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
 def largest_disagreements(one: Influence, other: Influence, k: int = 10) -> pd.DataFrame:
     """The samples that two estimators rank most differently.
 
+    Args:
+        one, other: influences on the same forget set.
+        k: how many samples.
+
     Returns:
-        DataFrame ``example, one, other, rank_one, rank_other, difference``, the largest first. Rank 1 is the most
-        negative influence; ``difference`` is rank_other − rank_one, so positive means that ``one`` presses it more.
+        DataFrame ``example, one, other, rank_one, rank_other, difference``, the largest difference first. Rank 1 is the
+        most negative influence; ``difference`` is rank_other − rank_one, so positive means that ``one`` presses it more.
     """
     by_label([one, other])
     frame = pd.DataFrame({"example": one.frame["example"], "one": one.values, "other": other.values})
@@ -65,7 +74,7 @@ def largest_disagreements(one: Influence, other: Influence, k: int = 10) -> pd.D
 
 
 def by_label(scores: Mapping[str, Influence] | Iterable[Influence]) -> dict[str, Influence]:
-    """Influences by their label; unlabelled ones by their estimator, numbered where it repeats.
+    """Influences by their label; without labels by their estimator, numbered where it repeats.
 
     Raises:
         ValueError: fewer than two, or of different samples.
@@ -76,19 +85,21 @@ def by_label(scores: Mapping[str, Influence] | Iterable[Influence]) -> dict[str,
         named = {}
         for each in scores:
             label = str(each.settings.get("estimator", "scores"))
-            number = sum(1 for known in named if known == label or known.startswith(f"{label} ("))
+            number = sum(1 for name in named if name == label or name.startswith(f"{label} ("))
             named[label if not number else f"{label} ({number + 1})"] = each
     if len(named) < 2:
         raise ValueError(f"a comparison needs two influences or more, got {len(named)}")
     first = next(iter(named.values())).frame["example"]
-    strange = [label for label, each in named.items() if not np.array_equal(each.frame["example"], first)]
-    if strange:
-        raise ValueError(f"{listed(strange)} speak of other samples than {next(iter(named))!r}; use one forget set")
+    others = [label for label, each in named.items() if not np.array_equal(each.frame["example"], first)]
+    if others:
+        raise ValueError(
+            f"{listed(others)} hold other samples than {next(iter(named))!r}; compare influences on one forget set"
+        )
     return named
 
 
 def stability(scores: Iterable[Influence]) -> pd.DataFrame:
-    """How far each sample's place depends on the draw.
+    """How much each sample's influence and rank depend on the draw: on a training seed, or on an augmentation.
 
     Args:
         scores: of one estimator and one forget set, one record per draw: a training seed, or an augmentation
@@ -116,8 +127,11 @@ def stability(scores: Iterable[Influence]) -> pd.DataFrame:
 def rank_stability(draws: Mapping[str, Iterable[Influence]], *, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """How well several draws agree on the order of the samples, estimator by estimator.
 
-    The interval is about samples, not about draws: it says how the number would move with another forget set of this
-    size. Five seeds are five, and no interval makes more of them.
+    The interval comes from resampling the samples, not the draws: it says how much the correlation would change with
+    another forget set of this size. It says nothing of other seeds than these.
+
+    >>> models = [imu.train(task, seed=seed) for seed in range(5)]
+    >>> imu.rank_stability({"exact": [imu.influence(task, model, "exact") for model in models]})
 
     Args:
         draws: by estimator, its records over the draws, as for :func:`stability`.
@@ -142,12 +156,12 @@ def rank_stability(draws: Mapping[str, Iterable[Influence]], *, resamples: int =
 
 
 class RankAgreement(NamedTuple):
-    """How far several rankings agree.
+    """How far several runs agree on which samples resist.
 
     Attributes:
-        kendalls_w: 0 for no agreement, 1 for the same order everywhere.
-        low, high: 95 % interval by resampling the samples.
-        by_chance: what rankings that know nothing of each other give on average, 1 / runs: the level to compare with.
+        kendalls_w: 0 for no agreement, 1 for the same order in every run.
+        low, high: its 95 % interval by resampling the samples.
+        by_chance: the level to compare with: independent rankings give 1 / runs on average.
         runs, samples: how many rankings, of how many samples.
         excluded: samples that had nothing to withstand in some run: not pressed, or wrong before the first update.
     """
@@ -171,17 +185,20 @@ class RankAgreement(NamedTuple):
 
 
 def rank_agreement(table: pd.DataFrame, column: str = "rank", *, draws: int = DRAWS, seed: int = 0) -> RankAgreement:
-    """Kendall's W over the runs of a table of :func:`imu_lab.resistance`; only samples that are in every run count.
+    """Do runs agree on which samples resist? Kendall's W over the samples that are in every run.
 
-    Samples that had nothing to withstand in some run are left out: they would agree on nothing but that. In a column of
-    times, whoever was never forgotten (or never came back) comes after all others, together with those like it.
+    Samples that had nothing to withstand in some run are excluded: all runs would rank them alike for that reason alone.
+    In a column of times, samples that were never forgotten (or never came back) share the last rank.
 
-    The interval is about samples, not about runs: it says how W would move with another forget set of this size. Five
-    seeds are five, and no interval makes more of them.
+    The interval comes from resampling the samples, not the runs: it says how much W would change with another forget set
+    of this size. It says nothing of other seeds than these.
+
+    >>> runs = [imu.unlearn(task, imu.train(task, seed=seed)) for seed in range(5)]
+    >>> imu.rank_agreement(imu.resistance(runs))
 
     Args:
-        table: of two runs or more, told apart by ``number``.
-        column: what to rank by; the samples of each run are ranked anew by it.
+        table: what :func:`imu_lab.resistance` gave for two runs or more; ``number`` tells them apart.
+        column: what to rank the samples of each run by.
         draws: resamplings of the samples.
         seed: of the resampling.
 
@@ -206,6 +223,6 @@ def rank_agreement(table: pd.DataFrame, column: str = "rank", *, draws: int = DR
         )
     tied = [number for number, row in zip(wide.index, ranks) if len(np.unique(row)) == 1]
     if tied:
-        raise ValueError(f"all {samples} samples have the same {column!r} in run {tied[0]}: it puts them in no order")
+        raise ValueError(f"all {samples} samples have the same {column!r} in run {tied[0]}: it does not rank them")
     low, high = confidence_interval(kendalls_w, ranks, draws=draws, seed=seed)
     return RankAgreement(float(kendalls_w(ranks)), float(low), float(high), 1 / runs, runs, samples, len(idle))

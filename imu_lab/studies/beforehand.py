@@ -1,9 +1,8 @@
-"""What is known of a sample before anything is forgotten: how the model learned it, who lives near it, how curved its loss is."""
+"""What is known of a sample before unlearning: how the model learned it, its neighbours, and the curvature of its loss."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,11 +21,11 @@ from .resistance import forgetting_events
 
 
 def learning_events(task: Task, seed: int = 0) -> pd.DataFrame:
-    """The training of the original once more, with every forget sample followed from epoch to epoch.
+    """When the model learned each forget sample: the original is trained once more, and measured after every epoch.
 
     Args:
-        task: whose recipe and training split; a user's own ``train_fn`` is not asked, the recipe is.
-        seed: of the weights and batches; that of the original retraces the original's own training.
+        task: trained by its recipe, also where a user gave a ``train_fn`` of their own.
+        seed: of the weights and batches; the original's own seed retraces its training.
 
     Returns:
         ``example``; ``training_events``, how often it went from right to wrong between epochs (Toneva et al. 2019);
@@ -39,26 +38,28 @@ def learning_events(task: Task, seed: int = 0) -> pd.DataFrame:
 def _events(task: Task, seed: int) -> pd.DataFrame:
     recipe = getattr(task, "recipe", training.Recipe())
     forget, model = task.split("forget"), task.make_model(seed)
-    made = training.epochs(task, model, task.split("train"), recipe, seed)
-    margins = np.stack([outcomes(task, each, forget)[:, 1].numpy() for each in made])  # (epochs, n)
-    settled = time_to_forget(-margins - 1e-12, np.arange(1, len(margins) + 1))  # "forgetting" to be wrong
+    epochs = training.epochs(task, model, task.split("train"), recipe, seed)
+    margins = np.stack([outcomes(task, each, forget)[:, 1].numpy() for each in epochs])  # (epochs, n)
+    first = time_to_forget(
+        -margins - 1e-12, np.arange(1, len(margins) + 1)
+    )  # learning is time-to-forget with the sign turned
     frame = {"example": forget.ids.numpy(), "training_events": forgetting_events(margins)}
-    return pd.DataFrame(frame | {"first_learned": np.where(np.isnan(settled), len(margins) + 1, settled)})
+    return pd.DataFrame(frame | {"first_learned": np.where(np.isnan(first), len(margins) + 1, first)})
 
 
 def held_out_confidence(task: Task, folds: int = 3, seed: int = 0) -> pd.DataFrame:
-    """What models know of each forget sample that were trained on everything but its fold.
+    """Confidence in each forget sample of a model that was trained without it.
 
-    One model per fold: the whole training set without one ``folds``-th of the forget set.
+    One model is trained per fold, on the whole training set without one ``folds``-th of the forget set.
 
     Args:
-        task: whose recipe and data.
-        folds: models to train; more leave less out of each.
+        task: its recipe and data.
+        folds: how many models to train; with more of them, each misses fewer samples.
         seed: of the folds, the weights and the batches.
 
     Returns:
         ``example``; ``held_out_confidence``, the probability of its label; ``label_suspicion``, σ(−margin): above one
-        half, another label looks likelier to a model that has not seen the sample.
+        half, a model that has not seen the sample finds another label likelier.
 
     Raises:
         ValueError: fewer than two folds, or more than there are forget samples.
@@ -73,13 +74,13 @@ def _held_out(task: Task, folds: int, seed: int) -> pd.DataFrame:
     from scipy.special import expit  # half a second to import
 
     forget = task.split("forget")
-    owners, whose = torch.unique(originals(task, forget.ids), return_inverse=True)
-    order = torch.randperm(len(owners), generator=torch.Generator().manual_seed(seed))
-    known = torch.empty(len(forget), 2, dtype=torch.float64)
+    unique, owner = torch.unique(originals(task, forget.ids), return_inverse=True)
+    order = torch.randperm(len(unique), generator=torch.Generator().manual_seed(seed))
+    measured = torch.empty(len(forget), 2, dtype=torch.float64)
     for fold in order.tensor_split(folds):
-        mine = torch.isin(whose, fold).nonzero().flatten()  # with all its copies
-        known[mine] = _trained_without(task, forget.take(mine), seed).double()
-    confidence, margin = np.exp(-known[:, 0].numpy()), known[:, 1].numpy()
+        positions = torch.isin(owner, fold).nonzero().flatten()  # with all its copies
+        measured[positions] = _trained_without(task, forget.take(positions), seed).double()
+    confidence, margin = np.exp(-measured[:, 0].numpy()), measured[:, 1].numpy()
     return pd.DataFrame(
         {"example": forget.ids.numpy(), "held_out_confidence": confidence, "label_suspicion": expit(-margin)}
     )
@@ -95,21 +96,21 @@ def _trained_without(task: Task, out: Examples, seed: int) -> torch.Tensor:
     return outcomes(task, model, out)
 
 
-NEAR = 0.25  # of the usual distance to the nearest sample: closer than that counts as a near-duplicate
+NEAR = 0.25  # of the median distance to the nearest sample: closer than that counts as a near-duplicate
 
 
 def features(task: Task, model: nn.Module, split: str = "train") -> np.ndarray:
-    """(n, d) what reaches a linear readout, a mean over positions where there are several.
+    """(n, d) the inputs of a linear readout, averaged over positions where there are several.
 
-    A readout that is not one linear layer has no such inputs: then the model's log-probabilities stand in.
+    Where the readout is not one linear layer, the model's log-probabilities take their place.
     """
     return pooled(*view(task, model), split)
 
 
-def pooled(view: Task, head: nn.Module, split: str = "train") -> np.ndarray:
-    """(n, d) the same, of a task and model as :func:`imu_lab.features.readout.view` gives them."""
-    examples = view.split(split)
-    if isinstance(view, CachedTask):
+def pooled(task: Task, head: nn.Module, split: str = "train") -> np.ndarray:
+    """(n, d) the same for a task and model as :func:`imu_lab.features.readout.view` gives them."""
+    examples = task.split(split)
+    if isinstance(task, CachedTask):
         rows = [batch.inputs for _, batch in examples.batches()]
     else:
         with torch.no_grad(), evaluating(head):
@@ -122,55 +123,55 @@ def _pooled(values: Tensor) -> Tensor:
 
 
 def neighbours(task: Task, model: nn.Module, count: int = 10) -> pd.DataFrame:
-    """The nearest training samples of each forget sample, itself left out, by Euclidean distance of features.
+    """The nearest other training samples of each forget sample, by Euclidean distance of features.
 
     Args:
-        task, model: in whose feature space.
+        task, model: the model's features are compared.
         count: how many neighbours.
 
     Returns:
         ``example``; ``neighbours`` and ``retain_neighbours``, tuples of ids, nearest first; ``nearest_distance``;
         ``retain_distance``, to the nearest retained sample; ``retain_share``, the share of neighbours that are retained
         (entanglement); ``class_overlap``, the share with another label (NaN without labels); ``duplicate``, whether one of
-        them has the very same features; ``near_duplicate``, whether the nearest is no farther than a quarter of the median
+        them has exactly the same features; ``near_duplicate``, whether the nearest is no farther than a quarter of the median
         nearest distance.
     """
     ids = task.split("train").ids.numpy()
-    space = features(task, model)
-    mine = np.isin(ids, task.split("forget").ids.numpy())
+    points = features(task, model)
+    forgotten = np.isin(ids, task.split("forget").ids.numpy())
     kept = np.isin(ids, task.split("retain").ids.numpy())
-    distances, near = _nearest(space, np.flatnonzero(mine), np.arange(len(ids)), count)
-    to_retain, near_retain = _nearest(space, np.flatnonzero(mine), np.flatnonzero(kept), count)
+    distances, near = _nearest(points, np.flatnonzero(forgotten), np.arange(len(ids)), count)
+    to_retain, near_retain = _nearest(points, np.flatnonzero(forgotten), np.flatnonzero(kept), count)
     labels = np.asarray(task.labels(ids)) if hasattr(task, "labels") else None
-    overlap = np.nan if labels is None else (labels[near] != labels[mine][:, None]).mean(1)
+    overlap = np.nan if labels is None else (labels[near] != labels[forgotten][:, None]).mean(1)
     table = pd.DataFrame(
         {
-            "example": ids[mine],
+            "example": ids[forgotten],
             "neighbours": [tuple(row.tolist()) for row in ids[near]],
             "retain_neighbours": [tuple(row.tolist()) for row in ids[near_retain]],
             "nearest_distance": distances[:, 0],
             "retain_distance": to_retain[:, 0],
             "retain_share": kept[near].mean(1),
             "class_overlap": overlap,
-            "duplicate": (space[near] == space[mine][:, None]).all(2).any(1),
+            "duplicate": (points[near] == points[forgotten][:, None]).all(2).any(1),
             "near_duplicate": distances[:, 0] <= NEAR * np.median(distances[:, 0]),
         }
     )
     return table.set_index("example").loc[task.split("forget").ids.numpy()].reset_index()
 
 
-def _nearest(space: np.ndarray, of: np.ndarray, among: np.ndarray, count: int) -> tuple[Any, Any]:
-    """(m, k) distances and positions of the nearest rows ``among``, for each row in ``of``, itself left out."""
+def _nearest(space: np.ndarray, rows: np.ndarray, among: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(m, k) distances and positions of the nearest other points ``among`` these, for each of the ``rows``."""
     from sklearn.neighbors import NearestNeighbors
 
-    count = min(count, len(np.setdiff1d(among, of[:1])))
+    count = min(count, len(np.setdiff1d(among, rows[:1])))
     index = NearestNeighbors(n_neighbors=min(count + 1, len(among))).fit(space[among])
-    distances, found = index.kneighbors(space[of])
-    found = among[found]
-    own = found == of[:, None]  # ties may put a duplicate before the sample itself
-    own[~own.any(1), -1] = True  # where it is not among them, the farthest goes
-    shape = (len(of), found.shape[1] - 1)
-    return distances[~own].reshape(shape), found[~own].reshape(shape)
+    distances, places = index.kneighbors(space[rows])
+    places = among[places]
+    itself = places == rows[:, None]  # ties may put a duplicate before the sample itself
+    itself[~itself.any(1), -1] = True  # where it is not among them, the farthest goes
+    shape = (len(rows), places.shape[1] - 1)
+    return distances[~itself].reshape(shape), places[~itself].reshape(shape)
 
 
 def curvature(task: Task, model: nn.Module) -> pd.DataFrame:
@@ -182,29 +183,31 @@ def curvature(task: Task, model: nn.Module) -> pd.DataFrame:
     memorised it (Garg et al. 2024, arXiv 2307.05831, who take it in the inputs).
 
     Args:
-        task, model: whose forget samples, under which model.
+        task, model: the forget samples of the task, under this model.
 
     Returns:
         ``example``; ``curvature`` in nats, per unit of weight squared: NaN where the readout is not one linear layer.
     """
-    seen, head = view(task, model)
-    forget = seen.split("forget")
-    found = torch.full((len(forget),), torch.nan)
-    if isinstance(seen, CachedTask):
+    viewed, head = view(task, model)
+    forget = viewed.split("forget")
+    traces = torch.full((len(forget),), torch.nan)
+    if isinstance(viewed, CachedTask):
         with one_thread():
             for positions, batch in forget.batches():
                 batch = batch.to(device_of(head))
                 sizes = batch.inputs.float().square().sum(-1) + (head.bias is not None)  # (c,) or (c, T)
-                steep = _second_derivatives(seen, head(batch.inputs).detach(), batch)
-                found[positions] = (steep * sizes).flatten(1).sum(1).cpu() if sizes.ndim > 1 else (steep * sizes).cpu()
-    return pd.DataFrame({"example": forget.ids.numpy(), "curvature": found.double().numpy()})
+                second = _second_derivatives(viewed, head(batch.inputs).detach(), batch)
+                traces[positions] = (
+                    (second * sizes).flatten(1).sum(1).cpu() if sizes.ndim > 1 else (second * sizes).cpu()
+                )
+    return pd.DataFrame({"example": forget.ids.numpy(), "curvature": traces.double().numpy()})
 
 
-def _second_derivatives(seen: Task, logits: Tensor, batch: Batch) -> Tensor:
+def _second_derivatives(task: Task, logits: Tensor, batch: Batch) -> Tensor:
     """(c,) or (c, T): the sum over classes of the loss's second derivatives at the logits (c, K) or (c, T, K)."""
     with torch.enable_grad():
         logits = logits.clone().requires_grad_()
-        loss = seen.example_loss(lambda _: logits, batch).sum()
+        loss = task.example_loss(lambda _: logits, batch).sum()
         (slope,) = torch.autograd.grad(loss, logits, create_graph=True)
         total = torch.zeros_like(logits[..., 0])
         for k in range(logits.shape[-1]):  # an example's slope depends on its own logits only: a sum tells them apart

@@ -29,21 +29,23 @@ from ..tasks.protocol import Examples, Task, labels_of
 
 
 class NoFirstOrder(ValueError):
-    """First order says nothing of such a run."""
+    """The damage of such a run cannot be predicted to first order."""
 
 
 def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.DataFrame:
-    """Each sample of a kept split: the damage that first order predicts of the whole run, and the damage measured.
+    """The damage that a run does to each sample of a kept split: predicted to first order, and measured.
+
+    >>> imu.plot_collateral(imu.collateral(run))
 
     Args:
         run: with its task and its models.
-        split: whose samples.
+        split: the split whose samples are measured.
         step: the recorded update to measure at, and to predict for; None for the last.
 
     Returns:
         ``example, label, predicted, measured`` (nats of loss, positive is damage), ``margin_before, margin_after,
-        lost`` (right before, wrong after), most damaged first. ``predicted`` is empty where first order says nothing:
-        see :func:`shares`.
+        lost`` (right before, wrong after), most damaged first. ``predicted`` is empty where first order does not apply:
+        see :func:`step_length`.
     """
     whole = run.known_task()
     step = run.kept_steps[-1] if step is None else step
@@ -60,10 +62,10 @@ def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.D
 
 
 def _predicted(run: Run, task: Task, before: nn.Module, examples: Examples, step: int) -> np.ndarray | float:
-    """(n,) nats for each of these examples; NaN where first order says nothing of the run."""
+    """(n,) nats for each of these examples; NaN where first order does not apply to the run."""
     try:
         counts = shares(run, step)
-    except NoFirstOrder:  # what was done can be measured all the same
+    except NoFirstOrder:  # the damage can still be measured
         return np.nan
     gradients, forget = gradients_of(task, before), task.split("forget")
     direction = gradients.mean(forget, torch.as_tensor(counts))  # (1/n) Σ_i counts_i g_i
@@ -79,15 +81,16 @@ def damage_by_sample(
     example: int | None = None,
     measure: int | None = 200,
 ) -> pd.DataFrame:
-    """Each forget sample: the damage that its own share of the run does to kept samples, predicted and measured.
+    """The damage that each forget sample's own share of a run does to kept samples, predicted and measured.
 
-    Measured is what happens when the original readout is moved by that share alone, along the sample's own gradient.
-    Where it differs from the prediction, the step is too long for first order, whoever else is pressed.
+    ``measured`` is what happens when the original readout is moved by that share alone, along the sample's own gradient.
+    Where it differs from the prediction, the step is too long for first order, whatever the other samples do.
 
     Args:
-        run, split, step: see :func:`collateral`.
+        run, split, step: see :func:`imu_lab.collateral`.
         label, example: only the damage to this class of the split, or to this one sample of it.
-        measure: how many to measure, those of the largest prediction; None for all. Each takes a pass over those damaged.
+        measure: how many forget samples to measure, those of the largest prediction; None for all. Each costs one forward
+            pass over the damaged samples.
 
     Returns:
         ``example, label, pressure, predicted, measured`` (nats of loss, mean over those damaged; positive is damage) and
@@ -95,7 +98,7 @@ def damage_by_sample(
 
     Raises:
         ValueError: the split holds no such class or sample, both were asked for, or ``measure`` is negative.
-        NoFirstOrder: see :func:`shares`.
+        NoFirstOrder: see :func:`step_length`.
     """
     if measure is not None and measure < 0:
         raise ValueError(f"measure must be a number of forget samples, or None for all; got {measure}")
@@ -114,7 +117,7 @@ def damage_by_sample(
 
 
 def damaged(task: Task, split: str, label: str | None = None, example: int | None = None) -> Examples:
-    """The samples of a split whose damage is asked for: one, those of one label, or all."""
+    """The samples of a split whose damage is measured: one, those of one label, or all."""
     examples = task.split(split)
     if label is not None and example is not None:
         raise ValueError(f"give a label or an example, not both; got label={label!r} and example={example}")
@@ -133,7 +136,7 @@ def damaged(task: Task, split: str, label: str | None = None, example: int | Non
 
 
 def _alone(task: Task, before: nn.Module, examples: Examples, counts: np.ndarray, wanted: list[int]) -> list[float]:
-    """The mean loss of some examples after a step by each wanted forget sample's share alone, minus that before."""
+    """The change of the mean loss of some examples after a step by the share of each wanted forget sample alone."""
     moved = copy.deepcopy(before)
     values = readout.parameters(moved, readout.resolve(task, moved))
     start = {name: value.detach().clone() for name, value in values.items()}
@@ -149,11 +152,14 @@ def _alone(task: Task, before: nn.Module, examples: Examples, counts: np.ndarray
 
 
 def responsible(run: Run, example: int, split: str = "retain", step: int | None = None) -> pd.DataFrame:
-    """The forget samples by their share of the damage predicted for one kept sample, the worst first.
+    """Which forget samples cause the damage predicted for one kept sample, the largest share first.
+
+    >>> worst = imu.collateral(run)["example"][0]
+    >>> imu.responsible(run, worst).head()
 
     Args:
-        run, split, step: see :func:`collateral`.
-        example: the damaged one's index in its source.
+        run, split, step: see :func:`imu_lab.collateral`.
+        example: the damaged sample, by its index in its source.
 
     Returns:
         ``example, label, pressure, alignment`` (cosine of the two gradients) and ``predicted`` (nats).
@@ -178,7 +184,7 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
 
 
 def damage_by_class(run: Run, split: str = "retain", step: int | None = None) -> pd.DataFrame:
-    """For every forget sample the mean damage that first order predicts on each class of a kept split.
+    """The mean damage that first order predicts from each forget sample to each class of a kept split.
 
     Returns:
         One row per forget sample, indexed by ``example``; one column per class, in nats; positive is damage.
@@ -197,32 +203,35 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
 
 
 def step_length(run: Run, updates: int) -> float:
-    """The learning rate that a share of pressure is multiplied with in so many updates of SGD, momentum counted in.
+    """How far one unit of pressure moves the readout in so many updates of SGD: the learning rate, with momentum.
 
     Raises:
-        NoFirstOrder: another optimizer, steps scaled to one length, or a fork, which has the settings of two runs: those
-            have no fixed length per share. Or a method that moves more than the readout, or has no learning rate.
+        NoFirstOrder: a run without a fixed step length per unit of pressure (another optimizer, steps scaled to one
+            length, or a fork, which has the settings of two runs), a method that moves more than the readout, or one
+            without a learning rate.
     """
-    how = run.settings.get("settings") or {}
-    plain = how.get("optimizer", "sgd") == "sgd" and not how.get("step_norm") and how.get("lr") is not None
+    settings = run.settings.get("settings") or {}
+    plain = (
+        settings.get("optimizer", "sgd") == "sgd" and not settings.get("step_norm") and settings.get("lr") is not None
+    )
     if not plain or run.settings.get("forked") or run.moves_backbone:
         raise NoFirstOrder(
             "first-order damage needs plain SGD steps of one learning rate on the readout; this run has method="
-            f"{run.settings.get('method')!r}, scope={how.get('scope')!r}, lr={how.get('lr')!r}, "
-            f"optimizer={how.get('optimizer')!r}, step_norm={how.get('step_norm')!r}, "
+            f"{run.settings.get('method')!r}, scope={settings.get('scope')!r}, lr={settings.get('lr')!r}, "
+            f"optimizer={settings.get('optimizer')!r}, step_norm={settings.get('step_norm')!r}, "
             f"forked={run.settings.get('forked')!r}"
         )
-    return float(how["lr"]) * _momentum_gain(float(how.get("momentum", 0.0)), max(1, updates))
+    return float(settings["lr"]) * _momentum_gain(float(settings.get("momentum", 0.0)), max(1, updates))
 
 
 def _momentum_gain(momentum: float, updates: int) -> float:
     """How far momentum carries a gradient on average over a run: mean over updates t of (1 − m^(T−t+1)) / (1 − m)."""
-    left = np.arange(1, updates + 1)
-    return float(np.mean((1 - momentum**left) / (1 - momentum)))
+    remaining = np.arange(1, updates + 1)
+    return float(np.mean((1 - momentum**remaining) / (1 - momentum)))
 
 
 def received(run: Run, step: int) -> np.ndarray:
-    """(n,) the pressure that each forget sample got up to an update; before the last, its even share of the total."""
+    """(n,) the pressure on each forget sample up to an update, taken as growing evenly to the total of the run."""
     total = run.samples["pressure"].to_numpy(dtype=float)
     steps = run.events.get("steps") or 1
     if not 0 <= step <= steps:
@@ -234,12 +243,12 @@ def shares(run: Run, step: int) -> np.ndarray:
     """(n,) lr · pressure of each forget sample up to an update: how far its own gradient was followed, to first order.
 
     Raises:
-        NoFirstOrder: see :func:`step_length`; or a method that does not tell whom it pressed.
+        NoFirstOrder: see :func:`step_length`; or a method that does not record the pressure.
     """
     counts = step_length(run, step) * received(run, step)
     if not np.isfinite(counts).all():
         raise NoFirstOrder(
-            f"first-order damage needs a known pressure; the method {run.settings.get('method')!r} does not tell it"
+            f"first-order damage needs a known pressure; the method {run.settings.get('method')!r} does not record it"
         )
     return counts
 
@@ -298,8 +307,8 @@ def _predictions(run: Run, split: str, step: int, label: str | None, example: in
     try:
         return damage_by_sample(run, split, step, label=label, example=example, measure=0)
     except NoFirstOrder:
-        known = run.samples[["example", "pressure"]].reset_index(drop=True)
-        return known.assign(label=labels_of(run.known_task(), known["example"]), predicted=np.nan)
+        table = run.samples[["example", "pressure"]].reset_index(drop=True)
+        return table.assign(label=labels_of(run.known_task(), table["example"]), predicted=np.nan)
 
 
 def _loss(run: Run, examples: Examples, step: int) -> float:

@@ -14,11 +14,13 @@ from ..tasks.protocol import FORGOTTEN_WHEN
 from ..unlearning import driver
 
 
-def compare(runs: Iterable[Run] | Run, at_forget: Any = None) -> pd.DataFrame:
-    """One row per run: its metrics, and their gaps to the retrained model where a run knows it.
+def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float] | None = None) -> pd.DataFrame:
+    """One row per run: its metrics, and their gaps to the retrained model where the run recorded it.
+
+    >>> imu.compare([run, imu.again(run, weights=None)], at_forget=0.05)
 
     Args:
-        runs: any runs, also loaded ones.
+        runs: any runs, loaded ones too.
         at_forget: compare each run at its first recorded update whose forget accuracy is at or below this (or that
             meets ``(metric, "<=", value)``): at equal forgetting. None compares the last updates. A run that never gets
             there has ``reached`` False and no numbers.
@@ -38,8 +40,8 @@ def _row(run: Run, rule: driver.StopRule | None) -> dict[str, Any]:
     step: float = run.steps[-1]
     if rule is not None:
         if (rule.split, rule.metric) not in keys:
-            known = [" ".join(key) for key in keys]
-            raise unknown("metric to compare at", f"{rule.split} {rule.metric}", known)
+            names = [" ".join(key) for key in keys]
+            raise unknown("metric to compare at", f"{rule.split} {rule.metric}", names)
         values = run.series(rule.split, rule.metric)
         met = values.index[driver.COMPARISONS[rule.operator](values, rule.value)]
         step = met[0] if len(met) else np.nan
@@ -62,8 +64,7 @@ def _by_key(table: pd.DataFrame, step: float | None = None) -> dict[tuple[str, s
 def usual_step(run: Run) -> float:
     """The median length of the updates made while some sample was still remembered; NaN where there was none.
 
-    The ascent has no bottom: once everything is forgotten the updates grow without limit, and say nothing of the way
-    there.
+    Ascent has no minimum: once everything is forgotten the updates grow without limit, and are not typical any more.
     """
     lengths = run.terms.loc[run.terms["term"] == "update_norm", "value"]
     remembered = run.series("forget", run.headline).iloc[:-1]

@@ -1,4 +1,4 @@
-"""Why some samples resist: what is known of each beforehand, beside how it withstood, and how far the one tells the other."""
+"""Why some samples resist forgetting: what is known of each beforehand, and how well that predicts its resistance."""
 
 from __future__ import annotations
 
@@ -34,14 +34,17 @@ def explain_resistance(
     folds: int = 3,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per forget sample: how it withstood, and all that was known of it before.
+    """One row per forget sample: its resistance, and what was known of it beforehand.
+
+    >>> table = imu.explain_resistance(run, uniform=True)
+    >>> imu.plot_reasons(imu.reasons(table, "uniform_rank"))
 
     Args:
         run: with its task.
         original: the model before; None takes it from the run.
-        estimators: whose influence to tell, each in a column ``influence_<name>``; the defaults cost milliseconds,
-            ``"all"`` takes every registered one, the random control too.
-        training: whether to train: once more for the learning events, and once per fold for the held-out columns.
+        estimators: the influences to add, each as a column ``influence_<name>``; the defaults cost milliseconds, ``"all"``
+            takes every registered estimator, the random control too.
+        training: whether to train models: one for the learning events, and one per fold for the held-out columns.
         uniform: the same run under uniform weights, or True to make it; see :func:`imu_lab.resistance`.
         folds, seed: see :func:`imu_lab.studies.beforehand.held_out_confidence`.
 
@@ -74,9 +77,9 @@ def _named(estimators: Iterable[str] | str) -> list[str]:
 
 
 def why_columns(table: pd.DataFrame, target: str = "rank") -> list[str]:
-    """The columns that may explain: numbers known before the run, that are not all the same.
+    """The columns that may explain: numbers known before the run that are not all the same, and the run's pressure.
 
-    And the pressure of the run, but not of one under uniform pressure, where everybody got the same.
+    Resistance under uniform pressure is not explained by pressure, which was the same for all.
     """
     own = [name for name in BEFORE if name != "pressure" or not target.startswith("uniform")]
     wanted = [*own, *[name for name in table if name.startswith("influence_")], *TRAINING, *NEAR]
@@ -84,48 +87,50 @@ def why_columns(table: pd.DataFrame, target: str = "rank") -> list[str]:
 
 
 def _rows(table: pd.DataFrame, target: str) -> pd.DataFrame:
-    """The rows to explain: those with something to resist, so not without pressure, nor wrong from the start."""
+    """The rows to explain: samples that were pressed, and right before the first update."""
     if target not in table:
         raise unknown("column to explain", target, [name for name in table if name.endswith(("rank", "auc", "forget"))])
-    known = table.assign(**{target: latest(table, target)})  # who was never forgotten withstood longest
-    rows = known[withstanding(table, target) & known[target].notna()]
+    ranked = table.assign(**{target: latest(table, target)})  # never forgotten: the last rank
+    rows = ranked[withstanding(table, target) & ranked[target].notna()]
     if len(rows) < 10:
         raise ValueError(
-            f"{len(rows)} samples had something to withstand (pressed, right before) and have a {target!r}; an explanation "
-            'needs at least 10. Where samples are wrong from the start, ask of "confidence_auc"'
+            f"{len(rows)} samples had something to withstand (pressed, and right before) and have a {target!r}; an "
+            'explanation needs at least 10. Where samples are wrong from the start, explain "confidence_auc"'
         )
     return rows
 
 
 def reasons(table: pd.DataFrame, target: str = "rank", *, draws: int = 500, seed: int = 0) -> pd.DataFrame:
-    """Spearman correlation of every why-column with resistance, the strongest first.
+    """Spearman's correlation of everything known beforehand with resistance, the strongest first.
 
-    Samples without pressure are left out (unless the target is resistance under uniform pressure), and those that were
+    Samples without pressure do not count (unless the target is resistance under uniform pressure), nor do those that were
     wrong before the first update.
 
     Args:
-        table: what :func:`explain_resistance` gave.
+        table: what :func:`imu_lab.explain_resistance` gave.
         target: what to explain; ``"uniform_rank"`` is not confounded by the run's own pressure.
         draws, seed: of the bootstrap over samples.
 
     Returns:
-        ``column, correlation, low, high`` (95 %), ``given_pressure`` (the partial correlation with the ranks of pressure
-        taken out of both; empty under uniform pressure, and where the pressure is not known), ``samples``.
+        ``column, correlation, low, high`` (95 %), ``given_pressure`` (the partial correlation given the ranks of pressure;
+        empty under uniform pressure, and where the pressure was not recorded), ``samples``.
     """
     rows = _rows(table, target)
     names = why_columns(rows, target)
     values = rows[names].to_numpy(dtype=float)
     goal = rows[target].to_numpy(dtype=float)
-    found = pd.DataFrame({"column": names, "correlation": spearman(values.T, goal)})
-    found["low"], found["high"] = confidence_interval(spearman, values.T, goal[None], draws=draws, seed=seed)
-    given = np.full(len(rows), np.nan) if target.startswith("uniform") else rows["pressure"].to_numpy(dtype=float)
-    found["given_pressure"] = _partial(values, goal, given)
-    found["samples"] = len(rows)
-    return found.sort_values("correlation", key=np.abs, ascending=False, ignore_index=True)
+    correlations = pd.DataFrame({"column": names, "correlation": spearman(values.T, goal)})
+    correlations["low"], correlations["high"] = confidence_interval(
+        spearman, values.T, goal[None], draws=draws, seed=seed
+    )
+    pressure = np.full(len(rows), np.nan) if target.startswith("uniform") else rows["pressure"].to_numpy(dtype=float)
+    correlations["given_pressure"] = _partial(values, goal, pressure)
+    correlations["samples"] = len(rows)
+    return correlations.sort_values("correlation", key=np.abs, ascending=False, ignore_index=True)
 
 
 def _partial(values: np.ndarray, goal: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """(c,) rank correlations with the ranks of ``given`` taken out; NaN for ``given`` itself, or where it is not known."""
+    """(c,) partial rank correlations given ``given``; NaN for ``given`` itself, or where it was not recorded."""
     if np.isnan(given).any():
         return np.full(values.shape[1], np.nan)
     direct, with_goal = spearman(values.T, goal), spearman(given, goal)
@@ -137,15 +142,15 @@ def _partial(values: np.ndarray, goal: np.ndarray, given: np.ndarray) -> np.ndar
 
 
 class Prediction(NamedTuple):
-    """How well the why-columns tell resistance in samples that the model was not fitted on.
+    """How well resistance is predicted, from what is known beforehand, in samples that the forest was not fitted on.
 
     Attributes:
-        score: Spearman correlation of held-out predictions with the truth. low, high: 95 % interval over samples.
-        control: the same with shuffled targets, the mean of several; its level is what luck alone reaches.
+        score: Spearman's correlation of held-out predictions with the truth. low, high: 95 % interval over samples.
+        control: the mean score with shuffled targets, over several shuffles: what chance alone reaches.
         control_high: the highest of them.
         samples, folds: of the cross-validation.
-        importance: ``column, importance``: what the score loses when that column is shuffled in held-out samples.
-        dependence: ``column, value, predicted``: partial dependence, with each column's own values on the way.
+        importance: ``column, importance``: the score lost when that column is shuffled in held-out samples, mean over folds.
+        dependence: ``column, value, predicted``: partial dependence at quantiles of each column.
     """
 
     score: float
@@ -171,10 +176,12 @@ class Prediction(NamedTuple):
 def predict_resistance(
     table: pd.DataFrame, target: str = "rank", *, folds: int = 5, controls: int = 8, seed: int = 0
 ) -> Prediction:
-    """A small forest that predicts resistance from the why-columns, scored only on samples it was not fitted on.
+    """A small forest that predicts resistance from what is known beforehand, scored on samples it was not fitted on.
+
+    >>> imu.plot_dependence(imu.predict_resistance(imu.explain_resistance(run)))
 
     Args:
-        table, target: see :func:`reasons`.
+        table, target: see :func:`imu_lab.reasons`.
         folds: of the cross-validation.
         controls: how many times to repeat everything with shuffled targets.
         seed: of folds, trees and shuffles.
@@ -190,14 +197,14 @@ def predict_resistance(
     low, high = confidence_interval(spearman, predicted, goal, draws=500, seed=seed)
     random = np.random.default_rng(seed)
     shuffled = [random.permutation(goal) for _ in range(controls)]
-    luck = [spearman(cross_val_predict(forest, values, each, cv=split), each) for each in shuffled]
+    by_chance = [spearman(cross_val_predict(forest, values, each, cv=split), each) for each in shuffled]
     importance = pd.DataFrame({"column": names, "importance": _importances(values, goal, folds, seed)})
     return Prediction(
         score=float(spearman(predicted, goal)),
         low=float(low),
         high=float(high),
-        control=float(np.mean(luck)),
-        control_high=float(np.max(luck)),
+        control=float(np.mean(by_chance)),
+        control_high=float(np.max(by_chance)),
         samples=len(goal),
         folds=folds,
         importance=importance.sort_values("importance", ascending=False, ignore_index=True),
@@ -224,8 +231,10 @@ def _importances(values: np.ndarray, goal: np.ndarray, folds: int, seed: int) ->
     lost = []
     for fitted, out in _split(folds, seed).split(values):
         forest = _forest(seed).fit(values[fitted], goal[fitted])
-        found = permutation_importance(forest, values[out], goal[out], scoring=_score, n_repeats=1, random_state=seed)
-        lost.append(found.importances_mean)
+        importances = permutation_importance(
+            forest, values[out], goal[out], scoring=_score, n_repeats=1, random_state=seed
+        )
+        lost.append(importances.importances_mean)
     return np.mean(lost, axis=0)
 
 
@@ -241,6 +250,6 @@ def _dependence(values: np.ndarray, goal: np.ndarray, names: list[str], seed: in
     forest, parts = _forest(seed).fit(values, goal), []
     for column, name in enumerate(names):
         grid = np.unique(np.quantile(values[:, column], np.linspace(0.05, 0.95, 7)))
-        found = partial_dependence(forest, values, [column], custom_values={column: grid}, kind="average")
-        parts.append(pd.DataFrame({"column": name, "value": grid, "predicted": found["average"][0]}))
+        dependence = partial_dependence(forest, values, [column], custom_values={column: grid}, kind="average")
+        parts.append(pd.DataFrame({"column": name, "value": grid, "predicted": dependence["average"][0]}))
     return pd.concat(parts, ignore_index=True)

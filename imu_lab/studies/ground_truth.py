@@ -1,4 +1,4 @@
-"""What leaving samples out really does, by training without them: the truth that influence estimates.
+"""What training without some samples really changes: the truth that influence estimates.
 
 The quantity. With J(θ) = (1/N) Σ_train ℓ_i + (λ/2)‖θ‖², θ* its minimum and θ*_S the minimum without the samples S, the
 change of the target's mean loss is Δ_S = L(θ*_S) − L(θ*). To first order Δ_i = (1/N) ḡᵀ(H + λ)⁻¹g_i = −I_i / N with the
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from ..core import storage
 from ..core.records import Influence
 from ..core.running import digest, one_thread
-from ..features.targets import target_examples
+from ..features.targets import Target, target_examples
 from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Task
 from ..tasks.training import Recipe, epochs
@@ -29,27 +29,37 @@ from .refit import refitted_readout
 from .statistics import confidence_interval, one_row, spearman
 
 WAYS = ("head", "network")
-SAVE_EVERY = 10  # finished units
+SAVE_EVERY = 10  # finished groups
 
 
 def leave_one_out(
-    task: Task, model: nn.Module, *, l2: float = 1e-3, target: Any = "forget", way: str = "head", seed: int = 0
+    task: Task,
+    model: nn.Module,
+    *,
+    l2: float = 1e-3,
+    target: Target = "forget",
+    way: Literal["head", "network"] = "head",
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Train without each forget sample in turn.
+    """Train without each forget sample in turn, and measure how the target's mean loss changes.
+
+    >>> truth = imu.leave_one_out(task, model, l2=1e-3)
+    >>> exact = imu.influence(task, imu.refit(task, model), "exact", damping=1e-3, curvature="train")
+    >>> imu.linear_datamodeling_score(exact, truth)
 
     Args:
-        model: whose backbone stays under a refitted head (``way="head"``); any model of the task for ``way="network"``.
+        model: its backbone stays, under a refitted head (``way="head"``); any model of the task for ``way="network"``.
         l2: λ of the refitted head: the ``damping`` of the ``exact`` estimator to compare with.
-        target: whose mean loss changes; as for :func:`imu_lab.influence`.
-        way: ``"head"`` refits the readout to its minimum in float64; ``"network"`` trains all anew by the recipe.
+        target: the samples whose mean loss is measured; as for :func:`imu_lab.influence`.
+        way: ``"head"`` refits the readout to its minimum in float64; ``"network"`` trains the whole network by the recipe.
         seed: of the training, for ``way="network"``.
 
     Returns:
         DataFrame ``example, change, influence``: the change of the target's mean loss in nats, and −N times it.
     """
     groups = [torch.tensor([k]) for k in range(len(task.split("forget")))]
-    found = _measured(task, model, groups, l2, target, way, seed)
-    return found.assign(example=task.split("forget").ids.numpy())[["example", "change", "influence"]]
+    changes = _measured(task, model, groups, l2, target, way, seed)
+    return changes.assign(example=task.split("forget").ids.numpy())[["example", "change", "influence"]]
 
 
 def leave_groups_out(
@@ -59,11 +69,11 @@ def leave_groups_out(
     *,
     share: float = 0.5,
     l2: float = 1e-3,
-    target: Any = "forget",
-    way: str = "head",
+    target: Target = "forget",
+    way: Literal["head", "network"] = "head",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Train without groups of forget samples: each row is one retraining.
+    """Train without groups of forget samples, and measure how the target's mean loss changes: one row per group.
 
     Args:
         groups: how many random groups to draw, or the groups themselves, as positions in the forget set.
@@ -72,17 +82,17 @@ def leave_groups_out(
         seed: of the draw, and of the training.
 
     Returns:
-        DataFrame ``group, positions, change, influence``; ``positions`` (a tuple) are those left out.
+        DataFrame ``group, positions, change, influence``; ``positions`` (a tuple) are the samples trained without.
     """
     count = len(task.split("forget"))
     if isinstance(groups, int):
         random, size = np.random.default_rng(seed), max(1, round(share * count))
         groups = [np.sort(random.choice(count, size, replace=False)) for _ in range(groups)]
-    held = [torch.as_tensor(np.asarray(group), dtype=torch.int64) for group in groups]
-    if not held or any(not len(group) or group.min() < 0 or group.max() >= count for group in held):
+    positions = [torch.as_tensor(np.asarray(group), dtype=torch.int64) for group in groups]
+    if not positions or any(not len(group) or group.min() < 0 or group.max() >= count for group in positions):
         raise ValueError(f"groups must be positions in the forget set, 0 to {count - 1}, and none may be empty")
-    found = _measured(task, model, held, l2, target, way, seed)
-    return found.assign(group=range(len(held)), positions=[tuple(group.tolist()) for group in held])[
+    changes = _measured(task, model, positions, l2, target, way, seed)
+    return changes.assign(group=range(len(positions)), positions=[tuple(group.tolist()) for group in positions])[
         ["group", "positions", "change", "influence"]
     ]
 
@@ -105,9 +115,12 @@ class Score(NamedTuple):
 def linear_datamodeling_score(
     scores: Influence | np.ndarray, truth: pd.DataFrame, *, draws: int = 1000, seed: int = 0
 ) -> Score:
-    """How well sums of influences rank what groups do: Spearman of Σ_S I_i with the truth, over groups S.
+    """How well influences rank the truth: Spearman's correlation of Σ_S I_i with what leaving S out does, over groups S.
 
-    With a table of :func:`leave_one_out` the groups are single samples.
+    Args:
+        scores: influences, or any (n,) scores in their sign.
+        truth: from :func:`imu_lab.leave_groups_out`, or from :func:`imu_lab.leave_one_out`, whose groups are single samples.
+        draws, seed: of the bootstrap over groups.
 
     Source: Park et al. 2023 (arXiv 2303.14186); percentile bootstrap over the groups.
     """
@@ -130,9 +143,9 @@ def rank_correlation(one: np.ndarray, other: np.ndarray, *, draws: int = 1000, s
 
 
 def _measured(
-    task: Task, model: nn.Module, groups: list[Tensor], l2: float, target: Any, way: str, seed: int
+    task: Task, model: nn.Module, groups: list[Tensor], l2: float, target: Target, way: str, seed: int
 ) -> pd.DataFrame:
-    """``change, influence`` of each group; finished units are kept on disk, so an interrupted call goes on."""
+    """``change, influence`` of each group; finished groups are stored, so an interrupted call continues from there."""
     if way not in WAYS:
         raise ValueError(f"way must be one of {', '.join(WAYS)}; got {way!r}")
     train, forget = task.split("train"), task.split("forget")
@@ -155,18 +168,18 @@ def _measured(
     return pd.DataFrame({"change": changes, "influence": -len(train) * changes})
 
 
-def _by_head(task: Task, model: nn.Module, l2: float, target: Any) -> Callable[[Tensor], float]:
-    """From positions in the training set to the change of the target's mean loss, the head refitted."""
+def _by_head(task: Task, model: nn.Module, l2: float, target: Target) -> Callable[[Tensor], float]:
+    """From positions in the training set to the change of the target's mean loss, with the head refitted."""
     fit = refitted_readout(task, model, l2)
-    whose = target_examples(fit.task, target, fit.task.split("forget")).in_precision(torch.float64)
-    before = mean_loss(fit.task, fit.head, whose)
-    return lambda positions: mean_loss(fit.task, fit.without(positions), whose) - before
+    targets = target_examples(fit.task, target, fit.task.split("forget")).in_precision(torch.float64)
+    before = mean_loss(fit.task, fit.head, targets)
+    return lambda positions: mean_loss(fit.task, fit.without(positions), targets) - before
 
 
-def _by_network(task: Task, target: Any, seed: int) -> Callable[[Tensor], float]:
-    """The same with the whole network trained anew by the task's recipe."""
+def _by_network(task: Task, target: Target, seed: int) -> Callable[[Tensor], float]:
+    """The same, with the whole network trained again by the task's recipe."""
     train, recipe = task.split("train"), getattr(task, "recipe", None) or Recipe()
-    whose = target_examples(task, target, task.split("forget"))
+    targets = target_examples(task, target, task.split("forget"))
 
     def trained(positions: Tensor) -> float:
         keep = torch.ones(len(train), dtype=torch.bool)
@@ -174,26 +187,26 @@ def _by_network(task: Task, target: Any, seed: int) -> Callable[[Tensor], float]
         model = task.make_model(seed)
         for _ in epochs(task, model, train.take(keep.nonzero().flatten()), recipe, seed):
             pass
-        return mean_loss(task, model, whose)
+        return mean_loss(task, model, targets)
 
     before = trained(torch.empty(0, dtype=torch.int64))
     return lambda positions: trained(positions) - before
 
 
 def _kept(
-    task: Task, model: nn.Module, groups: list[Tensor], l2: float, target: Any, way: str, seed: int
+    task: Task, model: nn.Module, groups: list[Tensor], l2: float, target: Target, way: str, seed: int
 ) -> Path | None:
-    """Where finished units are kept; None for a task that cannot tell its data by content."""
+    """Where finished groups are stored; None for a task without a digest of its data."""
     if getattr(task, "data_key", None) is None or not isinstance(target, str):
         return None
-    about = (repr(task), task.data_key, target, l2, way, seed, *groups)
-    return storage.data_folder() / "ground_truth" / f"{digest(*about)}.npy"
+    key = (repr(task), task.data_key, target, l2, way, seed, *groups)
+    return storage.data_folder() / "ground_truth" / f"{digest(*key)}.npy"
 
 
 def _unfinished(path: Path | None, count: int) -> np.ndarray:
-    """(count,) what is known, NaN for what is left to do; a damaged file counts as nothing."""
+    """(count,) the stored changes, NaN for what is left to do; a damaged file counts as empty."""
     try:
-        held = np.load(path, allow_pickle=False) if path is not None and path.exists() else np.empty(0)
+        stored = np.load(path, allow_pickle=False) if path is not None and path.exists() else np.empty(0)
     except (ValueError, EOFError, OSError):
-        held = np.empty(0)
-    return np.array(held) if held.shape == (count,) else np.full(count, np.nan)
+        stored = np.empty(0)
+    return np.array(stored) if stored.shape == (count,) else np.full(count, np.nan)

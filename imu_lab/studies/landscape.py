@@ -1,10 +1,10 @@
-"""All samples in one plane, the same for every model of a run, and what each model of the run says of them."""
+"""All samples in one plane, the same for every model of a run, and what each of these models predicts for them."""
 
 from __future__ import annotations
 
 import copy
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from ..core.records import Run
 from ..core.running import device_of, evaluating, one_thread
 from ..features.readout import CachedTask, view
 from ..tasks.evaluation import outcomes
-from ..tasks.protocol import labels_of
+from ..tasks.protocol import Examples, labels_of
 from .beforehand import pooled
 
 PROJECTIONS = ("pca", "t-sne", "umap")
@@ -25,7 +25,7 @@ GRID = 112  # cells along each side of the map of regions
 
 
 class State(NamedTuple):
-    """What one model says of every shown sample: (n,) confidence in its label, margin, and the likeliest class."""
+    """What one model predicts for every shown sample: (n,) confidence in its label, margin, and the likeliest class."""
 
     confidence: np.ndarray
     margin: np.ndarray
@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What one model says of one sample: the likeliest class by name (None where that is not to be had), and the rest."""
+    """What one model predicts for one sample: the likeliest class by name (None where it has none), confidence and margin."""
 
     answer: str | None
     confidence: float
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
 
 
 class Regions(NamedTuple):
-    """Which class the readout names at each point of the plane: (g,) places across and up, (g, g) class numbers."""
+    """Which class the readout predicts at each point of the plane: (g,) places across and up, (g, g) class numbers."""
 
     x: np.ndarray
     y: np.ndarray
@@ -51,12 +51,12 @@ class Regions(NamedTuple):
 class Landscape:
     """The samples of a run in one plane.
 
-    The features are what the readout reads, so they are the same for every model of the run: the points stand still, and
-    what moves from update to update is the border. A run without its task has no features, and one that moves the backbone
-    has others at each update; then the plane is made of the forget samples' own confidence curves, and there is no border.
+    The features are the readout's inputs, so they are the same for every model of the run: the points do not move, only the
+    border does. A run without its task has no features, and in one that moves the backbone they change with every update;
+    then the plane is made of the forget samples' confidence curves, and has no border.
 
     Args:
-        run: any run, also a loaded one.
+        run: any run, a loaded one too.
         projection: ``"pca"``, ``"t-sne"`` (slow), or ``"umap"`` where that package is installed.
         context: how many retained samples to show at most, drawn by ``seed``.
 
@@ -72,8 +72,8 @@ class Landscape:
         if projection not in PROJECTIONS:
             raise unknown("projection", projection, PROJECTIONS)
         self.run, self._seed = run, seed
-        known = run.task is not None and run.kept_steps and not run.moves_backbone
-        self._view = view(run.task, run.model_at(0)) if known else None
+        has_features = run.task is not None and run.kept_steps and not run.moves_backbone
+        self._view = view(run.task, run.model_at(0)) if has_features else None
         self._choose(context)
         what = "confidence curves" if self._view is None else "the readout's inputs"
         self.places, self.about = project(self.space, projection, seed, what)
@@ -81,11 +81,11 @@ class Landscape:
 
     @property
     def linear(self) -> bool:
-        """Whether the model is seen from a readout that is one linear layer, so that every answer takes milliseconds."""
+        """Whether the readout is one linear layer on cached features, so that every answer takes milliseconds."""
         return self._view is not None and isinstance(self._view[1], nn.Linear)
 
     def _choose(self, context: int) -> None:
-        """Which samples are shown, and their features."""
+        """Choose the samples to show, and get their features."""
         self.forget = self.run.samples["example"].to_numpy()
         if self._view is None:
             curves = self.run.trajectory.pivot(index="example", columns="step", values="confidence")
@@ -93,11 +93,11 @@ class Landscape:
             self.labels = self.run.samples["label"].astype(str).to_numpy()
         else:
             task = self._view[0]
-            ids, mine = task.split("train").ids.numpy(), self.forget
+            ids, forget = task.split("train").ids.numpy(), self.forget
             kept = np.intersect1d(task.split("retain").ids.numpy(), ids)
             if len(kept) > context:
                 kept = np.sort(np.random.default_rng(self._seed).choice(kept, context, replace=False))
-            self.examples = np.concatenate([mine, kept])
+            self.examples = np.concatenate([forget, kept])
             order = np.argsort(ids, kind="stable")
             self._at = order[np.searchsorted(ids, self.examples, sorter=order)]
             self.space = pooled(*self._view)[self._at]
@@ -122,7 +122,7 @@ class Landscape:
         return {int(example): row for row, example in enumerate(self.examples)}
 
     def _state(self, step: int) -> State:
-        """What the model after update ``step`` says; retained samples are NaN where it is not to be had at once."""
+        """What the model after update ``step`` predicts; NaN for retained samples where that would take long."""
         confidence, margin = (np.full(len(self.examples), np.nan) for _ in "cm")
         predicted = np.full(len(self.examples), -1)
         head = self._head(step)
@@ -132,17 +132,18 @@ class Landscape:
             return State(confidence, margin, predicted)
         shown = self._shown
         with one_thread():
-            known = outcomes(self._view[0], head, shown).double().numpy()
+            measured = outcomes(self._view[0], head, shown).double().numpy()
             if self._flat:
                 with torch.no_grad(), evaluating(head):
                     predicted = head(torch.from_numpy(self.space).to(device_of(head))).argmax(1).cpu().numpy()
-        return State(np.exp(-known[:, 0]), known[:, 1], predicted)
+        return State(np.exp(-measured[:, 0]), measured[:, 1], predicted)
 
     def answer(self, example: int, step: int) -> Answer:
-        """What the model after update ``step`` says of one shown sample."""
+        """What the model after update ``step`` predicts for one shown sample."""
         row, state = self.position[int(example)], self.state(int(step))
-        known = state.predicted[row] >= 0 and np.isfinite(state.margin[row])  # without a margin these are no classes
-        name = self.class_name(int(state.predicted[row])) if known else None
+        # Without a margin the outputs are not classes.
+        has_class = state.predicted[row] >= 0 and np.isfinite(state.margin[row])
+        name = self.class_name(int(state.predicted[row])) if has_class else None
         return Answer(name, float(state.confidence[row]), float(state.margin[row]))
 
     def class_name(self, number: int) -> str:
@@ -155,7 +156,7 @@ class Landscape:
         return str(self.labels[right[0]]) if len(right) else f"class {number}"
 
     @cached_property
-    def _shown(self) -> Any:
+    def _shown(self) -> Examples:
         return self._view[0].split("train").take(torch.as_tensor(self._at))
 
     @cached_property
@@ -165,20 +166,20 @@ class Landscape:
             return False
         return self._view[0].split("forget").batch(slice(0, 1)).inputs.ndim == 2
 
-    def _head(self, step: int) -> Any:
-        """The readout after that update, where everything can be asked of it within milliseconds."""
+    def _head(self, step: int) -> nn.Linear | None:
+        """The readout after that update; None where it does not answer within milliseconds."""
         if self._view is None or not isinstance(self._view[0], CachedTask) or step not in self.run.kept_steps:
             return None
         head = copy.deepcopy(self._view[1])
-        known = self.run.snapshots.kept[step]
-        own = {key: next(value for name, value in known.items() if name.endswith(key)) for key in head.state_dict()}
-        head.load_state_dict(own)
+        weights = self.run.snapshots.kept[step]
+        state = {key: next(value for name, value in weights.items() if name.endswith(key)) for key in head.state_dict()}
+        head.load_state_dict(state)
         return head
 
     def regions(self, step: int) -> Regions | None:
-        """The border on the plane through the mean feature that PCA lays; None for another plane or readout.
+        """The border in the plane that PCA lays through the mean feature; None for another projection or readout.
 
-        It is a cut through the space, not a shadow of it: a sample far from the plane may lie on the other side.
+        This is a section of the space, not a projection: a sample far from the plane may be on the other side.
         """
         head = self._head(step) if self._flat and self._axes is not None else None
         if head is None:
@@ -188,7 +189,7 @@ class Landscape:
         mean, axes = self._axes
         corners = torch.as_tensor(np.stack([mean, *(mean + axes)]), dtype=torch.float32, device=device_of(head))
         with one_thread(), torch.no_grad():
-            origin, *ends = head(corners).double().cpu().numpy()  # the readout is linear: three points tell the plane
+            origin, *ends = head(corners).double().cpu().numpy()  # the readout is linear: three points determine it
         across, up = (end - origin for end in ends)
         classes = (origin + x[None, :, None] * across + y[:, None, None] * up).argmax(2)
         return Regions(x, y, classes)
@@ -201,7 +202,7 @@ class Landscape:
         return principal_plane(self.space)[:2]
 
     def nearest(self, example: int, count: int = 6) -> list[int]:
-        """The shown samples whose features are nearest, itself left out."""
+        """The other shown samples whose features are nearest."""
         row = self.position[int(example)]
         distances = np.square(self.space - self.space[row]).sum(1)
         distances[row] = np.inf
@@ -223,15 +224,15 @@ class Landscape:
             return np.asarray(getattr(self.state(int(step)), column), dtype=float)
         if column not in table:
             raise unknown("column to colour by", column, [*State._fields, *table.columns])
-        found = np.full(len(self.examples), np.nan)
-        found[self.forgotten] = table.set_index("example")[column].loc[self.forget].astype(float)
-        return found
+        column_values = np.full(len(self.examples), np.nan)
+        column_values[self.forgotten] = table.set_index("example")[column].loc[self.forget].astype(float)
+        return column_values
 
 
 def project(
     space: np.ndarray, how: str = "pca", seed: int = 0, what: str = "the readout's inputs"
 ) -> tuple[np.ndarray, str]:
-    """(n, 2) places of (n, d) points, and words that say how they were made; ``what`` says what the points are."""
+    """(n, 2) places of (n, d) points in the plane, and a description of the projection; ``what`` describes the points."""
     if min(space.shape) < 2:
         return np.column_stack([np.resize(space[:, 0], len(space)), np.zeros(len(space))]), "one feature"
     if how == "t-sne":

@@ -1,4 +1,4 @@
-"""What an influence of −0.3 means: a small step on one sample alone, and what it does to the target's loss.
+"""What an influence of −0.3 means: a small step on one sample alone, and how it changes the target's loss.
 
 A step of rate η up sample i's loss along the preconditioned gradient, θ + η F⁻¹g_i, changes the target's mean loss by
 η ḡᵀF⁻¹g_i = −η I_i to first order: with η = 0.01 an influence of −0.3 is a rise of 0.003 nats. The plain step,
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from ..core.records import Influence
 from ..core.running import one_thread
 from ..features.gradients import Gradient, gradients_of
 from ..features.readout import view
-from ..features.targets import target_examples
+from ..features.targets import Target, target_examples
 from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Examples, Task
 from ..tasks.variants.precise import PreciseTask
@@ -72,31 +71,37 @@ def one_step_check(
     scores: Influence,
     *,
     size: float = 1e-6,
-    target: Any = "forget",
+    target: Target = "forget",
     samples: int | None = SAMPLES,
     seed: int = 0,
 ) -> OneStepCheck:
     """Predicted against measured change of the target's mean loss after one small step on one sample alone.
 
+    >>> check = imu.one_step_check(task, model, imu.influence(task, model), samples=60)
+    >>> imu.plot_one_step(check)
+
     Args:
-        scores: influences on this task and model; a diagonal Fisher as their preconditioner shapes the step.
+        scores: influences on this task and model; if they are preconditioned by a diagonal Fisher, so is the step.
         size: η, the rate of the step.
-        target: the one that the scores were made for.
-        samples: at most so many, drawn by ``seed``; None for all.
+        target: the target of these scores.
+        samples: how many to check at most, drawn by ``seed``; None for all.
     """
     if not size > 0:
         raise ValueError(f"size must be above 0, got {size}")
     cached, part = view(task, model)
-    seen = PreciseTask(cached)
-    forget = seen.split("forget")
+    precise = PreciseTask(cached)
+    forget = precise.split("forget")
     if not np.array_equal(scores.frame["example"], forget.ids.numpy()):
-        raise ValueError(f"these {len(scores)} scores speak of other samples than the task's {len(forget)} to forget")
-    whose = target_examples(cached, target, cached.split("forget")).in_precision(torch.float64)
+        raise ValueError(
+            f"these {len(scores)} scores were computed for another forget set than this task's, of {len(forget)} samples; "
+            "compute them with this task"
+        )
+    targets = target_examples(cached, target, cached.split("forget")).in_precision(torch.float64)
     moved = copy.deepcopy(part).double()
     chosen = _chosen(len(forget), samples, seed)
     with one_thread():
-        inverse, mean = _inverse(seen, moved, forget, scores), gradients_of(seen, moved).mean(whose)
-        rows = [_row(seen, moved, whose, forget.take([k]), inverse, mean, size) for k in chosen]
+        inverse, mean = _inverse(precise, moved, forget, scores), gradients_of(precise, moved).mean(targets)
+        rows = [_row(precise, moved, targets, forget.take([k]), inverse, mean, size) for k in chosen]
     frame = pd.DataFrame(rows, columns=["measured", "plain_predicted", "plain_measured"])
     frame.insert(0, "predicted", -size * scores.values[chosen])
     frame.insert(0, "influence", scores.values[chosen])
@@ -111,29 +116,35 @@ def _chosen(count: int, samples: int | None, seed: int) -> np.ndarray:
 
 
 def _inverse(task: Task, model: nn.Module, forget: Examples, scores: Influence) -> Gradient | None:
-    """The diagonal of F⁻¹ of the estimator that made the scores; None where it has no diagonal one."""
+    """The diagonal of F⁻¹ of the scores' estimator; None where its preconditioner is not diagonal."""
     if scores.settings.get("estimator") != "fisher-diagonal":
         return None
-    how = registry.estimators.create("fisher-diagonal", **scores.settings["settings"])
+    estimator = registry.estimators.create("fisher-diagonal", **scores.settings["settings"])
     fisher = gradients_of(task, model).moments(forget)[1]
-    return how.inverse(fisher)
+    return estimator.inverse(fisher)
 
 
 def _row(
-    task: Task, model: nn.Module, whose: Examples, one: Examples, inverse: Gradient | None, mean: Gradient, size: float
+    task: Task,
+    model: nn.Module,
+    targets: Examples,
+    one: Examples,
+    inverse: Gradient | None,
+    mean: Gradient,
+    size: float,
 ) -> tuple[float, float, float]:
-    """What a step on one sample does to the target: measured with the preconditioner, predicted and measured without."""
+    """The target's change by a step on one sample: measured with the preconditioner, predicted and measured without."""
     gradient = gradients_of(task, model).mean(one)
-    before = mean_loss(task, model, whose)
-    plain = _change(task, model, whose, gradient, size, before)
+    before = mean_loss(task, model, targets)
+    plain = _change(task, model, targets, gradient, size, before)
     predicted = size * sum((gradient[name] * mean[name]).sum().item() for name in gradient)
     if inverse is None:
         return plain, predicted, plain
     shaped = {name: part * inverse[name] for name, part in gradient.items()}
-    return _change(task, model, whose, shaped, size, before), predicted, plain
+    return _change(task, model, targets, shaped, size, before), predicted, plain
 
 
-def _change(task: Task, model: nn.Module, whose: Examples, step: Gradient, size: float, before: float) -> float:
+def _change(task: Task, model: nn.Module, targets: Examples, step: Gradient, size: float, before: float) -> float:
     """The change of the target's mean loss under θ + η · step; the model is put back bit for bit."""
     values = {name: value for name, value in model.named_parameters() if name in step}
     start = {name: value.detach().clone() for name, value in values.items()}
@@ -141,7 +152,7 @@ def _change(task: Task, model: nn.Module, whose: Examples, step: Gradient, size:
         for name, value in values.items():
             value.add_(step[name], alpha=size)
         try:
-            return mean_loss(task, model, whose) - before
+            return mean_loss(task, model, targets) - before
         finally:
             for name, value in values.items():
                 value.copy_(start[name])

@@ -1,4 +1,4 @@
-"""Who gets the pressure: how a rule's weights are spread over the forget set."""
+"""Who gets the pressure: how the weights of a rule are spread over the forget set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..core.records import Intensity
 
 
 def pressure_shares(weights: Intensity, parts: int = 5) -> pd.DataFrame:
-    """Who gets the pressure: the share of all weight by quantile of p(y) before unlearning.
+    """Who gets the pressure: the share of all weight by quantile of the confidence p(y) before unlearning.
 
     Returns:
         DataFrame ``part, confidence_low, confidence_high, samples, weight, selected``: part 1 holds the worst-fitted

@@ -1,4 +1,4 @@
-"""A readout fitted until its gradient vanishes: the ground on which leaving samples out can be measured exactly."""
+"""A readout fitted until its gradient vanishes, so that leaving samples out can be measured exactly."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..features.gauss_newton import dense, unflat
 from ..features.gradients import LinearGradients, flat
 from ..tasks.protocol import Examples, Task
 
-ENOUGH = 1e-11  # largest entry of the gradient that counts as zero, in double precision
+TOLERANCE = 1e-11  # largest entry of the gradient that counts as zero, in double precision
 MOST = 200  # updates; a convex problem takes about ten
 LIMIT = 2 * 2**30  # bytes of the Hessian that Newton's method builds
 
 
 @dataclass(frozen=True, eq=False)
 class RefittedReadout:
-    """The minimum of J(θ) = (1/N) Σ_train ℓ_i(θ) + (λ/2)‖θ‖² over a linear readout's weights and bias.
+    """The readout at the minimum of J(θ) = (1/N) Σ_train ℓ_i(θ) + (λ/2)‖θ‖² over a linear readout's weights and bias.
 
     Attributes:
-        task: seen from the readout.
+        task: the task as seen from its readout.
         train: all N training examples, as features in double precision.
         head: the readout at the minimum.
         factor: (P, P) Cholesky factor of the Hessian of J there.
@@ -38,14 +38,14 @@ class RefittedReadout:
     l2: float
 
     def without(self, positions: Tensor) -> nn.Linear:
-        """The readout at the minimum without these training examples; their share of 1/N stays empty."""
+        """The readout at the minimum without these training examples; N stays the number of all."""
         weights = torch.ones(len(self.train), dtype=torch.float64)
         weights[positions] = 0.0
         return _minimum(self.task, self.head, self.train, weights, self.l2, self.factor)[0]
 
 
 def refitted_readout(task: Task, model: nn.Module, l2: float) -> RefittedReadout:
-    """The model's own backbone under a readout at its minimum over the training set.
+    """The model's readout at its minimum over the training set, on the model's own backbone.
 
     Raises:
         ValueError: the readout is not one linear layer that produces the output, or λ is not positive.
@@ -53,13 +53,13 @@ def refitted_readout(task: Task, model: nn.Module, l2: float) -> RefittedReadout
         ArithmeticError: no minimum was reached.
     """
     if not l2 > 0:
-        raise ValueError(f"l2 must be above 0, got {l2}: without it separable data have no minimum to refit to")
+        raise ValueError(f"l2 must be above 0, got {l2}: without it separable data have no minimum")
     view, head = readout.view(task, model)
     names = readout.resolve(task, model)
     if view is task:
         raise ValueError(
             f"only one linear layer that produces the output can be refitted exactly; this task's readout is "
-            f"{', '.join(names) or 'the whole model'}. Use way='network', which trains anew"
+            f"{', '.join(names) or 'the whole model'}. Use way='network', which trains the whole network"
         )
     _check_memory(sum(value.numel() for value in readout.parameters(model, names).values()))
     train = view.split("train").in_precision(torch.float64)
@@ -73,14 +73,17 @@ def _check_memory(count: int) -> None:
     if (needed := count**2 * 8) > LIMIT:
         raise MemoryError(
             f"refitting a readout of {count:,} parameters needs a Hessian of {needed / 2**30:,.1f} GiB, more than the "
-            f"limit of {LIMIT / 2**30:,.1f} GiB; use way='network', which trains anew, or a smaller readout"
+            f"limit of {LIMIT / 2**30:,.1f} GiB; use way='network', which trains the whole network, or a smaller readout"
         )
 
 
 def refit(task: Task, model: nn.Module, l2: float = 1e-3) -> nn.Module:
     """A copy of the model whose readout is at the minimum of mean training loss + (λ/2)‖readout‖², found in float64.
 
-    Influence functions speak of such a point; a head stopped early by SGD is none.
+    Influence functions assume such a minimum, which a head trained by a few epochs of SGD has not reached.
+
+    >>> at_minimum = imu.refit(task, model, l2=1e-3)
+    >>> imu.influence(task, at_minimum, "exact", damping=1e-3, curvature="train")
 
     Args:
         l2: λ, on weights and bias.
@@ -94,7 +97,7 @@ def refit(task: Task, model: nn.Module, l2: float = 1e-3) -> nn.Module:
 def _minimum(
     task: Task, head: nn.Linear, train: Examples, weights: Tensor, l2: float, factor: Tensor | None = None
 ) -> tuple[nn.Linear, Tensor]:
-    """Newton's method with a halved step where a whole one does not lower J; the curvature is renewed when it misleads.
+    """Newton's method; steps are halved until they lower J, and the Hessian is computed again when progress slows down.
 
     Args:
         weights: (N,) of the examples; 0 leaves one out.
@@ -107,7 +110,7 @@ def _minimum(
         values = {name: value.detach() for name, value in head.named_parameters()}
         mean = LinearGradients(task, head, readout.ALL).mean(kept)
         gradient = flat(mean) * (len(kept) / count) + l2 * flat(values)
-        if gradient.abs().max() <= ENOUGH:
+        if gradient.abs().max() <= TOLERANCE:
             return head, factor if factor is not None else _factor(task, head, kept, count, l2)
         if factor is None or gradient.norm() > 0.5 * size:  # progress slowed down
             factor = _factor(task, head, kept, count, l2)

@@ -1,15 +1,14 @@
 """Which samples resist forgetting: how long and how strongly each withstands a run, from its trajectory.
 
-A sample that is still right when the run ends is *censored*: it was not forgotten at the end, it was not forgotten.
-And resistance is confounded by pressure: a sample that received none cannot be said to resist, so it is marked, and the
-same figures under uniform pressure can stand beside a run's own. Nor does a sample that was wrong before the first update
-resist, and one that goes only after the kept samples have gone was not forgotten, but lost in a collapse.
+A sample that is still classified correctly when the run ends is *censored*: its time to forget is unknown. Resistance is
+confounded by pressure: a sample that received none cannot be said to resist, so it is marked, and the same columns under
+uniform pressure can be added. Nor does a sample resist that was wrong before the first update; and one that is forgotten
+only after kept accuracy has fallen was lost in the collapse of the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,43 +18,45 @@ from ..lab.again import again
 from ..unlearning.recorder import time_to_forget
 from .rebound import rebound as rebound_of
 
-# Those that stand again under uniform pressure.
+# Columns repeated with a ``uniform_`` prefix.
 COLUMNS = ("time_to_forget", "censored", "after_limit", "confidence_auc", "rank")
 
 
 def resistance(
     runs: Run | Iterable[Run], *, uniform: Run | Sequence[Run] | bool | None = None, rebound: int | None = None
 ) -> pd.DataFrame:
-    """How each forget sample withstood one run or several; works on loaded runs.
+    """How long and how strongly each forget sample withstood one run or several; works on loaded runs.
+
+    >>> imu.resistance(run).sort_values("rank").tail()  # the most resistant samples
 
     Args:
         runs: a run, or several: other seeds, other methods, other originals.
         uniform: for each of them the same run under uniform weights (``imu.again(run, weights=None)``), or True to make
-            them here: then ``uniform_time_to_forget, uniform_censored, uniform_after_limit, uniform_confidence_auc,
-            uniform_rank`` stand beside its own.
-        rebound: how many updates of relearning to try; None tries none, and without a model the column is empty.
+            them here. This adds ``uniform_time_to_forget, uniform_censored, uniform_after_limit, uniform_confidence_auc``
+            and ``uniform_rank``.
+        rebound: how many updates of relearning to try; None tries none. Without a model the column is empty.
 
     Returns:
         One row per run and forget sample: ``number`` (of the run, from 0), ``run``, ``seed``, ``example``, ``label``,
         ``time_to_forget`` (empty where ``censored``), ``time_below_retrained``, ``confidence_auc`` (mean confidence over
         the updates, 0 to 1), ``final_margin``, ``forgetting_events``, ``wrong_before`` (misclassified before the first
-        update: there was nothing to withstand), ``pressure``, ``pressed``, ``after_limit``, ``rank`` (1 = forgotten
-        first; those not forgotten before the utility limit last, among themselves by their mean confidence until then),
-        ``rebound`` (updates of relearning) and ``rebound_censored`` (it was tried, and did not come back).
+        update: it had nothing to withstand), ``pressure``, ``pressed``, ``after_limit``, ``rank`` (1 = forgotten
+        first; samples not forgotten before the utility limit come last, ordered by their mean confidence until then),
+        ``rebound`` (updates of relearning) and ``rebound_censored`` (relearning was tried, and it did not come back).
 
     Raises:
-        ValueError: no run, too few uniform ones or one of other samples, or ``uniform=True`` for a fork, whose first part
-            has other settings.
+        ValueError: no run, another number of uniform runs, a uniform run of other samples, or ``uniform=True`` for a fork,
+            whose first updates had other settings.
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
-    beside = _beside(uniform, runs)
-    rows = [_of_run(run, number, other, rebound) for number, (run, other) in enumerate(zip(runs, beside))]
+    controls = _controls(uniform, runs)
+    rows = [_of_run(run, number, control, rebound) for number, (run, control) in enumerate(zip(runs, controls))]
     if not rows:
         raise ValueError("resistance needs at least one run; got none")
     return pd.concat(rows, ignore_index=True)
 
 
-def _beside(uniform: Run | Sequence[Run] | bool | None, runs: list[Run]) -> list[Run | None]:
+def _controls(uniform: Run | Sequence[Run] | bool | None, runs: list[Run]) -> list[Run | None]:
     if uniform is None or uniform is False:
         return [None] * len(runs)
     if uniform is True:
@@ -86,7 +87,7 @@ def _of_run(run: Run, number: int, uniform: Run | None, rebound: int | None) -> 
 
 
 def _measured(run: Run) -> pd.DataFrame:
-    """Everything that the records of one run say."""
+    """The columns that come from the records of one run."""
     samples, examples = run.samples, run.samples["example"]
     confidence, margin = (wide(run, name).reindex(columns=examples).to_numpy() for name in ("confidence", "margin"))
     steps = np.sort(run.trajectory["step"].unique())
@@ -101,18 +102,18 @@ def _measured(run: Run) -> pd.DataFrame:
     table["forgetting_events"] = forgetting_events(margin)
     table["wrong_before"] = margin[0] < 0 if len(margin) else False
     table["pressure"] = samples["pressure"].to_numpy() if "pressure" in samples else np.nan
-    table["pressed"] = table["pressure"] != 0  # a method that does not tell whom it pressed: unknown is not zero
+    table["pressed"] = table["pressure"] != 0  # a method may not record the pressure: NaN is not zero
     limit = run.events.get("utility_limit")
     limit = np.inf if limit is None else limit
     table["after_limit"] = times > limit
-    useful = steps <= limit  # what a model does that has collapsed ranks nobody
+    useful = steps <= limit  # the order in which a collapsed model loses samples says nothing of them
     table["rank"] = ranked(
         time_to_forget(margin[useful], steps[useful]), mean_over_updates(confidence[useful], steps[useful])
     )
     return table
 
 
-# Columns of times, and the marks of rows whose time is later than all others, because it did not come.
+# Columns of times, and the columns that mark rows whose time did not come: it is later than all others.
 LATEST = {
     "time_to_forget": "censored",
     "uniform_time_to_forget": "uniform_censored",
@@ -120,33 +121,33 @@ LATEST = {
 }
 
 
-OF_CONFIDENCE = ("confidence_auc", "time_below_retrained")  # columns that do not ask whether a sample was right
+OF_CONFIDENCE = ("confidence_auc", "time_below_retrained")  # columns that make sense for misclassified samples, too
 
 
 def latest(table: pd.DataFrame, column: str) -> pd.Series:
-    """A column of :func:`resistance` to rank by: infinite where its time did not come, empty where it is not known."""
-    if column == "time_below_retrained":  # without a retrained model a run knows none
+    """A column of :func:`resistance` to rank by: infinite where its time did not come, empty where it is unknown."""
+    if column == "time_below_retrained":  # unknown in a run without a retrained model
         runs = table["number"] if "number" in table else pd.Series(0, index=table.index)
-        known = table[column].groupby(runs).transform("count") > 0
-        return table[column].mask(table[column].isna() & known, np.inf)
+        measured = table[column].groupby(runs).transform("count") > 0
+        return table[column].mask(table[column].isna() & measured, np.inf)
     mark = LATEST.get(column)
     return table[column].mask(table[mark].eq(True), np.inf) if mark in table else table[column]
 
 
 def withstanding(table: pd.DataFrame, column: str = "rank") -> pd.Series:
-    """(rows,) whether each had something to withstand: it was right before, and pressed (under uniform pressure all are).
+    """(rows,) whether each sample had something to withstand: it was right before, and pressed.
 
     Args:
-        table: what :func:`resistance` gave; marks that it does not have are taken to say nothing.
-        column: what is asked of the rows; ``uniform_...`` speaks of uniform pressure, and confidence is withstood by what
-            was wrong before, too.
+        table: what :func:`imu_lab.resistance` gave; a mark whose column is missing does not exclude anything.
+        column: the measure of resistance; under uniform pressure (``uniform_...``) all are pressed, and confidence can fall
+            in a sample that was wrong before, too.
     """
-    found = pd.Series(True, index=table.index)
+    withstood = pd.Series(True, index=table.index)
     if "pressed" in table and not column.startswith("uniform"):
-        found &= ~table["pressed"].eq(False)
+        withstood &= ~table["pressed"].eq(False)
     if "wrong_before" in table and column.removeprefix("uniform_") not in OF_CONFIDENCE:
-        found &= ~table["wrong_before"].eq(True)
-    return found
+        withstood &= ~table["wrong_before"].eq(True)
+    return withstood
 
 
 def wide(run: Run, value: str) -> pd.DataFrame:
@@ -177,7 +178,7 @@ def forgetting_events(margins: np.ndarray) -> np.ndarray:
 
 
 def ranked(times: np.ndarray, auc: np.ndarray) -> np.ndarray:
-    """(n,) ranks from 1, forgotten first, to n, withstood longest; what cannot be told apart shares its mean rank.
+    """(n,) ranks from 1, forgotten first, to n, withstood longest; ties share their mean rank.
 
     Args:
         times: (n,) updates, NaN for those not forgotten, who come last.
@@ -191,17 +192,19 @@ def ranked(times: np.ndarray, auc: np.ndarray) -> np.ndarray:
 
 
 def mean_ranks(table: pd.DataFrame) -> pd.DataFrame:
-    """Each sample over several runs, the most resistant first; last those that had nothing to withstand in any run.
+    """Each sample's ranks over several runs, the most resistant first.
+
+    Samples that had nothing to withstand in any run come last.
 
     Args:
-        table: what :func:`resistance` gave for them.
+        table: what :func:`imu_lab.resistance` gave for these runs.
 
     Returns:
-        ``example, label, mean_rank, lowest_rank, highest_rank, runs``; ``censored, pressed`` and ``withstood`` are shares
-        of runs, the last of those in which it was pressed and right before.
+        ``example, label, mean_rank, lowest_rank, highest_rank, runs``; ``censored, pressed`` and ``withstood`` (pressed,
+        and right before) are shares of runs.
     """
-    groups: Any = table.assign(withstood=withstanding(table)).groupby("example", sort=False)
-    found = groups.agg(
+    groups = table.assign(withstood=withstanding(table)).groupby("example", sort=False)
+    means = groups.agg(
         label=("label", "first"),
         mean_rank=("rank", "mean"),
         lowest_rank=("rank", "min"),
@@ -211,6 +214,6 @@ def mean_ranks(table: pd.DataFrame) -> pd.DataFrame:
         pressed=("pressed", "mean"),
         withstood=("withstood", "mean"),
     )
-    idle = (found["withstood"] == 0).rename("idle")
-    order = found.assign(idle=idle).sort_values(["idle", "mean_rank"], ascending=[True, False]).index
-    return found.loc[order].reset_index()
+    idle = (means["withstood"] == 0).rename("idle")
+    order = means.assign(idle=idle).sort_values(["idle", "mean_rank"], ascending=[True, False]).index
+    return means.loc[order].reset_index()

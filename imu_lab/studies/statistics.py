@@ -71,11 +71,11 @@ def confidence_interval(
     """
     random, count = np.random.default_rng(seed), samples[0].shape[-1]
     batch = max(1, FLOATS // sum(values.size for values in samples))
-    found = []
+    batches = []
     for start in range(0, draws, batch):
         rows = random.integers(count, size=(min(batch, draws - start), count))
-        found.append(statistic(*(values[..., rows] for values in samples), axis=-1))
-    drawn = np.concatenate(found, axis=-1)  # (..., draws)
+        batches.append(statistic(*(values[..., rows] for values in samples), axis=-1))
+    drawn = np.concatenate(batches, axis=-1)  # (..., draws)
     # Not NumPy's nanpercentile, which warns where there is nothing to rank.
     bounds = pd.DataFrame(drawn.reshape(-1, draws).T).quantile([0.025, 0.975]).to_numpy()
     low, high = bounds.reshape(2, *drawn.shape[:-1])

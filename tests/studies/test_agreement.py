@@ -32,7 +32,7 @@ def test_rank_correlations_of_every_pair() -> None:
 
 
 def test_a_comparison_of_different_samples_is_refused() -> None:
-    with pytest.raises(ValueError, match="'b' speak of other samples than 'a'"):
+    with pytest.raises(ValueError, match="'b' hold other samples than 'a'"):
         imu.rank_correlations({"a": record([1, 2]), "b": record([1, 2, 3])})
     with pytest.raises(ValueError, match="two influences or more, got 1"):
         imu.rank_correlations([record([1, 2])])

@@ -54,7 +54,9 @@ def test_bad_input_is_refused() -> None:
     scores = imu.influence(task, model)
     with pytest.raises(ValueError, match="size must be above 0, got 0"):
         imu.one_step_check(task, model, scores, size=0)
-    with pytest.raises(ValueError, match="these 40 scores speak of other samples than the task's 40"):
+    with pytest.raises(
+        ValueError, match="these 40 scores were computed for another forget set than this task's, of 40"
+    ):
         imu.one_step_check(replace(task, forget_blob=1), model, scores)
 
 
