@@ -138,7 +138,7 @@ def test_methods(name: str, method: str) -> None:
 def test_only_the_declared_scope_moves(name: str, method: str) -> None:
     task, model = cases.task(name), cases.original(name)
     how = imu.methods.create(method)
-    if getattr(how, "scope", "readout") != "readout":
+    if imu.methods.declared(how, "scope") != "readout":
         pytest.skip("moves the whole model, and says so")
     allowed = readout.parameters(model, readout.resolve(task, model)).keys()
     for cache in (True, False):
@@ -150,7 +150,7 @@ def test_only_the_declared_scope_moves(name: str, method: str) -> None:
 def test_methods_leave_the_retain_set_alone_unless_they_declare_it(name: str, method: str) -> None:
     task, private = cases.task(name), copy.deepcopy(cases.original(name)).eval()
     how = imu.methods.create(method)
-    if getattr(how, "needs_retain", False):
+    if imu.methods.declared(how, "needs_retain"):
         with pytest.raises(Exception):  # noqa: B017  it was promised a retain set: without one it cannot work
             next(how(Guarded(task), private, request(task, None)))
         return
@@ -172,10 +172,11 @@ def test_methods_that_declare_it_get_the_retain_set_and_others_do_not(name: str,
     monkeypatch.setattr(item, "__call__", looks)
     imu.unlearn(task, cases.original(name), method=method, steps=1)
     (given,) = seen
-    declared = getattr(item, "needs_retain", False)
+    declared = imu.methods.declared(item, "needs_retain")
     assert (given.retain is not None) == declared
     if declared:
         assert torch.equal(given.retain.ids, task.split("retain").ids)
+    assert given.statistics is None or imu.methods.declared(item, "needs_statistics")
     assert given.weights.sum().item() == pytest.approx(1)
 
 

@@ -54,7 +54,7 @@ def stepped(task: Task, model: nn.Module, name: str, steps: int = 1, **settings:
     """The model after some updates by a method, and the updates."""
     method = imu.methods.create(name, **{**SGD, "scope": "all", **settings})
     forget = task.split("forget")
-    retain = task.split("retain") if getattr(method, "needs_retain", False) else None
+    retain = task.split("retain") if imu.methods.declared(method, "needs_retain") else None
     moved = private(model, settings.get("scope", "all"))
     updates = method(task, moved, Request(forget, torch.full((len(forget),), 1 / len(forget)), retain, 0))
     return moved, [next(updates) for _ in range(steps)]
