@@ -1,7 +1,7 @@
 """From influences to intensities: who gets how much of the pressure.
 
-A rule maps one number per sample to weights ≥ 0; the caller normalises them to sum to 1. A rule is given the
-influences, or another column of their record if its ``reads`` says so.
+A rule maps one number per sample to weights ≥ 0, which are then divided by their sum. It is given the influences, or
+the column of their record that its ``reads`` names.
 """
 
 from __future__ import annotations
@@ -54,9 +54,11 @@ def _other_rules() -> tuple[str, ...]:
 @intensity_rule("sqrt-clipped")
 @dataclass(frozen=True)
 class SqrtClipped:
-    """The paper's rule: keep I_i < 0, of these the top fraction by |I_i|; w_i = √|I_i|, clipped at a quantile.
+    """The paper's rule: of the negative influences keep the largest by |I_i|; w_i = √|I_i|, clipped at a quantile.
 
-    Source: Fan et al. 2025 (arXiv 2508.01620), influence-guided weights. Clipping guards against outliers.
+    The quantile is one of the kept weights. Clipping guards against outliers.
+
+    Source: Fan et al. 2025 (arXiv 2508.01620), influence-guided weights.
     """
 
     quantile: float = knob(
@@ -67,7 +69,7 @@ class SqrtClipped:
     )
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
-        """(n,) weights; 0 for dropped samples."""
+        """(n,) weights; 0 for samples that are left out."""
         strength = np.where(influence < 0, -influence, 0.0)
         negative = np.flatnonzero(strength)
         count = int(np.ceil(round(self.top * len(negative), 9)))  # 0.07 of 100 is 7, not 7.000000000000001
@@ -82,20 +84,24 @@ class SqrtClipped:
 @intensity_rule("linear")
 @dataclass(frozen=True)
 class Linear:
-    """w_i = |I_i| of the negative influences: outliers take all they can."""
+    """w_i = |I_i| of the negative influences, without clipping: one outlier can take almost all of the pressure."""
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
-        """(n,) weights; 0 for dropped samples."""
+        """(n,) weights; 0 for samples that are left out."""
         return np.maximum(-influence, 0.0)
 
 
 @intensity_rule("softmax")
 @dataclass(frozen=True)
 class Softmax:
-    """w_i = exp(−I_i / (τ s)), s the standard deviation of the influences: nobody is dropped."""
+    """w_i = exp(−I_i / (τ s)), s the standard deviation of the influences: every sample takes part."""
 
     temperature: float = knob(
-        1.0, help="τ: small: all to the strongest; large: uniform.", valid="(0, inf)", range=(0.05, 20), scale="log"
+        1.0,
+        help="Temperature τ: low gives all to the strongest, high makes the weights uniform.",
+        valid="(0, inf)",
+        range=(0.05, 20),
+        scale="log",
     )
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
@@ -107,10 +113,10 @@ class Softmax:
 @intensity_rule("rank")
 @dataclass(frozen=True)
 class Rank:
-    """w_i = rank of −I_i among the negative influences, 1 for the weakest: only the order counts."""
+    """w_i = rank of −I_i among the negative influences, 1 for the weakest: only their order matters."""
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
-        """(n,) weights; equal influences share their mean rank, dropped samples get 0."""
+        """(n,) weights; equal influences share their mean rank, samples that are left out get 0."""
         weights = np.zeros(len(influence))
         negative = influence < 0
         weights[negative] = pd.Series(-influence[negative]).rank()
@@ -120,7 +126,7 @@ class Rank:
 @intensity_rule("top-fraction")
 @dataclass(frozen=True)
 class TopFraction:
-    """The strongest share of the negative influences, all alike: selection without weighting."""
+    """The strongest share of the negative influences, all with one weight: selection without weighting."""
 
     top: float = knob(0.2, help="Keep this share of the negative influences.", valid="(0, 1]", range=(0.05, 1.0))
 
@@ -132,12 +138,17 @@ class TopFraction:
 @intensity_rule("inverse")
 @dataclass(frozen=True)
 class Inverse:
-    """w_i = 1/√|I_i| of the negative influences, clipped at a quantile: pressure to the best-memorised samples."""
+    """w_i = 1/√|I_i| of the negative influences, clipped at a quantile: the paper's rule turned round.
 
-    quantile: float = knob(0.93, help="Clip at this quantile.", valid="(0, 1]", range=(0.05, 1.0))
+    The samples that the model fits best have small gradients and small influences; here they get the most pressure.
+    """
+
+    quantile: float = knob(
+        0.93, help="Clip the weights at this quantile of the kept ones.", valid="(0, 1]", range=(0.05, 1.0)
+    )
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
-        """(n,) weights; 0 for dropped samples."""
+        """(n,) weights; 0 for samples that are left out."""
         weights = np.zeros(len(influence))
         negative = influence < 0
         weights[negative] = 1 / np.sqrt(-influence[negative])
@@ -147,7 +158,7 @@ class Inverse:
 @intensity_rule("uniform")
 @dataclass(frozen=True)
 class Uniform:
-    """Control: every sample the same. Equals gradient ascent on the same parameters."""
+    """Control: every sample has the same weight. IMU is then gradient ascent on the same parameters."""
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
         """(n,) ones."""
@@ -157,14 +168,17 @@ class Uniform:
 @intensity_rule("shuffled")
 @dataclass(frozen=True)
 class Shuffled:
-    """Control: another rule's weights, handed to the wrong samples.
+    """Control: the weights of another rule, handed to the wrong samples.
 
-    ``of`` is a rule's name, for its default settings, or a rule with settings of its own, such as
-    ``imu.intensity_rules.create("sqrt-clipped", quantile=0.5)``; ``how`` then holds it.
+    Attributes:
+        of: a rule's name, for its default settings, or a rule with settings of its own, such as
+            ``imu.intensity_rules.create("sqrt-clipped", quantile=0.5)``.
+        seed: of the permutation.
+        how: the rule with its settings, where ``of`` was given as one; ``of`` then holds its name.
     """
 
     of: Any = knob("sqrt-clipped", help="The rule whose weights are shuffled.", choices=_other_rules)
-    seed: int = knob(0, help="Of the permutation.", valid="[0, inf)", range=(0, 20))
+    seed: int = knob(0, help="The seed of the permutation.", valid="[0, inf)", range=(0, 20))
     how: Any = None
 
     def __post_init__(self) -> None:
@@ -193,7 +207,7 @@ class Shuffled:
 @intensity_rule("gradient-norm")
 @dataclass(frozen=True)
 class GradientNorm:
-    """Control: w_i = ‖g_i‖, no influence at all. Shows how much of a result is gradient size."""
+    """Control: w_i = ‖g_i‖, no influence at all. It shows how much of a result is due to the size of gradients."""
 
     reads: ClassVar[str] = "gradient_norm"
 

@@ -1,6 +1,5 @@
-"""What can be measured of a model beside the task's own metrics; each is registered."""
+"""What can be measured of a model, without a new run, beside the task's own metrics."""
 
-from ..influences.tokens import token_scores as token_scores
 from .distance import Agreement as Agreement
 from .distance import JSRetrained as JSRetrained
 from .distance import KLRetrained as KLRetrained

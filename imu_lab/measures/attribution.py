@@ -1,4 +1,4 @@
-"""Where a model looks to name a person: signed Grad-CAM on the true identity's logit, and its change."""
+"""Where a model looks when it classifies a picture: signed Grad-CAM of the true class's logit, and its change."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..tasks.protocol import Examples, Task
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """What each place of some pictures does for the logit of the person who is on them.
+    """What each place in some pictures contributes to the logit of the picture's true class.
 
     Attributes:
-        maps: (n, h, w) signed: above 0 the place speaks for the true person, below 0 against.
+        maps: (n, h, w) signed: above 0 the place is evidence for the true class, below 0 against it.
         examples: (n,) ids of the pictures.
-        source: the data that the ids count in.
-        label: the model's name, or the difference's.
+        source: which data the ids count in, such as ``"train"``.
+        label: the name of the model, or of the difference between two.
         task: the task, for its pictures.
     """
 
@@ -36,7 +36,7 @@ class Attribution:
         """The signed difference: what unlearning added and took away, place by place.
 
         Raises:
-            ValueError: they speak of different pictures.
+            ValueError: the two are of different pictures.
         """
         same = self.source == before.source and np.array_equal(self.examples, before.examples)
         if not same:
@@ -45,6 +45,9 @@ class Attribution:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def __repr__(self) -> str:
+        return f"Attribution({self.label!r}, {len(self)} pictures of {' × '.join(map(str, self.maps.shape[1:]))})"
 
 
 def gradcam(
@@ -55,11 +58,11 @@ def gradcam(
     layer: str | None = None,
     label: str = "model",
 ) -> Attribution:
-    """Signed Grad-CAM of each picture's true identity logit (captum's ``LayerGradCam``), at the picture's size.
+    """Signed Grad-CAM of the logit of each picture's true class (captum's ``LayerGradCam``), at the picture's size.
 
-    The target is an *identity logit* of the whole model, never a feature channel, and the pictures are as the model
-    sees them in use: nothing is cropped at random. Negative evidence is kept (no ReLU), so that a difference of two
-    models shows what was lost as well as what was gained. A logit's absolute level means little; compare places.
+    The target is a logit of the whole model, never a feature channel, and the pictures are as the model sees them in
+    use: nothing is cropped at random. Negative evidence is kept (no ReLU), so that the difference of two models shows
+    what was lost as well as what was gained. The absolute level of a logit means little; compare places.
 
     Source: Selvaraju et al. 2017, "Grad-CAM" (ICCV).
 
@@ -72,7 +75,7 @@ def gradcam(
 
     Raises:
         UnknownName: the model has no such layer.
-        ValueError: the model has no convolution to look at.
+        ValueError: the model has no convolution to look at, or there are no pictures.
     """
     from captum.attr import LayerAttribution, LayerGradCam
 
@@ -80,6 +83,12 @@ def gradcam(
     if layer not in modules:
         raise unknown("module", layer, [name for name in modules if name])
     examples = task.split("test-forget") if examples is None else examples
+    if not len(examples) or examples.batch(slice(0, 1)).inputs.ndim != 4:
+        raise ValueError(
+            "Grad-CAM needs pictures, (n, channels, height, width); these are "
+            + ("none" if not len(examples) else f"inputs of shape {tuple(examples.batch(slice(0, 1)).inputs.shape)}")
+            + '. Without examples= it takes task.split("test-forget"); give others, such as task.split("forget")'
+        )
     explain = LayerGradCam(model, modules[layer])
     parts = []
     with evaluating(model), torch.enable_grad():

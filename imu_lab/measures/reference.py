@@ -1,4 +1,4 @@
-"""The model to compare with, usually the retrained one: what it says of every split, computed once."""
+"""The model to compare with, usually the retrained one, and its outputs on every split, computed once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ class Reference:
             self._outputs[split] = self._computed(split)
         mine, outputs = self._outputs[split]
         if not torch.equal(mine, ids):
-            raise ValueError(f"the reference was measured on another {split!r} split; is it from another task?")
+            raise ValueError(
+                f"the retrained model was measured on {len(mine)} examples of {split!r}, and these are {len(ids)} others; "
+                "was it made for another task?"
+            )
         return outputs
 
     def _computed(self, split: str) -> tuple[Tensor, Tensor]:

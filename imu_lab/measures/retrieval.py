@@ -1,4 +1,4 @@
-"""Whom a model finds: every query's answers, the matching curve, and where pictures lie among each other."""
+"""Which persons a model finds: the answers to each query, the matching curve, and a map of the embeddings."""
 
 from __future__ import annotations
 
@@ -130,6 +130,10 @@ class EmbeddingMap:
 
     points: pd.DataFrame
     task: Any = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        models = list(dict.fromkeys(self.points["model"]))
+        return f"EmbeddingMap({', '.join(models)}; {len(self.points) // max(1, len(models))} pictures)"
 
 
 def embedding_map(task: Task, models: Mapping[str, nn.Module], *, alike: int = 3) -> EmbeddingMap:

@@ -95,6 +95,15 @@ def test_another_task_of_pictures() -> None:
     assert isinstance(seen, Attribution) and seen.maps.shape[1:] == (8, 8)
 
 
+def test_inputs_that_are_no_pictures_are_refused_in_words() -> None:
+    toy, digits = imu.tasks.Toy(), imu.tasks.Classification("digits", forget_class=3)
+    with pytest.raises(ValueError, match=r"Grad-CAM needs pictures.*inputs of shape \(1, 2\)"):
+        gradcam(toy, toy.make_model(0), toy.split("forget"), layer="0")
+    with pytest.raises(ValueError, match='these are none. Without examples= it takes task.split."test-forget".'):
+        gradcam(digits, digits.make_model(0), digits.split("forget").take(torch.arange(0)))
+    assert repr(gradcam(digits, digits.make_model(0), label="fresh")).startswith("Attribution('fresh', ")
+
+
 def test_a_layer_that_is_not_there() -> None:
     with pytest.raises(imu.UnknownName, match="unknown module: 'backbone.block5'. Did you mean 'backbone.block"):
         gradcam(task(), model(), layer="backbone.block5")
