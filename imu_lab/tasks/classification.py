@@ -1,13 +1,12 @@
-"""Image classification: forget a class, a random share of the training set, or samples picked by hand."""
+"""Classification: forget a class, a superclass or a subclass, a random share of the training set, or samples by hand."""
 
 from __future__ import annotations
 
 import copy
 import html
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field, fields, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,17 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import listed, unknown
-from ..core.running import device_of, evaluating, seeded
-from . import cards
+from ..core.running import device_of, seeded
+from . import cards, cross_entropy
 from .evaluation import averages
+from .networks import fresh
 from .networks import images as networks
-from .outputs import cross_entropy_derivative, derived, log_probabilities
-from .protocol import Batch, Examples
-from .sources import images as sources
+from .outputs import cross_entropy_derivative, derived
+from .protocol import FORGOTTEN_WHEN, Batch, Examples
+from .sources import folders, models, named
+from .sources import labels as naming
+from .sources.labelled import Labelled
+from .sources.supplied import Supplied, supply
 from .training import Recipe
 
-REQUESTS = ("forget_class", "forget_fraction", "forget_indices")
 SMALL = 100_000  # parameters up to which a user's network is quicker on one core than on several
+REQUESTS = ("forget_class", "forget_fraction", "forget_indices", "forget_superclass", "forget_subclass")
 
 
 @dataclass(frozen=True)
@@ -37,41 +40,47 @@ class Preset:
     unlearning: Mapping[str, Any] = field(default_factory=dict)
 
 
+_PICTURES = Preset("resnet-20", Recipe(epochs=8, lr=0.2, batch_size=128, augment=True, one_thread=False), {"lr": 1e-3})
+_FIGURES = Preset("small-cnn", Recipe(epochs=4, lr=0.1, batch_size=128, one_thread=False), {"lr": 1e-3})
 PRESETS = {
     "digits": Preset("small-cnn", Recipe(epochs=12, lr=0.05, weight_decay=5e-3), {"lr": 1e-3, "batch_size": 64}),
-    "folder": Preset(
-        "resnet-20", Recipe(epochs=8, lr=0.2, batch_size=128, augment=True, one_thread=False), {"lr": 1e-3}
-    ),
+    "mnist": _FIGURES,
+    "fashion-mnist": _FIGURES,
+    # A mirrored digit is another sign.
+    "svhn": Preset("resnet-20", Recipe(epochs=8, lr=0.2, batch_size=128, one_thread=False), {"lr": 1e-3}),
+    "cifar10": _PICTURES,
+    "cifar100": _PICTURES,
+    "folder": _PICTURES,
 }
 
 
-@dataclass(frozen=True)
-class Supplied:
-    """A user's own model and data (see :meth:`Classification.from_data`). Equal when the contents are equal."""
-
-    key: str
-    labelled: sources.Labelled = field(compare=False, repr=False)
-    original: nn.Module = field(compare=False, repr=False)
-    make_model: Callable | None = field(default=None, compare=False, repr=False)
-    train_fn: Callable | None = field(default=None, compare=False, repr=False)
+def _is_cross_entropy(task: Any) -> bool:
+    """Whether a task's loss is the one written here, and not a user's."""
+    return getattr(task, "own_loss", None) is None
 
 
 @dataclass(frozen=True)
 class Classification:
-    """Classify images; forget some of them. Exactly one of the ``forget_*`` settings is given.
+    """Classify images or anything else; forget some samples. Exactly one of the ``forget_*`` settings is given.
 
     Attributes:
-        data: ``"digits"``, the path of an image folder, or what :meth:`from_data` made.
+        data: ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"svhn"``, ``"cifar10"``, ``"cifar100"``, the path of an
+            image folder, or what :meth:`from_data` made.
         forget_class: the class to forget, by number or name. The test split then holds the kept classes, and
             ``"test-forget"`` the unseen images of the forgotten class (leaving them out would hide what was forgotten).
         forget_fraction: forget this share of the training set, drawn at random by ``seed``.
-        forget_indices: forget these training examples, by index.
+        forget_indices: forget these training examples, by index or by a mask of True and False.
         seed: of the random request. It never moves an example between training and test.
         readout: the modules that influence and unlearning act on, by name; None for the last linear layer, ``"all"``
             for every parameter.
         architecture: a name in ``imu_lab.tasks.networks.images`` or of a torchvision classifier; None for the data's own.
         recipe: how to train; None for the data's own.
         image_size: resize the pictures of a folder.
+        forget_superclass: forget the samples of a superclass, by name, from a model that names the fine classes.
+        forget_subclass: forget the samples of a subclass, by name, from a model that names superclasses.
+        level: ``"superclass"`` or ``"subclass"``: what the model names, of data with two levels; it can be written
+            ``labels=``. A superclass request stands for ``"subclass"``, a subclass request for ``"superclass"``.
+        test_fraction: the share of each class that is held out of a folder without a test part, under a fixed seed.
 
     Raises:
         ValueError: no request or several, an empty forget or retain set, an unknown class, an index out of range or
@@ -87,21 +96,43 @@ class Classification:
     architecture: str | None = None
     recipe: Recipe | None = None
     image_size: int | None = None
+    forget_superclass: str | None = None
+    forget_subclass: str | None = None
+    level: str | None = None
+    test_fraction: float = 0.2
+    labels: InitVar[str | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, labels: Any) -> None:
+        if not callable(labels) and labels is not None:  # unasked, it is the method of that name
+            object.__setattr__(self, "level", labels)
+        requests = [name for name in REQUESTS if getattr(self, name) is not None]
+        if len(requests) != 1:
+            raise ValueError(f"give one of {', '.join(f'{name}=' for name in REQUESTS)}; got {listed(requests)}")
+        self._settle_level(requests[0])
         if not isinstance(self.data, Supplied):
             object.__setattr__(self, "data", str(self.data))
             preset = PRESETS.get(self.data, PRESETS["folder"])
             object.__setattr__(self, "architecture", self.architecture or preset.architecture)
             object.__setattr__(self, "recipe", self.recipe or preset.recipe)
         if self.forget_indices is not None:
-            object.__setattr__(self, "forget_indices", tuple(int(i) for i in np.asarray(self.forget_indices).ravel()))
+            object.__setattr__(self, "forget_indices", naming.indices(self.forget_indices, len(self.labelled.train)))
         if isinstance(self.readout, list):
             object.__setattr__(self, "readout", tuple(self.readout))
-        requests = [name for name in REQUESTS if getattr(self, name) is not None]
-        if len(requests) != 1:
-            raise ValueError(f"give one of forget_class=, forget_fraction=, forget_indices=; got {listed(requests)}")
         object.__setattr__(self, "_forget", self._chosen())
+
+    def _settle_level(self, request: str) -> None:
+        """What the model names, once it fits the request."""
+        implied = {"forget_superclass": "subclass", "forget_subclass": "superclass"}.get(request)
+        if self.level is not None and self.level not in folders.LABELS:
+            raise unknown("level for labels=", self.level, folders.LABELS)
+        if implied and self.level not in (None, implied):
+            raise ValueError(
+                f"{request} speaks of the level that the model does not name, so labels={implied!r}, got {self.level!r}; "
+                "what the model names is forgotten with forget_class"
+            )
+        if isinstance(self.data, Supplied) and (implied or self.level):
+            raise ValueError("data of your own have one level of labels; use forget_class= or forget_indices=")
+        object.__setattr__(self, "level", None if self.level == "class" else self.level or implied)
 
     @classmethod
     def from_data(
@@ -110,6 +141,9 @@ class Classification:
         train: Any,
         test: Any,
         *,
+        label: Any = None,
+        classes: Sequence[Any] | None = None,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         make_model: Callable | None = None,
         train_fn: Callable | None = None,
         device: Any = None,
@@ -118,9 +152,14 @@ class Classification:
         """A task around a model and data of your own. The model given is the original.
 
         Args:
-            model: any classifier that maps a batch of inputs to logits (n, K).
-            train, test: ``(x, y)`` with ``x`` (n, ...) of any dtype, kept as it is, and ``y`` (n,) in 0..K-1; or a
-                map-style dataset of ``(x_i, y_i)``.
+            model: any classifier whose output is logits (n, K), or an object or dict that holds them as ``logits``; one
+                logit tells two classes apart. Parameters that may not move (``requires_grad``) never do.
+            train, test: ``(x, y)`` with ``x`` (n, ...) a tensor, array, frame or dict of such, kept by reference, and ``y``
+                (n,) numbers from 0, words or categories; or a map-style dataset of ``(x_i, y_i)`` or of dicts.
+            label: which member of a sample is the label, by position or name, where a sample has more than two.
+            classes: the classes' names, in the order of the model's outputs.
+            loss: ``(outputs, targets) -> (n,)``, for anything but cross-entropy; targets are then what it takes, and where
+                they name no classes the task's metric is this loss.
             make_model: makes a fresh model, for the retrained one: called with no argument under the seed, or with the
                 seed if it takes one. Without it, a copy of ``model`` is re-initialised by each ``reset_parameters``.
             train_fn: ``(model, dataset, seed) -> model`` trains it; ``dataset`` yields ``(x_i, y_i)``. None uses
@@ -129,14 +168,13 @@ class Classification:
             request: ``forget_class``, ``forget_fraction`` or ``forget_indices``, and any other setting of the task.
 
         Raises:
-            ValueError: outputs that are not (n, K), labels outside 0..K-1, NaN or infinite inputs, a bad request.
+            TypeError, ValueError: data or a model that can be understood in two ways or in none, or that break what
+                influence rests on; a bad request.
         """
-        original = copy.deepcopy(model).eval().requires_grad_(True)
-        original = original if device is None else original.to(device)
-        labelled = sources.arrays(train, test, _classes(original, train))
-        state = [part for name, value in original.state_dict().items() for part in (name, value)]
-        supplied = Supplied(sources.digest(labelled.key, repr(model), *state), labelled, original, make_model, train_fn)
-        small = sum(value.numel() for value in original.parameters()) <= SMALL
+        supplied = supply(
+            model, train, test, label=label, classes=classes, loss=loss, make_model=make_model, train_fn=train_fn, device=device
+        )  # fmt: skip
+        small = sum(value.numel() for value in supplied.original.parameters()) <= SMALL
         request.setdefault("recipe", Recipe(one_thread=small))
         return cls(supplied, **request)
 
@@ -145,15 +183,33 @@ class Classification:
         return replace(self, **dict.fromkeys(REQUESTS) | {"forget_indices": examples})
 
     @cached_property
-    def labelled(self) -> sources.Labelled:
+    def labelled(self) -> Labelled:
         """The data behind the task, loaded at first use."""
         if isinstance(self.data, Supplied):
             return self.data.labelled
-        return sources.digits() if self.data == "digits" else sources.folder(self.data, self.image_size)
+        level = self.level or "class"
+        if self.data != "digits" and self.data not in named.SOURCES:
+            return folders.folder(self.data, self.image_size, level, self.test_fraction)
+        if self.image_size is not None:
+            raise ValueError(f"image_size= resizes the pictures of a folder; those of {self.data} have one size")
+        if self.data == "digits" and self.level:
+            raise ValueError(
+                f"digits have one level of labels; labels={self.level!r} is for 'cifar100' and for folders"
+            )
+        return named.digits() if self.data == "digits" else named.named(self.data, level)
+
+    @property
+    def about(self) -> str:
+        """One line: what the data, and a user's model, were understood to be."""
+        return self.data.about if isinstance(self.data, Supplied) else self.labelled.about
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
+        return f"{type(self).__name__}({settings})\n{self.about}"
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The name of each class, in the order of the logits."""
+        """The name of each class, in the order of the logits; none where targets are no classes."""
         return self.labelled.classes
 
     @property
@@ -163,13 +219,18 @@ class Classification:
 
     @property
     def data_key(self) -> str:
-        """A digest of the data: part of every checkpoint's name."""
-        return self.labelled.key
+        """A digest of the data and of a user's loss: part of every checkpoint's name."""
+        return self.data.data_key if isinstance(self.data, Supplied) else self.labelled.key
+
+    @property
+    def own_loss(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """A user's loss; None for cross-entropy."""
+        return self.data.loss if isinstance(self.data, Supplied) else None
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that a run follows: with a forgotten class, its unseen images apart."""
-        return ("forget", "retain", "test") + (("test-forget",) if self.forget_class is not None else ())
+        return ("forget", "retain", "test") + (("test-forget",) if self._group is not None else ())
 
     @property
     def unlearning(self) -> Mapping[str, Any]:
@@ -177,38 +238,47 @@ class Classification:
         return {} if isinstance(self.data, Supplied) else PRESETS.get(self.data, PRESETS["folder"]).unlearning
 
     @property
-    def forgotten(self) -> int | None:
-        """The number of the forgotten class, None for a request by samples."""
-        return None if self.forget_class is None else self._class_number()
+    def forgotten_when(self) -> tuple[str, str]:
+        """The metric that tells of forgetting: accuracy falls; where there are no classes, the loss rises."""
+        return FORGOTTEN_WHEN if self.classes else ("loss", ">=")
 
-    def _class_number(self) -> int:
-        given, classes = self.forget_class, self.classes
-        if isinstance(given, str):
-            if given not in classes:
-                raise unknown("class", given, classes)
-            return classes.index(given)
-        if not 0 <= int(given) < len(classes) or int(given) != given:
-            raise ValueError(f"no class {given}; the classes are 0 to {len(classes) - 1}: {', '.join(classes)}")
-        return int(given)
+    @property
+    def forgotten(self) -> int | None:
+        """The number of the forgotten class, None for a request of another kind."""
+        return None if self.forget_class is None else self._group[2]
+
+    @cached_property
+    def _group(self) -> tuple[Tensor, Tensor, int] | None:
+        """Each training and each test sample's group and the one to forget; None for a request by samples."""
+        data = self.labelled
+        if self.forget_class is not None:
+            if not data.classes:
+                raise ValueError("the targets are no classes; request samples with forget_fraction= or forget_indices=")
+            return data.train_labels, data.test_labels, naming.class_number(self.forget_class, data.classes)
+        wanted = self.forget_superclass if self.forget_superclass is not None else self.forget_subclass
+        if wanted is None:
+            return None
+        level = data.level
+        return level.train, level.test, naming.class_number(wanted, level.names, level.kind)
 
     def _chosen(self) -> Tensor:
         """The training indices to forget, in rising order."""
-        labels = self.labelled.train_labels
-        if self.forget_class is not None:
-            chosen = (labels == self._class_number()).nonzero().flatten()
+        count = len(self.labelled.train)
+        if self._group is not None:
+            chosen = (self._group[0] == self._group[2]).nonzero().flatten()
         elif self.forget_fraction is not None:
-            chosen = self._random_share(len(labels))
+            chosen = self._random_share(count)
         else:
-            chosen = _checked_indices(self.forget_indices, len(labels))
+            chosen = torch.tensor(sorted(self.forget_indices), dtype=torch.int64)
         if not len(chosen):
             raise ValueError("the forget set is empty: the request matches no training example")
-        if len(chosen) == len(labels):
-            raise ValueError(f"the request forgets all {len(labels)} training examples; something must be left to keep")
+        if len(chosen) == count:
+            raise ValueError(f"the request forgets all {count} training examples; something must be left to keep")
         return chosen
 
     def _random_share(self, count: int) -> Tensor:
         share = self.forget_fraction
-        if not 0 < share < 1:
+        if isinstance(share, (bool, str)) or not isinstance(share, (int, float, np.number)) or not 0 < share < 1:
             raise ValueError(f"forget_fraction must lie strictly between 0 and 1, got {share}")
         chosen = np.random.default_rng(self.seed).choice(count, size=round(share * count), replace=False)
         return torch.as_tensor(np.sort(chosen), dtype=torch.int64)
@@ -224,18 +294,28 @@ class Classification:
         }
         if name not in makers:
             raise unknown("split", name, makers)
+        self.labelled.unchanged(thoroughly=False)
         return makers[name]()
+
+    def unchanged(self) -> None:
+        """Make sure that data of a user's are still what they were when the task was made.
+
+        Raises:
+            ValueError: they were edited.
+        """
+        self.labelled.unchanged()
 
     @cached_property
     def _rest(self) -> Tensor:
-        keep = torch.ones(len(self.labelled.train_labels), dtype=torch.bool)
+        keep = torch.ones(len(self.labelled.train), dtype=torch.bool)
         keep[self._forget] = False
         return keep.nonzero().flatten()
 
     def _test(self, kept: bool) -> Examples:
-        labels = self.labelled.test_labels
-        forgotten = self.forgotten
-        mine = torch.full_like(labels, kept, dtype=torch.bool) if forgotten is None else (labels != forgotten) == kept
+        if self._group is None:
+            mine = torch.full((len(self.labelled.test),), kept)
+        else:
+            mine = (self._group[1] != self._group[2]) == kept
         return self.labelled.test.take(mine.nonzero().flatten())
 
     def make_model(self, seed: int) -> nn.Module:
@@ -247,9 +327,18 @@ class Classification:
         with seeded(seed):
             if not isinstance(self.data, Supplied):
                 return networks.build(self.architecture, len(self.classes), self.labelled.channels)
-            if self.data.make_model is not None:
-                return _called(self.data.make_model, seed).to(device_of(self.data.original))
-            return _reset(self.data.original)
+            if self.data.make_model is None:
+                return fresh.reset(self.data.original)
+            made = self.data.prepared(fresh.called(self.data.make_model, seed))
+            return made.to(device_of(self.data.original)).train()
+
+    def prepared(self, model: nn.Module) -> nn.Module:
+        """A copy of a model as this task calls it: without wrappers, in single precision at least, asked for logits.
+
+        Raises:
+            TypeError, ValueError: it is no module, or its layers cannot be looked into.
+        """
+        return self.data.prepared(model) if isinstance(self.data, Supplied) else models.prepared(model, quiet=True)
 
     def trained(self, split: str, seed: int) -> nn.Module | None:
         """For a user's own model: the original as given, or what ``train_fn`` makes of a fresh one. None otherwise."""
@@ -260,58 +349,76 @@ class Classification:
         if self.data.train_fn is None:
             return None
         with seeded(seed):
-            fresh = self.make_model(seed)
-            made = self.data.train_fn(fresh, _Pairs(self.split(split)), seed)
-        return (fresh if made is None else made).eval()
+            begun = self.make_model(seed)
+            made = self.data.train_fn(begun, Pairs(self.split(split)), seed)
+        return (begun if made is None else self.data.prepared(made)).eval()
 
-    @derived(cross_entropy_derivative)
+    @derived(cross_entropy_derivative, when=_is_cross_entropy)
     def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
-        """(n,) cross-entropy in nats."""
-        return nn.functional.nll_loss(log_probabilities(forward(batch.inputs)), batch.targets, reduction="none")
+        """(n,) cross-entropy in nats, or a user's own loss."""
+        if self.own_loss is None:
+            return cross_entropy.example_loss(self, forward, batch)
+        return self.own_loss(forward(batch.inputs), batch.targets)
 
-    def example_margin(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
-        """(n,) true logit minus the largest other: negative means misclassified."""
-        logits = forward(batch.inputs)
-        truth = batch.targets[:, None]
-        return (logits.gather(1, truth) - logits.scatter(1, truth, -torch.inf).amax(1, keepdim=True)).squeeze(1)
+    @property
+    def example_margin(self) -> Callable[[Callable[[Any], Tensor], Batch], Tensor]:
+        """From ``forward`` and a batch to (n,) margins.
+
+        Raises:
+            AttributeError: targets are no classes, and nothing has a margin.
+        """
+        if not self.classes:
+            raise AttributeError("targets that are no classes have no margin")
+        return partial(cross_entropy.example_margin, self)
 
     def example_metrics(self, forward: Callable[[Any], Tensor], batch: Batch) -> dict[str, Tensor]:
-        """``accuracy``: whether no other logit reaches the true one. A tie is no knowledge, and counts as wrong."""
-        logits = forward(batch.inputs)
-        truth = logits.gather(1, batch.targets[:, None])
-        # Numbers, not booleans, for torch counts those one by one: ten times faster than argmax over few classes.
-        reached = torch.ge(logits, truth, out=torch.empty_like(logits))
-        return {"accuracy": reached.sum(1) == 1}
+        """``accuracy``; where targets are no classes, ``loss``."""
+        if self.classes:
+            return cross_entropy.example_metrics(self, forward, batch)
+        return {"loss": self.example_loss(forward, batch)}
 
     evaluate = averages
 
-    def labels(self, examples: Any) -> list[str]:
+    def labels(self, examples: Any) -> list[str]:  # noqa: F811, for labels= is an argument and this is a question
         """The class names of training examples, by index."""
-        return [self.classes[k] for k in self.labelled.train_labels[_positions(examples)].tolist()]
+        return _words(self.classes, self.labelled.train_labels[_positions(examples)])
 
     def test_labels(self, examples: Any) -> list[str]:
         """The class names of test examples, by index."""
-        return [self.classes[k] for k in self.labelled.test_labels[_positions(examples)].tolist()]
+        return _words(self.classes, self.labelled.test_labels[_positions(examples)])
+
+    def files(self, examples: Any) -> list[str]:
+        """Where training examples came from, by index: paths within the data; empty words for data that are no files."""
+        known = self.labelled.files
+        return ["" if known is None else known[k] for k in _positions(examples).tolist()]
 
     def pictures(self, examples: Any) -> np.ndarray | None:
         """uint8 (n, h, w, 3) of training examples by index; None for data that are no images."""
         return None if self.labelled.pictures is None else self.labelled.pictures(_positions(examples).numpy())
 
     def card(self, example: int) -> str:
-        """HTML of one training example: its picture and its label.
+        """HTML of one training example: its picture, its label and its file.
 
         Raises:
             ValueError: there is no such example.
         """
-        if not 0 <= example < len(self.labelled.train_labels):
-            raise ValueError(
-                f"example {example} is not in the training set; it has 0 to {len(self.labelled.train_labels) - 1}"
-            )
-        label = self.classes[int(self.labelled.train_labels[example])]
-        words, pictures = f"example {int(example)}, class {label}", self.pictures([example])
+        count = len(self.labelled.train)
+        if not 0 <= example < count:
+            raise ValueError(f"example {example} is not in the training set; it has 0 to {count - 1}")
+        kind = "class" if self.classes else "target"
+        words = f"example {int(example)}, {kind} {self.labels([example])[0]}"
+        file = self.files([example])[0]
+        words, pictures = f"{words}, {file}" if file else words, self.pictures([example])
         if pictures is None:
             return f"<p>{html.escape(words)}</p>"
         return cards.picture(pictures[0], f"example {int(example)}", words)
+
+
+def _words(classes: Sequence[str], targets: Tensor) -> list[str]:
+    """Class names, or targets that are none in a few figures."""
+    if classes:
+        return [classes[k] for k in targets.tolist()]
+    return [", ".join(f"{value:.3g}" for value in row.flatten()[:4].tolist()) for row in targets]
 
 
 def _positions(examples: Any) -> Tensor:
@@ -319,57 +426,8 @@ def _positions(examples: Any) -> Tensor:
     return examples.long() if isinstance(examples, Tensor) else torch.tensor(np.array(examples, dtype=np.int64))
 
 
-def _checked_indices(given: tuple[int, ...], count: int) -> Tensor:
-    outside = [i for i in given if not 0 <= i < count]
-    if outside:
-        raise ValueError(f"forget_indices {outside[:5]} are not in the training set; it has 0 to {count - 1}")
-    values, counts = np.unique(np.asarray(given, dtype=np.int64), return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(f"forget_indices repeats {values[counts > 1][:5].tolist()}; name each example once")
-    return torch.as_tensor(values)
-
-
-def _classes(model: nn.Module, train: Any) -> int:
-    """K, from the model's output on two training inputs."""
-    inputs = (
-        train[0][:2]
-        if isinstance(train, (tuple, list))
-        else torch.stack([torch.as_tensor(train[i][0]) for i in (0, 1)])
-    )
-    inputs = (inputs if isinstance(inputs, Tensor) else torch.as_tensor(np.asarray(inputs))).to(device_of(model))
-    with torch.no_grad(), evaluating(model):
-        outputs = model(inputs)
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(inputs):
-        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ValueError(f"the model must map (n, ...) inputs to logits (n, K); for {len(inputs)} inputs it gave {got}")
-    return outputs.shape[1]
-
-
-def _called(make_model: Callable, seed: int) -> nn.Module:
-    """The fresh model, from a maker that takes no argument or the seed."""
-    try:
-        inspect.signature(make_model).bind()
-    except TypeError:
-        return make_model(seed)
-    return make_model()
-
-
-def _reset(model: nn.Module) -> nn.Module:
-    """A copy with every module re-initialised; refused when some weights have no ``reset_parameters``."""
-    fresh = copy.deepcopy(model)
-    for name, module in fresh.named_modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
-        elif list(module.parameters(recurse=False)):
-            raise ValueError(
-                f"module {name or 'the model'} ({type(module).__name__}) has weights but no reset_parameters(), "
-                "so a fresh model cannot be made; pass make_model= to from_data"
-            )
-    return fresh.train()
-
-
-class _Pairs(torch.utils.data.Dataset):
-    """A split as pairs (x_i, y_i), for a user's own training function."""
+class Pairs(torch.utils.data.Dataset):
+    """A split as pairs (x_i, y_i), for a user's own training function; it can be sent to another process."""
 
     def __init__(self, examples: Examples) -> None:
         self.examples = examples
@@ -377,6 +435,9 @@ class _Pairs(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, position: int) -> tuple[Any, Tensor]:
         inputs, targets = self.examples.batch(torch.tensor([position]))
-        return inputs[0], targets[0]
+        if not isinstance(inputs, dict):
+            return inputs[0], targets[0]
+        row = {name: each[0] for name, each in inputs.items()}
+        return row.get(models.SINGLE, row), targets[0]

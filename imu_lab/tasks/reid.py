@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from ..core.messages import unknown
 from ..core.running import checked_seed, device_of, evaluating, seeded, threads_of
-from . import cards, ranking
-from .classification import Classification
+from . import cards, cross_entropy, ranking
 from .networks import images as networks
 from .networks import people as person_networks
 from .protocol import Examples
 from .sources import people
-from .sources.images import Standardised
 from .sources.people import People
+from .sources.pictures import Standardised
 from .training import Recipe
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which pretrained weights expect
@@ -181,8 +180,8 @@ class ReID:
             model.backbone.load_state_dict(self._start)
         return model.to(self.device or "cpu")
 
-    example_loss = Classification.example_loss
-    example_margin = Classification.example_margin
+    example_loss = cross_entropy.example_loss
+    example_margin = cross_entropy.example_margin
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         """``identity_accuracy`` for training people; ``map``, ``rank1`` and ``rank5`` for pictures that are held out.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.running import digest, seeded
-from .classification import Classification
+from . import cross_entropy
 from .evaluation import averages
 from .protocol import Examples
 from .training import Recipe
@@ -64,9 +64,9 @@ class Toy:
         with seeded(seed):
             return nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 3))
 
-    example_loss = Classification.example_loss
-    example_margin = Classification.example_margin
-    example_metrics = Classification.example_metrics
+    example_loss = cross_entropy.example_loss
+    example_margin = cross_entropy.example_margin
+    example_metrics = cross_entropy.example_metrics
     evaluate = averages
 
     def card(self, example: int) -> str:

@@ -167,7 +167,7 @@ class Shaped(nn.Module):
 
     def forward(self, x: torch.Tensor) -> object:
         out = self.layer(x.flatten(1))
-        return {"logits": out} if not self.shape else out.reshape(*self.shape)
+        return {"scores": out} if not self.shape else out.reshape(*self.shape)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...core.messages import listed
 from ...core.running import digest
-from . import images as sources
+from . import pictures
 
 JUNK, DISTRACTOR = -1, 0  # Market-1501: a bad detection, which nobody ranks; a passer-by, who is never right
 PARTS = ("bounding_box_train", "query", "bounding_box_test")
@@ -172,7 +172,7 @@ def _listing(folder: Path) -> list[Row]:
             f"no folder {folder}; a set like Market-1501 holds {', '.join(PARTS)}. "
             'People that need no download: ReID("figures", ...)'
         )
-    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in sources.PICTURES]
+    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in pictures.SUFFIXES]
     strange = [file.name for file in files if NAME.match(file.name) is None]
     if strange:
         raise ValueError(
@@ -195,7 +195,7 @@ def _without_passers_by(rows: list[Row]) -> list[Row]:
 
 def _people(root: Path, rows: list[Row], size: tuple[int, int] | None) -> People:
     persons, cameras = (np.array([row[k] for row in rows], dtype=np.int64) for k in (1, 2))
-    return People(sources.decoded(root, [row.file for row in rows], size), persons, cameras, {})
+    return People(pictures.decoded(root, [row.file for row in rows], size)[0], persons, cameras, {})
 
 
 def numbered(given: int | str | Iterable[int | str]) -> tuple[int, ...]:

@@ -77,4 +77,6 @@ class Augmented:
     def split(self, name: str) -> Examples:
         """The task's split; of training data with the forget samples augmented."""
         examples = self.task.split(name)
-        return replaced(examples, self._ids, partial(getattr, self, "_rows")) if examples.source == "train" else examples
+        return (
+            replaced(examples, self._ids, partial(getattr, self, "_rows")) if examples.source == "train" else examples
+        )

@@ -93,7 +93,11 @@ class Planted:
     def split(self, name: str) -> Examples:
         """The task's split; of training data with the replaced samples in their places."""
         examples = self.task.split(name)
-        return replaced(examples, self.planted, partial(getattr, self, "_rows")) if examples.source == "train" else examples
+        return (
+            replaced(examples, self.planted, partial(getattr, self, "_rows"))
+            if examples.source == "train"
+            else examples
+        )
 
     def _noise(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)

@@ -13,7 +13,8 @@ from PIL import Image
 
 from imu_lab.core import storage
 from imu_lab.tasks import Classification
-from imu_lab.tasks.sources import images
+from imu_lab.tasks.sources import folders, gate, named
+from imu_lab.tasks.sources import pictures as reading
 
 
 def draw(path: Path, value: int, size: tuple[int, int] = (6, 5), mode: str = "RGB") -> None:
@@ -36,7 +37,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_digits_have_the_documented_size_and_range() -> None:
-    digits = images.digits()
+    digits = named.digits()
     pixels = digits.train.batch().inputs
     assert (len(digits.train), len(digits.test)) == (1437, 360) and digits.classes == tuple("0123456789")
     assert pixels.shape == (1437, 1, 8, 8) and pixels.min() == 0 and pixels.max() == 1
@@ -45,7 +46,7 @@ def test_digits_have_the_documented_size_and_range() -> None:
 
 
 def test_no_digit_is_on_both_sides() -> None:
-    digits = images.digits()
+    digits = named.digits()
     from sklearn.datasets import load_digits
 
     both = torch.cat([digits.train.batch().inputs, digits.test.batch().inputs]).flatten(1) * 16
@@ -54,7 +55,7 @@ def test_no_digit_is_on_both_sides() -> None:
 
 
 def test_a_folder_is_read_in_a_fixed_order(pictures: Path) -> None:
-    labelled = images.folder(str(pictures))
+    labelled = folders.folder(str(pictures))
     assert labelled.classes == ("cat", "dog") and labelled.channels == 3
     assert labelled.train_labels.tolist() == [0, 0, 0, 1, 1, 1] and labelled.test_labels.tolist() == [0, 1]
     shown = labelled.pictures(np.array([4, 0]))
@@ -63,7 +64,7 @@ def test_a_folder_is_read_in_a_fixed_order(pictures: Path) -> None:
 
 
 def test_folder_pixels_are_standardised_by_the_training_part(pictures: Path) -> None:
-    labelled = images.folder(str(pictures))
+    labelled = folders.folder(str(pictures))
     pixels = labelled.train.batch().inputs
     assert cases.close(pixels.mean((0, 2, 3)), torch.zeros(3), within=1e-5, of=1.0)
     assert cases.close(pixels.std((0, 2, 3), unbiased=False), torch.ones(3), within=1e-4)
@@ -82,10 +83,10 @@ def test_a_folder_task_forgets_a_class_by_name(pictures: Path) -> None:
 
 
 def test_pictures_are_decoded_once_and_kept_as_bytes(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = images.folder(str(pictures))
-    images._folder.cache_clear()
-    monkeypatch.setattr(images, "_read", lambda *_: pytest.fail("decoded again"))
-    again = images.folder(str(pictures))
+    first = folders.folder(str(pictures))
+    folders._folder.cache_clear()
+    monkeypatch.setattr(reading, "read", lambda *_: pytest.fail("decoded again"))
+    again = folders.folder(str(pictures))
     assert again.key == first.key and torch.equal(again.train.batch().inputs, first.train.batch().inputs)
 
 
@@ -101,13 +102,13 @@ def test_a_changed_picture_gives_new_data_in_the_same_session(pictures: Path) ->
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"not an array", None])
 def test_a_damaged_cache_of_pixels_is_made_again(pictures: Path, damage: bytes | None, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path / "data"))
-    first = images.folder(str(pictures))
-    images._folder.cache_clear()
+    first = folders.folder(str(pictures))
+    folders._folder.cache_clear()
     kept = sorted((tmp_path / "data" / "decoded").glob("*.npy"))
-    assert len(kept) == 2
+    assert len(kept) == 1
     for path in kept:
         path.write_bytes(path.read_bytes()[:-40] if damage is None else damage)
-    again = images.folder(str(pictures))
+    again = folders.folder(str(pictures))
     assert again.key == first.key
 
 
@@ -122,7 +123,7 @@ def test_pictures_of_mixed_size_are_refused_with_both_names(pictures: Path) -> N
 def test_train_and_test_of_different_size_are_refused(pictures: Path) -> None:
     draw(pictures / "test" / "cat" / "0.png", 1, (8, 8))
     draw(pictures / "test" / "dog" / "0.png", 1, (8, 8))
-    with pytest.raises(ValueError, match="train pictures are 6x5, test pictures 8x8.*image_size="):
+    with pytest.raises(ValueError, match=r"mixed size.*0.png is 6x5, .*0.png is 8x8; pass image_size="):
         Classification(pictures, forget_class="dog")
 
 
@@ -136,7 +137,9 @@ def test_an_unreadable_picture_is_named_with_its_path(pictures: Path, content: b
 
 
 def test_a_missing_folder_says_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere.train; .* train/<class>/\* and test/<class>/\*"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no folder .*nowhere; .* train/<class>/\* and test/<class>/\*, or <class>/\*"
+    ):
         Classification(tmp_path / "nowhere", forget_class=0)
 
 
@@ -144,7 +147,7 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train" / "cat").mkdir(parents=True)
     (tmp_path / "train" / "cat" / "readme.txt").write_text("none")
     (tmp_path / "test").mkdir()
-    with pytest.raises(ValueError, match=r"no pictures in .*train; .*\.png"):
+    with pytest.raises(ValueError, match=r"no pictures in .*cat, which holds 1 other file.*\.png"):
         Classification(tmp_path, forget_class=0)
 
 
@@ -172,7 +175,7 @@ def test_values_that_are_not_finite_are_named_by_row(value: float, side: str) ->
     bad[4, 2] = value
     parts = [(bad, Y), OTHER] if side == "train" else [OTHER, (bad, Y)]
     with pytest.raises(ValueError, match=f"{side} input 4 holds NaN or infinite values"):
-        images.arrays(*parts, 3)
+        gate.assembled(*parts, 3)
 
 
 @pytest.mark.parametrize(("labels", "message"), [
@@ -185,45 +188,61 @@ def test_values_that_are_not_finite_are_named_by_row(value: float, side: str) ->
 ])  # fmt: skip
 def test_labels_that_do_not_fit_are_refused(labels: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        images.arrays((X, torch.tensor(labels)), OTHER, 3)
+        gate.assembled((X, torch.tensor(labels)), OTHER, 3)
 
 
 def test_labels_of_other_types_become_integers() -> None:
     for labels in (Y.numpy().astype(np.uint8), Y.double(), Y.tolist()):
-        made = images.arrays((X, labels), OTHER, 3)
+        made = gate.assembled((X, labels), OTHER, 3)
         assert made.train_labels.dtype == torch.int64 and torch.equal(made.train_labels, Y)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64, torch.uint8])
 def test_the_type_of_inputs_is_kept(dtype: torch.dtype) -> None:
-    assert images.arrays((X.abs().to(dtype), Y), OTHER, 3).train.batch().inputs.dtype == dtype
+    assert gate.assembled((X.abs().to(dtype), Y), OTHER, 3).train.batch().inputs.dtype == dtype
 
 
 def test_shared_inputs_warn() -> None:
     with pytest.warns(UserWarning, match="train and test share 2 identical inputs"):
-        images.arrays((X, Y), (torch.cat([X[:2], X[:3] + 1]), Y[:5]), 3)
+        gate.assembled((X, Y), (torch.cat([X[:2], X[:3] + 1]), Y[:5]), 3)
 
 
 def test_equal_content_has_an_equal_key_and_other_content_another() -> None:
-    key = images.arrays((X, Y), OTHER, 3).key
-    assert images.arrays((X.numpy().copy(), Y.tolist()), OTHER, 3).key == key
+    key = gate.assembled((X, Y), OTHER, 3).key
+    assert gate.assembled((X.numpy().copy(), Y.tolist()), OTHER, 3).key == key
     moved = X.clone()
     moved[0, 0] += 1e-6
     keys = {
-        images.arrays((moved, Y), OTHER, 3).key,
-        images.arrays((X, Y.flip(0)), OTHER, 3).key,
-        images.arrays((X, Y), (X + 2, Y), 3).key,
-        images.arrays((X, Y), OTHER, 4).key,
-        images.arrays((X.flip(0), Y), OTHER, 3).key,
+        gate.assembled((moved, Y), OTHER, 3).key,
+        gate.assembled((X, Y.flip(0)), OTHER, 3).key,
+        gate.assembled((X, Y), (X + 2, Y), 3).key,
+        gate.assembled((X, Y), OTHER, 4).key,
+        gate.assembled((X.flip(0), Y), OTHER, 3).key,
     }
     assert len(keys | {key}) == 6
 
 
-def test_editing_the_arrays_afterwards_changes_nothing() -> None:
-    inputs, labels = X.numpy().copy(), Y.numpy().copy()
-    made = images.arrays((inputs, labels), OTHER, 3)
-    inputs[:], labels[:] = 0, 0
-    assert torch.equal(made.train.batch().inputs, X) and torch.equal(made.train_labels, Y)
+def test_data_are_kept_by_reference_and_edits_are_noticed() -> None:
+    for inputs, edit in ((X.numpy().copy(), 7.0), (X.clone(), 7.0), (X.t().clone().t(), 7.0)):
+        made = gate.assembled((inputs, Y), OTHER, 3)
+        made.unchanged()
+        assert made.train.batch(slice(0, 2)).inputs.numpy().base is not None or isinstance(inputs, np.ndarray)
+        before = inputs[3, 1].item()
+        inputs[3, 1] = edit
+        with pytest.raises(
+            ValueError, match="the train inputs were edited after the task was made.*make the task again"
+        ):
+            made.unchanged()
+        inputs[3, 1] = before  # taken back: nothing has happened
+        made.unchanged()
+
+
+def test_edited_labels_are_noticed() -> None:
+    for labels in (Y.clone(), Y.numpy().copy()):
+        made = gate.assembled((X, labels), OTHER, 3)
+        labels[0] = 1
+        with pytest.raises(ValueError, match="the train labels were edited"):
+            made.unchanged()
 
 
 class Pairs(torch.utils.data.Dataset):
@@ -237,7 +256,7 @@ class Pairs(torch.utils.data.Dataset):
 
 
 def test_a_dataset_is_as_good_as_arrays() -> None:
-    streamed, held = images.arrays(Pairs(), OTHER, 3), images.arrays((X, Y), OTHER, 3)
+    streamed, held = gate.assembled(Pairs(), OTHER, 3), gate.assembled((X, Y), OTHER, 3)
     assert streamed.key == held.key
     batch = streamed.train.take(torch.tensor([5, 0])).batch(slice(0, 2))
     assert torch.equal(batch.inputs, X[[5, 0]]) and batch.targets.tolist() == [2, 0]

@@ -1,0 +1,33 @@
+"""Loss, margin and accuracy of samples that belong to one class each; members that a task about classes can take over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .outputs import cross_entropy_derivative, derived, log_probabilities, two_sided
+from .protocol import Batch
+
+
+@derived(cross_entropy_derivative)
+def example_loss(self: Any, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
+    """(n,) cross-entropy in nats."""
+    return nn.functional.nll_loss(log_probabilities(forward(batch.inputs)), batch.targets, reduction="none")
+
+
+def example_margin(self: Any, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
+    """(n,) true logit minus the largest other: negative means misclassified. One logit z stands beside a 0."""
+    logits, truth = two_sided(forward(batch.inputs)), batch.targets[:, None]
+    return (logits.gather(1, truth) - logits.scatter(1, truth, -torch.inf).amax(1, keepdim=True)).squeeze(1)
+
+
+def example_metrics(self: Any, forward: Callable[[Any], Tensor], batch: Batch) -> dict[str, Tensor]:
+    """``accuracy``: whether no other logit reaches the true one. A tie is no knowledge, and counts as wrong."""
+    logits = two_sided(forward(batch.inputs))
+    truth = logits.gather(1, batch.targets[:, None])
+    # Numbers, not booleans, for torch counts those one by one: ten times faster than argmax over few classes.
+    reached = torch.ge(logits, truth, out=torch.empty_like(logits))
+    return {"accuracy": reached.sum(1) == 1}

@@ -1,0 +1,180 @@
+"""A user's own model with a user's own data: what a task is made of, once both have passed the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...core.running import device_of, digest, evaluating, fingerprint
+from ..networks.fresh import frozen
+from ..protocol import Batch
+from . import gate, models
+from . import labels as naming
+from .held import Fetch
+from .labelled import Labelled
+
+PROBE = 256  # samples that tell one loss function from another
+
+
+@dataclass(frozen=True)
+class OwnLoss:
+    """A user's loss, called with outputs and targets in the form that it takes.
+
+    Attributes:
+        function: from outputs and targets to (n,).
+        flat: whether it is handed one number per sample as (n,).
+        form: ``"given"``, ``"real"`` (targets as real numbers) or ``"column"`` (the same as (n, 1)).
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    flat: bool = False
+    form: str = "given"
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if self.form != "given":
+            targets = targets.to(outputs.dtype)
+        if self.form == "column":
+            targets = targets[:, None]
+        made = self.function(outputs[:, 0] if self.flat else outputs, targets)
+        return made[:, 0] if isinstance(made, Tensor) and made.ndim == 2 and made.shape[1] == 1 else made
+
+
+@dataclass(frozen=True)
+class Supplied:
+    """A user's own model and data. Equal when the contents are equal."""
+
+    key: str
+    labelled: Labelled = field(compare=False, repr=False)
+    original: nn.Module = field(compare=False, repr=False)
+    manner: models.Manner = field(compare=False, repr=False)
+    make_model: Callable | None = field(default=None, compare=False, repr=False)
+    train_fn: Callable | None = field(default=None, compare=False, repr=False)
+    loss: OwnLoss | None = field(default=None, compare=False, repr=False)
+    loss_key: str = field(default="", compare=False, repr=False)
+
+    @property
+    def data_key(self) -> str:
+        """A digest of the data and of what the loss does."""
+        return digest(self.labelled.key, self.loss_key) if self.loss_key else self.labelled.key
+
+    @property
+    def about(self) -> str:
+        """One line: what the data and the model were understood to be."""
+        return "; ".join(words for words in (self.labelled.about, self.manner.said, frozen(self.original)) if words)
+
+    def prepared(self, model: nn.Module, quiet: bool = True) -> nn.Module:
+        """A copy of a model as this task calls it."""
+        made = models.prepared(model, quiet)
+        return models.adapted(made) if self.manner.adapted else made
+
+
+def supply(
+    model: nn.Module,
+    train: Any,
+    test: Any,
+    *,
+    label: Any = None,
+    classes: Sequence[Any] | None = None,
+    loss: Callable | None = None,
+    make_model: Callable | None = None,
+    train_fn: Callable | None = None,
+    device: Any = None,
+) -> Supplied:
+    """Model and data at the gate (see :meth:`imu_lab.tasks.Classification.from_data`).
+
+    Raises:
+        TypeError, ValueError: what came, what is taken and what to write.
+    """
+    original = models.prepared(model)
+    original = original if device is None else original.to(device)
+    accepts = models.parameters_of(original)
+    parts = {where: gate.side(data, where, label, accepts) for where, data in (("train", train), ("test", test))}
+    how = models.manner(original, parts["train"].rows.get(slice(0, 2)))
+    original = models.adapted(original) if how.adapted else original
+    targets, names = _targets(parts, how, classes, loss)
+    fetch = partial(Fetch, dtype=how.dtype, whole=how.whole, name=how.name)
+    labelled = gate.together(parts, targets, names, fetch)
+    batch = labelled.train.batch(slice(0, 2)).to(device_of(original))
+    outputs = _outputs(original, batch, 1.0)
+    if names:
+        models.check_logits(outputs, lambda by: _outputs(original, batch, by))
+    own = None if loss is None else _own_loss(loss, outputs, batch, how.flat)
+    state = [part for name, value in original.state_dict().items() for part in (name, value)]
+    moving = [name for name, value in original.named_parameters() if value.requires_grad]
+    loss_key = _loss_key(own, how, labelled)
+    key = fingerprint(labelled.key, repr(original), *state, moving, loss_key)
+    return Supplied(key, labelled, original, how, make_model, train_fn, own, loss_key)
+
+
+def _outputs(model: nn.Module, batch: Batch, scale: float) -> Tensor:
+    """(m, K) of a batch whose real-valued inputs are scaled."""
+    inputs = batch.inputs if isinstance(batch.inputs, dict) else {None: batch.inputs}
+    scaled = {name: each * scale if each.is_floating_point() else each for name, each in inputs.items()}
+    with torch.no_grad(), evaluating(model):
+        return model(scaled if isinstance(batch.inputs, dict) else scaled[None])
+
+
+def _targets(
+    parts: dict[str, gate.Side], how: models.Manner, classes: Sequence[Any] | None, loss: Callable | None
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """What the loss takes, by side, and the names of the classes; none where targets are no classes."""
+    labels = {where: part.labels for where, part in parts.items()}
+    count = max(2, how.outputs)  # one logit tells two classes apart
+    if loss is None or classes is not None or _are_classes(labels, count):
+        return naming.numbered(labels, count, classes, parts["train"].classes)
+    for where, each in labels.items():
+        if naming.words(each) and each.dtype.kind != "b":
+            raise ValueError(f"{where} targets of {each.dtype.name} are no numbers that loss= could take")
+    made = {where: torch.from_numpy(np.array(each)) for where, each in labels.items()}
+    return {where: each.to(how.dtype) if each.is_floating_point() else each for where, each in made.items()}, ()
+
+
+def _are_classes(labels: dict[str, np.ndarray], count: int) -> bool:
+    """Whether targets beside a user's loss name classes: one word, truth value or number below the count for each sample."""
+    if any(each.ndim != 1 or each.dtype.kind == "f" for each in labels.values()):
+        return False
+    numbers = all(each.dtype.kind in "iu" for each in labels.values())
+    return not numbers or all(((each >= 0) & (each < count)).all() for each in labels.values())
+
+
+def _own_loss(loss: Callable, outputs: Tensor, batch: Batch, flat: bool) -> OwnLoss:
+    """The user's loss with the form of targets that it takes.
+
+    Raises:
+        ValueError: it takes none, or looks across samples.
+    """
+    if not callable(loss):
+        raise ValueError(f"loss= must be a function (outputs, targets) -> (n,), got a {type(loss).__name__}")
+    single = outputs.shape[1] == 1 and batch.targets.ndim == 1
+    forms = ("given", "real", "column") if single else ("given", "real")
+    refused: list[ValueError] = []
+    for form in forms:
+        own = OwnLoss(loss, flat, form)
+        try:
+            models.check_loss(own, outputs, batch)
+            return own
+        except ValueError as error:
+            refused.append(error)
+    raise refused[0]
+
+
+def _loss_key(own: OwnLoss | None, how: models.Manner, labelled: Labelled) -> str:
+    """What a loss does to a few outputs and targets: two that do the same are the same."""
+    if own is None:
+        return ""
+    targets = labelled.train_labels
+    some = targets[torch.linspace(0, len(targets) - 1, min(PROBE, len(targets))).long()]
+    each = (
+        torch.stack([targets[targets == value][0] for value in targets.unique()]) if labelled.classes else targets[:0]
+    )
+    asked = torch.cat([some, each])
+    draw = torch.Generator().manual_seed(0)
+    outputs = torch.randn(len(asked), how.outputs, generator=draw, dtype=torch.float64).to(how.dtype)
+    with torch.no_grad():
+        return fingerprint(own(outputs, asked).cpu())
