@@ -176,12 +176,12 @@ def _frame(seen: dots.Window) -> dict[str, Any]:
 
 def words(scene: Scene) -> str:
     """The title of the map: which update it shows, and what is what."""
-    told = [theme.text(scene.about)]
+    sentences = [f"The plane: {theme.text(scene.about)}."]
     if scene.regions is not None:
-        told.append("areas: the class that the model names there, on this plane")
+        sentences.append("Each area shows the class that the model names there.")
     if scene.lost.any():
-        told.append(f"crosses: kept samples lost, {theme.number(scene.lost.sum())} so far")
-    return live.heading(f"After update {scene.step}", " · ".join(told))
+        sentences.append(f"Crosses mark the kept samples lost so far: {theme.number(scene.lost.sum())}.")
+    return live.heading(f"After update {scene.step}", " ".join(sentences))
 
 
 def _listener(scene: Scene, role: str, mine: np.ndarray) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from ..core.records import Run
 from ..lab.fork import continued, fork
 from ..lab.live import Estimate, Gate, estimate, so_far
 from ..lab.session import Session
-from ..studies.comparison import compare
 from .base import tables, theme
 from .base.bundle import FigureWidget
 from .base.controls import STYLE, Choice, Menu
 from .base.job import DRAW_INTERVAL, Report
 from .base.panel import Panel, duration
+from .base.run_table import run_table
 
 HEIGHTS = {"curves": 380, "paths": 360}
 KEPT_RUNS = 8
@@ -96,9 +96,9 @@ class RunControl(Panel):
         self.steps = W.IntSlider(steps, 1, max(300, steps), description="updates", **wide)
         self.seed = W.IntSlider(0, 0, 20, description="seed", **wide)
         icons = {"start": "play", "pause": "pause", "step": "step-forward", "stop": "stop"}
-        tips = {"start": "start, or go on", "pause": "hold after this update", "step": "make one update",
-                "stop": "end the run and keep what it recorded"}  # fmt: skip
-        self.buttons = {name: W.Button(icon=icon, description=name, tooltip=tips[name],
+        tips = {"start": "Start a run, or resume it.", "pause": "Pause after this update.", "step": "Make one update.",
+                "stop": "End the run and keep what it recorded."}  # fmt: skip
+        self.buttons = {name: W.Button(icon=icon, description=name.capitalize(), tooltip=tips[name],
                                        layout=W.Layout(width="auto")).add_class(f"imu-{name}")
                         for name, icon in icons.items()}  # fmt: skip
         self.bar = W.IntProgress(0, 0, steps, layout=W.Layout(width="auto")).add_class("imu-progress")
@@ -107,7 +107,7 @@ class RunControl(Panel):
         self.from_run = W.Dropdown(description="from run", disabled=True, **wide).add_class("imu-from-run")
         self.rewind = W.SelectionSlider(options=[0], value=0, description="rewind to", disabled=True, **wide)
         self.rewind.add_class("imu-rewind")
-        self.fork = W.Button(icon="code-fork", description="fork here with these settings", disabled=True,
+        self.fork = W.Button(icon="code-fork", description="Fork here with these settings", disabled=True,
                              layout=W.Layout(width="auto")).add_class("imu-fork")  # fmt: skip
 
     def _side(self) -> list[W.Widget]:
@@ -184,7 +184,7 @@ class RunControl(Panel):
             ValueError: no run has been made yet, or one is under way.
         """
         if self.under_way or self._rewound is None:
-            raise ValueError("a fork needs a finished run: start one, or stop the one under way")
+            raise ValueError("a fork needs a finished run; start one, or stop the one under way")
         self.gate.reset()
         self._begin(self._order("fork", at=int(self.rewind.value), parent=self._rewound))
 
@@ -206,12 +206,18 @@ class RunControl(Panel):
         about = {"method": name, "weights": weights.settings, "settings": settings, "seed": order.seed}
         if order.parent is not None:
             about["forked"] = {"run": order.parent.label, "step": order.at}
-        how = dict(steps=order.steps, seed=order.seed, stop=self.gate.stop, progress=lambda *_: None,
-                   watch=lambda state: self._watch(state, about, order), **settings)  # fmt: skip
+        arguments = dict(
+            settings,
+            steps=order.steps,
+            seed=order.seed,
+            stop=self.gate.stop,
+            progress=lambda *_: None,
+            watch=lambda state: self._watch(state, about, order),
+        )
         try:
             if order.parent is None:
-                return self.session.unlearn(weights, name, **how)
-            return fork(order.parent, order.at, weights=weights, method=name, **how)
+                return self.session.unlearn(weights, name, **arguments)
+            return fork(order.parent, order.at, weights=weights, method=name, **arguments)
         finally:
             self.live = None
             self._show_state()
@@ -234,17 +240,17 @@ class RunControl(Panel):
     def _draw(self, answer: Run | Estimate) -> None:
         if isinstance(answer, Estimate):
             size = f"{answer.bytes / 2**20:.1f} MiB"
-            self.costs.value = f"<p>will take about {duration(answer.seconds)} and {size}</p>"
+            self.costs.value = f"<p>The run will take about {duration(answer.seconds)} and {size}.</p>"
             return
         self.runs = [*self.runs, answer][-KEPT_RUNS:]
         self.bar.value = answer.events["steps"] - (answer.settings.get("forked") or {"step": 0})["step"]
         self._draw_runs(self.runs)
-        rows, columns = comparison(self.runs)
-        self.scores.value = tables.scores(rows, columns)
+        names = [f"{number}: {run.label}" for number, run in enumerate(self.runs, 1)]
+        self.scores.value = run_table(self.runs, names)
         with self._drawing:
             self._rewind_in(answer)
             # The newest first: new options select their first, so no older run is drawn in between.
-            self.from_run.options = [(row["name"], run) for row, run in zip(rows, self.runs)][::-1]
+            self.from_run.options = list(zip(names, self.runs))[::-1]
             self.from_run.value = answer
         for control in (self.from_run, self.rewind, self.fork):
             control.disabled = False
@@ -299,28 +305,16 @@ class RunControl(Panel):
 
     def _show_state(self, step: int | None = None) -> None:
         busy, paused = self.under_way, self.gate.paused
-        words = "ready" if not busy else "held" if paused else "running"
+        words = "ready" if not busy else "paused" if paused else "running"
         if step is not None:
             words += f" · after update {step} of {self.bar.max}"
             if step and (spent := time.perf_counter() - self._began) > 0:
                 words += f" · about {duration(spent / step * (self.bar.max - step))} left"
         self.note.value = f"<p>{escape(words)}</p>"
-        self.buttons["start"].description = "go on" if busy and paused else "start"
+        self.buttons["start"].description = "Resume" if busy and paused else "Start"
         self.buttons["start"].disabled = busy and not paused
         self.buttons["pause"].disabled = not busy or paused
         self.buttons["stop"].disabled = not busy
 
 
 BEGINNING: Any = object()  # a run that has not recorded anything yet
-
-
-def comparison(runs: list[Run]) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Rows and columns of the table of finished runs."""
-    metric = runs[0].headline
-    rows = []
-    for number, (run, row) in enumerate(zip(runs, compare(runs).to_dict("records"))):
-        rows.append(dict(row, name=f"{number + 1}: {row['run']}", colour=figures.colour(run.label)))
-    columns = {"updates": "updates"} | {
-        f"{split} {metric}": f"{split} {metric}" for split in ("forget", "retain", "test")
-    }
-    return rows, {name: words for name, words in columns.items() if name in rows[0]}

@@ -172,7 +172,7 @@ def test_selection_card_what_if_comparison(notebook: Callable[..., Any]) -> None
     page.wait_for_function("() => !document.querySelector('.imu-count').textContent.includes('146 of 146')")
 
     page.click(".imu-what-if-drop")
-    wait_for(page, ".imu-what-if-note", "done")
+    wait_for(page, ".imu-what-if-note", "Done")
     wait_for(page, ".imu-differences", "time to forget")
     page.wait_for_selector(".imu-what-if.js-plotly-plot .scatterlayer")
 

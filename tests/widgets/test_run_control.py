@@ -56,7 +56,7 @@ def test_one_step_at_a_time_and_then_on(control) -> None:
     control.buttons["step"].click()
     until(lambda: at(control) == 1)
     time.sleep(0.05)
-    assert at(control) == 1 and "held" in control.note.value and control.buttons["start"].description == "go on"
+    assert at(control) == 1 and "paused" in control.note.value and control.buttons["start"].description == "Resume"
     control.buttons["step"].click()
     until(lambda: at(control) == 2)
     control.buttons["start"].click()

@@ -39,7 +39,7 @@ class Progress(NamedTuple):
 class Report:
     """What a computation calls to say how far it is: ``report(done, total, what)``.
 
-    It raises Superseded when a newer question waits, but leaves a short computation the time to give its first answer:
+    It raises Superseded once a newer question waits, but leaves a short computation the time to give its first answer:
     a slider that is dragged asks faster than that, and would otherwise see nothing until it rests.
     """
 
@@ -73,7 +73,7 @@ class Job:
         draw: takes an answer. Only this thread calls it, because a figure must have one writer.
         on_error: takes an exception of either.
         on_progress: takes a :class:`Progress` about five times a second while a computation is long.
-        on_done: takes the seconds that the whole answer took, and what was warned of meanwhile.
+        on_done: takes what was warned of until the whole answer was there.
 
     Attributes:
         errors: every exception of every job of this kernel, in order: nothing that fails in a thread goes unseen.
@@ -89,7 +89,7 @@ class Job:
         *,
         on_error: Callable[[BaseException], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
-        on_done: Callable[[float, list[str]], None] | None = None,
+        on_done: Callable[[list[str]], None] | None = None,
     ) -> None:
         self._compute, self._draw = compute, draw
         self._on_error, self._on_progress, self._on_done = on_error, on_progress, on_done
@@ -164,7 +164,7 @@ class Job:
             return settings
 
     def _answer(self, settings: Any) -> None:
-        report, start = Report(self._superseded, self._stopped.is_set), time.perf_counter()
+        report = Report(self._superseded, self._stopped.is_set)
         ticker = Ticker(lambda: self._on_progress and self._on_progress(report.progress()))
         # In a notebook a thread's warnings would appear under whatever cell ran last, once per slider position.
         with warnings.catch_warnings(record=True) as caught:
@@ -174,8 +174,10 @@ class Job:
             finally:
                 ticker.stop()
         if self._on_done:
-            told = [str(each.message) for each in caught if issubclass(each.category, (UserWarning, RuntimeWarning))]
-            self._on_done(time.perf_counter() - start, told)
+            messages = [
+                str(each.message) for each in caught if issubclass(each.category, (UserWarning, RuntimeWarning))
+            ]
+            self._on_done(messages)
 
     def _deliver(self, answers: Any, report: Report) -> None:
         """Draw each answer as it comes, the first at once, the others a few a second, the last one always.

@@ -106,7 +106,7 @@ class Panel(W.VBox):
     def show_error(self, error: BaseException) -> None:
         """One escaped line; what was drawn before stays."""
         self._tell(f"{type(error).__name__}: {error}", "alert")
-        self.status.value = "no answer: see the message"
+        self.status.value = "no answer; see the message"
         self.stop_button.layout.display = "none"
 
     def _tell(self, words: str, role: str) -> None:
@@ -118,14 +118,13 @@ class Panel(W.VBox):
         if self.error.value:
             self.error.value, self.error.layout.display = "", "none"
 
-    def _done(self, seconds: float, warned: list[str]) -> None:
+    def _done(self, warned: list[str]) -> None:
         if warned:
             self._tell(warned[-1], "status")
         else:
             self.clear_error()
-        dropped = f" · {self.job.dropped} superseded" if self.job.dropped else ""
         self.stop_button.layout.display = "none"
-        self.status.value = f"answered in {duration(seconds)}{dropped}"
+        self.status.value = "up to date"
 
     def _progress(self, progress: Progress) -> None:
         if self.job.stopped:

@@ -23,6 +23,6 @@ class Strip(W.VBox):
     def show(self, words: str, examples: Sequence[int], names: Sequence[str]) -> None:
         """Show these examples under their names; both may be empty."""
         pictures = self._pictures.of(list(examples))
-        told = "" if pictures is not None and names else f": {', '.join(names) or 'nobody'}"
-        self.words.value = f"<p>{words}{told}</p>"
+        listed = "" if pictures is not None and names else f" {', '.join(names) or 'None'}."
+        self.words.value = f"<p>{words}.{listed}</p>"
         self.gallery.show(pictures, names, examples)

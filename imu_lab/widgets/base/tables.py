@@ -49,8 +49,8 @@ def ledger(rows: pd.DataFrame, by: str, picture: Callable[[int], str], chosen: i
         for column in columns
     )
     body = []
-    known = [column for column in ("example", "label") if column in rows]
-    for row in rows[known + columns].to_dict("records"):
+    names = [column for column in ("example", "label") if column in rows]
+    for row in rows[names + columns].to_dict("records"):
         mark = ' class="imu-chosen"' if row["example"] == chosen else ""
         cells = "".join(f"<td>{number(row[column], column)}</td>" for column in columns)
         label = escape(str(row.get("label", "")))
@@ -101,14 +101,14 @@ def answers(rows: Mapping[str, NamedTuple]) -> str:
 
     A quantity that no model has is left out.
     """
-    told = {words: answer._asdict() for words, answer in rows.items()}
-    columns = dict.fromkeys(name for facts in told.values() for name, value in facts.items() if pd.notna(value))
+    facts = {words: answer._asdict() for words, answer in rows.items()}
+    columns = dict.fromkeys(name for row in facts.values() for name, value in row.items() if pd.notna(value))
     head = "".join(f'<th title="{escape(describe(name).meaning)}">{escape(title(name))}</th>' for name in columns)
     body = "".join(
         f'<tr><td class="imu-word">{escape(words)}</td>'
-        + "".join(f"<td>{number(facts[name], name)}</td>" for name in columns)
+        + "".join(f"<td>{number(row[name], name)}</td>" for name in columns)
         + "</tr>"
-        for words, facts in told.items()
+        for words, row in facts.items()
     )
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>" if columns else ""
 

@@ -38,7 +38,7 @@ SHOWN = 30  # pictures of a selection
 ROWS = 1000  # trajectories drawn of a selection
 INTERVAL = 0.1  # seconds between updates while it plays
 PATIENCE = 10.0  # seconds that it waits for a picture
-HINT = "pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
+HINT = "write a pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
 
 
 class Question(NamedTuple):
@@ -54,7 +54,7 @@ def explore(run: Run, table: pd.DataFrame | None = None, *, projection: str = "p
     Args:
         run: any run, also a loaded one; without its task there is no border, and no pictures.
         table: more columns to colour and filter by, with ``example``, such as :func:`imu_lab.explain_resistance` gives;
-            None takes :func:`imu_lab.resistance`. *Press all alike* adds the columns of uniform pressure.
+            None takes :func:`imu_lab.resistance`. *Uniform pressure* adds the columns of uniform pressure.
         projection: ``"pca"``, ``"t-sne"`` or ``"umap"``.
         context: how many retained samples to show around the forget set.
 
@@ -135,7 +135,7 @@ class Explorer(Panel):
         self.colour_by = W.Dropdown(options=self._colours(), value="confidence", description="colour by", **wide)
         self.filter = W.Text(placeholder=HINT, description="filter", continuous_update=False, tooltip=HINT, **wide)
         self.filter.add_class("imu-filter")
-        self.clear = W.Button(description="show all", icon="times", layout=W.Layout(width="auto"))
+        self.clear = W.Button(description="Show all", icon="times", layout=W.Layout(width="auto"))
         self.count = W.HTML().add_class("imu-about").add_class("imu-count")
         self.shown_run = W.Dropdown(options=[(label(self.run, 0), 0)], description="run", **wide)
         self.what_if = WhatIf(lambda: self.run, self._chosen_or_selected, self._take_up)
@@ -148,7 +148,7 @@ class Explorer(Panel):
     def _side(self) -> list[W.Widget]:
         return [theme.section("Go through the updates"), W.HBox([self.step, self.play]), self.shown_run,
                 theme.section("Colour and filter"), self.colour_by, self.filter, W.HBox([self.clear, self.count]),
-                theme.section("What if, for the selection"), self.what_if,
+                theme.section("What if the selection were treated differently"), self.what_if,
                 theme.section("One sample, and its neighbours"), self.sample]  # fmt: skip
 
     def _listen(self) -> None:
@@ -250,7 +250,7 @@ class Explorer(Panel):
         """
         wanted = None if examples is None else [int(e) for e in examples if int(e) in self.land.position]
         if wanted is not None and not wanted:
-            raise ValueError("the selection holds no sample of the map")
+            raise ValueError(f"none of these examples is on the map, which shows {len(self.land.examples)} samples")
         self._write_filter("")
         self._select(wanted)
         self.clear_error()
@@ -280,9 +280,9 @@ class Explorer(Panel):
         except Exception as error:  # whatever pandas, numpy or Python make of it
             raise ValueError(f"cannot read the filter {query!r} ({error}); {HINT}") from error
         if not isinstance(found, pd.Series) or found.dtype != bool:
-            raise ValueError(f"the filter {query!r} is no condition; {HINT}")
+            raise ValueError(f"the filter {query!r} is not a condition; {HINT}")
         if not found.any():
-            raise ValueError(f"no sample meets {query!r}")
+            raise ValueError(f"no sample meets the filter {query!r}")
         self._select(self.samples.loc[found, "example"].tolist())
         self._write_filter(query)
         self.clear_error()

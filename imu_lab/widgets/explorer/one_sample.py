@@ -18,7 +18,7 @@ from ..base.ledger import Pictures, card
 from .responsible import Responsible
 
 NEAR = 6
-NO_CARD = '<p class="imu-note">Click a sample: a dot, a row of the trajectories, a picture, a row of the ledger.</p>'
+NO_CARD = '<p class="imu-note">Click a dot, a row of the trajectories, a picture or a row of the table to see that sample.</p>'
 
 
 class OneSample(W.VBox):

@@ -12,7 +12,7 @@ from ..base.ledger import Pictures
 from ..base.strip import Strip
 
 SHOWN = 6
-ABOUT = "Pressing these damaged it most, as predicted by first order from the original model (nats of loss)"
+ABOUT = "Pressing these damaged it most, by a first-order prediction from the original model (nats of loss)"
 
 
 class Responsible(Strip):

@@ -1,4 +1,4 @@
-"""What-ifs from a selection: drop, weigh, keep, relabel, double, ask for it alone; and what that changes."""
+"""What-ifs from a selection: drop, reweight, keep, relabel, duplicate, forget it alone; and what that changes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ... import figures
 from ...core.records import Run
 from ...lab.again import again
 from ...lab.what_if import differences, what_if
-from ...studies.comparison import compare
 from ..base import tables, theme
 from ..base.bundle import FigureWidget
 from ..base.closing import close_all
 from ..base.job import Job, Report
+from ..base.run_table import run_table
 
 SHOWN = 6  # rows of the table of differences
 HEIGHT = 320
 ACTIONS = {
-    "drop": ("drop it", "No pressure on the selected samples; they are still measured."),
-    "reweight": ("weigh it", "Multiply the weights of the selected samples."),
-    "keep": ("keep it", "Move the selected samples to the retain set."),
-    "flip": ("flip its labels", "Unlearn each selected sample under the label likeliest after its own."),
-    "double": ("have it twice", "A second copy of each selected sample in the forget set, with the same weight."),
-    "request": ("ask for it", "A new request: forget the selected training samples, and nothing else."),
-    "alike": ("press all alike", "The whole run under uniform weights, whatever is selected: who resists then?"),
+    "drop": ("Drop", "No pressure on the selected samples; they are still measured."),
+    "reweight": ("Reweight", "Multiply the weights of the selected samples."),
+    "keep": ("Keep", "Move the selected samples to the retain set."),
+    "flip": ("Flip labels", "Unlearn each selected sample under the label likeliest after its own."),
+    "double": ("Duplicate", "A second copy of each selected sample in the forget set, with the same weight."),
+    "request": ("Forget only these", "A new request: forget the selected training samples and nothing else."),
+    "alike": ("Uniform pressure", "The whole run under uniform weights, whatever is selected: who resists then?"),
 }
 
 
@@ -41,12 +41,12 @@ class Change(NamedTuple):
 
 
 class WhatIf(W.VBox):
-    """Buttons that make the run on view again with the selection treated otherwise.
+    """Buttons that make the run on view again with the selection treated differently.
 
     Args:
         run: gives the run on view.
         selection: gives the examples that it is about.
-        made: takes what was asked and the new run, and says whether it can be shown where the first one is.
+        take_up: takes what was asked and the new run, and says whether it can be shown where the first one is.
 
     Attributes:
         result: the widget that shows the comparison, to be placed by the caller. other: the newest run.
@@ -54,9 +54,9 @@ class WhatIf(W.VBox):
     """
 
     def __init__(
-        self, run: Callable[[], Run], selection: Callable[[], list[int]], made: Callable[[Change, Run], bool]
+        self, run: Callable[[], Run], selection: Callable[[], list[int]], take_up: Callable[[Change, Run], bool]
     ) -> None:
-        self._run, self._selection, self._made = run, selection, made
+        self._run, self._selection, self._take_up = run, selection, take_up
         self.other: Run | None = None
         self.figure: FigureWidget | None = None
         self.factor = W.FloatLogSlider(
@@ -77,9 +77,9 @@ class WhatIf(W.VBox):
             button.add_class(f"imu-what-if-{name}").on_click(lambda _, name=name: self.ask(name))
         self.table = W.HTML().add_class("imu-table").add_class("imu-differences")
         self.explore = W.Button(
-            description="explore this run",
+            description="Explore this run",
             icon="search",
-            tooltip="It has another forget set: show it in an explorer of its own, below.",
+            tooltip="It has another forget set, so it is shown in an explorer of its own, below.",
             layout=W.Layout(width="auto", align_self="flex-start", display="none"),
         ).add_class("imu-what-if-explore")
         self.result = W.VBox()
@@ -97,25 +97,27 @@ class WhatIf(W.VBox):
         """Make the run again with the selection treated so."""
         examples = tuple(self._selection())
         if not examples and action != "alike":
-            self.note.value = "<p>select some samples first: click, lasso or filter</p>"
+            self.note.value = "<p>Select some samples first: click, lasso or filter.</p>"
             return
-        whom = "all" if action == "alike" else f"{len(examples)}"
-        self.note.value = f"<p>{whom} samples: making the run again …</p>"
+        change = "under uniform pressure" if action == "alike" else f"with {len(examples)} samples treated differently"
+        self.note.value = f"<p>Making the run again {change} …</p>"
         self.job.submit(Change(self._run(), action, examples, float(self.factor.value)))
 
     def _answer(self, change: Change, report: Report) -> tuple[Change, Run]:
-        watch = lambda done, total: report(done, total, "unlearning")  # noqa: E731
+        progress = lambda done, total: report(done, total, "unlearning")  # noqa: E731
         if change.action == "alike":
-            return change, again(change.run, weights=None, progress=watch)
-        mine = set(change.run.samples["example"].tolist())
-        inside = [example for example in change.examples if example in mine]
+            return change, again(change.run, weights=None, progress=progress)
+        forget_set = set(change.run.samples["example"].tolist())
+        inside = [example for example in change.examples if example in forget_set]
         if change.action != "request" and not inside:
-            raise ValueError("the selection holds no forget sample; only a new request can be about kept ones")
-        given: dict[str, Any] = {
+            raise ValueError(
+                f"the selection holds no sample of the forget set; to forget kept samples, press {ACTIONS['request'][0]!r}"
+            )
+        changes: dict[str, Any] = {
             "reweight": {"reweight": dict.fromkeys(inside, change.factor)},
             "request": {"request": change.examples},
         }.get(change.action, {change.action: inside})
-        return change, what_if(change.run, progress=watch, **given)
+        return change, what_if(change.run, progress=progress, **changes)
 
     def _failed(self, error: BaseException) -> None:
         self.note.value = f'<p role="alert">{escape(" ".join(str(error).split()))}</p>'
@@ -132,20 +134,15 @@ class WhatIf(W.VBox):
         else:
             figures.update_curves(self.figure, runs)
         self.table.value = comparison(*runs)
-        self.note.value = f"<p>done: {escape(self.other.label)}</p>"
-        self.explore.layout.display = "none" if self._made(change, self.other) else None
+        self.note.value = f"<p>Done: {escape(self.other.label)}.</p>"
+        self.explore.layout.display = "none" if self._take_up(change, self.other) else None
 
 
 def comparison(run: Run, other: Run) -> str:
     """Both runs at their last update, and the samples that changed most."""
-    metric = run.headline
-    rows = compare([run, other]).to_dict("records")
-    columns = {"updates": "updates"} | {
-        f"{split} {metric}": f"{split} {metric}" for split in ("forget", "retain", "test")
-    }
-    named = [dict(row, name=f"{at}: {row['run']}", colour=figures.colour(row["run"])) for at, row in enumerate(rows)]
     changed = differences(run, other).head(SHOWN)
-    body = [dict(row, name=f"example {row['example']}", colour=figures.theme.INK) for row in changed.to_dict("records")]
+    rows = [dict(row, name=f"example {row['example']}", colour=figures.theme.INK) for row in changed.to_dict("records")]
     quantities = {"time_to_forget": "time to forget", "time_to_forget_other": "now", "confidence_after": "confidence left",
                   "confidence_after_other": "now", "pressure": "pressure", "pressure_other": "now"}  # fmt: skip
-    return tables.scores(named, columns) + (tables.scores(body, quantities) if body else "")
+    samples = tables.scores(rows, quantities) if rows else ""
+    return run_table([run, other], [f"0: {run.label}", f"1: {other.label}"]) + samples

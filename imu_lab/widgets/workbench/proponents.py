@@ -1,4 +1,4 @@
-"""The forget samples that hold one sample up, and those that work against it, as two strips of pictures."""
+"""The proponents and the opponents of one sample among the forget samples, as two strips of pictures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..base.ledger import Pictures
 from ..base.strip import Strip
 
 ROLES = {
-    "proponent": "hold it up: pressing one of them raises this sample's loss",
-    "opponent": "work against it: pressing one of them lowers this sample's loss",
+    "proponent": "Proponents: pressing one of them raises this sample's loss",
+    "opponent": "Opponents: pressing one of them lowers this sample's loss",
 }
 
 

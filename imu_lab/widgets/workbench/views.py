@@ -13,10 +13,10 @@ import plotly.graph_objects as go
 from ... import figures
 from ...core.quantities import describe
 from ...core.records import Run
-from ...studies.comparison import compare
 from ..base import gallery, tables, theme
 from ..base.bundle import FigureWidget
 from ..base.ledger import Ledger, Pictures, card
+from ..base.run_table import run_table
 from .pipeline import Answer
 from .proponents import Proponents
 
@@ -99,7 +99,8 @@ class Views(W.VBox):
                 self.ledger.show(answer.run.samples)
             if answer.complete:
                 self._complete = answer
-                self.scores.value = score_table(answer.runs)
+                names = [tables.legend_name(run) for run in answer.runs]
+                self.scores.value = run_table(answer.runs, names, at_forget=EQUAL_FORGETTING)
             self._show_card()
 
     def _show_curves(self, runs: tuple[Run, ...], stale: tuple[Run, ...], answer: Answer) -> None:
@@ -107,14 +108,14 @@ class Views(W.VBox):
         if len(runs) < 1 + answer.expected:
             return
         faint = {run.label for run in stale} - {run.label for run in answer.runs}
-        how = dict(metric=self.metric.value, faint=faint)
-        self._draw("curves", figures.plot_curves, figures.update_curves, list(runs), **how)
+        choices = dict(metric=self.metric.value, faint=faint)
+        self._draw("curves", figures.plot_curves, figures.update_curves, list(runs), **choices)
 
-    def _draw(self, name: str, plot: Callable, update: Callable, record: Any, **how: Any) -> None:
+    def _draw(self, name: str, plot: Callable, update: Callable, record: Any, **choices: Any) -> None:
         if name not in self.figures:
-            self.figures[name] = live_figure(plot(record, **how), HEIGHTS[name]).add_class(f"imu-{name}")
+            self.figures[name] = live_figure(plot(record, **choices), HEIGHTS[name]).add_class(f"imu-{name}")
             self.places[name].children = [self.places[name].children[0], self.figures[name]]
-        figure = update(self.figures[name], record, **how)
+        figure = update(self.figures[name], record, **choices)
         if self.captions[name].value != (caption := tables.caption(figure.layout.title.text)):
             self.captions[name].value = caption
         for trace in figure.data if name != "curves" else ():
@@ -137,10 +138,10 @@ class Views(W.VBox):
 
     def choose(self, example: int) -> None:
         """Show the card of this forget sample, and mark it in the figures and the ledger; at the first answer if need be."""
-        known = self.task.split("forget").ids.tolist()
-        if example not in known:
+        ids = self.task.split("forget").ids.tolist()
+        if example not in ids:
             raise ValueError(
-                f"example {example} is not in the forget set; it has {len(known)}, {known[0]} to {known[-1]}"
+                f"example {example} is not in the forget set; it has {len(ids)} samples, from {min(ids)} to {max(ids)}"
             )
         with self._writing:
             self.chosen = self.ledger.chosen = example
@@ -164,8 +165,8 @@ class Views(W.VBox):
         """What made the answer, the figures, and the samples under the most pressure, for a static picture."""
         if self.answer is None:
             return []
-        made = [(self.answer.scores, "estimator"), (self.answer.weights, "rule"), (self.answer.run, "method")]
-        rows: list = ["   ·   ".join(provenance(record.settings, kind) for record, kind in made)]
+        records = [(self.answer.scores, "estimator"), (self.answer.weights, "rule"), (self.answer.run, "method")]
+        rows: list = ["   ·   ".join(provenance(record.settings, kind) for record, kind in records)]
         rows += [[self.figures[name]] for name in HEIGHTS if name in self.figures]
         top = self.answer.run.samples.sort_values("pressure", ascending=False, kind="stable").head(STILL_PICTURES)
         pictures = self.pictures.of(top["example"].tolist())
@@ -219,24 +220,6 @@ def has_dots(trace: Any) -> bool:
 def provenance(settings: Mapping[str, Any], kind: str) -> str:
     """``name(setting=value, ...)`` of what made a record."""
     return f"{settings[kind]}({', '.join(f'{name}={value}' for name, value in settings['settings'].items())})"
-
-
-def score_table(runs: tuple[Run, ...]) -> str:
-    """Each run where it has forgotten 99 %, as a table; on tasks without that measure, at its last update."""
-    metric = runs[0].headline
-    equal = describe(metric).unit == "share correct"
-    table = compare(runs, at_forget=EQUAL_FORGETTING if equal else None)
-    table["updates"] = table["updates"].astype(object).where(table["reached"], "not reached")
-    columns = {"updates": "updates until 99 % forgotten" if equal else "updates"}
-    for split in ("retain", "test") if equal else ("forget", "retain", "test"):
-        columns[f"{split} {metric}"] = f"{split} {describe(metric).title}" + (" then" if equal else "")
-        columns[f"{split} {metric} gap"] = "against retrained"
-    columns = {name: words for name, words in columns.items() if name in table and not table[name].isna().all()}
-    rows = [
-        dict(row, name=tables.legend_name(run), colour=figures.colour(run.label))
-        for run, row in zip(runs, table.to_dict("records"))
-    ]
-    return tables.scores(rows, columns)
 
 
 def title_of(task: Any) -> str:

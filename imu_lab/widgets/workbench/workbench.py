@@ -15,8 +15,8 @@ from .asking import Asking
 from .pipeline import Answer, Pipeline
 from .views import Views, title_of
 
-DOTTED = "<p>dotted: the retrained model</p>"
-TRAINING = "<p>training the retrained model in the background …</p>"
+DOTTED = "<p>The dotted lines are the retrained model.</p>"
+TRAINING = "<p>Training the retrained model in the background …</p>"
 
 
 def workbench(

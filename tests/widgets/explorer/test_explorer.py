@@ -270,7 +270,7 @@ def test_dropping_the_selection_makes_another_run_and_compares(explorer, run) ->
 def test_the_selection_under_other_labels_or_twice(explorer, run, action: str) -> None:
     explorer.select(run.samples["example"].iloc[:4])
     explorer.what_if.buttons[action].click()
-    assert explorer.what_if.job.wait(SECONDS) and "done" in explorer.what_if.note.value
+    assert explorer.what_if.job.wait(SECONDS) and "Done" in explorer.what_if.note.value
     assert "4 " in explorer.what_if.other.label and "example" in explorer.what_if.table.value
     assert explorer.runs == [run], "another forget set cannot stand on this map"
     assert explorer.what_if.explore.layout.display is None, "but on one of its own"
@@ -297,7 +297,7 @@ def test_a_run_with_another_forget_set_gets_an_explorer_of_its_own(explorer, run
 def test_a_new_request_from_kept_samples(explorer) -> None:
     explorer.select(trace(explorer, "kept").customdata[:5])
     explorer.what_if.buttons["drop"].click()
-    assert explorer.what_if.job.wait(SECONDS) and "only a new request" in explorer.what_if.note.value
+    assert explorer.what_if.job.wait(SECONDS) and "Forget only these" in explorer.what_if.note.value
     Job.errors.clear()
     explorer.what_if.buttons["request"].click()
     assert explorer.what_if.job.wait(SECONDS) and len(explorer.what_if.other.samples) == 5
@@ -306,7 +306,7 @@ def test_a_new_request_from_kept_samples(explorer) -> None:
 
 def test_without_a_selection_a_what_if_asks_for_one(explorer) -> None:
     explorer.what_if.buttons["keep"].click()
-    assert "select some samples first" in explorer.what_if.note.value
+    assert "Select some samples first" in explorer.what_if.note.value
 
 
 def test_it_works_on_a_loaded_run_with_and_without_its_task(run, tmp_path: Path) -> None:
@@ -376,8 +376,8 @@ def test_a_run_that_moves_the_whole_network_has_no_still_points(method: str) -> 
 
 
 def test_a_filter_that_cannot_be_read_says_so_and_a_good_one_takes_the_words_away(explorer) -> None:
-    for query, words in (("pressure >", "cannot read the filter"), ("nobody == 1", "cannot read"), ("pressure", "is no condition"),
-                         ("pressure < 0", "no sample meets")):  # fmt: skip
+    for query, words in (("pressure >", "cannot read the filter"), ("nobody == 1", "cannot read"), ("pressure", "is not a condition"),
+                         ("pressure < 0", "no sample meets the filter")):  # fmt: skip
         explorer.filter.value = query
         assert words in explorer.error.value and isinstance(Job.errors.pop(), ValueError)
     explorer.filter.value = "pressure >= 0"
@@ -413,7 +413,7 @@ def test_it_opens_before_the_model_is_ruined(run) -> None:
 def test_what_is_not_on_the_map_is_refused(explorer) -> None:
     with pytest.raises(ValueError, match="not on the map"):
         explorer.choose(10**6)
-    with pytest.raises(ValueError, match="no sample of the map"):
+    with pytest.raises(ValueError, match="none of these examples is on the map"):
         explorer.select([10**6])
 
 
