@@ -25,9 +25,11 @@ def plot_attribution(attributions: Attribution | Iterable[Attribution], *, pictu
         pictures: how many to show, spread evenly over those there are.
 
     Raises:
-        ValueError: attributions of different pictures.
+        ValueError: no attribution or no picture, or attributions of different pictures.
     """
     several = [attributions] if isinstance(attributions, Attribution) else list(attributions)
+    if not several or not len(several[0]):
+        raise ValueError("there are no pictures to show; make an attribution with imu.gradcam(task, model)")
     first = several[0]
     if any(not np.array_equal(first.examples, other.examples) for other in several):
         raise ValueError("these attributions are of different pictures; make them from the same examples")
@@ -52,7 +54,8 @@ def overlaid(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
 def _content(images: list[dict[str, Any]], rows: list[str], columns: int, strongest: float) -> live.Content:
     layout = {
         "title.text": live.heading(
-            "Where the model looks for this person", "blue speaks for the true person's identity, orange against it"
+            "Where the model looks for this person",
+            "Blue speaks for the identity of the true person, orange against it.",
         ),
         "images": images,
         "yaxis.tickvals": list(range(len(rows))),

@@ -272,7 +272,7 @@ def _titles(info: CurvesInfo) -> dict[str, Any]:
         subtitle.append("grey: half are past ▼" if seeds > 1 else live.VEILED)  # the legend says what ▼ is
     what = theme.text(quantity.title[:1].upper() + quantity.title[1:])
     title = f"{what} while forgetting: {who}" if info.labels else "No runs to show"
-    return {"title.text": live.heading(title, " · ".join(subtitle))}
+    return {"title.text": live.heading(title, *subtitle)}
 
 
 def _annotations(info: CurvesInfo, panels: list[Panel]) -> list[dict[str, Any]]:

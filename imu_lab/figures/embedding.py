@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..measures.retrieval import EmbeddingMap
-from . import live, theme
+from . import live, marks, theme
 from .pictures import address, tile
 
 LOOKS = (("#0072B2", "square"), ("#009E73", "diamond"), ("#8e6bb8", "triangle-up"), ("#A9772B", "cross"))
@@ -19,19 +19,25 @@ def plot_embedding(known: EmbeddingMap) -> go.Figure:
     """A point for each held-out picture; the forgotten persons and those most like them stand out, with a portrait.
 
     All panels share one plane and one scale, so that a group that spreads or moves has really done so.
+
+    Raises:
+        ValueError: a map without pictures.
     """
     points = known.points
+    if points.empty:
+        raise ValueError("the map holds no pictures; make one with imu.embedding_map(task, models)")
     models = list(dict.fromkeys(points["model"]))
     traces, images, titles = [], [], []
     for number, model in enumerate(models):
-        axis, mine = str(number + 1) if number else "", points[points["model"] == model]
+        axis, mine = marks.axis(number), points[points["model"] == model]
         traces += [_trace(person, rows, axis, number == 0) for person, rows in _groups(mine)]
         if not number:  # colours tell who is who in the other panels
             images = [_portrait(known, mine, person, rows) for person, rows in _groups(mine) if person is not None]
         titles.append(live.panel(axis, theme.text(model), 13))
     layout = {
         "title.text": live.heading(
-            "Who lies near whom", "the plane in which the first model keeps the people in colour furthest apart"
+            "Who lies near whom",
+            "Near means alike. The plane is the one in which the first model keeps the people in colour furthest apart.",
         ),
         "annotations": titles,
         "images": images,
@@ -96,13 +102,13 @@ def _frame(points: pd.DataFrame, count: int) -> dict[str, Any]:
     gap = 0.03
     width = (1 - gap * (count - 1)) / count
     for number in range(count):
-        axis = str(number + 1) if number else ""
+        axis = marks.axis(number)
         left = number * (width + gap)
         plain = dict(showticklabels=False, ticks="", mirror=True)
         frame[f"xaxis{axis}"] = plain | dict(domain=[left, left + width], anchor=f"y{axis}", range=ranges["x"])
         frame[f"yaxis{axis}"] = plain | dict(anchor=f"x{axis}", range=ranges["y"], scaleanchor=f"x{axis}")
         frame[f"xaxis{axis}"]["title"] = dict(text="first direction (unit embeddings)")
-    frame["yaxis"]["title"] = dict(text="second direction")
+    frame["yaxis"]["title"] = dict(text="second direction (unit embeddings)")
     return frame
 
 

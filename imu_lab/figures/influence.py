@@ -1,4 +1,4 @@
-"""Influences: how they are distributed, which samples deserve pressure and which are dropped."""
+"""Influences: how they are distributed, which samples deserve pressure and which are dropped; and how they go with fit."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import plotly.graph_objects as go
 from ..core.messages import unknown
 from ..core.quantities import describe
 from ..core.records import Influence
-from . import live, theme
+from . import live, marks, theme
 
-MANY = 1500  # points above which WebGL draws them; below, SVG is as fast and spends no browser context
+KNOWN = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)  # where the axis of p(y) has its ticks
+SIDES = {"ascend": (theme.ASCEND, "circle"), "dropped": (theme.DROPPED, "x")}  # of zero: colour, marker
+FARTHEST = 1e-7  # 1 − p(y) below which samples stand together: single precision knows no more
 
 
 class InfluenceInfo(NamedTuple):
@@ -91,7 +93,7 @@ def _content(info: InfluenceInfo) -> live.Content:
         "title.text": live.heading(_headline(int(negative.sum()), len(negative)), _subtitle(info)),
         "annotations": _annotations(int(negative.sum()), len(negative)),
         "coloraxis.colorbar.title.text": _colour_title(info.colour_by),
-        "xaxis2.title.text": f"{theme.titled(quantity.title, quantity.unit)}, negative: ascend on this sample",
+        "xaxis2.title.text": f"{theme.titled(quantity.title, quantity.unit)}; negative: ascend on this sample",
     }
     ranks = np.arange(1, len(negative) + 1)
     traces = [_bars(info), _dots(info, ranks, negative, "ascend"), _dots(info, ranks, ~negative, "dropped")]
@@ -118,22 +120,19 @@ def _bars(info: InfluenceInfo) -> dict[str, Any]:
 
 def _dots(info: InfluenceInfo, ranks: np.ndarray, chosen: np.ndarray, role: str) -> dict[str, Any]:
     """One clickable dot per sample of one sign."""
-    marker: dict[str, Any] = dict(size=6, symbol="circle" if role == "ascend" else "x")
-    if info.colours is None:
-        marker["color"] = theme.ASCEND if role == "ascend" else theme.DROPPED
-    else:
-        marker |= dict(color=info.colours[chosen], coloraxis="coloraxis")
-    return dict(
-        type="scattergl" if len(ranks) > MANY else "scatter",
-        mode="markers",
-        meta={"role": role},
-        name="ascend" if role == "ascend" else "dropped",
-        x=info.values[chosen],
-        y=ranks[chosen],
+    colour, symbol = SIDES[role]
+    return marks.dots(
+        role,
+        info.values[chosen],
+        ranks[chosen],
+        colour=colour if info.colours is None else info.colours[chosen],
+        symbol=symbol,
+        among=len(ranks),
+        size=6,
+        marker={} if info.colours is None else {"coloraxis": "coloraxis"},
         xaxis="x2",
         yaxis="y2",
         customdata=info.examples[chosen],
-        marker=marker,
         hovertemplate=f"example %{{customdata}}<br>{theme.measured('%{x:.4g}', 'influence')}<br>rank %{{y}}"
         f"<extra>{role}</extra>",
         showlegend=False,
@@ -149,9 +148,9 @@ def _headline(negative: int, count: int) -> str:
 
 def _subtitle(info: InfluenceInfo) -> str:
     if not len(info.values) or not np.isfinite(info.opposed):
-        return "Negative: a step up this sample's loss raises the loss of the whole forget set"
+        return "Left of 0: a step up this sample's loss raises the loss of the whole forget set."
     opposed = theme.share(info.opposed, 1.0)
-    return f"Negative: pressing it raises the whole set's loss · the plain gradient disagrees in sign for {opposed}"
+    return f"Left of 0: pressing it raises the whole set's loss. The plain gradient disagrees in sign for {opposed}."
 
 
 def _annotations(negative: int, count: int) -> list[dict[str, Any]]:
@@ -178,4 +177,55 @@ def _frame() -> dict[str, Any]:
         shapes=[
             dict(type="line", x0=0, x1=0, y0=0, y1=1, xref="x2", yref="paper", line=dict(color=theme.INK, width=1.5))
         ],
+    )
+
+
+def plot_fit(scores: Influence) -> go.Figure:
+    """A dot per forget sample: its influence against p(y), the model's probability of its label.
+
+    The axis of p(y) is logarithmic in 1 − p(y): most samples are well known, and 0.99 and 0.9999 are far apart.
+
+    ``customdata``: example and p(y).
+
+    Raises:
+        UnknownName: scores that do not carry the confidence.
+    """
+    if "confidence" not in scores.context:
+        raise unknown("column of the scores", "confidence", list(scores.context.columns))
+    confidence = scores.context["confidence"].to_numpy(dtype=float)
+    negative = scores.values < 0
+    traces = [
+        _known(scores, confidence, chosen, role) for chosen, role in ((negative, "ascend"), (~negative, "dropped"))
+    ]
+    layout = {
+        "title.text": live.heading(
+            "Influence against fit", "Left: samples that the model hardly knows. Below 0: pressed."
+        )
+    }
+    frame = {
+        "xaxis": {
+            "title": {"text": "p(y) before unlearning (probability)"},
+            "type": "log",
+            "autorange": "reversed",
+            "tickvals": [1 - known for known in KNOWN],
+            "ticktext": [f"{known:g}" for known in KNOWN],
+        },
+        "yaxis": {"title": {"text": f"{theme.titled(*describe('influence')[:2])}; negative: ascend"}, "zeroline": True},
+        "showlegend": True,
+    }
+    return live.draw(live.Content(traces, layout, frame))
+
+
+def _known(scores: Influence, confidence: np.ndarray, chosen: np.ndarray, role: str) -> dict[str, Any]:
+    colour, symbol = SIDES[role]
+    return marks.dots(
+        role,
+        np.maximum(1 - confidence[chosen], FARTHEST),
+        scores.values[chosen],
+        colour=colour,
+        symbol=symbol,
+        among=len(confidence),
+        customdata=np.column_stack([scores.frame["example"].to_numpy()[chosen], confidence[chosen]]),
+        hovertemplate="example %{customdata[0]:.0f}<br>p(y) %{customdata[1]:.5f}<br>"
+        f"{theme.measured('%{y:.4g}', 'influence')}<extra>{role}</extra>",
     )

@@ -1,16 +1,17 @@
-"""Intensities: the shape of the rule, and how unequally it spreads the pressure."""
+"""Intensities: the shape of the rule, how unequally it spreads the pressure, and over whom."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from ..core.quantities import describe
 from ..core.records import Intensity
-from . import live, theme
-from .influence import MANY
+from . import live, marks, theme
 
 
 class IntensityInfo(NamedTuple):
@@ -96,24 +97,24 @@ def _headline(info: IntensityInfo) -> str:
 
 def _subtitle(info: IntensityInfo) -> str:
     dropped = int((~info.selected).sum())
-    words = f"The heaviest fifth takes {theme.share(info.fifth, 1.0)} of all pressure"
-    return words + (f" · {theme.number(dropped)} dropped" if dropped else "")
+    words = f"The heaviest fifth takes {theme.share(info.fifth, 1.0)} of all pressure."
+    return words + (f" {theme.number(dropped)} samples are dropped." if dropped else "")
 
 
 def _points(info: IntensityInfo, chosen: np.ndarray, role: str) -> dict[str, Any]:
     """One clickable dot per sample."""
-    marker = dict(color=theme.colour(info.rule), symbol="circle", size=6, opacity=0.75)
-    if role == "dropped":
-        marker = dict(color=theme.DROPPED, symbol="x", size=6)
-    return dict(
-        type="scattergl" if len(chosen) > MANY else "scatter",
-        mode="markers",
-        meta={"role": role},
-        name={"selected": "a sample", "dropped": "a dropped sample"}[role],
-        x=info.influences[chosen],
-        y=info.weights[chosen],
+    selected = role == "selected"
+    return marks.dots(
+        role,
+        info.influences[chosen],
+        info.weights[chosen],
+        colour=theme.colour(info.rule) if selected else theme.DROPPED,
+        symbol="circle" if selected else "x",
+        among=len(chosen),
+        size=6,
+        marker={"opacity": 0.75 if selected else 1.0},
+        name="a sample" if selected else "a dropped sample",
         customdata=info.examples[chosen],
-        marker=marker,
         hovertemplate="example %{customdata}<br>weight %{y:.3%} of all pressure<br>"
         f"{theme.measured('%{x:.4g}', 'influence')}"
         f"<extra>{role}</extra>",
@@ -176,3 +177,61 @@ def _frame() -> dict[str, Any]:
             title=dict(text="pressure (share of all)"),
         ),
     )
+
+
+def plot_pressure(shares: Mapping[str, pd.DataFrame]) -> go.Figure:
+    """A line per rule over the parts of the forget set, from worst to best known; level is uniform pressure.
+
+    Args:
+        shares: from :func:`imu_lab.pressure_shares`, by rule; all with the same number of parts.
+    """
+    tables = list(shares.values())
+    parts = tables[0]["part"].to_numpy() if tables else []
+    ticks = [f"{part}<br>p(y) {_range(low, high)}" for part, low, high in _parts(tables[0])] if tables else []
+    frame = {
+        "xaxis": {
+            "title": {"text": "part of the forget set, 1 = worst known (index, probability)"},
+            "tickvals": list(parts),
+            "ticktext": ticks,
+        },
+        "yaxis": {"title": {"text": "weight (share of all)"}, "tickformat": ".0%", "rangemode": "tozero"},
+        "shapes": [
+            {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": 1 / len(parts), "y1": 1 / len(parts),
+             "line": {"color": theme.INK, "width": 1, "dash": "dot"}}
+        ] if len(parts) else [],
+        "showlegend": True,
+    }  # fmt: skip
+    title = live.heading(
+        "Who gets the pressure", "Left: the samples that the model knows worst. Dotted: an equal share for each part."
+    )
+    traces = [_shares(rule, table) for rule, table in shares.items()]
+    return live.draw(live.Content(traces, {"title.text": title}, frame))
+
+
+def _parts(table: pd.DataFrame) -> list[tuple]:
+    return list(table[["part", "confidence_low", "confidence_high"]].itertuples(index=False, name=None))
+
+
+def _range(low: float, high: float) -> str:
+    """A range with as many decimals as tell its ends apart; one number where six do not."""
+    for decimals in range(2, 7):
+        ends = f"{low:.{decimals}f}", f"{high:.{decimals}f}"
+        if ends[0] != ends[1]:
+            return " to ".join(ends)
+    return f"{low:.2f}"
+
+
+def _shares(rule: str, table: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "meta": {"role": "share", "rule": rule},
+        "name": theme.text(rule),
+        "x": table["part"].to_numpy(),
+        "y": table["weight"].to_numpy(),
+        "line": {"color": theme.colour(rule), "dash": theme.dash(rule), "width": 2},
+        "marker": {"symbol": theme.symbol(rule), "size": 8},
+        "customdata": table[["samples", "selected"]].to_numpy(),
+        "hovertemplate": f"{theme.text(rule)}, part %{{x}}<br>%{{y:.1%}} of all weight on %{{customdata[0]}} samples"
+        "<br>%{customdata[1]:.0%} of them selected<extra></extra>",
+    }

@@ -46,6 +46,7 @@ def update(figure: go.Figure, content: Content) -> go.Figure:
     Only what differs from the content written last is touched. Where the kinds of traces differ, they are made again;
     the template stays.
     """
+    content = _told(content)
     drawn = getattr(figure, "_imu_drawn", NOTHING)
     figure._imu_drawn = NOTHING  # until all is written: after an error nothing may be taken for drawn
     if not (len(figure.data) == len(drawn.traces) and _structure(drawn.traces) == _structure(content.traces)):
@@ -69,6 +70,20 @@ def update(figure: go.Figure, content: Content) -> go.Figure:
                     target[key] = value
     figure._imu_drawn = content
     return figure
+
+
+def _told(content: Content) -> Content:
+    """With a line in the middle where there is nothing to see, unless the figure says something there itself."""
+    said = content.layout.get("annotations", [])
+    if not said and not content.layout.get("images") and not any(_has_marks(trace) for trace in content.traces):
+        said = [note("nothing to show")]
+    return content._replace(layout=content.layout | {"annotations": said})
+
+
+def _has_marks(trace: Mapping[str, Any]) -> bool:
+    """Whether a trace shows data; one that does not answer to the mouse is a line for the eye."""
+    values = trace.get("z", trace.get("x"))
+    return trace.get("hoverinfo") != "skip" and values is not None and np.size(values) > 0
 
 
 def _changes(wanted: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,9 +127,15 @@ def _reframe(figure: go.Figure, frame: dict[str, Any]) -> None:
             figure.layout[name] = value
 
 
-def heading(title: str, subtitle: str = "") -> str:
-    """A figure's title, and under it in smaller letters what it needs to be read rightly."""
-    return f'{title}<br><span style="font-size:12px">{subtitle}</span>' if subtitle else title
+def heading(title: str, *sentences: str) -> str:
+    """A figure's title, and under it in smaller letters, in sentences, what it needs to be read rightly."""
+    words = " ".join(_sentence(each) for each in sentences if each)
+    return f'{title}<br><span style="font-size:12px">{words}</span>' if words else title
+
+
+def _sentence(words: str) -> str:
+    whole = words[:1].upper() + words[1:]
+    return whole if whole.endswith((".", "!", "?")) else f"{whole}."
 
 
 def panel(anchor: str, words: str, size: int = 12, **place: Any) -> dict[str, Any]:

@@ -10,8 +10,7 @@ import plotly.graph_objects as go
 from ..core.quantities import describe
 from . import live, theme
 
-ROLES = {"proponent": (theme.ASCEND, "pressing it raises the sample's loss"),
-         "opponent": (theme.SPLIT_COLOURS["retain"], "pressing it lowers the sample's loss")}  # fmt: skip
+COLOURS = {"proponent": theme.ASCEND, "opponent": theme.colour("retain")}
 
 
 def plot_proponents(table: pd.DataFrame, example: int) -> go.Figure:
@@ -33,10 +32,13 @@ def update_proponents(figure: go.Figure, table: pd.DataFrame, example: int) -> g
 
 def _content(table: pd.DataFrame, example: int) -> live.Content:
     ordered = table.sort_values("influence", kind="stable", ignore_index=True)
-    traces = [_bars(ordered[ordered["role"] == role], role) for role in ROLES]
-    words = " · ".join(f"{role}: {meaning}" for role, (_, meaning) in ROLES.items())
+    traces = [_bars(ordered[ordered["role"] == role], role) for role in COLOURS]
     layout = {
-        "title.text": live.heading(f"Who holds sample {theme.text(example)} up", words),
+        "title.text": live.heading(
+            f"Who holds sample {theme.text(example)} up",
+            "left, proponents: pressing one raises this sample's loss",
+            "right, opponents: pressing one lowers it",
+        ),
         "yaxis.tickvals": ordered.index.tolist(),
         "yaxis.ticktext": [str(each) for each in ordered["example"]],
         "yaxis.range": [len(ordered) - 0.5, -0.5],
@@ -61,6 +63,6 @@ def _bars(rows: pd.DataFrame, role: str) -> dict[str, Any]:
         "x": rows["influence"].to_numpy(),
         "y": rows.index.to_numpy(),
         "customdata": rows["example"].to_numpy(),
-        "marker": {"color": ROLES[role][0]},
+        "marker": {"color": COLOURS[role]},
         "hovertemplate": f"example %{{customdata}}<br>influence %{{x:.4g}}<extra>{role}</extra>",
     }

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from ..core.messages import unknown
 from ..core.quantities import describe
-from . import live, theme
+from . import live, marks, theme
 
 # What became of a sample: colour, marker. Grey says nothing about resistance.
 STATES = {
@@ -20,7 +20,7 @@ STATES = {
     "no pressure": (theme.INK, "x"),
     "wrong from the start": (theme.INK, "square-open"),
 }
-MANY = 1500
+SOLID, OPEN = "#0072B2", "#D55E00"  # what is measured, and what is left of it
 
 
 class ResistanceInfo(NamedTuple):
@@ -69,9 +69,10 @@ def _said(table: pd.DataFrame, column: str) -> np.ndarray:
 
 def _content(info: ResistanceInfo) -> live.Content:
     counts = {state: int((info.states == state).sum()) for state in STATES}
-    words = " · ".join(f"{theme.number(count)} {state}" for state, count in counts.items() if count)
+    words = ", ".join(f"{theme.number(count)} {state}" for state, count in counts.items() if count)
+    words = f"Higher: withstands longer. {words}." if words else "No samples."
     layout = {
-        "title.text": live.heading("Which samples resist", words or "no samples"),
+        "title.text": live.heading("Which samples resist", words),
         "xaxis.title.text": theme.titled(*describe(info.against)[:2]),
         "yaxis.title.text": theme.titled(*describe(info.value)[:2]),
     }
@@ -82,17 +83,16 @@ def _content(info: ResistanceInfo) -> live.Content:
 def _dots(info: ResistanceInfo, state: str) -> dict[str, Any]:
     colour, symbol = STATES[state]
     mine = info.states == state
-    across, up = (theme.text(describe(name).title) for name in (info.against, info.value))
-    return dict(
-        type="scattergl" if len(info.examples) > MANY else "scatter",
-        mode="markers",
-        meta={"role": state},
-        name=state,
-        x=info.x[mine],
-        y=info.y[mine],
+    across, up = theme.measured("%{x:.4g}", info.against), theme.measured("%{y:.4g}", info.value)
+    return marks.dots(
+        state,
+        info.x[mine],
+        info.y[mine],
+        colour=colour,
+        symbol=symbol,
+        among=len(info.examples),
         customdata=info.examples[mine],
-        marker=dict(size=7, color=colour, symbol=symbol),
-        hovertemplate=f"example %{{customdata}}<br>{across} %{{x:.4g}}<br>{up} %{{y:.4g}}<extra>{state}</extra>",
+        hovertemplate=f"example %{{customdata}}<br>{across}<br>{up}<extra>{state}</extra>",
     )
 
 
@@ -104,26 +104,45 @@ def plot_reasons(found: pd.DataFrame, *, count: int = 12) -> go.Figure:
         count: how many of the strongest to show.
     """
     shown = found.head(count).iloc[::-1]
-    names = [theme.text(describe(name).title) for name in shown["column"]]
-    bar = dict(
-        type="scatter", mode="markers", meta={"role": "correlation"}, name="correlation, 95 % interval",
-        x=shown["correlation"].to_numpy(), y=names, marker=dict(size=9, color="#0072B2"),
-        error_x=dict(array=(shown["high"] - shown["correlation"]).to_numpy(), symmetric=False, thickness=2, width=4,
-                     arrayminus=(shown["correlation"] - shown["low"]).to_numpy()),
-    )  # fmt: skip
-    ring = dict(
-        type="scatter", mode="markers", meta={"role": "given pressure"}, name="with pressure taken out",
-        x=shown["given_pressure"].to_numpy(), y=names, showlegend=bool(shown["given_pressure"].notna().any()),
-        marker=dict(size=10, color="#D55E00", symbol="circle-open", line=dict(width=2)),
-    )  # fmt: skip
-    samples = theme.number(found["samples"].iloc[0]) if len(found) else "no"
-    layout = {"title.text": live.heading("What goes with resistance", f"{samples} samples; right: withstands longer")}
-    zero = dict(type="line", x0=0, x1=0, y0=0, y1=1, yref="paper", line=dict(color=theme.INK, width=1))
+    names, rows = [theme.text(describe(name).title) for name in shown["column"]], list(range(len(shown)))
+    middle, given = (shown[name].to_numpy(dtype=float) for name in ("correlation", "given_pressure"))
+    bar = marks.dots(
+        "correlation",
+        middle,
+        rows,
+        colour=SOLID,
+        symbol="circle",
+        size=9,
+        name="correlation, 95 % interval",
+        error_x=marks.interval(middle, shown["low"], shown["high"]),
+        customdata=[[name, *ends] for name, *ends in zip(names, shown["low"], shown["high"])],
+        hovertemplate="%{customdata[0]}<br>correlation %{x:.2f} (95 % interval %{customdata[1]:.2f} to "
+        "%{customdata[2]:.2f})<extra></extra>",
+    )
+    ring = marks.dots(
+        "given pressure",
+        given,
+        rows,
+        colour=OPEN,
+        symbol="circle-open",
+        size=10,
+        name="with pressure taken out",
+        marker={"line": {"width": 2}},
+        showlegend=bool(np.isfinite(given).any()),
+        customdata=names,
+        hovertemplate="%{customdata}<br>correlation %{x:.2f} with pressure taken out<extra></extra>",
+    )
+    samples = theme.number(found["samples"].iloc[0]) if len(found) else "No"
+    layout = {
+        "title.text": live.heading("What goes with resistance", f"{samples} samples. Right: withstands longer."),
+        "yaxis.tickvals": rows,
+        "yaxis.ticktext": names,
+    }
     frame = dict(
         xaxis=dict(anchor="y", range=[-1.05, 1.05], title=dict(text="Spearman correlation (−1 to 1)")),
-        yaxis=dict(anchor="x"),
+        yaxis=dict(anchor="x", title=dict(text="what is known of the samples")),
         showlegend=True,
-        shapes=[zero],
+        shapes=[marks.upright()],
     )
     return live.draw(live.Content([bar, ring], layout, frame))
 
@@ -136,22 +155,35 @@ def plot_dependence(found: Any, *, count: int = 4) -> go.Figure:
         count: how many columns.
     """
     names = found.importance["column"].head(count).tolist()
-    traces, titles, frame = [], [], dict(showlegend=False)
-    for number, name in enumerate(names, 1):
-        rows = found.dependence[found.dependence["column"] == name]
-        axis = str(number) if number > 1 else ""
-        traces.append(dict(type="scatter", mode="lines+markers", meta={"role": name}, x=rows["value"].to_numpy(),
-                           y=rows["predicted"].to_numpy(), xaxis=f"x{axis}", yaxis=f"y{axis}",
-                           line=dict(color="#0072B2", width=2)))  # fmt: skip
-        left = (number - 1) / len(names)
-        frame[f"xaxis{axis}"] = dict(anchor=f"y{axis}", domain=[left, left + 0.82 / len(names)],
-                                     title=dict(text=theme.titled(*describe(name)[:2])))  # fmt: skip
-        frame[f"yaxis{axis}"] = dict(
-            anchor=f"x{axis}", matches=None if number == 1 else "y", showticklabels=number == 1
+    traces = [_moved(found.dependence, name, marks.axis(number)) for number, name in enumerate(names)]
+    frame: dict[str, Any] = dict(showlegend=False)
+    for number, name in enumerate(names):
+        axis, left = marks.axis(number), number / len(names)
+        across = dict(anchor=f"y{axis}", domain=[left, left + 0.82 / len(names)])
+        frame[f"xaxis{axis}"] = across | dict(title=dict(text=theme.titled(*describe(name)[:2])))
+        frame[f"yaxis{axis}"] = dict(anchor=f"x{axis}", showticklabels=not number) | (
+            dict(matches="y") if number else {}
         )
     if names:
-        frame["yaxis"]["title"] = dict(text="predicted rank")
-    words = (f"held-out score {found.score:.2f} ({found.low:.2f} to {found.high:.2f}), shuffled targets "
-             f"{found.control:.2f}")  # fmt: skip
-    layout = {"title.text": live.heading("What the prediction leans on", words), "annotations": titles}
-    return live.draw(live.Content(traces, layout, frame))
+        frame["yaxis"]["title"] = dict(text="predicted resistance rank (1 = forgotten first)")
+    words = (
+        f"Held-out score {found.score:.2f} ({found.low:.2f} to {found.high:.2f}); with shuffled targets "
+        f"{found.control:.2f}. Higher: withstands longer."
+    )
+    return live.draw(live.Content(traces, {"title.text": live.heading("What the prediction leans on", words)}, frame))
+
+
+def _moved(dependence: pd.DataFrame, name: str, axis: str) -> dict[str, Any]:
+    """The prediction over the values of one column."""
+    rows = dependence[dependence["column"] == name]
+    return dict(
+        type="scatter",
+        mode="lines+markers",
+        meta={"role": name},
+        x=rows["value"].to_numpy(),
+        y=rows["predicted"].to_numpy(),
+        xaxis=f"x{axis}",
+        yaxis=f"y{axis}",
+        line=dict(color=SOLID, width=2),
+        hovertemplate=f"{theme.measured('%{x:.4g}', name)}<br>predicted rank %{{y:.4g}}<extra></extra>",
+    )

@@ -69,7 +69,7 @@ def plot_retrieval(
         places: how many answers to show.
 
     Raises:
-        ValueError: retrievals of different queries, or a query that is not there.
+        ValueError: no retrieval or no query, retrievals of different queries, or a query that is not there.
     """
     several = [retrievals] if isinstance(retrievals, Retrieval) else list(retrievals)
     return live.draw(_content(_strip_info(several, queries, places)))
@@ -77,6 +77,8 @@ def plot_retrieval(
 
 def _strip_info(several: list[Retrieval], queries: Sequence[int] | None, places: int) -> StripInfo:
     """Chooses the queries and lays their rows out, the models of one query next to each other."""
+    if not several or not len(several[0].queries):
+        raise ValueError("there are no queries to show; make a retrieval with imu.retrieve(task, model)")
     first = several[0]
     if any(not np.array_equal(first.queries["example"], other.queries["example"]) for other in several):
         raise ValueError("these retrievals answer different queries; make them from one task and one split")
@@ -137,7 +139,9 @@ def _content(info: StripInfo) -> live.Content:
     title = "Who looks most alike, as each model sees it"
     bottom = info.tops[-1] + 0.68
     layout = {
-        "title.text": live.heading(title, "place 1 is the most alike; AP: average precision of the whole ranking"),
+        "title.text": live.heading(
+            title, "Left: the most alike. AP: average precision of the whole ranking, higher is better."
+        ),
         "images": images,
         "annotations": [*scores, *asked],
         "xaxis.tickvals": [x for x, _ in heads],
@@ -147,7 +151,7 @@ def _content(info: StripInfo) -> live.Content:
     }
     plain = dict(showgrid=False, showline=False, ticks="", fixedrange=True)
     frame = dict(
-        xaxis=plain | dict(side="top", range=[-0.6, right + 0.75], title=dict(text="place")),
+        xaxis=plain | dict(side="top", range=[-0.6, right + 0.75], title=dict(text="place (1 = most alike)")),
         yaxis=plain | dict(range=[bottom, -0.5]),
         height=round(ROW * (bottom + 0.5)) + 150,
         margin=dict(t=104, b=58),
@@ -180,7 +184,9 @@ def plot_cmc(retrievals: Retrieval | Iterable[Retrieval]) -> go.Figure:
     """The cumulative matching curve: the share of queries with a right answer among the first k counted places."""
     several = [retrievals] if isinstance(retrievals, Retrieval) else list(retrievals)
     traces = [_curve(one, CURVES[position % len(CURVES)]) for position, one in enumerate(several)]
-    layout = {"title.text": live.heading("How far down the right person is", "higher means found sooner")}
+    layout = {
+        "title.text": live.heading("How far down the right person is", "Higher: the right person is found sooner.")
+    }
     frame = dict(
         xaxis=dict(title=dict(text="rank k (counted places looked at)"), tickvals=[1, 5, 10, 15, 20]),
         yaxis=dict(title=dict(text="queries answered by rank k (share)"), range=[-0.03, 1.03]),

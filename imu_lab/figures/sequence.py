@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from ..core.messages import listed
 from ..core.records import Run
-from . import live, theme
+from . import live, marks, theme
 
 ROWS = 12  # sequences in a strip figure, unless examples are named
 
@@ -98,12 +98,12 @@ def _matrices(info: TransitionsInfo, shown: int) -> live.Content:
     panels = [(title, matrix) for title, matrix in beside if matrix is not None]
     at = [title for title, _ in panels].index("the model")
     scale = _brightness(info)
-    traces = [_heat(number, title, matrix, scale) for number, (title, matrix) in enumerate(panels, 1)]
-    words = "row: the state now; column: the state next; averaged over held-out sequences"
+    traces = [_heat(number, title, matrix, scale) for number, (title, matrix) in enumerate(panels)]
+    words = "Row: the state now. Column: the state next. Averaged over held-out sequences."
     layout = {
         "title.text": live.heading(f"What the model believes of source {info.source}", words),
-        "annotations": [live.panel(_axis(number), title) for number, (title, _) in enumerate(panels, 1)],
-        "shapes": [line for number in range(1, len(panels) + 1) for line in _borders(info.owner, _axis(number))],
+        "annotations": [live.panel(marks.axis(number), title) for number, (title, _) in enumerate(panels)],
+        "shapes": [line for number in range(len(panels)) for line in _borders(info.owner, marks.axis(number))],
         "sliders": [_slider(info, shown, at)],
         "margin": dict(l=58, r=18, t=86, b=110),
     }
@@ -118,25 +118,22 @@ def _brightness(info: TransitionsInfo) -> dict[str, Any]:
     beside = [matrix for matrix in (info.true, info.retrained, info.learned[0]) if matrix is not None]
     usual, largest = 1.4 * max(np.nanmax(matrix) for matrix in beside), np.nanmax(info.learned)
     words = f"probability (brightest: {usual:.2f} or more)" if largest > usual else "probability"
-    bar = dict(title=dict(text=words, side="right", font=dict(size=12)), thickness=12, outlinewidth=0)
-    return dict(zmin=0, zmax=float(min(usual, max(largest, usual / 1.4))), colorbar=bar)
-
-
-def _axis(number: int) -> str:
-    return "" if number == 1 else str(number)
+    return dict(zmin=0, zmax=float(min(usual, max(largest, usual / 1.4))), colorbar=marks.colour_bar(words))
 
 
 def _heat(number: int, title: str, matrix: np.ndarray, scale: dict[str, Any]) -> dict[str, Any]:
     return dict(
         type="heatmap",
         meta={"role": "matrix", "of": title},
+        x=np.arange(len(matrix)),
+        y=np.arange(len(matrix)),
         z=matrix,
         colorscale=theme.SEQUENTIAL,
-        showscale=number == 1,
+        showscale=number == 0,
         **scale,
         hovertemplate=f"{title}<br>from state %{{y}} to state %{{x}}: %{{z:.3f}}<extra></extra>",
-        xaxis=f"x{_axis(number)}",
-        yaxis=f"y{_axis(number)}",
+        xaxis=f"x{marks.axis(number)}",
+        yaxis=f"y{marks.axis(number)}",
     )
 
 
@@ -163,18 +160,21 @@ def _slider(info: TransitionsInfo, shown: int, trace: int) -> dict[str, Any]:
 def _frame(panels: int) -> dict[str, Any]:
     frame: dict[str, Any] = {}
     width = 1 / panels
-    for number in range(1, panels + 1):
-        left = (number - 1) * width
+    for number in range(panels):
+        left = number * width
         ticks = dict(showgrid=False, dtick=1, constrain="domain")
-        frame[f"xaxis{_axis(number)}"] = dict(
-            ticks, anchor=f"y{_axis(number)}", domain=[left, left + width - 0.05], title=dict(text="next state")
-        )
-        frame[f"yaxis{_axis(number)}"] = dict(
+        frame[f"xaxis{marks.axis(number)}"] = dict(
             ticks,
-            anchor=f"x{_axis(number)}",
+            anchor=f"y{marks.axis(number)}",
+            domain=[left, left + width - 0.05],
+            title=dict(text="next state (index)"),
+        )
+        frame[f"yaxis{marks.axis(number)}"] = dict(
+            ticks,
+            anchor=f"x{marks.axis(number)}",
             autorange="reversed",
-            scaleanchor=f"x{_axis(number)}",
-            title=dict(text="state now" if number == 1 else ""),
+            scaleanchor=f"x{marks.axis(number)}",
+            title=dict(text="state now (index)" if number == 0 else ""),
         )
     return frame
 
@@ -240,7 +240,7 @@ def _strips(info: TokensInfo) -> live.Content:
     losses = dict(zmin=0, zmax=float(info.loss.max()), colorscale=theme.SEQUENTIAL)
     signed = dict(zmin=-strongest, zmax=strongest, colorscale=theme.DIVERGING)
     traces = [_strip(info, info.loss, "loss", "", losses), _strip(info, info.influence, "influence", "2", signed)]
-    words = "numbers: the tokens; rows from the most negative influence (top: pressed) to the most positive (dropped)"
+    words = "Numbers are the tokens. Top: the most negative influence, pressed. Bottom: the most positive, dropped."
     shown = f"{len(info.examples)} of {theme.number(info.count)} sequences, token by token"
     titles = (("", "loss of each token"), ("2", "its share of the influence; orange: ascend"))
     layout = {
@@ -254,7 +254,7 @@ def _strips(info: TokensInfo) -> live.Content:
 
 
 def _strip(info: TokensInfo, values: np.ndarray, name: str, axis: str, scale: dict[str, Any]) -> dict[str, Any]:
-    bar = dict(thickness=10, outlinewidth=0, x=0.46 if axis == "" else 1.0, title=dict(text="nats", font=dict(size=12)))
+    bar = marks.colour_bar(f"{name} (nats)", thickness=10, x=0.46 if axis == "" else 1.0)
     names = np.repeat(info.examples[:, None], len(info.places), 1)
     return dict(
         type="heatmap",

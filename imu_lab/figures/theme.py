@@ -62,6 +62,8 @@ REFERENCE_DASH = "2px,4px"  # the retrained model's level, everywhere
 EQUAL_STEPS = "equal steps"
 ALIASES = {"sqrt-clipped": "imu", "retrained": "retrain"}
 
+LONGEST = 100  # letters of a name; more would push the figure itself aside
+
 ASCEND, DROPPED = SPLIT_COLOURS["forget"], INK
 DIVERGING = ((0.0, "#D55E00"), (0.5, "#8f8f8f"), (1.0, "#0072B2"))  # negative = ascend = the colour of forgetting
 SEQUENTIAL = "Cividis"  # for areas; its dark end would be lost as a dot on a dark page
@@ -114,8 +116,11 @@ def faint(colour: str, opacity: float = 0.18) -> str:
 
 
 def text(value: Any) -> str:
-    """Words from data, safe to draw: plotly reads a little HTML in names, titles and hover."""
-    return escape(str(value)).replace("%{", "%&#123;")  # which would be filled in by a hover template
+    """Words from data, safe to draw: plotly reads a little HTML in names, titles and hover. Very long ones are cut."""
+    words = str(value)
+    if len(words) > LONGEST:
+        words = f"{words[: LONGEST - 20]}…{words[-19:]}"  # names that begin alike often differ at their end
+    return escape(words).replace("%{", "%&#123;")  # which would be filled in by a hover template
 
 
 def number(value: float) -> str:
@@ -134,7 +139,8 @@ def share(part: float, whole: float) -> str:
 def measured(template: str, name: str) -> str:
     """A value in a hover text: what it is, the number, its unit; ``template`` is such as ``"%{x:.4g}"``."""
     quantity = describe(name)
-    unit = "" if quantity.unit == "no unit" else f" {text(quantity.unit)}"
+    unit = f" {text(quantity.unit)}" if quantity.unit not in ("", "no unit") else ""
+    unit = f" ({unit[1:]})" if "=" in unit else unit  # what a number means, rather than what it is counted in
     return f"{text(quantity.title)} {template}{unit}"
 
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from ..core.messages import unknown
 from ..core.quantities import describe
 from ..core.records import Run
-from . import live, theme
+from . import live, marks, theme
 
 ROWS = 1000  # more than a screen has lines; beyond, evenly spaced samples are shown
 VEIL = theme.faint("#bebebe", 0.6)  # the veil over the map: a light grey, for both colour scales have a mid-grey
@@ -97,13 +97,12 @@ def _order(times: np.ndarray, values: np.ndarray, higher_is_forgotten: bool) -> 
 
 def _content(info: TrajectoriesInfo) -> live.Content:
     layout = {
-        "title.text": live.heading(_headline(info), _subtitle(info)),
+        "title.text": live.heading(_headline(info), *_subtitle(info)),
         "shapes": _shapes(info),
         "annotations": [] if info.count else [live.note("nothing was recorded yet")],
     }
-    if len(info.steps) and len(info.examples):
-        layout["xaxis.range"] = [*_edges(info.steps)[[0, -1]]]
-        layout["yaxis.range"] = [-0.5, len(info.examples) - 0.5]
+    layout["xaxis.range"] = [*_edges(info.steps)[[0, -1]]] if len(info.steps) else [-0.5, 0.5]
+    layout["yaxis.range"] = [-0.5, max(len(info.examples), 1) - 0.5]
     return live.Content([_map(info), _boundary(info)], layout, _frame())
 
 
@@ -119,12 +118,8 @@ def _map(info: TrajectoriesInfo) -> dict[str, Any]:
         z=info.values,
         customdata=np.repeat(info.examples[:, None], len(info.steps), 1),
         **_scale(info),
-        colorbar=dict(
-            title=dict(text=theme.titled(quantity.title, quantity.unit), side="right", font=dict(size=12)),
-            thickness=12,
-            outlinewidth=0,
-        ),
-        hovertemplate=f"example %{{customdata}}<br>after update %{{x}}<br>{theme.text(quantity.title)} %{{z:.4g}}"
+        colorbar=marks.colour_bar(theme.titled(quantity.title, quantity.unit)),
+        hovertemplate=f"example %{{customdata}}<br>after update %{{x}}<br>{theme.measured('%{z:.4g}', info.value)}"
         + (f"<br><i>{theme.text(quantity.good)}</i>" if quantity.good else "")
         + "<extra></extra>",
     )
@@ -194,7 +189,7 @@ def _headline(info: TrajectoriesInfo) -> str:
     return f"{gone} of {count} samples forgotten{f' ({told})' if told else ''}, {theme.number(info.never)} never"
 
 
-def _subtitle(info: TrajectoriesInfo) -> str:
+def _subtitle(info: TrajectoriesInfo) -> list[str]:
     words = ["white line: when each was forgotten for good"]
     if info.never:
         words.append("above the orange line: never" if info.never < info.count else "here: none")
@@ -202,7 +197,7 @@ def _subtitle(info: TrajectoriesInfo) -> str:
         words.append(live.VEILED)
     if len(info.examples) < info.count:
         words.append(f"{theme.number(len(info.examples))} evenly spaced samples shown of {theme.number(info.count)}")
-    return " · ".join(words) if info.count else ""
+    return words if info.count else []
 
 
 def _frame() -> dict[str, Any]:

@@ -50,7 +50,8 @@ def run(
         terms=pd.DataFrame(columns=["step", "term", "value"]),
         reference=pd.DataFrame(known, columns=["split", "metric", "value"]),
         settings={"method": method, "weights": {"rule": rule}, "seed": seed, "settings": {"lr": 0.01, **settings}},
-        events={"steps": 5, "stopped_at": None, "diverged_at": None, "utility_limit": None, "seconds": 0.1} | (events or {}),
+        events={"steps": 5, "stopped_at": None, "diverged_at": None, "utility_limit": None, "seconds": 0.1}
+        | (events or {}),
     )
 
 

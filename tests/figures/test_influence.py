@@ -1,14 +1,18 @@
-"""The influence figure: what is counted, what is drawn, and that an update draws the same as a new figure."""
+"""The influence figures: what is counted, what is drawn, and where each sample stands."""
+
+from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
-from figures.records import as_values, influence
+from figures import records
+from figures.records import influence
 
+import imu_lab as imu
 from imu_lab.core.messages import UnknownName
 from imu_lab.core.quantities import describe
 from imu_lab.figures import plot_influence, update_influence
-from imu_lab.figures.influence import MANY, _bins, _influence_info
+from imu_lab.figures.influence import _bins, _influence_info
+from imu_lab.figures.marks import MANY
 
 VALUES = [0.5, -3.0, -1.0, 0.0, -2.0]
 
@@ -63,17 +67,6 @@ def test_dots_take_the_colour_of_a_column():
         plot_influence(influence(VALUES, loss=np.ones(5)), colour_by="lss")
 
 
-@pytest.mark.parametrize("widget", [False, True])
-def test_an_update_draws_what_a_new_figure_draws(widget):
-    before = influence(VALUES, loss=[5.0, 1, 2, 3, 4])
-    after = influence([-1.0, 2.0, 3.0], loss=[1.0, 2, 3])
-    figure = plot_influence(before, colour_by="loss")
-    figure = go.FigureWidget(figure) if widget else figure
-    for scores, colour_by in ((after, None), (before, "loss"), (after, "loss"), (after, None)):
-        assert update_influence(figure, scores, colour_by=colour_by) is figure
-        assert as_values(figure) == as_values(plot_influence(scores, colour_by=colour_by))
-
-
 def test_many_samples_are_drawn_by_webgl_and_few_are_not():
     many, few = np.linspace(-1, 1, MANY + 1), np.linspace(-1, 1, 9)
     figure = plot_influence(influence(few))
@@ -90,8 +83,15 @@ def test_odd_records_draw(values):
     figure.to_json()
 
 
-def test_the_record_is_not_changed():
-    scores = influence(VALUES)
-    before = scores.frame.copy()
-    plot_influence(scores)
-    assert scores.frame.equals(before)
+def test_every_sample_is_where_its_record_says() -> None:
+    figure = imu.plot_fit(records.influence([-2.0, 0.0, -1.0], confidence=[0.1, 1.0, 0.5]))
+    ascend, dropped = figure.data
+    assert list(ascend.x) == [0.9, 0.5] and list(ascend.y) == [-2, -1]
+    assert ascend.customdata.tolist() == [[100, 0.1], [102, 0.5]] and dropped.x[0] > 0, "also where p(y) is 1"
+    assert figure.layout.xaxis.autorange == "reversed" and dropped.marker.symbol != ascend.marker.symbol
+    assert "p(y)" in figure.layout.xaxis.title.text and "negative: ascend" in figure.layout.yaxis.title.text
+
+
+def test_scores_without_confidence_say_what_they_have() -> None:
+    with pytest.raises(imu.UnknownName, match="no column of the scores 'confidence'.*Known: example, loss"):
+        imu.plot_fit(records.influence([-1.0], loss=[0.3]))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from figures import records
 
 import imu_lab as imu
-from imu_lab.figures.proponents import update_proponents
 
 
 @pytest.fixture
@@ -24,9 +22,3 @@ def test_bars_stand_in_the_order_of_influence(matrix: imu.InfluenceMatrix) -> No
     assert list(opponents.x) == [0.5, 3] and list(opponents.y) == [2, 3], "the strongest opponent stands last"
     assert figure.layout.yaxis.ticktext == ("10", "11", "13", "12") and "sample 10" in figure.layout.title.text
     assert figure.layout.xaxis.title.text and figure.layout.yaxis.title.text
-
-
-def test_another_sample_in_the_same_figure(matrix: imu.InfluenceMatrix) -> None:
-    figure = imu.plot_proponents(imu.proponents(matrix, 10), 10)
-    updated = update_proponents(figure, imu.proponents(matrix, 99), 99)
-    assert records.as_values(updated) == records.as_values(imu.plot_proponents(imu.proponents(matrix, 99), 99))

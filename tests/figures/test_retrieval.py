@@ -107,16 +107,3 @@ def test_the_curve() -> None:
     assert figure.data[2].line.color == theme.colour("retrained")
     assert len({(trace.line.color, trace.marker.symbol, trace.line.dash) for trace in figure.data}) == 3
     assert "rank" in figure.layout.xaxis.title.text and "share" in figure.layout.yaxis.title.text
-
-
-def test_looks_like_the_others() -> None:
-    for figure in (figures.plot_retrieval(found()), figures.plot_cmc(found())):
-        assert figure.layout.template.layout.paper_bgcolor == "rgba(0,0,0,0)"
-        assert figure.layout.title.text
-
-
-def test_records_stay_as_they_are() -> None:
-    before = found().answers.copy(), found().queries.copy()
-    figures.plot_retrieval(found())
-    pd.testing.assert_frame_equal(before[0], found().answers)
-    pd.testing.assert_frame_equal(before[1], found().queries)

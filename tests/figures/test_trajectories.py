@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from figures.records import as_values, run
+from figures.records import run
 
 from imu_lab.core.messages import UnknownName
 from imu_lab.figures import plot_trajectories, theme, update_trajectories
@@ -75,7 +75,7 @@ def test_updates_from_the_utility_limit_on_are_grey_cell_by_cell():
     (veil,) = veils(figure)
     assert (veil.xref, veil.x0, veil.x1) == ("x", 0.5, 3.5) and (veil.yref, veil.y0, veil.y1) == ("paper", 0, 1)
     assert veil.layer == "above" and veil.line.width == 0, "over the map, and no frame that a panel would colour"
-    assert veil.fillcolor.startswith("rgba(190, 190, 190, 0.") and "grey: kept accuracy down 5 points" in title(figure)
+    assert veil.fillcolor.startswith("rgba(190, 190, 190, 0.") and "Grey: kept accuracy down 5 points" in title(figure)
     assert [shape.type for shape in figure.layout.shapes] == ["rect", "line"], "never forgotten: set apart above it"
     spaced = veils(plot_trajectories(sample_run(MARGINS, [0, 10, 20, 30], limit=20)))
     assert [(each.x0, each.x1) for each in spaced] == [(15, 35)], "the edges of the drawn cells"
@@ -84,7 +84,7 @@ def test_updates_from_the_utility_limit_on_are_grey_cell_by_cell():
 def test_without_a_utility_limit_nothing_is_grey_or_counted_apart():
     for mine in (sample_run(), sample_run(limit=9), sample_run(np.zeros((4, 0)), limit=1)):  # 9: after the last record
         figure = plot_trajectories(mine)
-        assert not veils(figure) and "grey" not in title(figure) and "limit" not in title(figure)
+        assert not veils(figure) and "Grey" not in title(figure) and "limit" not in title(figure)
 
 
 def test_samples_forgotten_only_after_the_limit_are_counted_apart_as_in_the_table():
@@ -122,15 +122,6 @@ def test_too_many_rows_are_thinned_evenly_and_the_title_says_so():
     assert set(np.diff(info.examples)) <= {5, 6}
     assert "1,000 evenly spaced samples shown of 5,000" in plot_trajectories(mine).layout.title.text
     assert "evenly" not in plot_trajectories(sample_run()).layout.title.text
-
-
-def test_an_update_draws_what_a_new_figure_draws():
-    figure = plot_trajectories(sample_run())
-    other = sample_run(MARGINS[:, ::-1][:3, :4], [0, 1, 2])
-    limited = sample_run(limit=2)
-    for mine, value in ((other, "margin"), (limited, "loss"), (other, "confidence"), (limited, "margin")):
-        update_trajectories(figure, mine, value=value)
-        assert as_values(figure) == as_values(plot_trajectories(mine, value=value))
 
 
 def test_an_unknown_value_is_refused_with_what_exists():

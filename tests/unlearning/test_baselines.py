@@ -102,7 +102,9 @@ def test_npo(given: Callable, beta: float) -> None:
     moved, updates = stepped(task, model, "npo", steps=4, beta=beta, lr=lr)
     assert difference(moved, by_hand(model, loss, steps=4, lr=lr), model) < 1e-4
     assert updates[0].terms["npo"] == pytest.approx(2 / beta * np.log(2), rel=1e-5)
-    assert losses(task, moved, "forget").mean() > losses(task, model, "forget").mean()  # the sign reversed would lower it
+    assert (
+        losses(task, moved, "forget").mean() > losses(task, model, "forget").mean()
+    )  # the sign reversed would lower it
 
 
 @TASKS

@@ -1,13 +1,16 @@
-"""The comparison: the table's numbers as dots, the original and the retrained model beside them."""
+"""Runs side by side: the table's numbers as dots, the original and the retrained model beside them; a trial's arms."""
+
+from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
 from figures.records import as_values
 
+import imu_lab as imu
 from imu_lab.core.messages import UnknownName
 from imu_lab.figures import colour, plot_comparison, update_comparison
-from imu_lab.figures.compare import _comparison_info
+from imu_lab.figures.comparison import _comparison_info
 
 
 def table(**changes):
@@ -68,23 +71,9 @@ def test_a_table_without_a_retrained_model_draws_the_original_only():
     assert [len(trace.x) for trace in traces(figure, "original")] == [2, 2]
 
 
-def test_labels_are_escaped_and_the_table_is_not_changed():
-    frame = table(run=["<b>", "<b>", "b"])
-    before = frame.copy()
-    assert plot_comparison(frame).layout.yaxis.ticktext[0].startswith("&lt;b&gt;<br>")
-    assert frame.equals(before)
-
-
 def test_an_unknown_metric_is_refused_with_what_exists():
     with pytest.raises(UnknownName, match="'acuracy'. Did you mean 'accuracy'"):
         plot_comparison(table(), metric="acuracy")
-
-
-def test_an_update_draws_what_a_new_figure_draws():
-    figure = plot_comparison(table())
-    for frame in (table(run=["a", "b", "c"]), table()[["run", "retain accuracy"]], table()):
-        update_comparison(figure, frame)
-        assert as_values(figure) == as_values(plot_comparison(frame))
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame(), table().iloc[:0], table().iloc[:1]], ids=["none", "no rows", "one"])
@@ -99,3 +88,30 @@ def test_without_a_metric_it_is_the_first_of_the_table():
     figure = plot_comparison(frame)
     assert as_values(figure) == as_values(plot_comparison(frame, metric="identity_accuracy"))
     assert as_values(update_comparison(figure, frame)) == as_values(figure) and len(traces(figure, "value")) == 2
+
+
+ROWS = [
+    ("plain steps", "imu", 0, 30.0, -0.01), ("plain steps", "imu", 1, 40.0, -0.03),
+    ("plain steps", "<i>", 0, 50.0, 0.0), ("plain steps", "<i>", 1, 70.0, -0.02),
+    ("equal steps (0.02)", "imu", 0, 20.0, 0.0), ("equal steps (0.02)", "imu", 1, np.nan, np.nan),
+    ("equal steps (0.02)", "<i>", 0, 22.0, 0.0), ("equal steps (0.02)", "<i>", 1, 24.0, 0.0),
+]  # fmt: skip
+TABLE = pd.DataFrame(ROWS, columns=["steps", "arm", "seed", "updates", "retain accuracy change"])
+BOTH = ["updates", "retain accuracy change"]
+
+
+def test_means_and_intervals_are_those_of_the_summary() -> None:
+    summary = imu.over_seeds(TABLE, BOTH)
+    figure = imu.plot_trial(summary)
+    assert [trace.xaxis for trace in figure.data] == ["x", "x", "x2", "x2"]
+    assert list(figure.data[0].x) == [35.0, 60.0] and list(figure.data[1].x) == [20.0, 23.0]
+    assert np.isnan(figure.data[1].error_x.array[0]), "one seed has no interval"
+    assert figure.layout.yaxis.ticktext == ("imu", "&lt;i&gt;")
+    assert "share correct" in figure.layout.xaxis2.title.text and "updates" in figure.layout.xaxis.title.text
+    assert figure.data[0].marker.symbol != figure.data[1].marker.symbol
+
+
+def test_differences_say_to_whom() -> None:
+    figure = imu.plot_trial(imu.over_seeds(TABLE, BOTH, against="imu"))
+    assert "minus imu" in figure.layout.title.text and list(figure.data[0].x) == [0, 25.0]
+    assert "difference" in figure.layout.xaxis.title.text

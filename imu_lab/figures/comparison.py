@@ -1,4 +1,4 @@
-"""Runs side by side: what each forgot and what each kept."""
+"""Runs side by side, and the arms of a trial: what each forgot, what it kept, and what it needed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 
 from ..core.messages import unknown
 from ..core.quantities import SPLITS, describe
-from . import live, theme
+from . import live, marks, theme
 
 LEVELS = {"original": "change", "retrained": "gap"}  # the column in which imu.compare says how far a run is from it
+KINDS = ("circle", "diamond-open", "square-open", "triangle-up-open")  # plain steps filled, equal ones open
 
 
 class ComparisonInfo(NamedTuple):
@@ -124,18 +125,19 @@ def _offset(split: str, splits: list[str]) -> float:
 def _dots(split: str, info: ComparisonInfo, side: list[str], axis: str) -> dict[str, Any]:
     """One marker per run and seed."""
     mine, colour, symbol = info.dots[info.dots["split"] == split], theme.colour(split), theme.symbol(split)
-    marker = dict(color=colour, symbol=symbol, size=10, opacity=0.85)
-    return dict(
-        type="scatter",
-        mode="markers",
+    return marks.dots(
+        "value",
+        mine["value"].to_numpy(dtype=float),
+        mine["row"].to_numpy(dtype=float) + _offset(split, side),
+        colour=colour,
+        symbol=symbol,
+        size=10,
+        marker=dict(opacity=0.85, line=dict(width=2 if symbol.endswith("open") else 0, color=colour)),
         meta={"role": "value", "split": split},
         name=theme.text(split),
-        x=mine["value"].to_numpy(dtype=float),
-        y=mine["row"].to_numpy(dtype=float) + _offset(split, side),
         xaxis=f"x{axis}",
         customdata=[info.labels[row] for row in mine["row"]],
-        marker=marker | dict(line=dict(width=2 if symbol.endswith("open") else 0, color=colour)),
-        hovertemplate=f"%{{customdata}}<br>{theme.text(split)} %{{x:.4f}}<extra></extra>",
+        hovertemplate=f"%{{customdata}}<br>{theme.text(split)}: {theme.measured('%{x:.4f}', info.metric)}<extra></extra>",
     )
 
 
@@ -155,7 +157,7 @@ def _levels(level: str, info: ComparisonInfo, side: list[str], axis: str) -> dic
         xaxis=f"x{axis}",
         customdata=[theme.text(split) for split in mine["split"]],
         marker=dict(symbol=symbol, size=12, color=theme.INK, line=dict(width=width, color=theme.INK)),
-        hovertemplate=f"{level} model<br>%{{customdata}} %{{x:.4f}}<extra></extra>",
+        hovertemplate=f"{level} model<br>%{{customdata}}: {theme.measured('%{x:.4f}', info.metric)}<extra></extra>",
         showlegend=bool(len(mine)) and side[0] == info.splits[0],
     )
 
@@ -167,3 +169,90 @@ def _frame(sides: dict[str, list[str]], title: str) -> dict[str, Any]:
         across = [0.53 * place, 0.47 + 0.53 * place] if len(sides) == 2 else [0, 1]
         frame[f"xaxis{axis}"] = dict(anchor="y", domain=across, nticks=5, title=dict(text=f"{names[axis]}: {title}"))
     return frame
+
+
+def plot_trial(summary: pd.DataFrame) -> go.Figure:
+    """A panel per quantity, a row per arm, a dot with its 95 % interval per kind of step.
+
+    Args:
+        summary: from :func:`imu_lab.over_seeds`, grouped by ``steps`` and ``arm``.
+    """
+    quantities, arms, kinds = (list(dict.fromkeys(summary[name])) for name in ("quantity", "arm", "steps"))
+    traces = [
+        _arms(summary[(summary["quantity"] == quantity) & (summary["steps"] == kind)], arms, kinds, kind, panel)
+        for panel, quantity in enumerate(quantities)
+        for kind in kinds
+    ]
+    against = summary.attrs.get("against")
+    layout = {"title.text": live.heading(_trial_title(against), _trial_words(summary, against))}
+    return live.draw(live.Content(traces, layout, _trial_frame(quantities, arms, against)))
+
+
+def _trial_title(against: str | None) -> str:
+    return "At equal forgetting" if against is None else f"At equal forgetting, minus {theme.text(against)}'s"
+
+
+def _trial_words(summary: pd.DataFrame, against: str | None) -> str:
+    if not len(summary):
+        return "No arms to show."
+    words = f"Mean over {theme.number(summary['of'].max())} seeds, with its 95 % interval."
+    return words + (" An interval across 0: no difference." if against is not None else " No dot: never got there.")
+
+
+def _arms(rows: pd.DataFrame, arms: list[str], kinds: list[str], kind: str, panel: int) -> dict[str, Any]:
+    """One quantity of all arms under one kind of step."""
+    place, names = kinds.index(kind), rows["arm"].map(theme.text)
+    return marks.dots(
+        "arm",
+        rows["mean"].to_numpy(),
+        [arms.index(arm) + 0.5 * ((place + 0.5) / len(kinds) - 0.5) for arm in rows["arm"]],
+        colour=[theme.colour(arm) for arm in rows["arm"]],
+        symbol=KINDS[place % len(KINDS)],
+        size=10,
+        meta={"role": "arm", "steps": kind},
+        marker={"line": {"width": 2}},
+        name=theme.text(kind),
+        legendgroup=f"steps {place}",
+        showlegend=panel == 0,
+        xaxis=f"x{marks.axis(panel)}",
+        error_x=marks.interval(rows["mean"], rows["low"], rows["high"], thickness=1.5, color=theme.INK),
+        customdata=rows[["arm", "low", "high", "seeds", "of"]].assign(arm=names).to_numpy(),
+        hovertemplate=f"%{{customdata[0]}}, {theme.text(kind)}<br>%{{x:.4g}} "
+        "(95 % interval %{customdata[1]:.4g} to %{customdata[2]:.4g})<br>%{customdata[3]} of %{customdata[4]} seeds"
+        "<extra></extra>",
+    )
+
+
+def _trial_frame(quantities: list[str], arms: list[str], against: str | None) -> dict[str, Any]:
+    frame: dict[str, Any] = {
+        "yaxis": {
+            "anchor": "free",
+            "position": 0,
+            "title": {"text": "arm"},
+            "tickvals": list(range(len(arms))),
+            "ticktext": [theme.text(arm) for arm in arms],
+            "range": [len(arms) - 0.5, -0.5],
+        },
+        "showlegend": True,
+    }
+    width = 1 / max(len(quantities), 1)
+    for panel, quantity in enumerate(quantities):
+        axis = marks.axis(panel)
+        title = _quantity(quantity) + ("" if against is None else "<br>difference")
+        domain = [panel * width + (0.03 if panel else 0), (panel + 1) * width - (0.03 if len(quantities) > 1 else 0)]
+        frame[f"xaxis{axis}"] = {
+            "anchor": "y",
+            "domain": domain,
+            "nticks": 6,
+            "title": {"text": title},
+            "zeroline": True,
+            "zerolinecolor": theme.INK,
+        }
+    return frame
+
+
+def _quantity(quantity: str) -> str:
+    """``"retain accuracy change"`` with the unit of accuracy; other columns speak for themselves."""
+    known = {"updates": "updates needed<br>(count)", "seconds": "time<br>(seconds)"}
+    metric = quantity.removesuffix(" change").removesuffix(" gap").split(" ", 1)[-1]
+    return known.get(quantity, theme.titled(quantity, describe(metric).unit).replace(" (", "<br>("))
