@@ -167,7 +167,7 @@ def describe(name: str) -> Quantity:
     """The meaning of a column or of a metric's value; an unknown one speaks for itself.
 
     ``uniform_<column>`` is that column of the same run under uniform pressure, ``influence_<name>`` an influence under
-    that estimator.
+    that estimator, ``<column>_before`` and ``<column>_after`` that column before the first and after the last update.
     """
     if name not in QUANTITIES and name.startswith("uniform_"):
         own = describe(name.removeprefix("uniform_"))
@@ -175,6 +175,9 @@ def describe(name: str) -> Quantity:
     if name not in QUANTITIES and name.startswith("influence_"):
         own = QUANTITIES["influence"]
         return own._replace(title=f"{own.title}, {name.removeprefix('influence_')}")
+    column, _, when = name.rpartition("_")
+    if name not in QUANTITIES and when in ("before", "after") and column in QUANTITIES:
+        return QUANTITIES[column]._replace(title=f"{QUANTITIES[column].title} {when}")
     about = QUANTITIES.get(name) or DECLARED.get(name) or Quantity("", "", "")
     return about if about.title else about._replace(title=name.replace("_", " "))
 

@@ -183,7 +183,7 @@ def plot_trial(summary: pd.DataFrame) -> go.Figure:
         for panel, quantity in enumerate(quantities)
         for kind in kinds
     ]
-    against = summary.attrs.get("against")
+    against = summary["against"].iloc[0] if "against" in summary and len(summary) else None
     layout = {"title.text": live.heading(_trial_title(against), _trial_words(summary, against))}
     return live.draw(live.Content(traces, layout, _trial_frame(quantities, arms, against)))
 

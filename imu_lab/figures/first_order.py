@@ -9,18 +9,20 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..core.quantities import describe
+from ..studies.one_step import OneStepCheck
 from . import live, marks, theme
 
 
-def plot_one_step(table: pd.DataFrame) -> go.Figure:
+def plot_one_step(check: OneStepCheck) -> go.Figure:
     """A dot per sample: predicted against measured change of the target's loss; on the line the prediction came true.
 
     Crosses are samples whose plain gradient step, the one that unlearning takes, moves the loss the other way than the
     influence says. ``customdata``: example.
 
     Args:
-        table: from :func:`imu_lab.one_step_check`.
+        check: from :func:`imu_lab.one_step_check`.
     """
+    table = check.table
     opposed = np.sign(table["plain_measured"].to_numpy()) != np.sign(table["predicted"].to_numpy())
     hover = "example %{customdata}<br>predicted %{x:.3g} nats<br>measured %{y:.3g} nats<extra></extra>"
     traces = [
@@ -29,8 +31,7 @@ def plot_one_step(table: pd.DataFrame) -> go.Figure:
         _dots(table[opposed], "plain step goes the other way", "x", theme.colour("forget"), hover, len(table)),
     ]
     words = "On the dotted line, each prediction came true."
-    if np.isfinite(table.attrs.get("correlation", np.nan)):
-        words += f" Correlation: {table.attrs['correlation']:.4f}."
+    words += f" Correlation: {check.correlation:.4f}." if len(check) else ""
     axes = "predicted change of the loss, −η · influence (nats)", "measured change of the loss (nats)"
     return _drawn("Does the number come true?", words, traces, *axes)
 
@@ -62,10 +63,10 @@ def plot_damage_by_sample(table: pd.DataFrame) -> go.Figure:
     The line is where both agree. Samples that were not measured are not drawn.
 
     Args:
-        table: what :func:`imu_lab.damage_by_sample` gave, where each is measured alone, or :func:`imu_lab.left_out`.
+        table: what :func:`imu_lab.damage_by_sample` gave, where each is measured alone, or :func:`imu_lab.ablate_pressure`.
     """
     measured = table[table["measured"].notna()]
-    how = theme.text(table.attrs.get("measured", ""))
+    how = theme.text(", ".join(measured["intervention"].unique())) if "intervention" in measured else ""
     dots = _dots(
         measured, "a forget sample", "circle", theme.colour("forget"), _damage_hover("predicted"), len(measured)
     )

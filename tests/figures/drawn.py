@@ -18,6 +18,7 @@ from imu_lab import figures
 from imu_lab.measures.attribution import Attribution
 from imu_lab.measures.retrieval import EmbeddingMap, Retrieval
 from imu_lab.studies.explanation import Prediction
+from imu_lab.studies.one_step import OneStepCheck
 
 Given = tuple[tuple, dict[str, Any]]
 
@@ -112,8 +113,7 @@ def damage(word: str) -> pd.DataFrame:
     """What a run did to three kept samples, one of them lost."""
     values = {"predicted": [0.1, 0.2, -0.1], "measured": [0.3, 0.1, -0.2], "margin_before": [3.0, 2.0, 1.0]}
     table = pd.DataFrame({"example": [5, 6, 7], "label": [word, "b", "c"], **values, "lost": [True, False, False]})
-    table.attrs["measured"] = word
-    return table
+    return table.assign(intervention=word)
 
 
 def resistance() -> pd.DataFrame:
@@ -142,13 +142,11 @@ def prediction(*words: str) -> Prediction:
     return Prediction(0.8, 0.7, 0.9, 0.05, 0.2, 50, 5, importance, dependence)
 
 
-def one_step() -> pd.DataFrame:
+def one_step(count: int = 3) -> OneStepCheck:
     """Three samples, of which the plain step opposes one."""
     columns = ["example", "influence", "predicted", "measured", "plain_predicted", "plain_measured"]
     rows = [[7, -2.0, 2.0, 1.9, 1.0, 1.0], [8, -1.0, 1.0, 1.1, -1.0, -0.5], [9, 3.0, -3.0, -2.9, -1.0, -1.0]]
-    table = pd.DataFrame(rows, columns=columns)
-    table.attrs["correlation"] = 0.9876
-    return table
+    return OneStepCheck(pd.DataFrame(rows, columns=columns).iloc[:count])
 
 
 def retrieval(word: str, count: int = 2) -> Retrieval:
@@ -202,9 +200,8 @@ def proponents(count: int = 4) -> pd.DataFrame:
 
 def damping() -> pd.DataFrame:
     """What damping does to an estimate."""
-    table = pd.DataFrame({"damping": [1e-6, 1e-2, 1e3], "correlation": [0.2, 0.9, 1.0], "spearman": [0.3, 0.8, 1.0]})
-    table.attrs["indifferent"] = 1e3
-    return table
+    known = {"correlation": [0.2, 0.9, 1.0], "spearman": [0.3, 0.8, 1.0], "indifferent": [False, False, True]}
+    return pd.DataFrame({"damping": [1e-6, 1e-2, 1e3], **known})
 
 
 def correlations(word: str) -> pd.DataFrame:
@@ -281,7 +278,7 @@ FIGURES: dict[str, Figure] = {
         (lambda: given(proponents(0), 10),),
         settled=True,
     ),
-    "plot_one_step": Figure(lambda word: given(one_step()), empty=(lambda: given(one_step().iloc[:0]),), settled=True),
+    "plot_one_step": Figure(lambda word: given(one_step()), empty=(lambda: given(one_step(0)),), settled=True),
     "plot_collateral": Figure(
         lambda word: given(damage(word)),
         {"no prediction": lambda word: given(damage(word).assign(predicted=np.nan))},

@@ -93,5 +93,5 @@ def test_every_sample_is_where_its_record_says() -> None:
 
 
 def test_scores_without_confidence_say_what_they_have() -> None:
-    with pytest.raises(imu.UnknownName, match="no column of the scores 'confidence'.*Known: example, loss"):
+    with pytest.raises(imu.UnknownName, match="unknown column of the scores: 'confidence'.*Known: example, loss"):
         imu.plot_fit(records.influence([-1.0], loss=[0.3]))
