@@ -156,6 +156,11 @@ def test_it_stops_at_the_users_metric(name: str) -> None:
     assert made.value("forget", "doubt", made.steps[-2]) < 0.5
 
 
+def test_one_metric_may_be_named_without_a_list() -> None:
+    made = imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1, follow=OURS["metric"])
+    assert not np.isnan(made.value("forget", "doubt"))
+
+
 def test_compare_and_resistance(run: imu.Run, name: str) -> None:
     control = imu.unlearn(cases.task(name), cases.original(name), steps=6, follow=[OURS["metric"]])
     table = imu.compare([run, control])

@@ -137,14 +137,27 @@ def test_bad_settings_are_refused(how: dict, error: type, message: str) -> None:
         imu.intensity(scores(-1.0, -2.0), **how)
 
 
-@pytest.mark.parametrize("given", [[-1.0, 2.0], [np.nan, 1.0], [np.inf, 1.0], [1.0]])
-def test_a_users_rule_that_breaks_its_promise_is_refused(given: list[float]) -> None:
+@pytest.mark.parametrize("given", [None, [0.1, -0.2], "fisher-diagonal", np.zeros(3)])
+def test_what_is_no_record_of_influences_is_refused(given: object) -> None:
+    with pytest.raises(TypeError, match=r"takes the scores that imu.influence\(task, model\) gives, got"):
+        imu.intensity(given)
+
+
+@pytest.mark.parametrize(("made", "words"), [
+    (["much", "little"], r"must return an array of numbers; it gave \['much'"),
+    ([1.0, 2.0, 3.0], r"one weight per sample, shape \(2,\); it gave shape \(3,\)"),
+    (0.5, r"it gave shape \(\)"),
+    ([1.0, np.nan], "1 of 2 are not, the first is nan, made of -2"),
+    ([-0.5, -0.5], "2 of 2 are not, the first is -0.5, made of -1"),
+    ([0.0, 0.0], "gave every sample the weight zero; 2 of 2 influences are negative"),
+])  # fmt: skip
+def test_a_users_rule_is_told_what_was_expected(made: object, words: str) -> None:
     @dataclass(frozen=True)
     class Mine:
-        def __call__(self, influence: np.ndarray) -> np.ndarray:
-            return np.array(given)
+        def __call__(self, influence: np.ndarray) -> object:
+            return made
 
-    with pytest.raises(ValueError, match="must return (finite weights >= 0|one weight per sample)"):
+    with pytest.raises(ValueError, match=words):
         imu.intensity(scores(-1.0, -2.0), Mine())
 
 

@@ -7,6 +7,7 @@ saved run all read the same definition.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any
@@ -14,6 +15,10 @@ from typing import Any
 import numpy as np
 
 from .messages import unknown
+
+NUMBER = r"\s*-?(?:inf|\d+\.?\d*(?:e[+-]?\d+)?)\s*"
+INTERVAL = re.compile(rf"[\[(]{NUMBER},{NUMBER}[\])]")
+SCALES = ("linear", "log")
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,9 @@ class Knob:
         scale: ``"linear"`` or ``"log"``, how the slider moves.
         choices: the allowed values where they are few; a callable when they come from a registry.
         optional: whether None is allowed too (the setting is then off).
+
+    Raises:
+        ValueError: it contradicts itself.
     """
 
     help: str
@@ -35,6 +43,19 @@ class Knob:
     scale: str = "linear"
     choices: tuple | Callable[[], tuple] | None = None
     optional: bool = False
+
+    def __post_init__(self) -> None:
+        if self.valid and not INTERVAL.fullmatch(self.valid):
+            raise ValueError(f'valid is an interval such as "(0, 1]" or "[0, inf)", got {self.valid!r}')
+        if self.scale not in SCALES:
+            raise unknown("scale of a knob", self.scale, SCALES)
+        if self.range is None:
+            return
+        low, high = self.range
+        if not low < high or (self.scale == "log" and low <= 0):
+            raise ValueError(f"range goes from a lower to a higher number, above 0 on a log scale; got {self.range!r}")
+        if self.valid and not all(_inside(end, self.valid) for end in self.range):
+            raise ValueError(f"range {self.range!r} leaves the valid values {self.valid}")
 
     def options(self) -> tuple | None:
         """The allowed values, asked at this moment, or None where any value in the interval is allowed."""
@@ -51,9 +72,34 @@ class Knob:
             raise ValueError(f"{owner} needs {name} in {self.valid}, got {value!r}. {self.help}")
 
 
-def knob(default: Any = MISSING, **about: Any) -> Any:
-    """A dataclass field that knows its range, scale and help (see :class:`Knob`)."""
-    return field(default=default, metadata={"knob": Knob(**about)})
+def knob(
+    default: Any = MISSING,
+    *,
+    help: str,
+    valid: str = "",
+    range: tuple[float, float] | None = None,
+    scale: str = "linear",
+    choices: tuple | Callable[[], tuple] | None = None,
+    optional: bool = False,
+) -> Any:
+    """A dataclass field that knows its valid values, its slider and its help.
+
+    ::
+
+        share: float = imu.knob(0.2, help="Press this share of the samples.", valid="(0, 1]", range=(0.05, 1))
+        shape: str = imu.knob("round", help="Which of the two.", choices=("round", "square"))
+
+    Args:
+        default: the value where none is given; left out, one has to be given.
+        help, valid, range, scale, choices, optional: see :class:`Knob`.
+
+    Raises:
+        ValueError: the knob contradicts itself, or its default is not allowed.
+    """
+    about = Knob(help, valid, range, scale, choices, optional)
+    if default is not MISSING and not callable(choices):  # what a registry holds is not known yet
+        about.check("a knob", "default", default)
+    return field(default=default, metadata={"knob": about})
 
 
 def knobs(thing: Any) -> dict[str, Knob]:

@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
+from html import escape
 from typing import Any
 
 from . import quantities
@@ -44,6 +45,16 @@ class Registry(Mapping):
     def __repr__(self) -> str:
         return f"<{self.kind}: {', '.join(self)}>"
 
+    def _repr_html_(self) -> str:
+        """A table for notebooks: each name, its settings, and what it says of itself."""
+        rows = [
+            f"<tr><th>{escape(name)}</th><td>{escape(', '.join(f.name for f in fields(item)))}</td>"
+            f"<td>{escape(quantities.meaning_of(item))}</td></tr>"
+            for name, item in self.items()
+        ]
+        head = f"<tr><th>{escape(self.kind)}</th><th>settings</th><th>what it is</th></tr>"
+        return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+
     def contract(self, item: type) -> type:
         """A decorator for the class that says what this registry's items are asked, answer and may declare."""
         for name, known in self._items.items():
@@ -66,6 +77,11 @@ class Registry(Mapping):
 
         def keep(item: type) -> type:
             check_contract(self.kind, name, item, self._contract)
+            if self._items.get(known := vars(item).get("name")) is item and known != name:
+                raise TypeError(
+                    f"{item.__name__} is registered as {known!r} already, and its results are recorded under that name; "
+                    f"give {name!r} a class of its own, which may inherit from it"
+                )
             item.name = name
             self._items[name] = item
             return item

@@ -224,7 +224,9 @@ class Session:
 
         Of the task's, those that compare with a reference are left out where there is none.
         """
-        wanted = getattr(self.task, "follows", ()) if follow is None else follow
+        wanted = (
+            getattr(self.task, "follows", ()) if follow is None else [follow] if isinstance(follow, str) else follow
+        )
         metrics = [registry.metrics.create(each) for each in wanted]
         known = reference is not None or follow is not None
         return tuple(metric for metric in metrics if known or not registry.metrics.declared(metric, "needs_reference"))

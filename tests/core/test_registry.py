@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 import imu_lab as imu
-from imu_lab.core.knobs import check, knobs, name_of
+from imu_lab.core.knobs import check, knobs, name_of, plain
 from imu_lab.core.messages import UnknownName, unknown
 from imu_lab.core.registry import Registry
 
@@ -61,9 +61,11 @@ def test_the_named_items_of_the_method_are_there() -> None:
 
 def test_a_name_can_be_taken_out_again_and_lent(registry: Registry) -> None:
     known = registry["round-thing"]
-    other = dataclass(frozen=True)(type("Other", (), {}))
-    with registry.temporarily("round-thing", other), registry.temporarily("second", other):
+    other, third = (dataclass(frozen=True)(type(name, (), {})) for name in ("Other", "Third"))
+    with registry.temporarily("round-thing", other), registry.temporarily("second", third):
         assert registry["round-thing"] is other and list(registry) == ["round-thing", "second"]
+        with pytest.raises(TypeError, match="Third is registered as 'second' already.*give 'third' a class of its own"):
+            registry.register("third")(third)
     assert registry["round-thing"] is known and list(registry) == ["round-thing"]
     assert registry.unregister("round-thing") is known and not registry
     with pytest.raises(UnknownName, match="unknown thing: 'round-thing'. Known: none"):
@@ -157,6 +159,43 @@ def test_a_subclass_does_not_answer_to_the_name_of_its_parent() -> None:
     parent = imu.intensity_rules["sqrt-clipped"]
     assert name_of(parent()) == "sqrt-clipped"
     assert name_of(dataclass(frozen=True)(type("Mine", (parent,), {}))()) == "Mine"
+
+
+@pytest.mark.parametrize(("about", "words"), [
+    ({"valid": "0..1"}, r'valid is an interval such as "\(0, 1\]"'),
+    ({"valid": "(0, 1"}, "valid is an interval"),
+    ({"scale": "sqrt"}, "unknown scale of a knob: 'sqrt'. Known: linear, log"),
+    ({"range": (1, 0)}, "from a lower to a higher number"),
+    ({"range": (0, 1), "scale": "log"}, "above 0 on a log scale"),
+    ({"range": (0, 1), "valid": "(0, 1]"}, r"range \(0, 1\) leaves the valid values \(0, 1\]"),
+    ({"valid": "(1, 2]"}, r"needs default in \(1, 2\], got 0.5"),
+    ({"choices": ("a", "b")}, "unknown value for `default` of a knob: 0.5. Known: a, b"),
+])  # fmt: skip
+def test_a_knob_that_contradicts_itself_is_refused_where_it_is_written(about: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        imu.knob(0.5, help="A number.", **about)
+
+
+@pytest.mark.parametrize("valid", ["(0, 1]", "[0,1)", "(-inf, inf)", "[-1.5, 1e-3]", "( 0 , inf )"])
+def test_intervals_are_written_as_in_books(valid: str) -> None:
+    assert (
+        imu.knob(0.0 if "[0" in valid or "-" in valid else 0.5, help="A number.", valid=valid).metadata["knob"].valid
+        == valid
+    )
+
+
+@pytest.mark.parametrize("group", [imu.intensity_rules, imu.methods, imu.metrics], ids=lambda group: group.kind)
+def test_provenance_can_be_given_back(group: Registry) -> None:
+    for name, item in group.items():
+        assert group.create(name, **plain(item())) == item(), name
+    rule = imu.intensity_rules.create("shuffled", of=imu.intensity_rules.create("sqrt-clipped", top=0.2), seed=3)
+    assert imu.intensity_rules.create("shuffled", **plain(rule)) == rule
+
+
+def test_a_registry_is_a_table_in_a_notebook(registry: Registry) -> None:
+    shown = imu.methods._repr_html_()
+    assert all(f"<th>{name}</th>" in shown for name in imu.methods) and "step_norm" in shown
+    assert "size, count, colour, limit" in registry._repr_html_()
 
 
 def test_registering_again_replaces(registry: Registry) -> None:
