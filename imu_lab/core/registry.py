@@ -77,11 +77,6 @@ class Registry(Mapping):
 
         def keep(item: type) -> type:
             check_contract(self.kind, name, item, self._contract)
-            if self._items.get(known := vars(item).get("name")) is item and known != name:
-                raise TypeError(
-                    f"{item.__name__} is registered as {known!r} already, and its results are recorded under that name; "
-                    f"give {name!r} a class of its own, which may inherit from it"
-                )
             item.name = name
             self._items[name] = item
             return item
