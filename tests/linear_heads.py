@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import imu_lab as imu
+from imu_lab.features import readout
+from imu_lab.features.gradients import forward_mode
 from imu_lab.tasks.protocol import Task
 
 
@@ -66,6 +68,30 @@ def own(dtype: torch.dtype, bias: bool = True, **request: object) -> tuple[Task,
     """A user's small convolutional network."""
     model = cases.conv_net(bias=bias).to(dtype)
     return cases.own_data(model, dtype, **request), model
+
+
+def gauss_newton(task: Task, model: nn.Module, examples: imu.tasks.Examples) -> Tensor:
+    """(P, P) mean Jᵀ ∇²ℓ J, example by example, as the definition says."""
+    values = readout.parameters(model, readout.resolve(task, model))
+    values = {name: value.detach() for name, value in values.items()}
+    with forward_mode():  # torch warns of itself where it is loaded otherwise
+        return _summed(task, model, values, examples) / len(examples)
+
+
+def _summed(task: Task, model: nn.Module, values: dict, examples: imu.tasks.Examples) -> Tensor:
+    total = torch.zeros(())
+    for k in range(len(examples)):
+        batch = examples.batch(torch.tensor([k]))
+
+        def outputs(given: dict, batch: imu.tasks.Batch = batch) -> Tensor:
+            return torch.func.functional_call(model, given, (batch.inputs,))
+
+        jacobian = torch.func.jacrev(outputs)(values)
+        made = outputs(values).detach()
+        rows = torch.cat([part.reshape(made.numel(), -1) for part in jacobian.values()], 1)
+        bend = torch.func.hessian(lambda z, batch=batch: task.example_loss(lambda _: z, batch).sum())(made)
+        total = total + rows.T @ bend.reshape(made.numel(), made.numel()) @ rows
+    return total.detach()
 
 
 def tolerance(model: nn.Module) -> float:

@@ -1,63 +1,287 @@
-"""The Gauss-Newton matrix of a task's loss over its readout: as products with vectors, and as a matrix."""
+"""The Gauss-Newton matrix of a task's loss over its readout, H = (1/n) Σ J_iᵀ ∇²ℓ_i J_i: as products, and as a matrix.
+
+Of one linear layer it has a closed form: J_i v = V a_i, so a product with a vector is two matrix products with what
+reaches the layer, around the loss's second derivative at the logits. Any other readout takes passes through the network.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..core.running import device_of, evaluating
+from ..tasks.outputs import cross_entropy_derivative, derivative_of, log_probabilities
 from ..tasks.protocol import Batch, Examples, Task
 from . import readout
-from .gradients import Gradient, flat, forward_mode
+from .gradients import Gradient, LinearGradients, flat, forward_mode, gradients_of
+from .layers import ROOM
 
 COLUMNS = 32  # of the matrix, computed together
+WORTH = 100  # products that may be paid for a likeness of the inverse: it saves more of them where there are many
+
+Map = Callable[[Tensor], Tensor]  # of vectors (P,), one entry per readout parameter, in the order of ``flat``
 
 
-def product(task: Task, model: nn.Module, examples: Examples) -> Callable[[Tensor], Tensor]:
-    """v to H v, H = (1/n) Σ J_iᵀ ∇²ℓ_i J_i over ``examples``; v has one entry per readout parameter.
+def curvature_of(task: Task, model: nn.Module, examples: Examples) -> HeadCurvature | NetworkCurvature:
+    """H over these examples: in closed form where the readout is linear."""
+    gradients = gradients_of(task, model)
+    if isinstance(gradients, LinearGradients):
+        return HeadCurvature(gradients, examples)
+    return NetworkCurvature(task, model, examples)
 
-    One forward-mode pass gives J v, the loss's own second derivative acts on it, one backward pass gives Jᵀ.
+
+def dense(task: Task, model: nn.Module, examples: Examples) -> Tensor:
+    """(P, P) H, in double precision."""
+    return curvature_of(task, model, examples).matrix()
+
+
+class Rows(NamedTuple):
+    """Some examples as a linear layer sees them.
+
+    Attributes:
+        inputs: (c, ..., d) what reaches it.
+        bend: from a change of the logits (c, ..., K) to ∇²ℓ times it, of the same shape.
+        probabilities: (c, K) where ∇²ℓ = diag(p) − ppᵀ is known in closed form, else None.
     """
-    values = {name: value.detach() for name, value in _parameters(task, model).items()}
 
-    def apply(vector: Tensor) -> Tensor:
-        direction: Gradient = unflat(vector, values)
+    inputs: Tensor
+    bend: Map
+    probabilities: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class HeadCurvature:
+    """H = (1/n) Σ S_i ⊗ a_i a_iᵀ of one linear layer that produces the output, S_i = ∇²ℓ_i at the logits, a_i = [h_i; 1].
+
+    Examples that fit in one chunk go through the model once and are held; of more, each product makes a pass.
+    """
+
+    gradients: LinearGradients
+    examples: Examples
+
+    precise = True  # products can be had in double precision, whatever the model's own
+
+    @property
+    def forming(self) -> float:
+        """How many products cost about as much as forming and factoring the matrix."""
+        return self._size / 4 * (1 + self._size / (3 * len(self.examples)))
+
+    def times(self, vector: Tensor) -> Tensor:
+        """(P,) H v, in the precision of v."""
+        weight, *bias = self._split(vector)
         total: Tensor | float = 0.0
-        with evaluating(model), forward_mode(), torch.no_grad():
-            for _, batch in examples.batches():
-                moved = flat(_batch_product(task, model, values, direction, batch.to(device_of(model))))
-                total = total + moved.detach()  # the backbone's parameters are no part of it
-        return total / len(examples)
+        for inputs, bend, _ in self._rows(vector.dtype):
+            bent = bend(readout.product(inputs, weight, *bias)).flatten(0, -2)
+            sums = [(bent.T @ inputs.flatten(0, -2)).flatten(), *([bent.sum(0)] if bias else [])]
+            total = total + torch.cat(sums)
+        return total / len(self.examples)
 
-    return apply
+    def matrix(self) -> Tensor:
+        """(P, P) H, in double precision."""
+        count = self._layer.out_features
+        whole = self._layer.weight.new_zeros(self._size, self._size, dtype=torch.float64)
+        for inputs, bend, probabilities in self._rows(torch.float64):
+            if inputs.ndim > 2:  # a loss may bind positions together
+                return _by_columns(self.times, whole[0])
+            second = _second(bend, probabilities, count, inputs)
+            few = max(1, ROOM // (4 * self._size))
+            for part, rows in zip(second.split(few), self._wide(inputs).split(few)):
+                _add_blocks(whole, part, rows)
+        return self._in_order(_mirrored(whole, count).div_(len(self.examples)))
+
+    def likeness(self, damping: float) -> Map | None:
+        """About (H + λ)⁻¹: with mean S ⊗ mean a aᵀ for H, a aᵀ weighted by the trace of S; None where that is not cheap.
+
+        It is the inverse itself where S_i and a_i say nothing of each other.
+        """
+        count, width = self._layer.out_features, self._size // self._layer.out_features
+        if 10 * (count**3 + width**3) > WORTH * 4 * len(self.examples) * self._size:
+            return None
+        errors, inputs, total = 0.0, 0.0, 0.0
+        for given, _, probabilities in self._rows(self._layer.weight.dtype):
+            if probabilities is None:
+                return None
+            rows, trace = self._wide(given), 1 - probabilities.square().sum(1)
+            errors = errors + torch.diag(probabilities.sum(0)) - probabilities.T @ probabilities
+            inputs, total = inputs + (rows * trace[:, None]).T @ rows, total + trace.sum()
+        inverse = kronecker_inverse(errors / len(self.examples), inputs / total.clamp_min(1e-30), damping)
+        return lambda vector: self._flat(inverse(self._joined(vector)))
+
+    @property
+    def _layer(self) -> nn.Linear:
+        return self.gradients.model.get_submodule(self.gradients.name)
+
+    @property
+    def _size(self) -> int:
+        return sum(value.numel() for value in self._layer.parameters())
+
+    def _split(self, vector: Tensor) -> list[Tensor]:
+        """[weight (K, d), bias (K,) if there is one] from (P,)."""
+        weight = self._layer.weight
+        return [vector[: weight.numel()].view_as(weight), *([vector[weight.numel() :]] if self._bias else [])]
+
+    @property
+    def _bias(self) -> bool:
+        return self._layer.bias is not None
+
+    def _joined(self, vector: Tensor) -> Tensor:
+        """(K, d+1) from (P,), the bias as one more column; (K, d) without one."""
+        weight, *bias = self._split(vector)
+        return torch.cat([weight, bias[0][:, None]], 1) if bias else weight
+
+    def _flat(self, joined: Tensor) -> Tensor:
+        return torch.cat([joined[:, :-1].flatten(), joined[:, -1]]) if self._bias else joined.flatten()
+
+    def _wide(self, inputs: Tensor) -> Tensor:
+        """(c, d+1) the rows a_i."""
+        return torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1) if self._bias else inputs
+
+    def _in_order(self, matrix: Tensor) -> Tensor:
+        """From the order of ``_joined`` to that of ``flat``."""
+        order = self._flat(torch.arange(self._size, device=matrix.device).view(self._layer.out_features, -1))
+        return matrix[order[:, None], order] if self._bias else matrix
+
+    def _rows(self, dtype: torch.dtype) -> Iterable[Rows]:
+        if self._held is not None and dtype is self._layer.weight.dtype:
+            return self._held
+        return (self._seen(inputs, batch, dtype) for inputs, batch in self._captured or self._pass())
+
+    @cached_property
+    def _held(self) -> list[Rows] | None:
+        if self._captured is None:
+            return None
+        return [self._seen(inputs, batch, inputs.dtype) for inputs, batch in self._captured]
+
+    @cached_property
+    def _captured(self) -> list[tuple[Tensor, Batch]] | None:
+        return list(self._pass()) if len(self.examples) <= self.gradients.chunk(self.examples) else None
+
+    def _pass(self) -> Iterator[tuple[Tensor, Batch]]:
+        """What reaches the layer, and the batch that it came from."""
+        model = self.gradients.model
+        with evaluating(model), torch.no_grad():
+            for _, batch in self.examples.batches(self.gradients.chunk(self.examples)):
+                batch = batch.to(device_of(model))
+                yield readout.capture(model, self.gradients.name, batch.inputs)[0].detach(), batch
+
+    def _seen(self, inputs: Tensor, batch: Batch, dtype: torch.dtype) -> Rows:
+        inputs = inputs.to(dtype)
+        outputs = readout.product(inputs, *(value.detach().to(dtype) for value in self._layer.parameters()))
+        return Rows(inputs, *_bending(self.gradients.task, outputs, batch))
 
 
-def _batch_product(task: Task, model: nn.Module, values: Gradient, direction: Gradient, batch: Batch) -> Gradient:
-    def outputs(given: Gradient) -> Tensor:
-        return torch.func.functional_call(model, given, (batch.inputs,))
+def _bending(task: Task, outputs: Tensor, batch: Batch) -> tuple[Map, Tensor | None]:
+    """How ∇²ℓ acts on a change of the logits; and p, where it is that of cross-entropy."""
+    if derivative_of(task.example_loss) is cross_entropy_derivative:
+        likely = log_probabilities(outputs).exp_()
+        return lambda change: likely * (change - (likely * change).sum(-1, keepdim=True)), likely
 
     def loss(made: Tensor) -> Tensor:
         return task.example_loss(lambda _: made, batch).sum()
 
-    try:
-        made, moved = torch.func.jvp(outputs, (values,), (direction,))
-    except (NotImplementedError, RuntimeError) as error:
-        raise NotImplementedError(
-            f"{type(model).__name__} has no forward mode, which its curvature needs ({str(error).splitlines()[0]}); "
-            "use fisher-diagonal, which falls back to per-example gradients"
-        ) from error
-    _, bent = torch.func.jvp(torch.func.grad(loss), (made,), (moved,))  # ∇²ℓ J v
-    return torch.func.vjp(outputs, values)[1](bent)[0]
+    def bend(change: Tensor) -> Tensor:
+        with forward_mode():
+            return torch.func.jvp(torch.func.grad(loss), (outputs,), (change,))[1]
+
+    return bend, None
 
 
-def dense(task: Task, model: nn.Module, examples: Examples) -> Tensor:
-    """(P, P) the Gauss-Newton matrix, some columns at a time, in double precision."""
-    apply = product(task, model, examples)
-    like = flat({name: value.detach() for name, value in _parameters(task, model).items()})
+def _second(bend: Map, probabilities: Tensor | None, count: int, inputs: Tensor) -> Tensor:
+    """(c, K, K) ∇²ℓ_i."""
+    if probabilities is not None:
+        return torch.diag_embed(probabilities) - probabilities[:, :, None] * probabilities[:, None, :]
+    units = torch.eye(count, dtype=inputs.dtype, device=inputs.device)
+    return torch.stack([bend(unit.expand(len(inputs), -1)) for unit in units], 2)
+
+
+def _add_blocks(whole: Tensor, second: Tensor, rows: Tensor) -> None:
+    """Add Σ S_i ⊗ a_i a_iᵀ to ``whole``: the blocks of each output with itself and with those after it."""
+    width = rows.shape[1]
+    for k in range(second.shape[1]):
+        wide = (second[:, k, k:, None] * rows[:, None, :]).flatten(1)  # (c, (K - k) D)
+        whole[k * width : (k + 1) * width, k * width :].addmm_(rows.T, wide)
+
+
+def _mirrored(whole: Tensor, count: int) -> Tensor:
+    """The blocks below the diagonal filled in from those above it."""
+    width = len(whole) // count
+    for k in range(count):
+        here, after = slice(k * width, (k + 1) * width), slice((k + 1) * width, None)
+        whole[after, here] = whole[here, after].T
+    return whole
+
+
+def kronecker_inverse(errors: Tensor, inputs: Tensor, damping: float) -> Map:
+    """From V (K, D) to (S ⊗ A + λ)⁻¹ V for S (K, K) and A (D, D), both diagonalised; a negative eigenvalue counts as 0."""
+    (sizes, across), (lengths, along) = torch.linalg.eigh(errors), torch.linalg.eigh(inputs)
+    scale = sizes.clamp_min(0)[:, None] * lengths.clamp_min(0) + damping
+    return lambda given: across @ ((across.T @ given @ along) / scale) @ along.T
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkCurvature:
+    """H of any readout.
+
+    One forward-mode pass gives J v, the loss's own second derivative acts on it, one backward pass gives Jᵀ.
+    """
+
+    task: Task
+    model: nn.Module
+    examples: Examples
+
+    precise = False
+
+    @cached_property
+    def _values(self) -> Gradient:
+        names = readout.resolve(self.task, self.model)
+        return {name: value.detach() for name, value in readout.parameters(self.model, names).items()}
+
+    @property
+    def forming(self) -> float:
+        """How many products cost about as much as forming and factoring the matrix."""
+        return float(len(flat(self._values)))
+
+    def times(self, vector: Tensor) -> Tensor:
+        """(P,) H v, in the model's precision."""
+        direction: Gradient = unflat(vector, self._values)
+        total: Tensor | float = 0.0
+        with evaluating(self.model), forward_mode(), torch.no_grad():
+            for _, batch in self.examples.batches():
+                moved = flat(self._batch_times(direction, batch.to(device_of(self.model))))
+                total = total + moved.detach()  # the backbone's parameters are no part of it
+        return total / len(self.examples)
+
+    def _batch_times(self, direction: Gradient, batch: Batch) -> Gradient:
+        def outputs(given: Gradient) -> Tensor:
+            return torch.func.functional_call(self.model, given, (batch.inputs,))
+
+        try:
+            made, moved = torch.func.jvp(outputs, (self._values,), (direction,))
+        except (NotImplementedError, RuntimeError) as error:
+            raise NotImplementedError(
+                f"{type(self.model).__name__} has no forward mode, which its curvature needs "
+                f"({str(error).splitlines()[0]}); use fisher-diagonal, which falls back to per-example gradients"
+            ) from error
+        bend, _ = _bending(self.task, made, batch)
+        return torch.func.vjp(outputs, self._values)[1](bend(moved))[0]
+
+    def matrix(self) -> Tensor:
+        """(P, P) H, in double precision."""
+        return _by_columns(self.times, flat(self._values))
+
+    def likeness(self, damping: float) -> None:
+        """None: nothing cheap is known."""
+
+
+def _by_columns(times: Map, like: Tensor) -> Tensor:
+    """(P, P) a matrix from its products with unit vectors of the kind of ``like`` (P,), some together."""
     units = torch.eye(len(like), dtype=like.dtype, device=like.device)
-    columns = [torch.func.vmap(apply, chunk_size=COLUMNS)(few) for few in units.split(8 * COLUMNS)]
+    columns = [torch.func.vmap(times, chunk_size=COLUMNS)(few) for few in units.split(8 * COLUMNS)]
     matrix = torch.cat(columns).double()
     return (matrix + matrix.T) / 2  # rounding leaves it slightly unsymmetric
 
@@ -66,7 +290,3 @@ def unflat(vector: Tensor, like: Gradient) -> Gradient:
     """A (P,) vector as parts of the same names and shapes as ``like``."""
     parts = vector.split([part.numel() for part in like.values()])
     return {name: part.view_as(shape) for (name, shape), part in zip(like.items(), parts)}
-
-
-def _parameters(task: Task, model: nn.Module) -> dict[str, nn.Parameter]:
-    return readout.parameters(model, readout.resolve(task, model))

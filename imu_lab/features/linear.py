@@ -40,7 +40,7 @@ class LinearGradients:
                 size is kept.
             factors: their Δ and H, where they are known already; then no pass is made.
         """
-        if factors is None and len(examples) <= self._chunk(examples):
+        if factors is None and len(examples) <= self.chunk(examples):
             factors = list(self.factors(examples))
         return OfExamples(self if factors is None else _Known(self.task, self.model, self.name, factors), examples)
 
@@ -51,13 +51,14 @@ class LinearGradients:
         and means over tokens are in it; for cross-entropy it is p − e_y.
         """
         with evaluating(self.model):
-            for _, batch in examples.batches(self._chunk(examples)):
+            for _, batch in examples.batches(self.chunk(examples)):
                 batch = batch.to(device_of(self.model))
                 with torch.no_grad():
                     inputs, outputs = readout.capture(self.model, self.name, batch.inputs)
                 yield _derivative(self.task, outputs.detach(), batch), inputs.detach()
 
-    def _chunk(self, examples: Examples) -> int:
+    def chunk(self, examples: Examples) -> int:
+        """How many examples go through the layer at once."""
         layer = self.model.get_submodule(self.name)
         width = max(layer.in_features, layer.out_features)
         return max(1, min(examples.chunk, ROOM // width))

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import estimator
-from ..features import readout
-from ..features.gauss_newton import dense, product, unflat
+from ..features.gauss_newton import HeadCurvature, NetworkCurvature, curvature_of, unflat
 from ..features.gradients import Preconditioner, flat, gradients_of
 from ..tasks.protocol import Examples, Task
 
 DENSE_LIMIT = 6_000  # parameters: a matrix of 288 MB in double precision
+AT_ONCE = 20  # products below which the matrix is formed without trying anything else
+MOST = 1_000  # products for one vector where no matrix fits
+ROUGH = 1e-4  # relative residual of a solve in single precision, refined in double
+FINE = 1e-8  # relative residual in double precision where the model is in single
 
 
 @estimator("exact")
@@ -23,9 +26,9 @@ DENSE_LIMIT = 6_000  # parameters: a matrix of 288 MB in double precision
 class GaussNewton:
     """I_i = −g_iᵀ (H + λ)⁻¹ ḡ, H = mean Jᵀ ∇²ℓ J, the Gauss-Newton matrix of the loss over the readout's parameters.
 
-    For a linear head and cross-entropy H is the Hessian itself. Up to 6,000 parameters H is built and factored
-    by Cholesky; above, the system is solved by conjugate gradients. With ``curvature="train"`` H is over the training
-    set, which unlearning without retain data does not have: that is for ground truth.
+    For a linear head and cross-entropy H is the Hessian itself. The system is solved by conjugate gradients; where they
+    take more than H costs to form, and it has up to 6,000 rows, it is factored by Cholesky. With ``curvature="train"``
+    H is over the training set, which unlearning without retain data does not have: that is for ground truth.
 
     Source: Koh & Liang 2017 (arXiv 1703.04730), influence; Martens 2020 (arXiv 1412.1193), Gauss-Newton.
     """
@@ -47,38 +50,113 @@ class GaussNewton:
     def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
         """From a gradient to (H + λ)⁻¹ of it."""
         over = task.split(self.curvature) if self.needs_retain else forget
-        count = sum(value.numel() for value in readout.parameters(model, readout.resolve(task, model)).values())
-        solve = self._by_factor(task, model, over) if count <= DENSE_LIMIT else self._by_products(task, model, over)
+        solve = Solver(curvature_of(task, model, over), self.damping, self.tolerance)
         return lambda gradient: unflat(solve(flat(gradient)), gradient)
 
-    def _by_factor(self, task: Task, model: nn.Module, over: Examples) -> Callable[[Tensor], Tensor]:
-        matrix = dense(task, model, over)
-        matrix.diagonal().add_(self.damping)
-        factor = torch.linalg.cholesky(matrix)
-        return lambda vector: torch.cholesky_solve(vector[:, None].to(factor), factor)[:, 0].to(vector)
 
-    def _by_products(self, task: Task, model: nn.Module, over: Examples) -> Callable[[Tensor], Tensor]:
-        apply = product(task, model, over)
-        return lambda vector: conjugate_gradients(lambda v: apply(v) + self.damping * v, vector, self.tolerance)
+class Solver:
+    """x with (H + λ) x = b: by conjugate gradients until they have cost what forming and factoring H does, then by that.
+
+    So however many vectors come, and however badly conditioned H is, it costs at most twice the cheaper way.
+    """
+
+    def __init__(self, curvature: HeadCurvature | NetworkCurvature, damping: float, tolerance: float) -> None:
+        self.curvature, self.damping, self.tolerance = curvature, damping, tolerance
+        self.spent = 0
+        self._likeness: Callable | None = None
+        self._factor: Tensor | None = None
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        """(P,) x for b = ``vector``.
+
+        Raises:
+            ArithmeticError: no solution was found; more damping helps.
+        """
+        if not torch.isfinite(vector).all():
+            return torch.full_like(vector, torch.nan)
+        fits = len(vector) <= DENSE_LIMIT
+        budget = self.curvature.forming - self.spent if fits else MOST
+        if self._factor is None and budget >= (AT_ONCE if fits else 1):
+            found = self._iterated(vector, int(budget))
+            if found is not None:
+                return found
+        if not fits:
+            raise ArithmeticError(f"conjugate gradients did not converge in {int(budget)} products; use more damping")
+        factor = self._factored()
+        return torch.cholesky_solve(vector[:, None].to(factor), factor)[:, 0].to(vector)
+
+    def _iterated(self, vector: Tensor, budget: int) -> Tensor | None:
+        """By conjugate gradients, in single precision refined by residuals in double; None where the budget ended."""
+        if self._likeness is None:
+            self._likeness = self.curvature.likeness(self.damping) or (lambda residual: residual)
+        if vector.dtype is torch.float64 or not self.curvature.precise:
+            return self._solved(vector, self.tolerance, budget)
+        right = residual = vector.double()
+        found, size, end = torch.zeros_like(right), right.norm(), self.spent + budget
+        while (left := residual.norm()) > max(self.tolerance, FINE) * size:
+            step = self._solved((residual / left).to(vector), ROUGH, end - self.spent)
+            if step is None:
+                return None
+            found = found + left * step.double()
+            residual = right - self._damped(found)
+            self.spent += 2  # in double precision
+            if residual.norm() > left / 2:
+                return None  # single precision leads nowhere
+        return found.to(vector)
+
+    def _solved(self, vector: Tensor, tolerance: float, budget: int) -> Tensor | None:
+        found, taken = conjugate_gradients(self._damped, vector, tolerance, budget, self._likeness)
+        self.spent += taken
+        return found
+
+    def _damped(self, vector: Tensor) -> Tensor:
+        return self.curvature.times(vector) + self.damping * vector
+
+    def _factored(self) -> Tensor:
+        if self._factor is None:
+            matrix = self.curvature.matrix()
+            matrix.diagonal().add_(self.damping)
+            self._factor, failed = torch.linalg.cholesky_ex(matrix)
+            if failed:
+                raise ArithmeticError(
+                    f"the curvature plus a damping of {self.damping:g} is not positive definite; use more damping"
+                )
+        return self._factor
 
 
 def conjugate_gradients(
-    apply: Callable[[Tensor], Tensor], vector: Tensor, tolerance: float, most: int = 1_000
-) -> Tensor:
+    apply: Callable[[Tensor], Tensor],
+    vector: Tensor,
+    tolerance: float,
+    most: int,
+    likeness: Callable[[Tensor], Tensor] = lambda residual: residual,
+) -> tuple[Tensor | None, int]:
     """x with A x = b for a symmetric positive definite A, given as a product (Hestenes & Stiefel 1952).
 
-    Raises:
-        ArithmeticError: no convergence within ``most`` products; more damping helps.
+    Args:
+        apply, vector: A and b.
+        tolerance: of ‖b − A x‖ / ‖b‖, as far as the precision of b goes.
+        most: products allowed.
+        likeness: about A⁻¹, symmetric and positive definite.
+
+    Returns:
+        x, or None where ``most`` products were not enough or A is not positive definite; and how many were made.
     """
-    solved, residual = torch.zeros_like(vector), vector.clone()
-    direction, size = residual.clone(), residual.dot(residual)
-    enough = max(tolerance, 4 * torch.finfo(vector.dtype).eps) ** 2 * size
-    for _ in range(most):
-        if size <= enough:
-            return solved
+    found, residual = torch.zeros_like(vector), vector
+    enough = max(tolerance, 4 * torch.finfo(vector.dtype).eps) ** 2 * vector.dot(vector)
+    direction = shaped = likeness(residual)
+    size = residual.dot(shaped)
+    for taken in range(most + 1):
+        if residual.dot(residual) <= enough:
+            return found, taken
+        if taken == most:
+            break
         moved = apply(direction)
-        step = size / direction.dot(moved)
-        solved, residual = solved + step * direction, residual - step * moved
-        size, before = residual.dot(residual), size
-        direction = residual + size / before * direction
-    raise ArithmeticError(f"conjugate gradients did not converge in {most} products; use more damping")
+        if not (bend := direction.dot(moved)) > 0:
+            return None, taken + 1
+        step = size / bend
+        found, residual = found + step * direction, residual - step * moved
+        shaped = likeness(residual)
+        size, before = residual.dot(shaped), size
+        direction = shaped + size / before * direction
+    return None, most

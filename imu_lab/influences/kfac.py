@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import estimator
+from ..features.gauss_newton import kronecker_inverse
 from ..features.gradients import Gradient, LinearGradients, Preconditioner, gradients_of
 from ..tasks.protocol import Examples, Task
 
@@ -44,7 +46,8 @@ class KroneckerFisher:
                 f"{', '.join(gradients.names) or 'the whole model'}. Use fisher-diagonal, which serves any readout"
             )
         inputs, errors = _factors(gradients, forget)
-        return lambda gradient: _solved(gradient, inputs, errors, self.damping)
+        inverse = kronecker_inverse(errors, inputs, self.damping)
+        return lambda gradient: _by_column(gradient, inverse)
 
 
 def _factors(gradients: LinearGradients, examples: Examples) -> tuple[Tensor, Tensor]:
@@ -60,12 +63,8 @@ def _factors(gradients: LinearGradients, examples: Examples) -> tuple[Tensor, Te
     return inputs / rows, errors / len(examples)
 
 
-def _solved(mean: Gradient, inputs: Tensor, errors: Tensor, damping: float) -> Gradient:
-    """(S ⊗ A + λ)⁻¹ ḡ, in the eigenbases of both factors."""
-    weight, *bias = mean.values()
-    whole = torch.cat([weight, bias[0][:, None]], 1) if bias else weight  # (K, d+1)
-    (sizes, across), (lengths, along) = torch.linalg.eigh(errors), torch.linalg.eigh(inputs)
-    turned = across.T @ whole @ along / (sizes.clamp_min(0)[:, None] * lengths.clamp_min(0) + damping)
-    solved = across @ turned @ along.T
-    parts = [solved[:, :-1], solved[:, -1]] if bias else [solved]
-    return dict(zip(mean, parts))
+def _by_column(gradient: Gradient, inverse: Callable[[Tensor], Tensor]) -> Gradient:
+    """A map of (K, d+1) matrices, on a gradient whose bias is the last column."""
+    weight, *bias = gradient.values()
+    solved = inverse(torch.cat([weight, bias[0][:, None]], 1) if bias else weight)
+    return dict(zip(gradient, [solved[:, :-1], solved[:, -1]] if bias else [solved]))

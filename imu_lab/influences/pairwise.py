@@ -79,7 +79,8 @@ def influence_matrix(
     if not hasattr(estimate, "preconditioner"):
         able = listed([name for name, kind in registry.estimators.items() if hasattr(kind, "preconditioner")])
         raise ValueError(
-            f"{registry.name_of(estimate)} has no preconditioner, so it speaks of no single pair of samples; those that have one: {able}"
+            f"{registry.name_of(estimate)} has no preconditioner, so it speaks of no single pair of samples; those that "
+            f"have one: {able}"
         )
     seen, part = view(task, model, cache and registry.estimators.declared(estimate, "scope") == "readout")
     forget = seen.split("forget")

@@ -12,6 +12,7 @@ import cases
 import numpy as np
 import pytest
 import torch
+from linear_heads import gauss_newton
 from torch import Tensor, nn
 
 import imu_lab as imu
@@ -57,25 +58,6 @@ def case(name: str, scope: str | None) -> tuple[Task, nn.Module, Tensor, Tensor,
     task, model = MAKERS[name](scope)
     each = explicit(task, model, task.split("forget"))
     return task, model, each, each.mean(0), explicit(task, model, task.split("retain")).mean(0)
-
-
-def hessian(task: Task, model: nn.Module, examples: imu.tasks.Examples) -> Tensor:
-    """(P, P) mean Jᵀ ∇²ℓ J, example by example, as the definition says."""
-    values = readout.parameters(model, readout.resolve(task, model))
-    values = {name: value.detach() for name, value in values.items()}
-    total = 0.0
-    for k in range(len(examples)):
-        batch = examples.batch(torch.tensor([k]))
-
-        def outputs(given: dict, batch: imu.tasks.Batch = batch) -> Tensor:
-            return torch.func.functional_call(model, given, (batch.inputs,))
-
-        jacobian = torch.func.jacrev(outputs)(values)
-        made = outputs(values).detach()
-        rows = torch.cat([part.reshape(made.numel(), -1) for part in jacobian.values()], 1)
-        bend = torch.func.hessian(lambda z, batch=batch: task.example_loss(lambda _: z, batch).sum())(made)
-        total = total + rows.T @ bend.reshape(made.numel(), made.numel()) @ rows
-    return (total / len(examples)).detach()
 
 
 def capped(each: Tensor, mean: Tensor, others: Tensor | None = None) -> Tensor:
@@ -154,17 +136,25 @@ def test_equals_its_dense_definition_for_another_target(estimator: str, name: st
 @pytest.mark.parametrize("curvature", ["forget", "train"])
 def test_exact_equals_its_dense_definition(name: str, scope: str | None, curvature: str) -> None:
     task, model, each, mean, _ = case(name, scope)
-    matrix = hessian(task, model, task.split(curvature))
+    matrix = gauss_newton(task, model, task.split(curvature))
     expected = -each @ torch.linalg.solve(matrix + LAMBDA * torch.eye(len(matrix)), mean)
     found = estimate("exact", task, model, damping=LAMBDA, curvature=curvature)
     assert cases.relative(found, expected) <= 1e-6
 
 
-def test_conjugate_gradients_give_the_same_as_the_factor(monkeypatch: pytest.MonkeyPatch) -> None:
-    task, model, *_ = case("transformer", "all")
+@pytest.mark.parametrize(("name", "scope"), CASES)
+@pytest.mark.parametrize("way", ["factored", "iterated"])
+def test_both_ways_to_the_inverse_give_the_same(
+    way: str, name: str, scope: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, model, *_ = case(name, scope)
     expected = estimate("exact", task, model, damping=LAMBDA)
-    monkeypatch.setattr(exact, "DENSE_LIMIT", 10)
+    monkeypatch.setattr(exact, *(("AT_ONCE", 10**9) if way == "factored" else ("DENSE_LIMIT", 0)))
+    found = imu.estimators.create("exact", damping=LAMBDA).preconditioner(task, model, task.split("forget"))
     assert cases.relative(estimate("exact", task, model, damping=LAMBDA), expected) <= 1e-6
+    (solver,) = [cell.cell_contents for cell in found.__closure__ if isinstance(cell.cell_contents, exact.Solver)]
+    solver(torch.ones_like(case(name, scope)[3]))
+    assert (solver.spent > 0) == (way == "iterated")
 
 
 @pytest.mark.parametrize("name", MAKERS)
