@@ -6,7 +6,7 @@ the column of their record that its ``reads`` names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import Any, ClassVar
 
@@ -216,7 +216,9 @@ class GradientNorm:
         return gradient_norm
 
 
-def intensity(scores: Influence, rule: Any = "sqrt-clipped", **settings: Any) -> Intensity:
+def intensity(
+    scores: Influence, rule: str | Callable[[np.ndarray], np.ndarray] = "sqrt-clipped", **settings: Any
+) -> Intensity:
     """Each forget sample's share of the pressure, from its influence.
 
     Args:

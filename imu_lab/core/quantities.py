@@ -66,9 +66,13 @@ QUANTITIES: dict[str, Quantity] = {
         "final margin", "logits", "the margin after the last update; negative means misclassified"
     ),
     "forgetting_events": Quantity("forgetting events", "count", "how often it went from right to wrong during the run"),
-    "pressed": Quantity("pressed", "yes or no", "whether it got any pressure; without, it cannot be said to resist"),
+    "pressed": Quantity(
+        "pressed", "yes or no", "whether it received any pressure; a sample without any cannot be said to resist"
+    ),
     "after_limit": Quantity(
-        "after the limit", "yes or no", "forgotten only after kept accuracy had fallen 5 points: by collapse"
+        "after the limit",
+        "yes or no",
+        "forgotten only after kept accuracy had fallen 5 points, when the model was collapsing",
     ),
     "rank": Quantity("resistance rank", "1 = forgotten first", "order of forgetting; the highest rank resists most"),
     "rebound": Quantity(
@@ -143,15 +147,10 @@ QUANTITIES: dict[str, Quantity] = {
         "on forget: close to the retrained model; elsewhere: low",
     ),
     "retain": Quantity("retain term", "nats", "λ mean ℓ of the retain batch"),
-    "retain_gradient": Quantity("retain gradient", "norm", "length of the retain term's gradient"),
     "retain_kl": Quantity("KL term", "nats", "λ mean KL(model as given ‖ model) of the retain batch"),
-    "retain_kl_gradient": Quantity("KL gradient", "norm", "length of the KL term's gradient"),
     "npo": Quantity("NPO term", "nats", "−(2/β) mean log σ(...) of the forget batch"),
-    "npo_gradient": Quantity("NPO gradient", "norm", "length of the NPO term's gradient"),
     "ascent": Quantity("ascent term", "nats", "−Σ w_i ℓ_i / Σ w_i of the batch"),
     "l1": Quantity("L1 term", "nats", "α‖readout‖₁"),
-    "ascent_gradient": Quantity("ascent gradient", "norm", "length of the ascent term's gradient"),
-    "l1_gradient": Quantity("L1 gradient", "norm", "length of the L1 term's gradient"),
     "update_norm": Quantity("update length", "norm", "how far this update moved the parameters"),
 }
 
@@ -167,19 +166,28 @@ def describe(name: str) -> Quantity:
     """The meaning of a column or of a metric's value; an unknown one speaks for itself.
 
     ``uniform_<column>`` is that column of the same run under uniform pressure, ``influence_<name>`` an influence under
-    that estimator, ``<column>_before`` and ``<column>_after`` that column before the first and after the last update.
+    that estimator, ``<column>_before`` and ``<column>_after`` that column before the first and after the last update,
+    ``<term>_gradient`` the length of the gradient of an objective's term.
     """
-    if name not in QUANTITIES and name.startswith("uniform_"):
+    about = QUANTITIES.get(name) or DECLARED.get(name) or _derived(name) or Quantity("", "", "")
+    return about if about.title else about._replace(title=name.replace("_", " "))
+
+
+def _derived(name: str) -> Quantity | None:
+    """What a name means that is made of another one's; None for any other name."""
+    stem, _, end = name.rpartition("_")
+    if name.startswith("uniform_"):
         own = describe(name.removeprefix("uniform_"))
         return own._replace(title=f"{own.title}, uniform pressure")
-    if name not in QUANTITIES and name.startswith("influence_"):
+    if name.startswith("influence_"):
         own = QUANTITIES["influence"]
         return own._replace(title=f"{own.title}, {name.removeprefix('influence_')}")
-    column, _, when = name.rpartition("_")
-    if name not in QUANTITIES and when in ("before", "after") and column in QUANTITIES:
-        return QUANTITIES[column]._replace(title=f"{QUANTITIES[column].title} {when}")
-    about = QUANTITIES.get(name) or DECLARED.get(name) or Quantity("", "", "")
-    return about if about.title else about._replace(title=name.replace("_", " "))
+    if end in ("before", "after") and stem in QUANTITIES:
+        return QUANTITIES[stem]._replace(title=f"{QUANTITIES[stem].title} {end}")
+    if end == "gradient" and stem:
+        term = describe(stem).title.removesuffix(" term")
+        return Quantity(f"{term} gradient", "norm", f"length of the {term} term's gradient")
+    return None
 
 
 DECLARED: dict[str, Quantity] = {}  # what registered metrics say of their values, by the value's name

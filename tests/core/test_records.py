@@ -48,6 +48,12 @@ def test_an_unknown_column_speaks_for_itself() -> None:
     assert describe("influence_el2n").title == "influence, el2n"
 
 
+def test_the_gradient_of_a_term_is_known_by_the_term() -> None:
+    assert describe("npo_gradient") == ("NPO gradient", "norm", "length of the NPO term's gradient", "")
+    assert describe("l1_gradient").title == "L1 gradient" and describe("my_term_gradient").title == "my gradient"
+    assert describe("uniform_ascent_gradient").title == "ascent gradient, uniform pressure"
+
+
 def test_effective_number_of_samples() -> None:
     frame = pd.DataFrame({"weight": [0.25] * 4, "selected": [True] * 4})
     assert Intensity(frame, frame).effective == pytest.approx(4)
