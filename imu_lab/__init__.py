@@ -45,6 +45,7 @@ from .core.records import Influence as Influence
 from .core.records import Intensity as Intensity
 from .core.records import Run as Run
 from .core.storage import DamagedFile as DamagedFile
+from .core.memo import clear_caches as clear_caches
 from .core.messages import UnknownName as UnknownName
 from .features.readout import NoReadout as NoReadout
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import imu_lab as imu
-from imu_lab.features import readout
+from imu_lab.features import readout, view
 from imu_lab.tasks.protocol import Examples
 from imu_lab.unlearning import Request
 
@@ -101,7 +101,7 @@ def test_estimators_see_the_forget_set_alone(name: str, estimator: str, cached: 
     task, model = cases.task(name), in_training_mode(name)
     guarded = Guarded(task)
     if cached:
-        guarded, model = readout.cached(guarded, model, readout.resolve(task, model)[0])
+        guarded, model = view(guarded, model)
     forget = guarded.split("forget")
     forget = forget.take(torch.arange(min(10, len(forget))))  # some estimators take a pass per sample
     with nothing_else_changes(model):

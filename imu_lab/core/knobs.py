@@ -129,6 +129,21 @@ def plain(thing: Any) -> dict[str, Any]:
     return {name: simple(value) for name, value in settings(thing).items()}
 
 
+def check_count(name: str, given: Any, least: int = 0) -> int:
+    """A setting that counts something, as a whole number.
+
+    Raises:
+        ValueError: it is none, or below ``least``.
+    """
+    try:
+        whole = int(given) == given and not isinstance(given, bool)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole or given < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {given!r}")
+    return int(given)
+
+
 def name_of(thing: Any) -> str:
     """The name under which an instance's class is registered; the class's own name where it is not.
 

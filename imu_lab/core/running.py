@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import CodeType, FunctionType, MethodType
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,15 +25,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def threads_of(task: Any) -> AbstractContextManager[None]:
-    """One thread for a task whose recipe trains on one, all threads for any other.
-
-    A small network is not only trained better on one: reading 8,000 sequences on two takes ten times as long beside a
-    busy core.
-    """
-    return one_thread() if getattr(getattr(task, "recipe", None), "one_thread", False) else nullcontext()
 
 
 @contextmanager
@@ -176,64 +166,12 @@ def _hashes(words: np.ndarray, room: np.ndarray) -> np.ndarray:
     return np.einsum("rw,w->r", mixed, MULTIPLIERS[: words.shape[1]])
 
 
-def model_digest(model: nn.Module, without: str = "") -> str:
-    """A digest of all that decides what a model computes: tensors, architecture, attributes and the user's code.
+def tensors_of(model: nn.Module, without: str = "") -> list[object]:
+    """The names and the tensors of a model, one after the other, for :func:`fingerprint` and :func:`digest`.
 
     Args:
-        model: any module.
         without: the name of a module whose own tensors do not count.
     """
     left_out = f"{without}." if without else None
-    parts: list[object] = [repr(model)]
-    for key, value in (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)):
-        if left_out is None or not key.startswith(left_out):
-            parts += [key, value]
-    kinds: set[type] = set()
-    for module in model.modules():
-        own = {name: value for name, value in vars(module).items() if name not in TORCHS_OWN}
-        hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
-        parts += [_faithful(dict(sorted(own.items()))), _faithful(hooks)]
-        kinds.update(kind for kind in type(module).__mro__ if not kind.__module__.startswith("torch."))
-    for kind in sorted(kinds, key=lambda kind: kind.__qualname__):
-        parts += [kind.__qualname__, *(_faithful(value) for name, value in sorted(_written(kind).items()))]
-    return digest(*parts)
-
-
-TORCHS_OWN = frozenset(vars(nn.Module()))  # hooks, the mode, and the tables of parameters and children
-
-
-def _written(kind: type) -> dict[str, Any]:
-    """What a class body says: its functions and plain values."""
-    said = {name: value for name, value in vars(kind).items() if name not in ("__module__", "__doc__", "__dict__")}
-    unwrapped = {name: getattr(value, "__func__", getattr(value, "fget", value)) for name, value in said.items()}
-    return {
-        name: value for name, value in unwrapped.items() if isinstance(value, FunctionType) or not name.startswith("__")
-    }
-
-
-def _faithful(value: Any) -> object:
-    """A stand-in that has the same digest for the same content: no address of an object ever counts."""
-    if isinstance(value, (Tensor, np.ndarray, bool, int, float, str, bytes, type(None))):
-        return value
-    if isinstance(value, (tuple, list)):
-        return digest(*map(_faithful, value))
-    if isinstance(value, dict):
-        return digest(*(part for key, item in value.items() for part in (repr(key), _faithful(item))))
-    if isinstance(value, (FunctionType, MethodType)):
-        closed = [_faithful(cell.cell_contents) for cell in value.__closure__ or () if _filled(cell)]
-        return digest(_code(value.__code__), _faithful(value.__defaults__), *closed)
-    return type(value).__qualname__
-
-
-def _filled(cell: Any) -> bool:
-    """Whether a closure's cell holds something plain; the class that ``super()`` needs is no content."""
-    try:
-        return not isinstance(cell.cell_contents, type)
-    except ValueError:
-        return False
-
-
-def _code(code: CodeType) -> str:
-    """The bytes, names and constants of a function and of those written inside it."""
-    constants = [_code(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
-    return f"{code.co_code.hex()}{code.co_names}{constants}"
+    named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    return [part for key, value in named if left_out is None or not key.startswith(left_out) for part in (key, value)]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from ..core.messages import unknown
-from ..tasks.protocol import Examples, Task
-from .readout import CachedTask
+from ..tasks.protocol import Examples, Task, offered
+from .cache import as_seen_by
 
 Target = str | Examples | tuple[str, Any]  # what may be given for one: see target_examples
 
@@ -30,7 +30,7 @@ def target_examples(task: Task, target: Target, forget: Examples) -> Examples:
     if isinstance(target, str):
         examples = forget if target == "forget" else task.split(target)
     elif isinstance(target, Examples):
-        examples = task.seen(target) if isinstance(task, CachedTask) else target
+        examples = as_seen_by(task, target)
     elif isinstance(target, tuple) and len(target) == 2 and target[0] == "class":
         examples = _of_class(task, target[1])
     elif isinstance(target, tuple) and len(target) == 2:
@@ -57,10 +57,10 @@ def _at(examples: Examples, target: tuple) -> Examples:
 
 def _of_class(task: Task, wanted: Any) -> Examples:
     train = task.split("train")
-    names = getattr(task, "labels", None)
+    names = offered(task).labels
     if names is not None:
         labels = [str(label) for label in names(train.ids)]
-        known = getattr(task, "classes", None) or tuple(dict.fromkeys(labels))
+        known = offered(task).classes or tuple(dict.fromkeys(labels))
         wanted = known[wanted] if isinstance(wanted, int) and 0 <= wanted < len(known) else wanted
     else:
         labels = [str(label) for _, batch in train.batches() for label in np.asarray(batch.targets).tolist()]

@@ -16,8 +16,8 @@ from ..core import registry
 from ..core.knobs import plain
 from ..core.messages import listed, unknown
 from ..core.running import one_thread
+from ..features import view
 from ..features.gradients import gradients_of
-from ..features.readout import view
 from ..features.targets import target_examples
 from ..tasks.protocol import Task
 

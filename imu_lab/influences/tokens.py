@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..core.registry import estimators
-from ..core.running import device_of, evaluating, threads_of
 from ..features.gradients import Gradient, LinearGradients, gradients_of
-from ..tasks.protocol import Examples, Task
+from ..tasks.evaluation import outputs
+from ..tasks.protocol import Examples, Task, offered
 
 
 def token_scores(
@@ -42,7 +42,7 @@ def token_scores(
         ValueError: an example that is not to be forgotten.
     """
     gradients = gradients_of(task, model)
-    if not hasattr(task, "token_losses") or not isinstance(gradients, LinearGradients):
+    if offered(task).token_losses is None or not isinstance(gradients, LinearGradients):
         raise TypeError("token scores need a task of sequences (with token_losses) whose readout is one linear layer")
     settled = estimators.create("fisher-diagonal", damping=damping, relative=relative)
     forget = task.split("forget")
@@ -89,6 +89,5 @@ def _along(gradients: LinearGradients, examples: Examples, direction: Gradient) 
 
 def _losses(task: Task, model: nn.Module, examples: Examples) -> Tensor:
     """(n, T) float64."""
-    with threads_of(task), torch.no_grad(), evaluating(model):
-        batches = (batch.to(device_of(model)) for _, batch in examples.batches())
-        return torch.cat([task.token_losses(model, batch).cpu() for batch in batches]).double()
+    rows = [task.token_losses(lambda _, made=made: made, batch) for _, batch, made in outputs(task, model, examples)]
+    return torch.cat(rows).cpu().double()

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from ..core.records import Run
 from ..core.registry import estimator
-from ..core.running import device_of, digest, evaluating
+from ..core.running import digest
 from ..features import readout
 from ..features.gradients import LinearGradients, gradients_of
 from ..tasks.protocol import Examples, Task
-from ..tasks.training import Recipe, epochs, learning_rates
+from ..tasks.training import Recipe, epochs, learning_rates, recipe_of
 from .hessian import Loss, loader, undisturbed
 
 State = Mapping[str, Tensor]
@@ -100,7 +100,7 @@ def _of_run(run: Run) -> Iterable[tuple[State, float]]:
 
 
 def _of_training(task: Task, split: str, seed: int, recipe: Recipe | None) -> Iterable[tuple[State, float]]:
-    recipe = recipe or getattr(task, "recipe", None) or Recipe()
+    recipe = recipe or recipe_of(task)
     examples, model = task.split(split), task.make_model(seed)
     rates = learning_rates(recipe, len(examples))
     for rate, trained in zip(rates, epochs(task, model, examples, recipe, seed)):
@@ -150,8 +150,7 @@ class TracIn:
 
 def _flat(task: Task, model: nn.Module) -> bool:
     """Whether the outputs are (n, K): captum's fast way knows no positions."""
-    with torch.no_grad(), evaluating(model):
-        return model(task.split("forget").batch(slice(0, 1)).to(device_of(model)).inputs).ndim == 2
+    return readout.examine(task, model).outputs.ndim == 2
 
 
 class Folded(nn.Module):

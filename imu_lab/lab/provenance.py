@@ -12,7 +12,6 @@ import torch
 
 from .. import tasks
 from ..core.knobs import plain
-from ..core.records import Intensity
 from ..tasks.protocol import Task
 
 
@@ -46,10 +45,3 @@ def task_settings(task: Task) -> dict[str, Any] | None:
 def versions() -> dict[str, str]:
     """What ran."""
     return {"imu_lab": version("imu_lab"), "torch": torch.__version__, "python": platform.python_version()}
-
-
-def weights_about(weights: Any) -> dict[str, Any]:
-    """Where a run's weights came from."""
-    if weights is None:
-        return {"rule": "uniform"}
-    return dict(weights.settings) if isinstance(weights, Intensity) else {"rule": "given"}

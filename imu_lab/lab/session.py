@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from functools import partial
 from threading import Event
@@ -18,49 +19,56 @@ import torch
 from torch import nn
 
 from ..core import knobs, registry
+from ..core.knobs import check_count, name_of, plain
 from ..core.records import Influence, Intensity, Run
-from ..core.running import device_of, digest, one_thread, threads_of
+from ..core.running import fingerprint, one_thread, tensors_of
 from ..features import readout
+from ..features.cache import ReadoutTask, seen_from
 from ..features.gradients import LinearGradients, gradients_of
+from ..features.readout import Readout
 from ..features.targets import target_examples
 from ..influences.contract import checked_influence
 from ..intensities import intensity
-from ..measures import Reference
 from ..measures.contract import measure
-from ..tasks.evaluation import outcomes
-from ..tasks.protocol import Task, forgotten_when, labels_of
+from ..measures.reference import Reference
+from ..tasks.checks import checked_task
+from ..tasks.evaluation import outcomes, threads_of
+from ..tasks.protocol import Examples, Task, labels_of, offered
 from ..unlearning import driver
 from ..unlearning.recorder import Recorder
 from ..unlearning.request import Request
-from .plan import Plan, checked_weights, count, private_copy
-from .provenance import plain, task_settings, versions, weights_about
+from .provenance import task_settings, versions
 
 
 class Session:
     """One task and one original model, with what every verb on them needs: the readout and its cached inputs.
 
     The model is copied when the session is made, so editing it afterwards changes nothing here.
+
+    Args:
+        found: what a look at the model's readout found, where that is known already.
     """
 
-    def __init__(self, task: Task, model: nn.Module, reference: nn.Module | None = None) -> None:
-        self.task, self.reference = task, reference
+    def __init__(
+        self, task: Task, model: nn.Module, reference: nn.Module | None = None, *, found: Readout | None = None
+    ) -> None:
+        self.task, self.reference = checked_task(task), reference
         self.model = copy.deepcopy(model).eval()
-        self.names = readout.resolve(task, self.model)
-        probe = task.split("forget").batch(slice(0, 2)).to(device_of(self.model)).inputs
-        self.linear = readout.is_linear(self.model, self.names, probe)
-        self._cached: tuple[readout.CachedTask, nn.Linear] | None = None
+        self.found = readout.examine(task, self.model) if found is None else found
+        self.names, self.linear = self.found.names, self.found.linear
+        self._seen: tuple[Task, nn.Module] | None = None
         self._contexts: dict[bool, pd.DataFrame] = {}
         self._references: dict[str, Reference] = {}
         self._confidences: dict[Reference, np.ndarray] = {}
         self._measured: dict[tuple, driver.Measured] = {}
 
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
-        """The task and model to work on: seen from the readout where that gives the same result, else the full ones."""
-        if not (cache and self.linear and scope == "readout"):
+        """The task and model to work on (see :func:`imu_lab.features.view`); seen from the readout once for all verbs."""
+        if not (cache and scope == "readout"):
             return self.task, self.model
-        if self._cached is None:
-            self._cached = readout.cached(self.task, self.model, self.names[0])
-        return self._cached
+        if self._seen is None:
+            self._seen = seen_from(self.task, self.model, self.found)
+        return self._seen
 
     def influence(
         self, estimator: Any = "fisher-diagonal", *, target: Any = "forget", cache: bool = True, **settings: Any
@@ -75,7 +83,7 @@ class Session:
         values = checked_influence(how, given, len(forget))
         ids = forget.ids.numpy()
         about = {
-            "estimator": knobs.name_of(how),
+            "estimator": name_of(how),
             "settings": plain(how),
             "target": target if isinstance(target, str) else repr(target),
             "task": repr(self.task),
@@ -95,12 +103,12 @@ class Session:
     def defaults(self, method: str = "imu") -> dict[str, Any]:
         """A method's settings as this task starts them: its own where it declares them, else the method's."""
         kind = registry.methods[method]
-        own = getattr(self.task, "unlearning", {})
+        own = offered(self.task).unlearning
         return knobs.settings(kind(**{f.name: own[f.name] for f in fields(kind) if f.name in own}))
 
-    def plan(
+    def unlearn(
         self,
-        weights: Any = None,
+        weights: Intensity | np.ndarray | None = None,
         method: Any = "imu",
         *,
         steps: int = 50,
@@ -110,123 +118,106 @@ class Session:
         cache: bool = True,
         record_every: int = 1,
         follow: Iterable[Any] | None = None,
-        **settings: Any,
-    ) -> Plan:
-        """Everything that :func:`unlearn` is asked, checked and settled; no update is made yet."""
-        if isinstance(method, str):
-            settings = {**self.defaults(method), **settings}
-        how = registry.methods.create(method, **settings)
-        weights = weights if registry.methods.declared(how, "takes_weights") else None
-        task, model = self.view(cache, scope := registry.methods.declared(how, "scope"))
-        reference = reference if reference is not None else self.reference
-        reference = None if reference is None else self._beside(reference)
-        metrics = self.followed(reference, follow)
-        with _threads(self.task):
-            known = self.measured(reference, metrics)
-        forget = task.split("forget")
-        request = Request(
-            forget,
-            torch.as_tensor(checked_weights(weights, forget)),
-            task.split("retain") if registry.methods.declared(how, "needs_retain") else None,
-            int(seed),
-        )
-        return Plan(
-            task,
-            private_copy(model, readout.resolve(task, model) if scope == "readout" else None),
-            how,
-            request,
-            weights,
-            count("steps", steps),
-            count("record_every", record_every, 1),
-            stop_at,
-            driver.stop_rule(stop_at, known, forgotten_when(task)),
-            metrics,
-            reference,
-            known,
-        )
-
-    def unlearn(
-        self,
-        weights: Any = None,
-        method: Any = "imu",
-        *,
         progress: Callable[[int, int], None] | None = None,
         stop: Event | None = None,
         watch: Callable[[driver.Driven], None] | None = None,
-        **asked: Any,
+        **settings: Any,
     ) -> Run:
-        """See :func:`unlearn`; ``asked`` is what :meth:`plan` takes."""
-        plan = self.plan(weights, method, **asked)
-        beside = self._against(plan.reference, plan.metrics)
+        """See :func:`unlearn`. All that is asked is checked before the first update."""
+        method = self.method(method, settings)
+        steps, record_every = check_count("steps", steps), check_count("record_every", record_every, 1)
+        shares = settled(
+            weights if registry.methods.declared(method, "takes_weights") else None, self.task.split("forget")
+        )
+        reference = self._beside(reference if reference is not None else self.reference)
+        metrics = self.followed(reference, follow)
+        with _threads(self.task):
+            known = self.measured(reference, metrics)
+        rule = driver.stop_rule(stop_at, known, offered(self.task).forgotten_when)
+        task, model = self.view(cache, scope := registry.methods.declared(method, "scope"))
+        private = private_copy(model, readout.resolve(task, model) if scope == "readout" else None)
+        request = Request(
+            task.split("forget"),
+            torch.tensor(shares.values),
+            task.split("retain") if registry.methods.declared(method, "needs_retain") else None,
+            int(seed),
+        )
         started = time.perf_counter()
-        with _threads(plan.task):
-            states = driver.drive(
-                plan.task, plan.model, plan.method, plan.request, plan.steps, plan.rule, plan.record_every, beside
-            )
-            state = driver.follow(states, plan.steps, progress, stop, watch)
-        return self._record(plan, state, time.perf_counter() - started)
+        with _threads(task):
+            recorder = Recorder(task, request.forget, self._against(reference, metrics))
+            states = driver.drive(recorder, private, method, request, steps, rule, record_every)
+            state = driver.follow(states, steps, progress, stop, watch)
+        events = driver.events(state, time.perf_counter() - started)
+        about = {
+            "method": name_of(method),
+            "settings": plain(method),
+            "steps": steps,
+            "seed": request.seed,
+            "stop_at": stop_at,
+            "forgotten_when": list(offered(self.task).forgotten_when),
+            "record_every": record_every,
+            "follow": [{"metric": name_of(metric), "settings": plain(metric)} for metric in metrics],
+            "cached": task is not self.task,
+            "weights": dict(shares.settings) if registry.methods.declared(method, "takes_weights") else {},
+            "readout": list(self.names),
+            "task": repr(self.task),
+            "task_settings": task_settings(self.task),
+            "versions": versions(),
+        }
+        _warn_of_divergence(about, events)
+        return self._record(recorder, shares, private, about, events, reference, known)
 
-    def _record(self, plan: Plan, state: driver.Driven, seconds: float) -> Run:
-        about, events, recorder = self._about(plan), driver.events(state, seconds), state.recorder
-        if events["diverged_at"]:
-            warnings.warn(
-                f"the run diverged at update {events['diverged_at']}: {about['method']} with lr="
-                f"{about['settings'].get('lr')} made the loss or the weights infinite; the model of the update "
-                "before and all that was recorded are kept",
-                stacklevel=4,
-            )
+    def method(self, given: Any, settings: Mapping[str, Any]) -> Any:
+        """The method to run: a name starts with the task's own settings, an instance has its own."""
+        if isinstance(given, str):
+            settings = {**self.defaults(given), **settings}
+        return registry.methods.create(given, **settings)
+
+    def _record(
+        self,
+        recorder: Recorder,
+        shares: Intensity,
+        private: nn.Module,
+        about: Mapping[str, Any],
+        events: Mapping[str, Any],
+        reference: Reference | None,
+        known: driver.Measured,
+    ) -> Run:
+        """What a run is remembered by."""
 
         def build() -> nn.Module:
-            whole = plan.task is self.task
-            unlearned = plan.model if whole else readout.graft(self.model, self.names[0], plan.model)
+            seen = isinstance(recorder.task, ReadoutTask)
+            unlearned = readout.graft(self.model, self.names[0], private) if seen else private
             return copy.deepcopy(unlearned).eval().requires_grad_(True)
 
         def pack() -> bytes:
             state = build().state_dict()
             return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in state.items()})
 
+        snapshots = recorder.snapshots
         return Run(
             curve=recorder.curve(),
-            samples=_ledger(recorder, plan.weights, self.task, self._confidence(plan.reference)),
+            samples=_ledger(recorder, shares, self.task, self._confidence(reference)),
             trajectory=recorder.trajectory(),
             terms=recorder.term_table(),
-            reference=plan.retrained(),
+            reference=pd.DataFrame(
+                [(split, metric, value) for split, values in known.items() for metric, value in values.items()],
+                columns=["split", "metric", "value"],
+            ),
             settings=about,
             events=events,
             build_model=build,
             pack_weights=pack,
             task=self.task,
-            snapshots=recorder.snapshots if plan.task is self.task else recorder.snapshots.renamed(self.names[0]),
+            snapshots=snapshots.renamed(self.names[0]) if isinstance(recorder.task, ReadoutTask) else snapshots,
         )
 
-    def _about(self, plan: Plan) -> dict[str, Any]:
-        """A run's provenance."""
-        how = plan.method
-        return {
-            "method": knobs.name_of(how),
-            "settings": plain(how),
-            "steps": plan.steps,
-            "seed": plan.request.seed,
-            "stop_at": plan.stop_at,
-            "forgotten_when": list(forgotten_when(plan.task)),
-            "record_every": plan.record_every,
-            "follow": [{"metric": knobs.name_of(metric), "settings": plain(metric)} for metric in plan.metrics],
-            "cached": plan.task is not self.task,
-            "weights": weights_about(plan.weights) if registry.methods.declared(how, "takes_weights") else {},
-            "readout": list(self.names),
-            "task": repr(self.task),
-            "task_settings": task_settings(self.task),
-            "versions": versions(),
-        }
-
-    def followed(self, reference: nn.Module | None, follow: Iterable[Any] | None = None) -> tuple[Any, ...]:
+    def followed(self, reference: nn.Module | Reference | None, follow: Iterable[Any] | None = None) -> tuple[Any, ...]:
         """The metrics that a run records beside the task's own: those asked for, else those that the task follows.
 
         Of the task's, those that compare with a reference are left out where there is none.
         """
-        wanted = (
-            getattr(self.task, "follows", ()) if follow is None else [follow] if isinstance(follow, str) else follow
-        )
+        wanted = offered(self.task).follows if follow is None else [follow] if isinstance(follow, str) else follow
         metrics = [registry.metrics.create(each) for each in wanted]
         known = reference is not None or follow is not None
         return tuple(metric for metric in metrics if known or not registry.metrics.declared(metric, "needs_reference"))
@@ -242,27 +233,24 @@ class Session:
             self._measured[key] = recorder.record(0, key[0].model)
         return self._measured[key]
 
-    def _confidence(self, reference: nn.Module | None) -> np.ndarray | None:
+    def _confidence(self, reference: Reference | None) -> np.ndarray | None:
         """(n,) the retrained model's confidence in each forget sample's label, computed once per model."""
         if reference is None:
             return None
-        beside = self._beside(reference)
-        if beside not in self._confidences:
-            with _threads(self.task):
-                losses = outcomes(self.task, beside.model, self.task.split("forget"))[:, 0]
-            self._confidences[beside] = np.exp(-losses.double().numpy())
-        return self._confidences[beside]
+        if reference not in self._confidences:
+            losses = outcomes(self.task, reference.model, self.task.split("forget"))[:, 0]
+            self._confidences[reference] = np.exp(-losses.double().numpy())
+        return self._confidences[reference]
 
-    def _against(self, reference: nn.Module | None, metrics: Iterable[Any]) -> list[Callable]:
+    def _against(self, reference: Reference | None, metrics: Iterable[Any]) -> list[Callable]:
         """The metrics as functions of (task, model), with the reference settled."""
-        beside = None if reference is None else self._beside(reference)
-        return [partial(measure, metric, reference=beside) for metric in metrics]
+        return [partial(measure, metric, reference=reference) for metric in metrics]
 
-    def _beside(self, reference: nn.Module | Reference) -> Reference:
+    def _beside(self, reference: nn.Module | Reference | None) -> Reference | None:
         """This reference with its outputs, which are computed once per content."""
-        if isinstance(reference, Reference):
+        if reference is None or isinstance(reference, Reference):
             return reference
-        key = digest(*(part for item in reference.state_dict().items() for part in item))
+        key = fingerprint(*tensors_of(reference))
         if key not in self._references:
             self._references[key] = Reference(self.task, copy.deepcopy(reference).eval())
         return self._references[key]
@@ -281,19 +269,57 @@ def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:
     return context
 
 
-def _threads(task: Task) -> Any:
-    """One thread for the small products of a cached task and for networks trained on one, all cores for the others."""
-    return one_thread() if isinstance(task, readout.CachedTask) else threads_of(task)
+def _threads(task: Task) -> AbstractContextManager[None]:
+    """One thread for the small products of a view and for networks trained on one, all cores for the others."""
+    return one_thread() if isinstance(task, ReadoutTask) else threads_of(task)
 
 
-def _ledger(recorder: Recorder, weights: Any, task: Task, retrained: np.ndarray | None) -> pd.DataFrame:
+def _warn_of_divergence(about: Mapping[str, Any], events: Mapping[str, Any]) -> None:
+    if events["diverged_at"]:
+        warnings.warn(
+            f"the run diverged at update {events['diverged_at']}: {about['method']} with lr="
+            f"{about['settings'].get('lr')} made the loss or the weights infinite; the model of the update "
+            "before and all that was recorded are kept",
+            stacklevel=4,
+        )
+
+
+def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensity:
+    """The weights of a run as a record whose weights sum to 1, from a record, (n,) numbers ≥ 0, or None for uniform.
+
+    Raises:
+        ValueError: they belong to another forget set, or are no weights.
+    """
+    ids, count = forget.ids.numpy(), len(forget)
+    if isinstance(weights, Intensity):
+        if not np.array_equal(weights.frame["example"], ids):
+            raise ValueError(
+                f"the weights belong to another forget set ({len(weights)} examples, this one has {count}); compute them "
+                "with this task: imu.intensity(imu.influence(task, model))"
+            )
+        return weights
+    values = np.full(count, 1 / count) if weights is None else np.asarray(weights, dtype=np.float64)
+    if values.shape != (count,) or not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
+        raise ValueError(
+            f"weights must be {count} finite numbers >= 0, one per forget sample and not all zero; got shape {values.shape}"
+        )
+    values = values / values.sum()
+    frame = pd.DataFrame({"example": ids, "influence": np.nan, "selected": values > 0, "weight": values})
+    return Intensity(frame, frame[["example"]], {"rule": "uniform" if weights is None else "given"})
+
+
+def private_copy(model: nn.Module, names: tuple[str, ...] | None) -> nn.Module:
+    """A copy in eval mode in which only the readout can move (everything, where ``names`` is None)."""
+    private = copy.deepcopy(model).eval().requires_grad_(names is None)
+    for value in readout.parameters(private, names or ()).values():
+        value.requires_grad_(True)
+    return private
+
+
+def _ledger(recorder: Recorder, shares: Intensity, task: Task, retrained: np.ndarray | None) -> pd.DataFrame:
     """The recorder's rows with what is known besides: label, influence, selected, weight, the retrained confidence."""
     rows = recorder.ledger()
-    if isinstance(weights, Intensity):
-        known = {name: weights.frame[name].to_numpy() for name in ("influence", "selected", "weight")}
-    else:
-        shares = checked_weights(weights, recorder.forget)
-        known = {"influence": np.nan, "selected": shares > 0, "weight": shares}
+    known = {name: shares.frame[name].to_numpy() for name in ("influence", "selected", "weight")}
     labels = labels_of(task, rows["example"])
     own = {name: rows[name].to_numpy() for name in rows}
     also = {} if retrained is None else {"confidence_retrained": retrained}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Event
@@ -13,28 +12,35 @@ import safetensors.torch
 from torch import nn
 
 from ..core import storage
+from ..core.memo import Memo
 from ..core.messages import listed
 from ..core.records import TABLES, Influence, Run
+from ..core.running import fingerprint, tensors_of
 from ..features import readout
-from ..tasks.protocol import Task
+from ..features.cache import same
+from ..tasks.checks import checked_task
+from ..tasks.protocol import Task, offered
 from ..unlearning.snapshots import Snapshots
 from .provenance import task_again
 from .session import Session
 
-_sessions: OrderedDict[Any, Session] = OrderedDict()  # by content, so that a sequence of verbs caches features once
+SESSIONS: Memo[Session] = Memo(4)  # by content, so that a sequence of verbs computes features once
 
 
 def _session(task: Task, model: nn.Module) -> Session:
-    """The session of this task and this model's content; the last four are kept."""
+    """The session of this task and this model's content.
+
+    Equal tensors are not enough: a function that the model calls may have been edited since, so what it does to a small
+    probe must be the same too.
+    """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}; arguments are (task, model, ...)")
-    key = (task, getattr(task, "data_key", None), readout.backbone_digest(model, ""))
-    if key not in _sessions:
-        _sessions[key] = Session(task, model)
-    _sessions.move_to_end(key)
-    while len(_sessions) > 4:
-        _sessions.popitem(last=False)
-    return _sessions[key]
+    found = readout.examine(checked_task(task), model)
+    key = (task, offered(task).data_key, fingerprint(*tensors_of(model)))
+    known = SESSIONS.get(key)
+    if known is None or not same(known.found, found):
+        return SESSIONS.put(key, Session(task, model, found=found))
+    return known
 
 
 def influence(
@@ -148,8 +154,9 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
                 f"the run in {path} was made on {about['settings'].get('task')}, which cannot be made again from "
                 "its settings; pass load_run(path, task=...) or model=... to get the model"
             )
-        own = getattr(task, "trained", lambda *_: None)("train", 0) if model is None else copy.deepcopy(model)
-        whole = task.make_model(0) if own is None else own
+        trained = offered(task).trained
+        whole = copy.deepcopy(model) if model is not None else trained("train", 0) if trained is not None else None
+        whole = task.make_model(0) if whole is None else whole
         whole.load_state_dict(safetensors.torch.load(weights))
         return whole.eval()
 

@@ -6,7 +6,6 @@ task names in ``follows``, or that ``follow=`` names, at every recorded update.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ..core.registry import metric, name_of
-from ..core.running import device_of, evaluating, threads_of
+from ..tasks.evaluation import outputs
 from ..tasks.outputs import divergences, kl, log_probabilities, per_example
-from ..tasks.protocol import Batch, Task, evaluation_splits
+from ..tasks.protocol import Batch, Task, offered
 from .reference import Reference
 
 
@@ -36,27 +35,21 @@ class Distance:
         reference = Reference.of(task, reference)
         name = name_of(self).replace("-", "_")
         found = {}
-        with threads_of(task), torch.no_grad(), evaluating(model):
-            for split in evaluation_splits(task):
-                values = [self.between(task, *pair) for pair in _pairs(task, model, reference, split)]
-                if values:
-                    found[split] = {name: torch.cat(values).mean().item()}
+        for split in offered(task).splits:
+            examples = task.split(split)
+            if not len(examples):
+                continue
+            known = reference.outputs(split, examples.ids)
+            values = [
+                self.between(task, made, known[positions].to(made.device), batch)
+                for positions, batch, made in outputs(task, model, examples)
+            ]
+            found[split] = {name: torch.cat(values).mean().item()}
         return found
 
-    def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
+    def between(self, task: Task, made: Tensor, reference: Tensor, batch: Batch) -> Tensor:
         """(n,) the distance of each example, from logits (n, ..., K)."""
         raise NotImplementedError
-
-
-def _pairs(task: Task, model: nn.Module, reference: Reference, split: str) -> Iterator[tuple[Tensor, Tensor, Batch]]:
-    """The model's outputs, the reference's and the batch, for all of a split."""
-    examples, device = task.split(split), device_of(model)
-    if not len(examples):
-        return
-    known = reference.outputs(split, examples.ids)
-    for positions, batch in examples.batches():
-        batch = batch.to(device)
-        yield model(batch.inputs), known[positions].to(device), batch
 
 
 CLOSER = "low everywhere; 0 is the retrained model"
@@ -70,9 +63,9 @@ class KLRetrained(Distance):
     Σ_k q_k log(q_k / p_k), q the retrained model's probabilities, p the model's; first over the tokens of an example.
     """
 
-    def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
+    def between(self, task: Task, made: Tensor, reference: Tensor, batch: Batch) -> Tensor:
         """(n,) KL(reference ‖ model)."""
-        return divergences(task, outputs, reference, batch)
+        return divergences(task, made, reference, batch)
 
 
 @metric(
@@ -85,9 +78,9 @@ class JSRetrained(Distance):
     Unlike KL it stays finite where one of the two gives an answer the probability 0.
     """
 
-    def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
+    def between(self, task: Task, made: Tensor, reference: Tensor, batch: Batch) -> Tensor:
         """(n,) Jensen-Shannon divergence."""
-        first, second = log_probabilities(outputs), log_probabilities(reference)
+        first, second = log_probabilities(made), log_probabilities(reference)
         middle = torch.logaddexp(first, second) - torch.log(torch.tensor(2.0))
         return per_example((kl(first, middle) + kl(second, middle)) / 2)
 
@@ -102,6 +95,6 @@ class JSRetrained(Distance):
 class Agreement(Distance):
     """Share of predictions whose likeliest answer is the retrained model's."""
 
-    def between(self, task: Task, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
+    def between(self, task: Task, made: Tensor, reference: Tensor, batch: Batch) -> Tensor:
         """(n,) share of agreement."""
-        return per_example((outputs.argmax(-1) == reference.argmax(-1)).float())
+        return per_example((made.argmax(-1) == reference.argmax(-1)).float())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..core.running import device_of, evaluating, threads_of
+from ..tasks.evaluation import outputs
 from ..tasks.protocol import Task
 
 
@@ -50,7 +50,5 @@ class Reference:
         return outputs
 
     def _computed(self, split: str) -> tuple[Tensor, Tensor]:
-        examples, device = self.task.split(split), device_of(self.model)
-        with threads_of(self.task), torch.no_grad(), evaluating(self.model):
-            parts = [self.model(batch.to(device).inputs).cpu() for _, batch in examples.batches()]
-        return examples.ids, torch.cat(parts)
+        examples = self.task.split(split)
+        return examples.ids, torch.cat([made.cpu() for _, _, made in outputs(self.task, self.model, examples)])

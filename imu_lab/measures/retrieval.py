@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..tasks import ranking
-from ..tasks.protocol import Task
+from ..tasks.protocol import Task, offered
 
 RIGHT, WRONG, IGNORED = "right", "wrong", "same camera"
 
@@ -88,7 +88,7 @@ def retrieve(
 
 
 def _check_people(task: Task) -> None:
-    if not hasattr(task, "ranked"):
+    if offered(task).ranked is None:
         kind = type(task).__name__
         raise TypeError(f"retrieval needs a task with people to find, such as imu.tasks.ReID; got {kind}")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import metric
-from ..core.running import device_of, evaluating, threads_of
+from ..tasks.evaluation import outputs
 from ..tasks.outputs import log_probabilities
 from ..tasks.protocol import Task
 
@@ -43,12 +43,10 @@ def pair(state: int, following: int) -> str:
 
 def learned(task: Task, model: nn.Module, split: str) -> Tensor:
     """(K, K) float64 the mean predicted distribution after each state, over the sequences of a split."""
-    states, device = task.corpus.states, device_of(model)
+    states = task.corpus.states
     total, seen = torch.zeros(states, states, dtype=torch.float64), torch.zeros(states, dtype=torch.float64)
-    with threads_of(task), torch.no_grad(), evaluating(model):
-        for _, batch in task.split(split).batches():
-            now = batch.targets["tokens"][:, :-1].flatten()  # (n T,)
-            predicted = log_probabilities(model(batch.to(device).inputs)).exp().flatten(0, 1)  # (n T, K)
-            total.index_add_(0, now, predicted.double().cpu())
-            seen += now.bincount(minlength=states)
+    for _, batch, made in outputs(task, model, task.split(split)):
+        now = batch.targets["tokens"][:, :-1].flatten().cpu()  # (n T,)
+        total.index_add_(0, now, log_probabilities(made).exp().flatten(0, 1).double().cpu())  # (n T, K)
+        seen += now.bincount(minlength=states)
     return total / seen[:, None]

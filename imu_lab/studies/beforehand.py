@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..core.running import device_of, evaluating, one_thread
-from ..features.readout import CachedTask, view
+from ..core.memo import remembered
+from ..core.running import device_of, one_thread
+from ..features import view
+from ..features.cache import ReadoutTask
 from ..tasks import training
-from ..tasks.evaluation import outcomes
+from ..tasks.evaluation import outcomes, outputs
 from ..tasks.outputs import log_probabilities
-from ..tasks.protocol import Batch, Examples, Task
-from ..tasks.variants.altered import originals
+from ..tasks.protocol import Batch, Examples, Task, offered, original_ids
 from ..unlearning.recorder import time_to_forget
 from .resistance import forgetting_events
 
@@ -34,9 +33,9 @@ def learning_events(task: Task, seed: int = 0) -> pd.DataFrame:
     return _events(task, seed).copy()
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def _events(task: Task, seed: int) -> pd.DataFrame:
-    recipe = getattr(task, "recipe", training.Recipe())
+    recipe = training.recipe_of(task)
     forget, model = task.split("forget"), task.make_model(seed)
     epochs = training.epochs(task, model, task.split("train"), recipe, seed)
     margins = np.stack([outcomes(task, each, forget)[:, 1].numpy() for each in epochs])  # (epochs, n)
@@ -69,12 +68,12 @@ def held_out_confidence(task: Task, folds: int = 3, seed: int = 0) -> pd.DataFra
     return _held_out(task, folds, seed).copy()
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def _held_out(task: Task, folds: int, seed: int) -> pd.DataFrame:
     from scipy.special import expit  # half a second to import
 
     forget = task.split("forget")
-    unique, owner = torch.unique(originals(task, forget.ids), return_inverse=True)
+    unique, owner = torch.unique(original_ids(task, forget.ids), return_inverse=True)
     order = torch.randperm(len(unique), generator=torch.Generator().manual_seed(seed))
     measured = torch.empty(len(forget), 2, dtype=torch.float64)
     for fold in order.tensor_split(folds):
@@ -91,7 +90,7 @@ def _trained_without(task: Task, out: Examples, seed: int) -> torch.Tensor:
     everything = task.split("train")
     rest = everything.take((~torch.isin(everything.ids, out.ids)).nonzero().flatten())
     model = task.make_model(seed)
-    for _ in training.epochs(task, model, rest, getattr(task, "recipe", training.Recipe()), seed):
+    for _ in training.epochs(task, model, rest, training.recipe_of(task), seed):
         pass
     return outcomes(task, model, out)
 
@@ -108,13 +107,12 @@ def features(task: Task, model: nn.Module, split: str = "train") -> np.ndarray:
 
 
 def pooled(task: Task, head: nn.Module, split: str = "train") -> np.ndarray:
-    """(n, d) the same for a task and model as :func:`imu_lab.features.readout.view` gives them."""
+    """(n, d) the same for a task and model as :func:`imu_lab.features.view` gives them."""
     examples = task.split(split)
-    if isinstance(task, CachedTask):
+    if isinstance(task, ReadoutTask):
         rows = [batch.inputs for _, batch in examples.batches()]
     else:
-        with torch.no_grad(), evaluating(head):
-            rows = [log_probabilities(head(batch.to(device_of(head)).inputs)) for _, batch in examples.batches()]
+        rows = [log_probabilities(made) for _, _, made in outputs(task, head, examples)]
     return torch.cat([_pooled(part).cpu().float() for part in rows]).numpy()
 
 
@@ -142,7 +140,8 @@ def neighbours(task: Task, model: nn.Module, count: int = 10) -> pd.DataFrame:
     kept = np.isin(ids, task.split("retain").ids.numpy())
     distances, near = _nearest(points, np.flatnonzero(forgotten), np.arange(len(ids)), count)
     to_retain, near_retain = _nearest(points, np.flatnonzero(forgotten), np.flatnonzero(kept), count)
-    labels = np.asarray(task.labels(ids)) if hasattr(task, "labels") else None
+    names = offered(task).labels
+    labels = None if names is None else np.asarray(names(ids))
     overlap = np.nan if labels is None else (labels[near] != labels[forgotten][:, None]).mean(1)
     table = pd.DataFrame(
         {
@@ -191,7 +190,7 @@ def curvature(task: Task, model: nn.Module) -> pd.DataFrame:
     viewed, head = view(task, model)
     forget = viewed.split("forget")
     traces = torch.full((len(forget),), torch.nan)
-    if isinstance(viewed, CachedTask):
+    if isinstance(viewed, ReadoutTask):
         with one_thread():
             for positions, batch in forget.batches():
                 batch = batch.to(device_of(head))

@@ -20,9 +20,9 @@ from tqdm.auto import tqdm
 from ..core.messages import listed
 from ..core.records import Run
 from ..core.running import one_thread
-from ..features import readout
+from ..features import readout, view
+from ..features.cache import as_seen_by
 from ..features.gradients import gradients_of
-from ..features.readout import view
 from ..lab.what_if import what_if
 from ..tasks.evaluation import mean_loss, outcomes
 from ..tasks.protocol import Examples, Task, labels_of
@@ -49,7 +49,7 @@ def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.D
     """
     whole = run.known_task()
     step = run.kept_steps[-1] if step is None else step
-    views = [readout.view(whole, run.model_at(at)) for at in (0, step)]  # two, for the backbone may have moved
+    views = [view(whole, run.model_at(at)) for at in (0, step)]  # two, for the backbone may have moved
     (task, before), examples = views[0], views[0][0].split(split)
     with one_thread():
         predicted = _predicted(run, task, before, examples, step)
@@ -102,7 +102,7 @@ def damage_by_sample(
     """
     if measure is not None and measure < 0:
         raise ValueError(f"measure must be a number of forget samples, or None for all; got {measure}")
-    task, before = readout.view(run.known_task(), run.model_at(0))
+    task, before = view(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     examples, forget, counts = damaged(task, split, label, example), task.split("forget"), shares(run, step)
     gradients = gradients_of(task, before)
@@ -167,7 +167,7 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
     Raises:
         ValueError: the split does not hold that example.
     """
-    task, before = readout.view(run.known_task(), run.model_at(0))
+    task, before = view(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     victim, forget = damaged(task, split, None, example), task.split("forget")
     gradients = gradients_of(task, before)
@@ -189,7 +189,7 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     Returns:
         One row per forget sample, indexed by ``example``; one column per class, in nats; positive is damage.
     """
-    task, before = readout.view(run.known_task(), run.model_at(0))
+    task, before = view(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
     labels = np.asarray(_labels(run.task, split))
@@ -314,6 +314,5 @@ def _predictions(run: Run, split: str, step: int, label: str | None, example: in
 def _loss(run: Run, examples: Examples, step: int) -> float:
     """The mean loss of these examples after that update, or after the last where it stopped before."""
     task, model = view(run.known_task(), run.model_at(min(step, run.kept_steps[-1])))
-    features = getattr(task, "seen", lambda given: given)  # as features, where the task is seen from its readout
     with one_thread():
-        return mean_loss(task, model, features(examples))
+        return mean_loss(task, model, as_seen_by(task, examples))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..core.messages import unknown
 from ..core.records import Run
-from ..tasks.protocol import FORGOTTEN_WHEN
+from ..tasks.protocol import Abilities
 from ..unlearning import driver
 
 
@@ -30,7 +30,7 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
         original model) and ``<split> <metric> gap`` (to the retrained model).
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
-    when = [tuple(run.settings.get("forgotten_when", FORGOTTEN_WHEN)) for run in runs]
+    when = [tuple(run.settings.get("forgotten_when", Abilities.forgotten_when)) for run in runs]
     rules = [driver.stop_rule(at_forget, None, mine) for mine in when]
     return pd.DataFrame([_row(run, rule) for run, rule in zip(runs, rules)])
 

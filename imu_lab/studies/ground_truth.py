@@ -23,8 +23,8 @@ from ..core.records import Influence
 from ..core.running import digest, one_thread
 from ..features.targets import Target, target_examples
 from ..tasks.evaluation import mean_loss
-from ..tasks.protocol import Task
-from ..tasks.training import Recipe, epochs
+from ..tasks.protocol import Task, offered
+from ..tasks.training import epochs, recipe_of
 from .refit import refitted_readout
 from .statistics import confidence_interval, one_row, spearman
 
@@ -178,7 +178,7 @@ def _by_head(task: Task, model: nn.Module, l2: float, target: Target) -> Callabl
 
 def _by_network(task: Task, target: Target, seed: int) -> Callable[[Tensor], float]:
     """The same, with the whole network trained again by the task's recipe."""
-    train, recipe = task.split("train"), getattr(task, "recipe", None) or Recipe()
+    train, recipe = task.split("train"), recipe_of(task)
     targets = target_examples(task, target, task.split("forget"))
 
     def trained(positions: Tensor) -> float:
@@ -197,7 +197,7 @@ def _kept(
     task: Task, model: nn.Module, groups: list[Tensor], l2: float, target: Target, way: str, seed: int
 ) -> Path | None:
     """Where finished groups are stored; None for a task without a digest of its data."""
-    if getattr(task, "data_key", None) is None or not isinstance(target, str):
+    if offered(task).data_key is None or not isinstance(target, str):
         return None
     key = (repr(task), task.data_key, target, l2, way, seed, *groups)
     return storage.data_folder() / "ground_truth" / f"{digest(*key)}.npy"

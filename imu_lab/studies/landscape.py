@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,12 +11,14 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ..core.memo import remembered
 from ..core.messages import unknown
 from ..core.records import Run
 from ..core.running import device_of, evaluating, one_thread
-from ..features.readout import CachedTask, view
+from ..features import view
+from ..features.cache import ReadoutTask
 from ..tasks.evaluation import outcomes
-from ..tasks.protocol import Examples, labels_of
+from ..tasks.protocol import Examples, labels_of, offered
 from .beforehand import pooled
 
 PROJECTIONS = ("pca", "t-sne", "umap")
@@ -77,7 +79,7 @@ class Landscape:
         self._choose(context)
         what = "confidence curves" if self._view is None else "the readout's inputs"
         self.places, self.about = project(self.space, projection, seed, what)
-        self.state = lru_cache(maxsize=256)(self._state)
+        self.state = remembered(256)(self._state)
 
     @property
     def linear(self) -> bool:
@@ -108,7 +110,7 @@ class Landscape:
         """The same plane under another run on the same task and original, with the same forget set."""
         other = copy.copy(self)
         other.run = run
-        other.state = lru_cache(maxsize=256)(other._state)
+        other.state = remembered(256)(other._state)
         return other
 
     @property
@@ -148,7 +150,7 @@ class Landscape:
 
     def class_name(self, number: int) -> str:
         """The name of a class: the task's, else the label of samples that the original gets right, else its number."""
-        names = getattr(self.run.task, "answers", ())
+        names = offered(self.run.task).answers
         if number < len(names):
             return str(names[number])
         start = self.state(int(self.steps[0]))
@@ -162,13 +164,13 @@ class Landscape:
     @cached_property
     def _flat(self) -> bool:
         """Whether the readout maps each sample's features, as they are here, to one row of logits."""
-        if self._view is None or not isinstance(self._view[0], CachedTask):
+        if self._view is None or not isinstance(self._view[0], ReadoutTask):
             return False
         return self._view[0].split("forget").batch(slice(0, 1)).inputs.ndim == 2
 
     def _head(self, step: int) -> nn.Linear | None:
         """The readout after that update; None where it does not answer within milliseconds."""
-        if self._view is None or not isinstance(self._view[0], CachedTask) or step not in self.run.kept_steps:
+        if self._view is None or not isinstance(self._view[0], ReadoutTask) or step not in self.run.kept_steps:
             return None
         head = copy.deepcopy(self._view[1])
         weights = self.run.snapshots.kept[step]

@@ -18,12 +18,12 @@ from torch import nn
 from ..core import registry
 from ..core.records import Influence
 from ..core.running import one_thread
+from ..features import view
 from ..features.gradients import Gradient, gradients_of
-from ..features.readout import view
 from ..features.targets import Target, target_examples
+from ..tasks.around import InDoublePrecision
 from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Examples, Task
-from ..tasks.variants.precise import PreciseTask
 
 SAMPLES = 200  # each needs a pass over the target
 
@@ -89,7 +89,7 @@ def one_step_check(
     if not size > 0:
         raise ValueError(f"size must be above 0, got {size}")
     cached, part = view(task, model)
-    precise = PreciseTask(cached)
+    precise = InDoublePrecision(cached)
     forget = precise.split("forget")
     if not np.array_equal(scores.frame["example"], forget.ids.numpy()):
         raise ValueError(

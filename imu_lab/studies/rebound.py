@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from ..core.records import Run
 from ..core.running import device_of, one_thread
-from ..features import readout
+from ..features import readout, view
 from ..tasks.evaluation import outcomes
-from ..tasks.protocol import Examples, Task
-from ..tasks.variants.altered import originals
+from ..tasks.protocol import Examples, Task, labels_of, offered, original_ids
 from ..unlearning.objectives import Descent, Objective, batches, descend
 
 FOLDS = 2
@@ -47,7 +46,7 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
     if run.task is None:
         return missing
     useful = run.model_at(run.last_useful(run.kept_steps)) if run.kept_steps else run.model
-    task, model = readout.view(run.task, useful)
+    task, model = view(run.task, useful)
     lr = (run.settings.get("settings") or {}).get("lr") or 1e-2 if lr is None else lr
     descent = Descent(lr=lr, momentum=0.0, weight_decay=0.0, batch_size=batch_size)
     forget, updates_needed = task.split("forget"), missing.copy()
@@ -62,10 +61,8 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
 def _lessons(task: Task, seed: int) -> Iterator[tuple[Examples, Tensor]]:
     """Class by class: the examples to learn, and the positions in the forget set to watch."""
     forget, retain = task.split("forget"), task.split("retain")
-    named = hasattr(task, "labels")
-    forget_labels, retain_labels = (
-        np.array(task.labels(each.ids) if named else [""] * len(each)) for each in (forget, retain)
-    )
+    named = offered(task).labels is not None
+    forget_labels, retain_labels = (np.array(labels_of(task, each.ids)) for each in (forget, retain))
     chance = torch.Generator().manual_seed(seed)
     for label in dict.fromkeys(forget_labels.tolist()):
         forgotten, others = (
@@ -74,7 +71,7 @@ def _lessons(task: Task, seed: int) -> Iterator[tuple[Examples, Tensor]]:
         if named and len(others):
             yield retain.take(others), forgotten
             continue
-        unique, owner = torch.unique(originals(task, forget.ids[forgotten]), return_inverse=True)
+        unique, owner = torch.unique(original_ids(task, forget.ids[forgotten]), return_inverse=True)
         folds = torch.randperm(len(unique), generator=chance)[owner] % FOLDS  # copies of a sample stay in its fold
         for fold in range(FOLDS if len(unique) > 1 else 0):
             yield forget.take(forgotten[folds != fold]), forgotten[folds == fold]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.running import one_thread
-from ..features import readout
+from ..features import readout, view
 from ..features.gauss_newton import dense, unflat
 from ..features.gradients import LinearGradients, flat
 from ..tasks.protocol import Examples, Task
@@ -54,19 +54,19 @@ def refitted_readout(task: Task, model: nn.Module, l2: float) -> RefittedReadout
     """
     if not l2 > 0:
         raise ValueError(f"l2 must be above 0, got {l2}: without it separable data have no minimum")
-    view, head = readout.view(task, model)
+    seen, head = view(task, model)
     names = readout.resolve(task, model)
-    if view is task:
+    if seen is task:
         raise ValueError(
             f"only one linear layer that produces the output can be refitted exactly; this task's readout is "
             f"{', '.join(names) or 'the whole model'}. Use way='network', which trains the whole network"
         )
     _check_memory(sum(value.numel() for value in readout.parameters(model, names).values()))
-    train = view.split("train").in_precision(torch.float64)
+    train = seen.split("train").in_precision(torch.float64)
     with one_thread():
         weights = torch.ones(len(train), dtype=torch.float64)
-        best, factor = _minimum(view, copy.deepcopy(head).double(), train, weights, l2)
-    return RefittedReadout(view, train, best, factor, l2)
+        best, factor = _minimum(seen, copy.deepcopy(head).double(), train, weights, l2)
+    return RefittedReadout(seen, train, best, factor, l2)
 
 
 def _check_memory(count: int) -> None:

@@ -1,6 +1,8 @@
 """What can be forgotten: each task is one file that follows the protocol."""
 
 from .classification import Classification as Classification
+from .evaluation import averages as averages
+from .protocol import Abilities as Abilities
 from .protocol import Batch as Batch
 from .protocol import Examples as Examples
 from .protocol import Task as Task

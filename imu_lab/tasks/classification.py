@@ -20,7 +20,7 @@ from .evaluation import averages
 from .networks import fresh
 from .networks import images as networks
 from .outputs import cross_entropy_derivative, derived
-from .protocol import FORGOTTEN_WHEN, Batch, Examples
+from .protocol import Abilities, Batch, Examples
 from .sources import folders, models, named
 from .sources import labels as naming
 from .sources.labelled import Labelled
@@ -240,7 +240,7 @@ class Classification:
     @property
     def forgotten_when(self) -> tuple[str, str]:
         """The metric that tells of forgetting: accuracy falls; where there are no classes, the loss rises."""
-        return FORGOTTEN_WHEN if self.classes else ("loss", ">=")
+        return Abilities.forgotten_when if self.classes else ("loss", ">=")
 
     @property
     def forgotten(self) -> int | None:

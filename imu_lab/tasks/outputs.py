@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .protocol import Batch, Task
+from .protocol import Batch, Task, offered
 
 
 def lengths(task: Task, batch: Batch) -> Tensor | float:
     """(n,) how many predictions each example's loss is the mean of: tokens for sequences, 1 for anything else."""
-    own = getattr(task, "example_length", None)
+    own = offered(task).example_length
     return own(batch) if own else 1.0
 
 
@@ -25,7 +25,7 @@ def divergences(task: Task, outputs: Any, reference: Any, batch: Batch) -> Tenso
     Args:
         outputs, reference: logits (n, ..., K) of the two models on the same inputs.
     """
-    own = getattr(task, "example_divergence", None)
+    own = offered(task).example_divergence
     if own:
         return own(outputs, reference, batch)
     return per_example(kl(log_probabilities(reference), log_probabilities(outputs)))

@@ -6,8 +6,10 @@ cache assumes that something fits in memory, and it says what it will need first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from inspect import getattr_static
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -31,19 +33,9 @@ class Batch(NamedTuple):
         """The same batch on a device."""
         return Batch(_moved(self.inputs, device), _moved(self.targets, device))
 
-    def repeated(self, copies: int) -> Batch:
-        """The same batch with its targets ``copies`` times over, for as many models' outputs one after the other."""
-        return self if copies == 1 else self._replace(targets=_repeated(self.targets, copies))
-
     def in_precision(self, dtype: torch.dtype) -> Batch:
         """The same batch with real-valued inputs in this precision; targets as they are."""
         return self._replace(inputs=_precise(self.inputs, dtype))
-
-
-def _repeated(value: Any, copies: int) -> Any:
-    if isinstance(value, dict):
-        return {key: _repeated(item, copies) for key, item in value.items()}
-    return value.repeat(copies, *[1] * (value.ndim - 1)) if isinstance(value, Tensor) else value
 
 
 def _precise(value: Any, dtype: torch.dtype) -> Any:
@@ -151,17 +143,8 @@ def _rows(value: Any, at: Positions) -> Any:
 class Task(Protocol):
     """A model to train, data to train it on, and a request to forget some of it.
 
-    A task is a frozen dataclass: its fields are its settings and its equality is the memo key. Beyond these members a
-    task may declare ``splits`` (the splits a run follows), ``recipe`` (how to train), ``data_key`` (a digest of its
-    data, for the checkpoint cache), ``unlearning`` (its own defaults for a method's settings), ``forgotten_when`` (the
-    metric that falls or rises when something is forgotten, and how: ``("accuracy", "<=")``), ``follows`` (registered
-    metrics to record at every update, such as ``("kl-retrained",)``), ``example_margin(forward, batch)`` (n,), and
-    ``example_metrics(forward, batch)`` {name: (n,)} with ``evaluate = averages`` where all its metrics are means of such.
-    Where an example is several predictions it declares ``example_length(batch)`` (n,), their number, over which
-    ``example_loss`` is a mean, and ``example_divergence(outputs, reference, batch)`` (n,), for outputs that are padded.
-    ``labels(examples)`` and ``test_labels(examples)`` name the labels of training and of test samples, ``answers`` what each
-    output of the model stands for; ``distinct = True`` says that its metrics compare samples with each other, so that none
-    can be there twice.
+    A task is a frozen dataclass: its fields are its settings and its equality is the memo key. These members are all that
+    it must have; what else it may offer stands in :class:`Abilities`.
     """
 
     readout: tuple[str, ...] | str | None
@@ -180,44 +163,112 @@ class Task(Protocol):
         """
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """The task's metrics of a model on a split, by name."""
+        """The task's metrics of a model on a split, by name.
+
+        Measured so, a run puts every split through the whole network at each recorded update. A task that takes a third
+        argument, ``examples_of`` (from a split's name to its examples, or None for the task's own), is handed what reaches
+        the readout instead, and altered samples where a study alters some. ``evaluate = averages`` does all of that where
+        the metrics are means over examples (see :func:`imu_lab.tasks.evaluation.averages`).
+        """
 
     def card(self, example: int) -> str:
         """HTML of what a person looks at: a picture, a person, a sequence, a sentence."""
 
 
-FORGOTTEN_WHEN = ("accuracy", "<=")
+ExamplesOf = Callable[[str], Examples]  # from a split's name to its examples
 
 
-def forgotten_when(task: Task) -> tuple[str, str]:
-    """The metric on the forget split that tells of forgetting, and the comparison that a bare number stands for."""
-    return getattr(task, "forgotten_when", FORGOTTEN_WHEN)
+class Abilities:
+    """What a task may offer beyond :class:`Task`, each with what stands where it offers nothing.
+
+    No task has to inherit from this class. Code asks ``offered(task).recipe`` and gets the task's own or the default here.
+
+    Attributes:
+        splits: the splits that a run follows, in the order in which they are drawn.
+        recipe: how to train, a :class:`imu_lab.tasks.Recipe`.
+        data_key: a digest of the data, for the caches of checkpoints and features. Without it the task itself is the key
+            of features, and no checkpoint is kept.
+        unlearning: the task's own defaults for a method's settings, by name.
+        forgotten_when: the metric on the forget split that tells of forgetting, and how: ``("accuracy", "<=")``.
+        follows: names of registered metrics to record at every update, such as ``("kl-retrained",)``.
+        answers: what each output of the model stands for; ``classes`` the labels there are, by number.
+        distinct: whether the metrics compare samples with each other, so that none can be there twice.
+        example_margin: ``(forward, batch)`` to (n,) the true logit minus the largest other.
+        example_metrics: ``(forward, batch)`` to {name: (n,)}, of which ``evaluate = averages`` takes the means.
+        example_length: ``(batch)`` to (n,), the number of predictions that an example's loss is the mean of.
+        example_divergence: ``(outputs, reference, batch)`` to (n,) KL(reference ‖ model), for outputs that are padded.
+        token_losses: ``(forward, batch)`` to (n, T), the loss of each prediction of an example.
+        labels, test_labels: from ids to the names of the labels of training and of test samples.
+        pictures: from ids of training samples to uint8 (n, h, w, 3), or None where there are none.
+        originals: from ids to the ids of what those samples are copies of.
+        trained: ``(split, seed)`` to a model that needs no training of ours, or None.
+        with_request: from ids of training samples to the same task with these to be forgotten.
+        ranked: ``(model, split)`` to queries with the whole gallery ranked for each.
+    """
+
+    splits: tuple[str, ...] = ("forget", "retain", "test")
+    recipe: Any = None
+    data_key: str | None = None
+    unlearning: Mapping[str, Any] = MappingProxyType({})
+    forgotten_when: tuple[str, str] = ("accuracy", "<=")
+    follows: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    distinct: bool = False
+    example_margin: Callable[[Callable, Batch], Tensor] | None = None
+    example_metrics: Callable[[Callable, Batch], dict[str, Tensor]] | None = None
+    example_length: Callable[[Batch], Tensor] | None = None
+    example_divergence: Callable[[Any, Any, Batch], Tensor] | None = None
+    token_losses: Callable[[Callable, Batch], Tensor] | None = None
+    labels: Callable[[Any], list[str]] | None = None
+    test_labels: Callable[[Any], list[str]] | None = None
+    pictures: Callable[[Any], Any] | None = None
+    originals: Callable[[Any], Any] | None = None
+    trained: Callable[[str, int], nn.Module | None] | None = None
+    with_request: Callable[[Any], Any] | None = None
+    ranked: Callable[[nn.Module, str], Any] | None = None
 
 
-LABELS = {"train": "labels", "test": "test_labels"}  # members of a task that name the labels of a source's examples
+class _Offered:
+    """A task's own members, and the defaults of :class:`Abilities` in place of those that it does not have."""
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+
+    def __getattr__(self, name: str) -> Any:
+        default = getattr(Abilities, name)  # no such ability: an AttributeError that says so
+        try:
+            return getattr(self._task, name)
+        except AttributeError:
+            if getattr_static(self._task, name, None) is not None:
+                raise  # the task has it, and something in it went wrong
+            return default
+
+
+def offered(task: Any) -> Abilities:
+    """What a task offers beyond the protocol. Nothing else in the library asks whether a task has a member."""
+    return _Offered(task)  # type: ignore[return-value]
 
 
 def labels_of(task: Any, examples: Any, source: str = "train") -> list[str]:
     """The labels of these samples of a source, by index; empty words where the task names none."""
-    names = getattr(task, LABELS.get(source, ""), None)
+    names = {"train": offered(task).labels, "test": offered(task).test_labels}.get(source)
     return [""] * len(examples) if names is None else list(names(examples))
 
 
 def with_request(task: Task, examples: Iterable[int]) -> Task:
     """The same task with another request: to forget these training samples, by index.
 
-    A task whose requests are single samples offers ``with_request(examples)``. What wraps a task does not hand on the one
-    of the task inside, which would come back without its wrapper.
-
     Raises:
         ValueError: this task forgets no single samples.
     """
-    offered = getattr(type(task), "with_request", None)
-    if offered is None:
+    asked = offered(task).with_request
+    if asked is None:
         raise ValueError(f"{type(task).__name__} forgets no single samples; make another task for another request")
-    return offered(task, tuple(sorted(int(example) for example in examples)))
+    return asked(tuple(sorted(int(example) for example in examples)))
 
 
-def evaluation_splits(task: Task) -> tuple[str, ...]:
-    """The splits that a run follows, in the order in which they are drawn."""
-    return getattr(task, "splits", ("forget", "retain", "test"))
+def original_ids(task: Any, ids: Tensor) -> Tensor:
+    """The ids with those of copies exchanged for those of what they are copies of; few tasks have copies."""
+    found = offered(task).originals
+    return ids if found is None else torch.as_tensor(found(ids.numpy()))

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import unknown
-from ..core.running import checked_seed, device_of, evaluating, seeded, threads_of
+from ..core.running import checked_seed, seeded
 from . import cards, cross_entropy, ranking
+from .evaluation import outputs
 from .networks import images as networks
 from .networks import people as person_networks
-from .protocol import Examples
+from .protocol import Examples, ExamplesOf
 from .sources import people
 from .sources.people import People
 from .sources.pictures import Standardised
@@ -183,16 +184,17 @@ class ReID:
     example_loss = cross_entropy.example_loss
     example_margin = cross_entropy.example_margin
 
-    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+    def evaluate(self, model: nn.Module, split: str, examples_of: ExamplesOf | None = None) -> dict[str, float]:
         """``identity_accuracy`` for training people; ``map``, ``rank1`` and ``rank5`` for pictures that are held out.
 
         Held-out queries are looked for among all held-out pictures, of kept and forgotten people alike.
         """
-        examples = self.split(split)
+        examples_of = examples_of or self.split
+        examples = examples_of(split)
         if examples.source == "standard":
-            return ranking.scores(*self._asked(model, split))
+            return ranking.scores(*self._queries_and_gallery(model, split, examples_of))
         held_out = examples.source == "test"
-        seen, right = self._looked_at(model, self.split("gallery") if held_out else examples)
+        seen, right = self._looked_at(model, examples_of("gallery") if held_out else examples)
         mine = examples.ids if held_out else slice(None)  # the gallery is all held out, by id
         named = {"identity_accuracy": right[mine].double().mean().item()}
         return named | ranking.scores(seen.take(mine), seen) if held_out else named
@@ -203,17 +205,18 @@ class ReID:
         Raises:
             ValueError: the split was trained on, or a query has no match.
         """
-        return ranking.rank(*self._asked(model, split))
+        return ranking.rank(*self._queries_and_gallery(model, split, self.split))
 
-    def _asked(self, model: nn.Module, split: str) -> tuple[ranking.Seen, ranking.Seen]:
-        """Queries and gallery."""
-        asked = self.split(split)
-        if asked.source == "train":
+    def _queries_and_gallery(
+        self, model: nn.Module, split: str, examples_of: ExamplesOf
+    ) -> tuple[ranking.Seen, ranking.Seen]:
+        queries = examples_of(split)
+        if queries.source == "train":
             raise ValueError(f"retrieval is measured on pictures that are held out; {split!r} was trained on")
-        if asked.source == "standard":
-            return self.embeddings(model, split), self.embeddings(model, "standard-gallery")
-        gallery = self.embeddings(model, "gallery")
-        return gallery.take(asked.ids), gallery
+        if queries.source == "standard":
+            return tuple(self._looked_at(model, examples)[0] for examples in (queries, examples_of("standard-gallery")))
+        gallery = self._looked_at(model, examples_of("gallery"))[0]
+        return gallery.take(queries.ids), gallery
 
     def embeddings(self, model: nn.Module, split: str) -> ranking.Seen:
         """What retrieval compares: each picture's embedding, its person and its camera."""
@@ -221,13 +224,10 @@ class ReID:
 
     def _looked_at(self, model: nn.Module, examples: Examples) -> tuple[ranking.Seen, Tensor]:
         """Embeddings, and (n,) whether each picture's largest identity logit is the true person's, in one pass."""
-        device, embeddings, right = device_of(model), [], []
-        with threads_of(self), torch.no_grad(), evaluating(model):
-            for _, batch in examples.batches():
-                batch = batch.to(device)
-                seen, logits = person_networks.embed(model, batch.inputs)
-                embeddings.append(seen.cpu())
-                right.append((logits.argmax(1) == batch.targets).cpu())
+        embeddings, right = [], []
+        for _, batch, (seen, logits) in outputs(self, model, examples, person_networks.embed):
+            embeddings.append(seen.cpu())
+            right.append((logits.argmax(1) == batch.targets).cpu())
         some = self.pictured(examples.source)
         persons, cameras = (torch.from_numpy(column)[examples.ids] for column in (some.persons, some.cameras))
         return ranking.Seen(torch.cat(embeddings), persons, cameras), torch.cat(right)

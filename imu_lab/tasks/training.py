@@ -17,11 +17,14 @@ from tqdm.auto import tqdm
 
 from ..core import storage
 from ..core.knobs import check, knob
-from ..core.running import device_of, digest, model_digest, one_thread, seeded
-from .protocol import Examples, Task
+from ..core.running import device_of, digest, evaluating, one_thread, seeded, tensors_of
+from .protocol import Examples, Task, offered
 
 # Part of every checkpoint's key: raise it when training would give other weights for the same recipe.
-VERSION = 2
+VERSION = 3
+
+FRESH = "what the fresh model made of a few examples"  # beside the weights of a checkpoint
+FEW = 8
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+def recipe_of(task: Task) -> Recipe:
+    """How a task trains its models: its own recipe, or the default one."""
+    return offered(task).recipe or Recipe()
 
 
 class DivergedTraining(ArithmeticError):
@@ -150,21 +158,21 @@ def train(
         DivergedTraining: the loss became NaN or infinite.
         TypeError: the recipe is none.
     """
-    own = getattr(task, "trained", None)
+    own = offered(task).trained
     if own is not None and recipe is None:
         given = own(split, seed)
         if given is not None:
             return given
-    recipe = recipe or getattr(task, "recipe", None) or Recipe()
+    recipe = recipe or recipe_of(task)
     if not isinstance(recipe, Recipe):
         raise TypeError(
             f"recipe must be an imu_lab.tasks.Recipe, got {recipe!r}; give its fields, as in Recipe(epochs=5)"
         )
     model = task.make_model(seed)
-    path = _checkpoint(task, split, seed, recipe, model)
-    if path is not None and _restored(model, path):
+    path, examples = _checkpoint(task, split, seed, recipe, model), task.split(split)
+    fresh = _answer(model, examples)
+    if path is not None and _restored(model, path, fresh):
         return model.eval()
-    examples = task.split(split)
     hidden = {"disable": True} if progress else {"delay": 2, "leave": False}
     with tqdm(total=recipe.epochs, desc=f"training on {split}", unit="epoch", **hidden) as bar:
         for done, _ in enumerate(epochs(task, model, examples, recipe, seed), 1):
@@ -172,17 +180,17 @@ def train(
             if progress:
                 progress(done, recipe.epochs)
     if path is not None:
-        storage.write_whole(path, safetensors.torch.save(_state(model)))
+        storage.write_whole(path, safetensors.torch.save(_state(model) | {FRESH: fresh}))
     return model.eval()
 
 
 def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe, fresh: nn.Module) -> Path | None:
     """Where this training is kept; None for a task that cannot tell its data by content."""
-    data = getattr(task, "data_key", None)
+    data = offered(task).data_key
     if data is None:
         return None
     examples = task.split(split)
-    key = digest(data, examples.source, examples.ids, model_digest(fresh), asdict(recipe), seed, VERSION)
+    key = digest(data, examples.source, examples.ids, repr(fresh), *tensors_of(fresh), asdict(recipe), seed, VERSION)
     return storage.data_folder() / "checkpoints" / f"{key}.safetensors"
 
 
@@ -190,14 +198,32 @@ def _state(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
 
 
-def _restored(model: nn.Module, path: Path) -> bool:
-    """Whether the checkpoint was there and whole; a damaged one is named, set aside and trained again."""
+def _answer(model: nn.Module, examples: Examples) -> torch.Tensor:
+    """What a model makes of a few examples, as one vector: equal weights under other code give another."""
+    inputs = examples.batch(slice(0, FEW)).to(device_of(model)).inputs
+    with torch.no_grad(), evaluating(model):
+        made = model(inputs)
+    made = made if isinstance(made, torch.Tensor) else next(iter(made.values()))
+    return made.detach().cpu().flatten().clone()
+
+
+def _restored(model: nn.Module, path: Path, fresh: torch.Tensor) -> bool:
+    """Whether the checkpoint was there, whole, and trained from a model that did what the fresh one does.
+
+    A damaged one is named, set aside and trained again.
+    """
     if not path.exists():
         return False
     try:
-        model.load_state_dict(safetensors.torch.load(path.read_bytes()))
+        state = safetensors.torch.load(path.read_bytes())
+        known = state.pop(FRESH)
+        if known.shape != fresh.shape or not torch.allclose(
+            known, fresh, rtol=1e-3, atol=1e-3 * float(fresh.abs().max())
+        ):
+            return False  # the code around these weights has changed since
+        model.load_state_dict(state)
         return True
-    except (safetensors.SafetensorError, RuntimeError, OSError) as error:
+    except (safetensors.SafetensorError, RuntimeError, OSError, KeyError) as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         log.warning("checkpoint %s is damaged (%s); kept as %s, training again", path, error, aside.name)

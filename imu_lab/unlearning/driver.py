@@ -12,9 +12,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..core.messages import listed, unknown
-from ..tasks.protocol import FORGOTTEN_WHEN, Task, forgotten_when
+from ..tasks.protocol import Abilities, offered
 from ..tasks.training import DivergedTraining
-from .recorder import Followed, Measured, Recorder
+from .recorder import Measured, Recorder
 from .request import Request, updates_of
 from .snapshots import State, moving
 
@@ -46,7 +46,9 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def stop_rule(given: Any, reference: Measured | None, when: tuple[str, str] = FORGOTTEN_WHEN) -> StopRule | None:
+def stop_rule(
+    given: Any, reference: Measured | None, when: tuple[str, str] = Abilities.forgotten_when
+) -> StopRule | None:
     """A rule from what a user writes: a number, ``"retrained"``, or ``(metric, "<=", value)``.
 
     Args:
@@ -121,29 +123,27 @@ class Held:
 
 
 def drive(
-    task: Task,
+    recorder: Recorder,
     model: nn.Module,
     method: Any,
     request: Request,
     steps: int,
     stop: StopRule | None = None,
     record_every: int = 1,
-    follow: Iterable[Followed] = (),
 ) -> Iterator[Driven]:
     """Run ``method`` on ``model`` (which it changes), yielding after each recorded update; the first is the original.
 
     Stops after ``steps`` updates, when ``stop`` is met, or at divergence: then the last finite model is restored.
-    ``follow`` is measured beside the task's own metrics. Of a linear layer a few states are made and then measured
+    Of a linear layer a few states are made and then measured
     together. Nobody sees it: at each yield, and after an interrupt, the model is in the state told last.
     """
-    recorder = Recorder(task, request.forget, follow)
     state = Driven(0, recorder.record(0, model, keep=True), recorder)
     state.stopped_at = 0 if stop and stop(state.measured) else None
     yield state
     if state.stopped_at is not None:
         return
     held, together, kept = Held(model), recorder.at_once(model), tuple(moving(model))
-    told, updates = held.copy(), updates_of(method, task, model, request)
+    told, updates = held.copy(), updates_of(method, recorder.task, model, request)
     try:
         for block in _blocks(updates, held, steps, record_every, min(AHEAD, together) if stop else together):
             states = [made.state for made in block.made if made.state is not None]
@@ -212,7 +212,7 @@ def utility_limit(recorder: Recorder, splits: tuple[str, ...] = ("retain", "test
 
     None, too, where forgetting is told by something that rises, such as a loss: points say nothing of it.
     """
-    start, (metric, operator) = recorder.metrics[0], forgotten_when(recorder.task)
+    start, (metric, operator) = recorder.metrics[0], offered(recorder.task).forgotten_when
     if operator not in ("<=", "<"):
         return None
     for step, measured in zip(recorder.steps, recorder.metrics):

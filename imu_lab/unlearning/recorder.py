@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..tasks.evaluation import averages, mean_metrics, outcomes, outcomes_of
-from ..tasks.protocol import Examples, Task, evaluation_splits
+from ..tasks.evaluation import are_averages, evaluate, mean_metrics, outcomes
+from ..tasks.protocol import Examples, Task, offered
 from .heads import Heads
 from .request import Update
 from .snapshots import Snapshots, State, moving
@@ -34,7 +34,7 @@ class Recorder:
 
     def __init__(self, task: Task, forget: Examples, follow: Iterable[Followed] = ()) -> None:
         self.task, self.forget, self.follow = task, forget, tuple(follow)
-        self.splits = [name for name in evaluation_splits(task) if len(task.split(name))]
+        self.splits = [name for name in offered(task).splits if len(task.split(name))]
         self.steps: list[int] = []
         self.metrics: list[dict[str, dict[str, float]]] = []
         self.outcomes: list[Tensor] = []
@@ -45,7 +45,7 @@ class Recorder:
     def look(self, model: nn.Module) -> Seen:
         """Measure a model, without writing it down."""
         outcome = outcomes(self.task, model, self.forget)
-        measured = {split: dict(self.task.evaluate(model, split)) for split in self.splits}
+        measured = {split: evaluate(self.task, model, split) for split in self.splits}
         measured.setdefault("forget", {})["loss"] = outcome[:, 0].mean().item()
         for metric in self.follow:
             for split, values in metric(self.task, model).items():
@@ -54,8 +54,7 @@ class Recorder:
 
     def at_once(self, model: nn.Module) -> int:
         """How many states of ``model`` are best measured together: several of a linear layer, where metrics are means."""
-        means = getattr(self.task.evaluate, "__func__", None) is averages
-        if not means or self.follow or type(model) is not nn.Linear:
+        if not are_averages(self.task) or self.follow or type(model) is not nn.Linear:
             return 1
         most = max(_predictions(each, model) for each in (self.forget, *map(self.task.split, self.splits)))
         return min(TOGETHER, max(1, ROOM // (model.out_features * most)))
@@ -63,7 +62,7 @@ class Recorder:
     def look_at_heads(self, states: Sequence[State]) -> list[Seen]:
         """What :meth:`look` tells of a linear layer in each of these states, at a fraction of the calls."""
         heads = Heads(states)
-        found = outcomes_of(self.task, heads, self.forget, heads.copies)
+        found = outcomes(self.task, heads, self.forget, heads.copies)
         values: list[Measured] = [{} for _ in states]
         for split in self.splits:
             for name, means in mean_metrics(self.task, heads, self.task.split(split), heads.copies).items():

@@ -13,7 +13,7 @@ from ..core.knobs import knob
 from ..core.registry import method
 from ..tasks.outputs import divergences
 from ..tasks.protocol import Task
-from ..tasks.training import Recipe, epochs
+from ..tasks.training import epochs, recipe_of
 from .objectives import (
     SCOPE,
     Descent,
@@ -44,7 +44,7 @@ class Retrain:
         """Retrain the private ``model``, yielding after each epoch."""
         model.load_state_dict(task.make_model(request.seed).state_dict())
         model.requires_grad_(True)
-        for _ in epochs(task, model, request.retain, getattr(task, "recipe", Recipe()), request.seed):
+        for _ in epochs(task, model, request.retain, recipe_of(task), request.seed):
             yield None
         while True:
             yield None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from IPython.display import Image
 
-from ..tasks.protocol import labels_of
+from ..tasks.protocol import labels_of, offered
 from .base.gallery import tiled
 
 
@@ -25,7 +25,8 @@ def gallery(task: Any, examples: Iterable[int], *, columns: int = 8, size: int =
         ValueError: the task's data are no pictures, or no example is given.
     """
     examples = np.asarray(list(examples), dtype=int)
-    pictures = task.pictures(examples) if hasattr(task, "pictures") and len(examples) else None
+    look = offered(task).pictures
+    pictures = look(examples) if look is not None and len(examples) else None
     if pictures is None:
         raise ValueError(
             f"nothing to show: {len(examples)} examples of {type(task).__name__}; give indices of a task with pictures"

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-import imu_lab as imu
-from imu_lab.core.running import device_of, digest, evaluating, fingerprint, one_thread, row_hashes, seeded, threads_of
+from imu_lab.core.running import device_of, digest, evaluating, fingerprint, one_thread, row_hashes, seeded
 
 
 def test_one_thread_is_restored_also_after_an_error() -> None:
@@ -16,21 +15,6 @@ def test_one_thread_is_restored_also_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), one_thread():
         assert torch.get_num_threads() == 1
         _ = 1 / 0
-    assert torch.get_num_threads() == 2
-
-
-@pytest.mark.parametrize(
-    "task, threads",
-    [
-        (object(), 2),  # a task need not have a recipe
-        (imu.tasks.Classification("digits", forget_class=3), 1),
-        (imu.tasks.Classification("digits", forget_class=3, recipe=imu.tasks.Recipe(one_thread=False)), 2),
-    ],
-)
-def test_a_tasks_recipe_says_on_how_many_threads_it_runs(task: imu.tasks.Task, threads: int) -> None:
-    torch.set_num_threads(2)
-    with threads_of(task):
-        assert torch.get_num_threads() == threads
     assert torch.get_num_threads() == 2
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import imu_lab as imu
-from imu_lab.features.readout import view
+from imu_lab.features import view
 from imu_lab.studies.beforehand import _nearest, curvature, features, held_out_confidence, learning_events
 
 

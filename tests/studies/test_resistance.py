@@ -144,8 +144,9 @@ def test_rebound_counts_updates_of_relearning_and_is_empty_without_a_model() -> 
 
 
 def test_rebound_never_learns_the_sample_itself() -> None:
-    from imu_lab.features.readout import view
+    from imu_lab.features import view
     from imu_lab.studies.rebound import _lessons
+    from imu_lab.tasks.protocol import labels_of
 
     for name in ("digits class", "digits fraction", "toy"):
         run = imu.unlearn(cases.task(name), cases.original(name), steps=1)
@@ -154,8 +155,7 @@ def test_rebound_never_learns_the_sample_itself() -> None:
         ids = task.split("forget").ids
         for pool, watched in lessons:
             assert not set(pool.ids.tolist()) & set(ids[watched].tolist())
-            labels = getattr(task, "labels", lambda examples: [""] * len(examples))
-            taught, asked = (set(labels(each)) for each in (pool.ids, ids[watched]))
+            taught, asked = (set(labels_of(task, each)) for each in (pool.ids, ids[watched]))
             assert len(asked) == 1 and taught == asked, "other data of its own class"
         assert sorted(at for _, watched in lessons for at in watched.tolist()) == list(range(len(ids)))
 

@@ -8,7 +8,7 @@ import cases
 import pytest
 import torch
 
-from imu_lab.tasks.protocol import Batch, Examples, Task, evaluation_splits, labels_of
+from imu_lab.tasks.protocol import Batch, Examples, Task, labels_of, offered
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_dict_batches_are_cut_and_moved_whole() -> None:
 def test_every_task_follows_the_protocol(name: str) -> None:
     task = cases.task(name)
     assert isinstance(task, Task)
-    assert set(evaluation_splits(task)) >= {"forget", "retain", "test"}
+    assert set(offered(task).splits) >= {"forget", "retain", "test"}
     assert hash(task) == hash(cases.TASKS[name]()) and task == cases.TASKS[name]()
     assert isinstance(task.card(0), str) and task.card(0)
 
@@ -90,7 +90,7 @@ def test_a_task_and_its_examples_survive_pickling(name: str) -> None:
     task = cases.task(name)
     again = pickle.loads(pickle.dumps(task))
     assert again == task and hash(again) == hash(task)
-    for split in evaluation_splits(task):
+    for split in offered(task).splits:
         given = task.split(split).in_precision(torch.float64)
         for sent in (pickle.loads(pickle.dumps(given)), again.split(split).in_precision(torch.float64)):
             torch.testing.assert_close(sent.ids, given.ids)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import imu_lab as imu
-from imu_lab.features import readout
+from imu_lab.features import view
 from imu_lab.tasks.networks import people as person_networks
 from imu_lab.tasks.sources import people
 
@@ -137,7 +137,7 @@ def test_metrics_follow_the_kind_of_split() -> None:
 
 
 def test_evaluating_the_cached_task_is_evaluating_the_whole() -> None:
-    cached, head = readout.cached(task(), original(), "classifier")
+    cached, head = view(task(), original())
     for split in task().splits:
         assert cases.close(cached.evaluate(head, split), task().evaluate(original(), split), within=1e-9)
 

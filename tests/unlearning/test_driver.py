@@ -18,6 +18,7 @@ import imu_lab as imu
 from imu_lab.tasks import Recipe, Toy
 from imu_lab.unlearning import driver
 from imu_lab.unlearning.driver import StopRule, stop_rule
+from imu_lab.unlearning.recorder import Recorder
 from imu_lab.unlearning.request import Request, Update
 
 MEASURED = {"forget": {"accuracy": 0.3, "loss": 1.0}, "test": {"accuracy": 0.9}}
@@ -222,7 +223,7 @@ def test_the_private_model_only_has_its_readout_free() -> None:
 def test_the_driver_can_be_stepped() -> None:
     task, private = cases.task("toy"), copy.deepcopy(cases.original("toy"))
     request = Request(task.split("forget"), torch.full((40,), 1 / 40))
-    states = driver.drive(task, private, Nudges(), request, 10)
+    states = driver.drive(Recorder(task, request.forget), private, Nudges(), request, 10)
     assert [state.step for state in islice(states, 3)] == [0, 1, 2]
     assert cases.close(private[2].bias, cases.original("toy")[2].bias + 2, within=1e-5)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
+from ...core.memo import remembered
 from .images import architecture
 
 
@@ -73,7 +73,7 @@ def person_resnet_50(persons: int, channels: int) -> nn.Module:
     return PersonNetwork(backbone, "backbone.layer4", 2048, 512, persons)
 
 
-@lru_cache(maxsize=1)  # asked once in a process: an answer that came and went would make two kinds of checkpoints
+@remembered(1)  # asked once in a process: an answer that came and went would make two kinds of checkpoints
 def imagenet_weights() -> Mapping[str, Tensor] | None:
     """ResNet-50's ImageNet weights without its last layer, or None with a warning where they cannot be had.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.memo import remembered
 from ...core.messages import listed
 from ...core.running import digest
 from . import markov
@@ -50,7 +50,7 @@ class Corpus:
         return int(self.train[1].max()) + 1
 
 
-@lru_cache(maxsize=4)
+@remembered(4)
 def drawn(counts: tuple[int, ...], leakage: float, seed: int) -> Corpus:
     """The published study's sequences, ``counts[s]`` from source s, a fifth of them held out.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ...core.memo import remembered
 from ...core.messages import listed
 from ...core.running import digest, row_hashes
 from ..protocol import Examples
@@ -56,7 +56,7 @@ def folder(path: str, image_size: int | None = None, labels: str = "class", test
     return _folder(root, image_size, labels, test_fraction, words, facts)
 
 
-@lru_cache(maxsize=2)
+@remembered(2)
 def _folder(root: Path, image_size: int | None, level: str, fraction: float, words: str, facts: tuple) -> Labelled:
     """See :func:`folder`; ``facts`` about the files are there to notice a changed one."""
     parts, _ = _parts(root, fraction)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from ...core import storage
+from ...core.memo import remembered
 from ...core.messages import listed
 from . import folders
 from .gate import assembled
@@ -43,7 +43,7 @@ SUPERCLASSES = {
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
-@lru_cache(maxsize=1)
+@remembered(1)
 def digits() -> Labelled:
     """The UCI handwritten digits inside scikit-learn: 1,437 training and 360 test images of 8x8 grey pixels in [0, 1].
 
@@ -120,7 +120,7 @@ def named(name: str, labels: str = "class") -> Labelled:
     return _named(name, labels, root, facts if len(facts) == len(_files(name)) else ())
 
 
-@lru_cache(maxsize=2)
+@remembered(2)
 def _named(name: str, labels: str, root: Path, facts: tuple) -> Labelled:
     """See :func:`named`; ``facts`` about the files are there to notice changed ones."""
     parts = {side: _part(name, root, side == "train") for side in ("train", "test")}

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ...core.memo import remembered
 from ...core.messages import listed
 from ...core.running import digest
 from . import pictures
@@ -119,7 +120,7 @@ def _named(persons: list[int]) -> str:
     return f"person {', '.join(map(str, persons[:5]))}{more}"
 
 
-@lru_cache(maxsize=2)
+@remembered(2)
 def market(path: str, size: tuple[int, int] | None = None) -> Crowd:
     """Market-1501 from its folder, or any set laid out the same way, decoded once and kept as uint8.
 

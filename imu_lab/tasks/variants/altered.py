@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...core.running import device_of, digest, evaluating
-from ..protocol import Batch, Examples, Task
-from .delegation import delegated
+from ..around import Around
+from ..protocol import Batch, Examples, Task, offered
 from .replaced import replaced
 
 
 @dataclass(frozen=True)
-class Altered:
+class Altered(Around):
     """``task`` with forget samples relabelled or doubled; what is retained or unseen stays as it is.
 
     Attributes:
@@ -30,28 +31,38 @@ class Altered:
     relabelled: tuple[tuple[int, int], ...] = ()
     doubled: tuple[int, ...] = ()
 
-    # Members that take examples, and so have to know whose copy one is.
-    by_example: ClassVar[tuple[str, ...]] = ("labels", "pictures", "card")
-
     def __post_init__(self) -> None:
         known = set(self.task.split("forget").ids.tolist())
         strange = sorted({*self.doubled, *(example for example, _ in self.relabelled)} - known)
         if strange:
             raise ValueError(f"examples {strange[:5]} are not in the forget set, which holds {len(known)}")
-        if self.doubled and getattr(self.task, "distinct", False):
+        if self.doubled and offered(self.task).distinct:
             raise ValueError(
                 f"{type(self.task).__name__} compares samples with each other, and a copy would be found as a perfect match "
                 "of what it copies; give the sample twice the weight instead (reweight={example: 2})"
             )
 
-    def __getattr__(self, member: str) -> Any:
-        found = delegated(self, member)
-        return (lambda examples: found(self.originals(examples))) if member in self.by_example else found
+    @property
+    def labels(self) -> Callable[[Any], list[str]] | None:
+        """From ids to labels: a copy has the label of what it copies."""
+        return self._of_originals(offered(self.task).labels)
+
+    @property
+    def pictures(self) -> Callable[[Any], Any] | None:
+        """From ids to pictures: a copy looks like what it copies."""
+        return self._of_originals(offered(self.task).pictures)
+
+    def card(self, example: int) -> str:
+        """The card of the sample, or of what it is a copy of."""
+        return self.task.card(self.originals(example))
+
+    def _of_originals(self, member: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+        return None if member is None else lambda examples: member(self.originals(examples))
 
     @property
     def data_key(self) -> str | None:
         """A digest of the data as it is here; None where the task has none."""
-        own = getattr(self.task, "data_key", None)
+        own = offered(self.task).data_key
         return None if own is None else digest(own, self.relabelled, self.doubled)
 
     @property
@@ -65,7 +76,8 @@ class Altered:
         whose = dict(zip(self.copies.tolist(), self.doubled, strict=True))
         found = [whose.get(each, each) for each in given.ravel().tolist()]
         found = np.reshape(found, given.shape) if given.ndim else found[0]
-        return self.task.originals(found) if hasattr(self.task, "originals") else found  # a copy of a copy
+        inner = offered(self.task).originals
+        return found if inner is None else inner(found)  # a copy of a copy
 
     def split(self, name: str) -> Examples:
         """The task's split; of forget and training samples as they are here."""
@@ -118,9 +130,3 @@ def altered(task: Task, model: nn.Module, flip: Any = (), double: Any = ()) -> A
     forget = task.split("forget")
     mine = forget.take(torch.isin(forget.ids, torch.tensor(flip)).nonzero().flatten())
     return replace(made, relabelled=tuple(zip(mine.ids.tolist(), runner_up(model, mine.batch()).tolist(), strict=True)))
-
-
-def originals(task: Task, ids: Tensor) -> Tensor:
-    """The ids with those of copies exchanged for those of what they are copies of; few tasks have copies."""
-    found = getattr(task, "originals", None)
-    return ids if found is None else torch.as_tensor(found(ids.numpy()))

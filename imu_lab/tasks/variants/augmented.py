@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...core.running import digest, seeded
-from ..protocol import Batch, Examples, Task
-from .delegation import delegated
+from ..around import Around
+from ..protocol import Batch, Examples, Task, offered
 from .replaced import replaced
 
 
 @dataclass(frozen=True)
-class Augmented:
+class Augmented(Around):
     """``task`` with one random draw of a transform for each forget sample; labels, ids and all other samples stay.
 
     Attributes:
@@ -39,13 +38,10 @@ class Augmented:
             )
         object.__setattr__(self, "does", repr(self.transform))
 
-    def __getattr__(self, member: str) -> Any:
-        return delegated(self, member)
-
     @property
     def data_key(self) -> str | None:
         """A digest of the data as it is here; None where the task has none."""
-        own = getattr(self.task, "data_key", None)
+        own = offered(self.task).data_key
         return None if own is None else digest(own, self._ids, self.does, self.seed)
 
     @cached_property

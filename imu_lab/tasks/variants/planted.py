@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...core.knobs import check, knob
-from ...core.running import device_of, digest, evaluating, model_digest
-from ..protocol import Batch, Examples, Task
-from .delegation import delegated
+from ...core.running import device_of, digest, evaluating, fingerprint, tensors_of
+from ..around import Around
+from ..protocol import Batch, Examples, Task, offered
 from .replaced import replaced
 
 KINDS: dict[str, Callable[[Planted, Batch], Batch]] = {}
@@ -31,7 +30,7 @@ def kind(name: str) -> Callable:
 
 
 @dataclass(frozen=True)
-class Planted:
+class Planted(Around):
     """``task`` with a share of its forget samples replaced; ids, sizes and all other samples stay as they are.
 
     Attributes:
@@ -56,15 +55,14 @@ class Planted:
         check(self)
         if self.kind == "adversarial" and self.against is None:
             raise ValueError("adversarial examples need the model that they are made for: pass against=model")
-        object.__setattr__(self, "against_key", model_digest(self.against) if self.against is not None else "")
-
-    def __getattr__(self, member: str) -> Any:
-        return delegated(self, member)
+        object.__setattr__(
+            self, "against_key", fingerprint(*tensors_of(self.against)) if self.against is not None else ""
+        )
 
     @property
     def data_key(self) -> str | None:
         """A digest of the data as it is here; None where the task has none."""
-        own = getattr(self.task, "data_key", None)
+        own = offered(self.task).data_key
         settings = (self.kind, self.share, self.strength, self.steps, self.seed, self.against_key)
         return None if own is None else digest(own, self.task.split("forget").ids, *settings)
 

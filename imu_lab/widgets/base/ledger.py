@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any
 
 import ipywidgets as W
 import numpy as np
 import pandas as pd
 
+from ...core.memo import remembered
 from ...core.records import Run
 from . import gallery, tables
 from .overlay import Overlay, covered
@@ -25,7 +25,7 @@ class Pictures:
 
     def __init__(self, task: Any) -> None:
         self._task = task
-        self.tag = lru_cache(maxsize=KEPT_PICTURES)(self._tag)
+        self.tag = remembered(KEPT_PICTURES)(self._tag)
 
     def of(self, examples: list[int]) -> np.ndarray | None:
         """uint8 (n, h, w, 3), or None where there are none."""

@@ -10,7 +10,7 @@ import ipywidgets as W
 from ...core import registry
 from ...core.quantities import describe
 from ...lab.session import Session
-from ...tasks.protocol import forgotten_when
+from ...tasks.protocol import offered
 from ..base import theme
 from ..base.controls import STYLE, Menu
 from .pipeline import Question
@@ -121,7 +121,7 @@ class Asking(W.VBox):
 def stops(task: Any, given: Any) -> list[tuple[str, Any]]:
     """When a run may stop, as a menu: levels where the task's headline metric is a share, and what was given."""
     options = {"after all updates": NEVER, "at the retrained model's level": "retrained"}
-    metric = describe(forgotten_when(task)[0])
+    metric = describe(offered(task).forgotten_when[0])
     if metric.unit == "share correct":
         options |= {f"forget accuracy ≤ {level:.0%}": level for level in (0.01, 0.1)}
     if given is not None and given not in options.values():

@@ -25,7 +25,7 @@ def test_a_source_leaves_its_own_states_with_the_leakage_and_treats_foreign_ones
     for source in range(3):
         own = OWNER == source
         assert cases.close(
-            chains[source][own][:, own].sum(1), torch.tensor(1 - leakage, dtype=torch.float64), within=1e-5
+            chains[source][own][:, own].sum(1), 1 - leakage, within=1e-5
         )
         assert chains[source][own][:, own].unique().numel() == 1
         assert (chains[source][~own] == 0.1).all()
@@ -35,7 +35,7 @@ def test_the_first_state_is_the_sources_own_but_for_the_leakage() -> None:
     starts = markov.starts(OWNER, 0.2)
     assert cases.close(starts.sum(1), torch.ones(3, dtype=torch.float64), within=1e-5)
     assert cases.close(
-        torch.stack([starts[s, OWNER == s].sum() for s in range(3)]), torch.tensor(0.8).double(), within=1e-5
+        torch.stack([starts[s, OWNER == s].sum() for s in range(3)]), 0.8, within=1e-5
     )
 
 

@@ -7,11 +7,10 @@ than a change of clothes does: good retrieval has to look at several things at o
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from ....core.memo import remembered
 from ..people import Crowd, People, crowd
 from .cameras import CAMERAS, Camera
 from .figure import Figure, pose_of
@@ -37,7 +36,7 @@ def picture(looks: Looks, camera: Camera, rng: np.random.Generator) -> np.ndarra
     return np.clip(seen + rng.normal(0, camera.noise, seen.shape), 0, 255).round().astype(np.uint8)
 
 
-@lru_cache(maxsize=2)
+@remembered(2)
 def figures(seed: int = 0, persons: int = PERSONS, per_camera: int = PER_CAMERA) -> Crowd:
     """The drawn set: each person ``per_camera`` times in each of four cameras; the last third is held out.
 

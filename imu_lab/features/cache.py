@@ -1,0 +1,235 @@
+"""A task seen from its readout: what reaches the readout is computed once, and everything else works on that.
+
+IMU moves only the readout, so the backbone's output per example is a constant. :func:`view` turns a task and a model into
+the same task with the readout's inputs as examples, and the readout alone as the model. It follows the same protocol, so
+every estimator, method and metric runs on it unchanged, hundreds of times faster.
+
+What is kept is keyed by content: the tensors of the backbone and the data. Tensors alone do not tell what a model does (a
+function that its ``forward`` calls may have been edited since), so every look puts a small probe through the model, and
+what was kept is used only where the probe still gives the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..core.memo import Memo
+from ..core.running import device_of, evaluating, fingerprint, tensors_of
+from ..tasks.around import Around, takes_examples
+from ..tasks.evaluation import outputs
+from ..tasks.protocol import Examples, ExamplesOf, Task, offered
+from . import readout
+from .readout import ALL, Readout
+
+SAME = 100  # units in the last place by which a probe may differ: as much as another number of threads does
+
+
+def view(task: Task, model: nn.Module, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
+    """The task and the model to work on: seen from the readout where that is one linear layer, else themselves.
+
+    Args:
+        cache: False gives the task and the model themselves.
+        scope: what an estimator or a method acts on; only ``"readout"`` can be seen from the readout.
+
+    Returns:
+        The smaller task and a private copy of the readout, or ``task`` and ``model``.
+    """
+    if not cache or scope != "readout":
+        return task, model
+    return seen_from(task, model, readout.examine(task, model))
+
+
+def seen_from(task: Task, model: nn.Module, found: Readout) -> tuple[Task, nn.Module]:
+    """:func:`view`, for a model that has been examined already."""
+    if not found.linear:
+        return task, model
+    return ReadoutTask(task, model, found), copy.deepcopy(model.get_submodule(found.names[0]))
+
+
+def as_seen_by(task: Task, examples: Examples) -> Examples:
+    """Examples of the whole task, as ``task`` sees them: features where it is seen from its readout."""
+    return task.features(examples) if isinstance(task, ReadoutTask) else examples
+
+
+class ReadoutTask(Around):
+    """A task seen from its linear readout: its examples are what reaches the readout, its model is the readout alone."""
+
+    readout = (ALL,)
+
+    def __init__(self, task: Task, model: nn.Module, found: Readout, store: FeatureStore | None = None) -> None:
+        self.task, self.name = task, found.names[0]
+        self._model, self._probe, self._store = (
+            model,
+            Probe(found.inputs, found.reached),
+            STORE if store is None else store,
+        )
+        self._backbone = fingerprint(*tensors_of(model, without=self.name))
+        self._splits: dict[str, Examples] = {}
+
+    def split(self, name: str) -> Examples:
+        """The split's examples, their inputs replaced by what reaches the readout."""
+        if name not in self._splits:
+            self._splits[name] = self.features(self.task.split(name))
+        return self._splits[name]
+
+    def features(self, examples: Examples) -> Examples:
+        """Any examples of the inner task, as what reaches the readout; their targets untouched."""
+        if not len(examples):
+            return examples  # nothing reaches the readout
+        data = offered(self.task).data_key or self.task
+        key = (self._backbone, device_of(self._model), data, examples.source)
+        kept = self._store.rows(key, examples, self._computed, self._still_true)
+        chunk = max(examples.chunk, 2**22 // max(1, kept.values[0].numel()))
+        return replace(Examples.of(kept.values, kept.targets, examples.ids, examples.source), chunk=chunk)
+
+    def _computed(self, examples: Examples) -> Features:
+        """What reaches the readout, in one pass through the backbone."""
+        values, targets = torch.empty(0), []
+        reached = outputs(
+            self.task, self._model, examples, lambda model, inputs: readout.capture(model, self.name, inputs)[0]
+        )
+        for positions, batch, rows in reached:
+            values = _room(len(examples), rows) if positions.start == 0 else values
+            values[positions] = rows
+            targets.append(batch.targets)
+        return Features(examples.ids, values, _joined(targets), self._probe)
+
+    def _still_true(self, kept: Features) -> bool:
+        """Whether the backbone still does to the probe of some kept features what it did then."""
+        if same(kept.probe.inputs, self._probe.inputs):
+            return same(kept.probe.reached, self._probe.reached)
+        with torch.no_grad(), evaluating(self._model):  # kept for another request, whose probe was of other samples
+            return same(kept.probe.reached, readout.capture(self._model, self.name, kept.probe.inputs)[0])
+
+    def evaluate(self, model: nn.Module, split: str, examples_of: ExamplesOf | None = None) -> dict[str, float]:
+        """The inner task's metrics: measured on features where it takes examples, else on the whole network."""
+        if takes_examples(self.task):
+            return self.task.evaluate(model, split, examples_of or self.split)
+        return self.task.evaluate(readout.graft(self._model, self.name, model), split)
+
+
+class Probe(NamedTuple):
+    """A few inputs, and what reaches the readout for them."""
+
+    inputs: Any
+    reached: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What reaches the readout for some examples of one source.
+
+    Attributes:
+        ids: (n,) rising.
+        values: (n, ..., d).
+        targets: what the loss needs besides, row by row.
+        probe: what the backbone did when these were computed.
+    """
+
+    ids: Tensor
+    values: Tensor
+    targets: Any
+    probe: Probe
+
+    def take(self, positions: Tensor) -> Features:
+        """Some rows, in this order."""
+        return Features(self.ids[positions], self.values[positions], _rows(self.targets, positions), self.probe)
+
+
+class FeatureStore:
+    """What reaches the readout, kept by content; the oldest entries go when ``limit`` bytes are exceeded.
+
+    Only rows that are missing go through the model. An edited model or other data never get what was kept.
+    """
+
+    def __init__(self, limit: int = 4 * 2**30) -> None:
+        self._kept: Memo[Features] = Memo(limit, lambda kept: kept.values.nbytes)
+
+    @property
+    def bytes(self) -> int:
+        """What it holds now."""
+        return self._kept.size
+
+    def rows(
+        self,
+        key: tuple,
+        examples: Examples,
+        compute: Callable[[Examples], Features],
+        still_true: Callable[[Features], bool],
+    ) -> Features:
+        """The features of ``examples``, computing those that are missing.
+
+        Args:
+            key: the content of the backbone and of the data.
+            compute: the features of some examples.
+            still_true: whether the model still is the one that features were computed by.
+        """
+        ids, kept = examples.ids, self._kept.get(key)
+        if kept is not None and not still_true(kept):
+            kept = None
+        known = torch.isin(ids, kept.ids) if kept is not None else torch.zeros(len(ids), dtype=torch.bool)
+        if not known.all():
+            fresh = compute(examples if not known.any() else examples.take((~known).nonzero().flatten()))
+            kept = fresh if kept is None else _joined([kept, fresh])
+            order = kept.ids.argsort(stable=True)
+            kept = kept if bool((order.diff() == 1).all()) else kept.take(order)
+            self._kept.put(key, kept)
+        if len(ids) == len(kept.ids) and torch.equal(ids, kept.ids):
+            return kept
+        return kept.take(torch.searchsorted(kept.ids, ids))
+
+
+STORE = FeatureStore()
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two answers to the same probe differ by rounding alone: tensors, and tuples and mappings of them."""
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    if not isinstance(first, Tensor) or not isinstance(second, Tensor):
+        return type(first) is type(second) and (first == second if isinstance(first, (str, bool)) else True)
+    if first.shape != second.shape or first.dtype != second.dtype or first.device != second.device:
+        return False
+    if torch.equal(first, second):
+        return True
+    largest = torch.maximum(first.abs(), second.abs()).nan_to_num(0.0, 0.0, 0.0).max() if first.numel() else 0.0
+    slack = SAME * torch.finfo(first.dtype).eps * largest if first.is_floating_point() else 0.0
+    return bool(torch.isclose(first, second, rtol=0.0, atol=float(slack), equal_nan=True).all())
+
+
+def _room(count: int, rows: Tensor) -> Tensor:
+    """An empty (count, ..., d) tensor, or a refusal that says how much it would take."""
+    needed = count * rows[0].numel() * rows.element_size()
+    try:
+        return torch.empty(count, *rows.shape[1:], dtype=rows.dtype, device=rows.device)
+    except RuntimeError as error:
+        raise MemoryError(
+            f"the features of {count} examples need {needed / 2**30:.1f} GiB, more than this machine has; "
+            "pass cache=False to stream them instead"
+        ) from error
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Rows one after the other: of tensors, of dicts of them, of features."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], dict):
+        return {key: _joined([part[key] for part in parts]) for key in parts[0]}
+    if isinstance(parts[0], Features):
+        ids, values, targets = (
+            _joined([getattr(part, name) for part in parts]) for name in ("ids", "values", "targets")
+        )
+        return Features(ids, values, targets, parts[0].probe)
+    return torch.cat(parts)
+
+
+def _rows(value: Any, at: Tensor) -> Any:
+    return {key: item[at] for key, item in value.items()} if isinstance(value, dict) else value[at]

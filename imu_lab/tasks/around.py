@@ -1,0 +1,72 @@
+"""A task around another task: the same problem with other examples. What it does not say itself, the inner task says."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import nn
+
+from .protocol import Abilities, Examples, ExamplesOf, Task
+
+
+class Around:
+    """The base of tasks around ``task``; one that has other examples writes a ``split`` of its own.
+
+    The inner task's methods run on the inner task. They get the examples that they speak of as arguments; the one that
+    speaks of a split by its name, ``evaluate``, is handed the outer splits.
+    """
+
+    task: Task
+    with_request = None  # the inner task's would come back without the task around it
+
+    def __getattr__(self, member: str) -> Any:
+        if member.startswith("__") or member == "task":
+            raise AttributeError(member)  # copying and pickling look for such before there is a task inside
+        if hasattr(Abilities, member):
+            return getattr(self.task, member, getattr(Abilities, member))
+        return getattr(self.task, member)
+
+    def split(self, name: str) -> Examples:
+        """The inner task's examples."""
+        return self.task.split(name)
+
+    def evaluate(self, model: nn.Module, split: str, examples_of: ExamplesOf | None = None) -> dict[str, float]:
+        """The inner task's metrics of a model on a split, measured on the outer task's examples.
+
+        Raises:
+            TypeError: the inner task reads its data by itself, and would measure other examples than these.
+        """
+        if not takes_examples(self.task):
+            raise TypeError(
+                f"{type(self).__name__} has other examples than the {type(innermost(self)).__name__} inside, whose "
+                "evaluate(model, split) reads its own. Let it take them: evaluate(self, model, split, examples_of=None), "
+                "or write evaluate = imu.tasks.averages beside example_metrics"
+            )
+        return self.task.evaluate(model, split, examples_of or self.split)
+
+
+class InDoublePrecision(Around):
+    """The same task with real-valued inputs in float64: where a change of 1e-7 nats is measured, float32 has none."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def split(self, name: str) -> Examples:
+        """The split's examples, in double precision."""
+        return self.task.split(name).in_precision(torch.float64)
+
+
+def takes_examples(task: Task) -> bool:
+    """Whether a task's ``evaluate`` can be handed the examples to measure; one that cannot reads them by itself."""
+    if isinstance(task, Around):
+        return takes_examples(task.task)
+    return "examples_of" in signature(task.evaluate).parameters
+
+
+def innermost(task: Task) -> Task:
+    """The task that all those around it are about."""
+    while isinstance(task, Around):
+        task = task.task
+    return task

@@ -1,0 +1,145 @@
+"""Tasks as users write them: they work on the default path, or are refused in a sentence before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cases
+import pytest
+import torch
+from torch import Tensor, nn
+
+import imu_lab as imu
+from imu_lab.tasks import Batch, Examples
+
+
+@dataclass(frozen=True)
+class Own:
+    """A task that follows the protocol and measures from its own tensors."""
+
+    shift: float = 0.0
+    readout: tuple[str, ...] | str | None = None
+
+    def data(self) -> tuple[Tensor, Tensor]:
+        """Forty points of three classes."""
+        inputs, labels = cases.images(40, 3)
+        return inputs + self.shift, labels
+
+    def make_model(self, seed: int) -> nn.Module:
+        """A fresh network."""
+        return cases.conv_net(seed)
+
+    def split(self, name: str) -> Examples:
+        """The first ten are to be forgotten."""
+        inputs, labels = self.data()
+        rows = {"forget": torch.arange(10), "retain": torch.arange(10, 40)}.get(name, torch.arange(40))
+        return Examples.of(inputs[rows], labels[rows], rows)
+
+    def example_loss(self, forward: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
+        """(n,) cross-entropy."""
+        return nn.functional.cross_entropy(forward(batch.inputs), batch.targets, reduction="none")
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """Accuracy, by this task's own loop over its own tensors."""
+        inputs, labels = self.data()
+        rows = self.split(split).ids
+        with torch.no_grad():
+            return {"accuracy": (model(inputs[rows]).argmax(1) == labels[rows]).double().mean().item()}
+
+    def card(self, example: int) -> str:
+        """A word."""
+        return f"point {example}"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """An ordinary composition: another task with other metrics, asked as any object is."""
+
+    task: Own = field(default_factory=Own)
+    readout: tuple[str, ...] | str | None = None
+
+    def make_model(self, seed: int) -> nn.Module:
+        return self.task.make_model(seed)
+
+    def split(self, name: str) -> Examples:
+        return self.task.split(name)
+
+    def example_loss(self, forward: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
+        return self.task.example_loss(forward, batch)
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        return {name: 1 - value for name, value in self.task.evaluate(model, split).items()}
+
+    def card(self, example: int) -> str:
+        return self.task.card(example)
+
+
+@dataclass(frozen=True)
+class Inherited(imu.tasks.Toy):
+    """A subclass with a metric of its own."""
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        inputs, labels = self.split(split).batch()
+        with torch.no_grad():
+            return {"accuracy": (model(inputs).argmax(1) == labels).double().mean().item(), "size": float(len(labels))}
+
+
+@pytest.mark.parametrize("task", [Own(), Composed(), Inherited()], ids=lambda task: type(task).__name__)
+def test_it_works_on_the_default_path_as_it_does_without_a_cache(task: imu.tasks.Task) -> None:
+    model = task.make_model(1)
+    scores, plain = imu.influence(task, model), imu.influence(task, model, cache=False)
+    assert cases.close(scores.values, plain.values, within=1e-4)
+    run, slow = (
+        imu.unlearn(task, model, imu.intensity(scores), steps=4, lr=0.05, cache=cache) for cache in (True, False)
+    )
+    assert run.settings["cached"] and not slow.settings["cached"]
+    for split in ("forget", "retain", "test"):
+        assert run.series(split, "accuracy").tolist() == slow.series(split, "accuracy").tolist()
+        assert run.value(split, "accuracy") == task.evaluate(run.model, split)["accuracy"]
+
+
+def test_settings_tell_tasks_apart() -> None:
+    model = Own().make_model(1)
+    first, second = (imu.influence(Own(shift), model).values for shift in (0.0, 1.0))
+    assert cases.relative(first, second) > 1e-2
+    assert cases.close(imu.influence(Own(1.0), model, cache=False).values, second, within=1e-4)
+
+
+def plain_class() -> object:
+    """The members of a task on a class that is no dataclass."""
+    return type("Plain", (), {name: getattr(Own, name) for name in dir(Own) if not name.startswith("__")})()
+
+
+def not_frozen() -> object:
+    """A dataclass whose settings can change after something was computed for them."""
+    members = {name: getattr(Own, name) for name in ("data", "make_model", "split", "example_loss", "evaluate", "card")}
+    return dataclass(
+        type("Loose", (), {**members, "shift": 0.0, "readout": None, "__annotations__": {"shift": float}})
+    )()
+
+
+@dataclass(frozen=True)
+class Listing(Own):
+    """A setting that has no hash."""
+
+    rows: list[int] = field(default_factory=lambda: [1, 2])
+
+
+@pytest.mark.parametrize(("task", "said"), [
+    (plain_class(), "a task must be a frozen dataclass.*Plain is no dataclass. Write @dataclass"),
+    (not_frozen(), "a task must be a frozen dataclass.*Loose is not frozen"),
+    (Listing(), "compared by value, and rows of Listing cannot be hashed; give a tuple"),
+], ids=["no dataclass", "not frozen", "a list"])  # fmt: skip
+def test_a_task_that_cannot_be_told_by_its_settings_is_refused(task: object, said: str) -> None:
+    model = Own().make_model(1)
+    for verb in (imu.influence, imu.unlearn, imu.Session):
+        with pytest.raises(TypeError, match=said):
+            verb(task, model)
+
+
+def test_a_task_around_one_that_reads_its_own_data_is_refused_rather_than_measured_on_other_examples() -> None:
+    task = Own()
+    run = imu.unlearn(task, task.make_model(1), steps=2, lr=0.01)
+    with pytest.raises(TypeError, match=r"Altered has other examples than the Own inside.*examples_of=None"):
+        imu.what_if(run, flip=[3])
