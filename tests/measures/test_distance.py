@@ -100,7 +100,9 @@ def test_outputs_are_computed_once_per_content() -> None:
 
 def test_another_tasks_reference_is_refused() -> None:
     reference = Reference(sequences.tiny(forget_sources=(0,)), sequences.models()[1])
-    with pytest.raises(ValueError, match="the retrained model was measured on .* examples of 'forget', and these are .* others"):
+    with pytest.raises(
+        ValueError, match="the retrained model was measured on .* examples of 'forget', and these are .* others"
+    ):
         imu.metrics.create("kl-retrained")(sequences.tiny(), sequences.models()[0], reference)
 
 

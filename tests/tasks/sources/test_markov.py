@@ -24,9 +24,7 @@ def test_a_source_leaves_its_own_states_with_the_leakage_and_treats_foreign_ones
     )
     for source in range(3):
         own = OWNER == source
-        assert cases.close(
-            chains[source][own][:, own].sum(1), 1 - leakage, within=1e-5
-        )
+        assert cases.close(chains[source][own][:, own].sum(1), 1 - leakage, within=1e-5)
         assert chains[source][own][:, own].unique().numel() == 1
         assert (chains[source][~own] == 0.1).all()
 
@@ -34,9 +32,7 @@ def test_a_source_leaves_its_own_states_with_the_leakage_and_treats_foreign_ones
 def test_the_first_state_is_the_sources_own_but_for_the_leakage() -> None:
     starts = markov.starts(OWNER, 0.2)
     assert cases.close(starts.sum(1), torch.ones(3, dtype=torch.float64), within=1e-5)
-    assert cases.close(
-        torch.stack([starts[s, OWNER == s].sum() for s in range(3)]), 0.8, within=1e-5
-    )
+    assert cases.close(torch.stack([starts[s, OWNER == s].sum() for s in range(3)]), 0.8, within=1e-5)
 
 
 def test_sequences_follow_their_matrix() -> None:
