@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import imu_lab as imu
 from imu_lab.core.running import one_thread
-from imu_lab.features.readout import view
+from imu_lab.features import view
 from imu_lab.influences import exact
 from imu_lab.influences.exact import Solver, conjugate_gradients
 
