@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, fields, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from .sources.supplied import Supplied, supply
 from .training import Recipe
 
 SMALL = 100_000  # parameters up to which a user's network is quicker on one core than on several
+NAMES = ("digits", *named.SOURCES)
 REQUESTS = ("forget_class", "forget_fraction", "forget_indices", "forget_superclass", "forget_subclass")
 
 
@@ -189,6 +192,12 @@ class Classification:
             return self.data.labelled
         level = self.level or "class"
         if self.data != "digits" and self.data not in named.SOURCES:
+            if not Path(self.data).is_dir():
+                near = difflib.get_close_matches(self.data, NAMES, n=1)
+                raise FileNotFoundError(
+                    f"no folder {self.data}; {folders.EXPECTED}. Data sets by name: {', '.join(NAMES)}."
+                    + (f" Did you mean {near[0]!r}?" if near else "")
+                )
             return folders.folder(self.data, self.image_size, level, self.test_fraction)
         if self.image_size is not None:
             raise ValueError(f"image_size= resizes the pictures of a folder; those of {self.data} have one size")

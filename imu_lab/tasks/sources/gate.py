@@ -141,8 +141,7 @@ def _of_columns(columns: dict, where: str, label: Any, accepts: Sequence[str]) -
     """A dict of columns, as image processors and tokenizers make them."""
     name = _label_of(list(columns), label, where)
     given = columns.pop(name)
-    chosen = _chosen(columns, where, accepts)
-    rows = _rows(chosen, where, accepts)
+    rows = _rows(columns, where, accepts)
     return _checked(rows, given, where, f"label: {name!r}")
 
 
@@ -161,7 +160,9 @@ def _of_frame(frame: Any, where: str, label: Any) -> Side:
 def _rows(inputs: Any, where: str, accepts: Sequence[str]) -> Any:
     """A user's inputs as rows that are kept by reference."""
     if isinstance(inputs, Mapping):
-        return Members({name: _rows(each, where, ()) for name, each in _chosen(dict(inputs), where, accepts).items()})
+        chosen = _chosen(dict(inputs), where, accepts)
+        members = {name: _rows(each, where, ()) for name, each in chosen.items()}
+        return Members(members) if set(chosen) & set(accepts) else next(iter(members.values()))
     if hasattr(inputs, "columns") and hasattr(inputs, "iloc"):
         return _frame(inputs, where)
     if isinstance(inputs, Tensor):
@@ -504,7 +505,11 @@ def together(
 
 def _about(parts: dict[str, Side], targets: dict[str, Tensor], classes: Sequence[str]) -> str:
     train, test = parts["train"], parts["test"]
-    what = counted(classes, targets["train"]) if classes else f"targets of shape {tuple(targets['train'].shape[1:])}"
+    what = (
+        counted(classes, targets["train"])
+        if classes
+        else f"targets {targets['train'].dtype} of shape {tuple(targets['train'].shape[1:])}".replace("torch.", "")
+    )
     files = "; file names known" if train.files is not None else ""
     return f"{len(train):,} train and {len(test):,} test samples, {_inputs(train)}; {train.said}; {what}{files}"
 

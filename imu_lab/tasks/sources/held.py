@@ -15,7 +15,7 @@ from ...core.running import digest, row_hashes
 from ..protocol import Batch, Positions
 
 CHUNK = 2**23  # bytes read at once
-QUICK = 1e-3  # seconds that looking for edits may take each time; where it takes longer it is done more rarely
+QUICK = 1e-2  # seconds that looking for edits may take each time; where it takes longer it is done more rarely
 RARELY = 20  # times its own duration
 
 

@@ -201,7 +201,7 @@ def checked(labels: Any, classes: int | None, where: str) -> Tensor:
     if len(outside):
         raise ValueError(
             f"{where} labels go from {int(labels.min())} to {int(labels.max())}, but there are {classes} "
-            f"classes, 0 to {classes - 1}; number the classes from 0"
+            f"classes, 0 to {classes - 1}; number them from 0, or name them in the order of the outputs with classes="
         )
     return labels
 

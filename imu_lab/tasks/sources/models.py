@@ -144,8 +144,8 @@ class Manner:
     said: str = ""
 
 
-def manner(model: nn.Module, inputs: Any) -> Manner:
-    """Find out how a model takes these inputs, by calling it.
+def manner(model: nn.Module, inputs: Any) -> tuple[Manner, Tensor]:
+    """How a model takes these inputs, found by calling it, and the logits (n, K) that it gave.
 
     Args:
         model: in eval mode, as :func:`prepared` makes it.
@@ -161,7 +161,7 @@ def manner(model: nn.Module, inputs: Any) -> Manner:
         inputs = next(iter(inputs.values()))
     whole, made = _called(model, inputs, keyword, dtype)
     inputs = _each(inputs, lambda value: _cast(value, whole))
-    training = _in_training(model, inputs, keyword)
+    training = _in_training(model, inputs, keyword) if _asks_for_its_mode(model) else None
     says_more = not isinstance(made, Tensor) or not isinstance(training, (Tensor, type(None)))
     outputs = logits_of(made)
     _check_shape(outputs, made, _count(inputs))
@@ -170,7 +170,7 @@ def manner(model: nn.Module, inputs: Any) -> Manner:
     asked = says_more or keyword or flat
     name = SINGLE if asked and not isinstance(inputs, dict) else None
     said = "the logits of what the model answers" if says_more else ""
-    return Manner(outputs.shape[1], dtype, whole, name, asked, flat, said)
+    return Manner(outputs.shape[1], dtype, whole, name, asked, flat, said), outputs
 
 
 def _count(inputs: Any) -> int:
@@ -240,6 +240,15 @@ def _hint(model: nn.Module, inputs: Any) -> str:
         except Exception:  # this is not it
             continue
     return ""
+
+
+def _asks_for_its_mode(model: nn.Module) -> bool:
+    """Whether code of the model's own, and not of torch's layers, mentions ``training``: it may then answer otherwise."""
+    kinds = {
+        kind for module in model.modules() for kind in type(module).__mro__ if not kind.__module__.startswith("torch.")
+    }
+    functions = [value for kind in kinds for value in vars(kind).values() if inspect.isfunction(value)]
+    return any("training" in function.__code__.co_names for function in functions)
 
 
 def _in_training(model: nn.Module, inputs: Any, keyword: bool) -> Any:

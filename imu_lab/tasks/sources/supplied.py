@@ -66,7 +66,17 @@ class Supplied:
     @property
     def about(self) -> str:
         """One line: what the data and the model were understood to be."""
-        return "; ".join(words for words in (self.labelled.about, self.manner.said, frozen(self.original)) if words)
+        parts = (self.labelled.about, self.cast, self.manner.said, frozen(self.original))
+        return "; ".join(words for words in parts if words)
+
+    @property
+    def cast(self) -> str:
+        """What inputs are cast to, in words; empty where they come as the model takes them."""
+        fetched = self.labelled.train.fetch
+        first, raw = fetched.inputs(slice(0, 1)), fetched.rows.get(slice(0, 1))
+        kinds = [each.dtype for each in (first.values() if isinstance(first, dict) else [first])]
+        given = [each.dtype for each in (raw.values() if isinstance(raw, dict) else [raw])]
+        return "" if kinds == given else f"cast to {', '.join(dict.fromkeys(map(_plain, kinds)))}"
 
     def prepared(self, model: nn.Module, quiet: bool = True) -> nn.Module:
         """A copy of a model as this task calls it."""
@@ -95,13 +105,12 @@ def supply(
     original = original if device is None else original.to(device)
     accepts = models.parameters_of(original)
     parts = {where: gate.side(data, where, label, accepts) for where, data in (("train", train), ("test", test))}
-    how = models.manner(original, parts["train"].rows.get(slice(0, 2)))
+    how, outputs = models.manner(original, parts["train"].rows.get(slice(0, 2)))
     original = models.adapted(original) if how.adapted else original
     targets, names = _targets(parts, how, classes, loss)
     fetch = partial(Fetch, dtype=how.dtype, whole=how.whole, name=how.name)
     labelled = gate.together(parts, targets, names, fetch)
     batch = labelled.train.batch(slice(0, 2)).to(device_of(original))
-    outputs = _outputs(original, batch, 1.0)
     if names:
         models.check_logits(outputs, lambda by: _outputs(original, batch, by))
     own = None if loss is None else _own_loss(loss, outputs, batch, how.flat)
@@ -110,6 +119,10 @@ def supply(
     loss_key = _loss_key(own, how, labelled)
     key = fingerprint(labelled.key, repr(original), *state, moving, loss_key)
     return Supplied(key, labelled, original, how, make_model, train_fn, own, loss_key)
+
+
+def _plain(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def _outputs(model: nn.Module, batch: Batch, scale: float) -> Tensor:
@@ -161,7 +174,7 @@ def _own_loss(loss: Callable, outputs: Tensor, batch: Batch, flat: bool) -> OwnL
             return own
         except ValueError as error:
             refused.append(error)
-    raise refused[0]
+    raise refused[-1]
 
 
 def _loss_key(own: OwnLoss | None, how: models.Manner, labelled: Labelled) -> str:

@@ -1,0 +1,319 @@
+"""The gate for data: what is a sample, which member is its label, is it fixed, and is what is kept still the same?"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+
+from imu_lab.tasks import Classification
+from imu_lab.tasks.sources import gate
+
+X, Y = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1, 2])
+OTHER = (X + 1, Y)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("side", ["train", "test"])
+def test_values_that_are_not_finite_are_named_by_row(value: float, side: str) -> None:
+    bad = X.clone()
+    bad[4, 2] = value
+    parts = [(bad, Y), OTHER] if side == "train" else [OTHER, (bad, Y)]
+    with pytest.raises(ValueError, match=f"{side} input 4 holds NaN or infinite values"):
+        gate.assembled(*parts, 3)
+
+
+@pytest.mark.parametrize(("labels", "message"), [
+    ([0, 1, 2, 0, 1, 3], r"train labels go from 0 to 3, but there are 3 classes, 0 to 2"),
+    ([-1, 1, 2, 0, 1, 2], r"go from -1 to 2"),
+    ([0.5, 1, 2, 0, 1, 2], "one integer per example, got torch.float32"),
+    ([float("nan"), 1, 2, 0, 1, 2], "one integer per example"),
+    ([[0], [1], [2], [0], [1], [2]], r"shape \(6, 1\)"),
+    ([0, 1, 2], "6 inputs and 3 labels"),
+])  # fmt: skip
+def test_labels_that_do_not_fit_are_refused(labels: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        gate.assembled((X, torch.tensor(labels)), OTHER, 3)
+
+
+def test_labels_of_other_types_become_integers() -> None:
+    for labels in (Y.numpy().astype(np.uint8), Y.double(), Y.tolist()):
+        made = gate.assembled((X, labels), OTHER, 3)
+        assert made.train_labels.dtype == torch.int64 and torch.equal(made.train_labels, Y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64, torch.uint8])
+def test_the_type_of_inputs_is_kept(dtype: torch.dtype) -> None:
+    assert gate.assembled((X.abs().to(dtype), Y), OTHER, 3).train.batch().inputs.dtype == dtype
+
+
+def test_shared_inputs_warn() -> None:
+    with pytest.warns(UserWarning, match="train and test share 2 identical inputs"):
+        gate.assembled((X, Y), (torch.cat([X[:2], X[:3] + 1]), Y[:5]), 3)
+
+
+def test_equal_content_has_an_equal_key_and_other_content_another() -> None:
+    key = gate.assembled((X, Y), OTHER, 3).key
+    assert gate.assembled((X.numpy().copy(), Y.tolist()), OTHER, 3).key == key
+    moved = X.clone()
+    moved[0, 0] += 1e-6
+    keys = {
+        gate.assembled((moved, Y), OTHER, 3).key,
+        gate.assembled((X, Y.flip(0)), OTHER, 3).key,
+        gate.assembled((X, Y), (X + 2, Y), 3).key,
+        gate.assembled((X, Y), OTHER, 4).key,
+        gate.assembled((X.flip(0), Y), OTHER, 3).key,
+    }
+    assert len(keys | {key}) == 6
+
+
+def test_data_are_kept_by_reference_and_edits_are_noticed() -> None:
+    for inputs, edit in ((X.numpy().copy(), 7.0), (X.clone(), 7.0), (X.t().clone().t(), 7.0)):
+        made = gate.assembled((inputs, Y), OTHER, 3)
+        made.unchanged()
+        assert made.train.batch(slice(0, 2)).inputs.numpy().base is not None or isinstance(inputs, np.ndarray)
+        before = inputs[3, 1].item()
+        inputs[3, 1] = edit
+        with pytest.raises(
+            ValueError, match="the train inputs were edited after the task was made.*make the task again"
+        ):
+            made.unchanged()
+        inputs[3, 1] = before  # taken back: nothing has happened
+        made.unchanged()
+
+
+def test_edited_labels_are_noticed() -> None:
+    for labels in (Y.clone(), Y.numpy().copy()):
+        made = gate.assembled((X, labels), OTHER, 3)
+        labels[0] = 1
+        with pytest.raises(ValueError, match="the train labels were edited"):
+            made.unchanged()
+
+
+class Pairs(torch.utils.data.Dataset):
+    """A map-style dataset of pairs."""
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        return X[row], int(Y[row])
+
+
+def test_a_dataset_is_as_good_as_arrays() -> None:
+    streamed, held = gate.assembled(Pairs(), OTHER, 3), gate.assembled((X, Y), OTHER, 3)
+    assert streamed.key == held.key
+    batch = streamed.train.take(torch.tensor([5, 0])).batch(slice(0, 2))
+    assert torch.equal(batch.inputs, X[[5, 0]]) and batch.targets.tolist() == [2, 0]
+
+
+# What is a sample.
+
+TABLE = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
+NUMBERS = torch.arange(30) % 3
+WORDS = np.array(["cat", "dog", "cow"])[NUMBERS]
+
+
+def net() -> nn.Module:
+    """Four inputs, three classes."""
+    return nn.Linear(4, 3)
+
+
+def task(train: Any, test: Any = None, model: nn.Module | None = None, **given: Any) -> Classification:
+    """A task around a small model; the test part is the training part plus one where none is given."""
+    if not {"forget_indices", "forget_class", "forget_fraction"} & set(given):
+        given["forget_indices"] = [0, 4]
+    return Classification.from_data(model or net(), train, (TABLE + 1, NUMBERS) if test is None else test, **given)
+
+
+class Made(Dataset):
+    """Samples made of an input, a label and a position by a function."""
+
+    def __init__(self, make: Callable, count: int = 30) -> None:
+        self.make, self.count = make, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> Any:
+        return self.make(TABLE[i], int(NUMBERS[i]), i)
+
+
+def pair(x: torch.Tensor, y: int, i: int) -> tuple:
+    return x, y
+
+
+def keyed(x: torch.Tensor, y: int, i: int) -> dict:
+    return {"image": x, "label": y}
+
+
+class Endless(IterableDataset):
+    """Samples without an index."""
+
+    def __iter__(self) -> Any:
+        return iter([(TABLE[0], 0)])
+
+
+def picture(x: torch.Tensor, y: int, i: int) -> tuple:
+    return Image.new("L", (5, 4)), y
+
+
+COLOURED = pd.DataFrame(TABLE.numpy()).assign(colour="red")
+
+SAME = {
+    "tensors": ((TABLE, NUMBERS), {}),
+    "lists": ([TABLE.tolist(), NUMBERS.tolist()], {}),
+    "arrays": ((TABLE.numpy(), NUMBERS.numpy().astype(np.int32)), {}),
+    "doubles": ((TABLE.double().numpy(), NUMBERS.double()), {}),
+    "a frame": ((pd.DataFrame(TABLE.numpy()), pd.Series(NUMBERS.numpy(), dtype="Int64")), {}),
+    "a mixed frame": ((pd.DataFrame(TABLE.numpy()).astype({0: "float64", 2: "Float32"}), NUMBERS), {}),
+    "a frame with its label": (pd.DataFrame(TABLE.numpy()).assign(kind=NUMBERS.numpy()), {"label": "kind"}),
+    "three members": ((TABLE, WORDS, NUMBERS), {"label": 2}),
+    "the last of three": ((TABLE, WORDS, NUMBERS), {"label": -1}),
+    "a TensorDataset": (TensorDataset(TABLE, NUMBERS), {}),
+    "a dataset": (Made(pair), {}),
+    "a dataset of dicts": (Made(keyed), {}),
+    "a dataset of three": (Made(lambda x, y, i: (x, i, y)), {"label": 2}),
+    "a list of samples": ([(x, int(y)) for x, y in zip(TABLE, NUMBERS)], {}),
+    "one-element labels": (Made(lambda x, y, i: (x.numpy(), torch.tensor(y))), {}),
+    "a subset": (Subset(ConcatDataset([Made(pair), Made(pair)]), range(30, 60)), {}),
+    "columns": ({"picture": TABLE, "labels": NUMBERS}, {}),
+}
+
+
+@pytest.mark.parametrize("given, how", SAME.values(), ids=list(SAME))
+def test_the_same_samples_in_any_form_are_the_same_task(given: Any, how: dict) -> None:
+    test = None
+    if "label" in how:
+        test = Made(lambda x, y, i: (x + 1, WORDS[i], y)) if isinstance(how["label"], int) else pd.DataFrame(
+            TABLE.numpy() + 1).assign(kind=NUMBERS.numpy())  # fmt: skip
+    made = task(given, test, **how)
+    batch = made.split("train").batch()
+    torch.testing.assert_close(batch.inputs, TABLE, rtol=1e-6, atol=1e-6)
+    assert batch.inputs.dtype == torch.float32 and torch.equal(batch.targets, NUMBERS)
+    assert made.about.startswith("30 train and 30 test samples") and "3 classes: 0 (10), 1 (10), 2 (10)" in made.about
+    assert made.about in repr(made)
+
+
+REFUSED = {
+    "three members": ((TABLE, WORDS, NUMBERS), {}, r"has 3 member\(s\): 0, 1, 2; say which one is the label with label="),
+    "three in a sample": (Made(lambda x, y, i: (x, i, y)), {}, "has 3 member.*label=2"),
+    "an unknown member": ((TABLE, NUMBERS), {"label": "y"}, "unknown member of a train sample for label=: 'y'.*Known: 0, 1"),
+    "a position beyond": ((TABLE, NUMBERS), {"label": 5}, "unknown member of a train sample"),
+    "a dict without a label": (Made(lambda x, y, i: {"a": x, "b": y}), {}, "a, b; say which one is the label"),
+    "a dict of many": (Made(lambda x, y, i: {"a": x, "c": x, "label": y}), {}, r"'a', 'c' beside its label.*\(input, label\)"),
+    "a loader": (DataLoader(TensorDataset(TABLE, NUMBERS)), {}, "hand over its dataset: train=loader.dataset"),
+    "a stream": (Endless(), {}, "a Endless, whose samples have no index"),
+    "a generator": (iter([(TABLE[0], 1)]), {}, "whose samples have no index"),
+    "a path": ("some/folder", {}, r"is a path; a folder of pictures is Classification\('some/folder'"),
+    "one tensor": (TABLE, {}, "one Tensor of shape .* without labels"),
+    "nothing": (None, {}, "a NoneType, whose samples"),
+    "a frame alone": (pd.DataFrame(TABLE.numpy()), {}, "name the column that is the label with label="),
+    "a frame of words": ((COLOURED, NUMBERS), {}, "columns 'colour' hold no numbers.*get_dummies"),
+    "a categorical column": (
+        (pd.DataFrame(TABLE.numpy()).assign(size=pd.Categorical(WORDS)), NUMBERS), {}, "columns 'size' hold no numbers"),
+    "words as inputs": ((WORDS, NUMBERS), {}, "inputs must be numbers, got a ndarray of str"),
+    "ragged inputs": (([[1.0, 2.0], [1.0]] * 15, NUMBERS), {}, "rows of different shapes"),
+    "a masked array": ((np.ma.masked_less(TABLE.numpy(), 0), NUMBERS), {}, "masked values; fill them"),
+    "a sparse tensor": ((TABLE.to_sparse(), NUMBERS), {}, r"sparse or quantised tensor; give x.to_dense\(\)"),
+    "a picture": (Made(picture), {}, "is a picture of 5x4 pixels in mode L"),
+    "an object": (Made(lambda x, y, i: (object(), y)), {}, "is a object; give tensors"),
+    "one thing": (Made(lambda x, y, i: x), {}, "a train sample is a Tensor; a sample is a pair"),
+    "mixed sizes": (Made(lambda x, y, i: (x[: 3 + i % 2], y)), {}, r"sample 0 is \(3,\), sample 1 is \(4,\)"),
+    "a fault inside": (Made(lambda x, y, i: (x, {}[i])), {}, "train sample 0 cannot be read: KeyError: 0"),
+    "a fault later": (Made(lambda x, y, i: (x, y if i < 20 else 1 / 0)), {}, "train sample .. cannot be read: ZeroDivisionError"),
+    "not finite": (Made(lambda x, y, i: (x / (i - 9.0), y)), {}, "train input 9 holds NaN or infinite values"),
+    "nothing in it": ((TABLE[:0], NUMBERS[:0]), {}, "the train part is empty"),
+    "lengths": ((TABLE, NUMBERS[:7]), {}, "30 inputs and 7 labels"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("given, how, message", REFUSED.values(), ids=list(REFUSED))
+def test_what_can_be_no_sample_is_refused_in_words(given: Any, how: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        task(given, **how)
+    assert "\n" not in str(caught.value) and caught.value.__cause__ is None
+
+
+# Is it fixed.
+
+
+class Crop(nn.Module):
+    """A transform that draws, under a name that says so or not."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.roll(int(torch.randint(0, 2, ())))
+
+
+class RandomShift(Crop):
+    """The same; its name says so."""
+
+
+class Transformed(Made):
+    """A dataset with a transform, as those of torchvision have one."""
+
+    def __init__(self, transform: Callable) -> None:
+        super().__init__(lambda x, y, i: (transform(x), y))
+        self.transform = transform
+
+
+@pytest.mark.parametrize(
+    "inside", [lambda each: each, lambda each: Subset(each, range(30))], ids=["itself", "a subset"]
+)
+@pytest.mark.parametrize("kind, named", [(Crop, ""), (RandomShift, r" \(RandomShift\)")])
+def test_a_sample_that_is_another_each_time_is_refused(kind: type, named: str, inside: Callable) -> None:
+    with pytest.raises(ValueError, match=f"another each time it is read{named}, .*without augmentation.*recipe="):
+        task(inside(Transformed(kind())))
+
+
+def test_a_dataset_with_a_fixed_transform_is_taken() -> None:
+    model = net()
+    assert task(Transformed(nn.Identity()), model=model) == task(Made(pair), model=model)
+
+
+EDITS = {
+    "tensor": lambda x: ((x, NUMBERS), x.mul_),
+    "array": lambda x: ((x.numpy(), NUMBERS), lambda by: x.numpy().__setitem__((0, 3), by)),
+    "tensor, by its array": lambda x: ((x, NUMBERS), lambda by: x.numpy().__setitem__((0, 3), by)),
+    "frame": lambda x: ((frame := pd.DataFrame(x.numpy()), NUMBERS), lambda by: frame.iloc.__setitem__((0, 3), by)),
+    "frame, a column": lambda x: ((frame := pd.DataFrame(x.numpy()), NUMBERS), lambda by: frame.__setitem__(2, by)),
+    "TensorDataset": lambda x: (TensorDataset(x, NUMBERS), x.mul_),
+    "samples": lambda x: ([(row, int(y)) for row, y in zip(x, NUMBERS)], x.mul_),
+}
+
+
+@pytest.mark.parametrize("given", EDITS.values(), ids=list(EDITS))
+def test_edits_are_noticed_when_a_split_is_asked_for(given: Callable) -> None:
+    data, edit = given(TABLE.clone())
+    made = task(data)
+    made.split("train")
+    edit(7.5)
+    for ask in (made.unchanged, lambda: made.split("forget")):
+        with pytest.raises(ValueError, match="edited after the task was made.*make the task again"):
+            ask()
+
+
+def test_data_are_not_copied() -> None:
+    mine = TABLE.clone()
+    assert task((mine, NUMBERS)).split("train").batch(slice(3, 5)).inputs.data_ptr() == mine[3:].data_ptr()
+
+
+def test_a_task_of_a_users_own_can_be_pickled() -> None:
+    for given in (
+        (TABLE, WORDS),
+        (TABLE.numpy(), WORDS),
+        (pd.DataFrame(TABLE.numpy()), WORDS),
+        TensorDataset(TABLE, NUMBERS),
+    ):
+        made = task(given, (TABLE + 1, WORDS if isinstance(given, tuple) else NUMBERS))
+        again = pickle.loads(pickle.dumps(made))
+        assert again == made and again.about == made.about
+        assert torch.equal(again.split("forget").batch().inputs, made.split("forget").batch().inputs)
