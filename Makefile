@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test demo bench notebooks clean
+.PHONY: help install lab test check demo bench notebooks clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,8 +28,11 @@ lab: $(STAMP) ## Open JupyterLab on the first notebook
 	@# As the default page, so that the address printed for a remote browser leads there too.
 	$(BIN)/jupyter lab $(ROOT) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
 
-test: $(STAMP) ## Run all tests
+test: $(STAMP) ## Run all tests, which is the whole truth
 	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## Run the tests that take under two minutes: no browser, no notebooks, contracts on three tasks
+	$(BIN)/python -m pytest -m "not (browser or slow or full)" $(ARGS)
 
 demo: $(STAMP) ## Unlearn a class without a browser: a table and an HTML report
 	$(BIN)/python -m imu_lab $(ARGS)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import sequences
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,18 @@ TASKS: dict[str, Callable[[], Task]] = {
     "own data": lambda: own_data(forget_indices=[0, 7, 8, 30, 31]),
 }
 
+CHECKED = ("toy", "own data", "sequence")  # those of `make check`: one layer, BatchNorm and convolution, tokens
+
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
+
+
+def every_task(*also: str) -> list[Any]:
+    """The names of all tasks, as parameters: those that `make check` leaves to `make test` carry the mark ``full``.
+
+    Args:
+        also: further tasks that `make check` takes.
+    """
+    return [name if name in (*CHECKED, *also) else pytest.param(name, marks=pytest.mark.full) for name in TASKS]
 
 
 @cache

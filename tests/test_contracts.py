@@ -24,7 +24,7 @@ from imu_lab.tasks.protocol import Examples
 from imu_lab.unlearning import Request
 
 
-@pytest.fixture(scope="module", params=cases.TASKS)
+@pytest.fixture(scope="module", params=cases.every_task())
 def name(request: pytest.FixtureRequest) -> str:
     """Each task in turn: all contracts on one before the next, so that its features are computed once."""
     return request.param

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import build_notebooks
 import nbformat
 import pytest
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 PATHS = build_notebooks.notebooks()
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
@@ -88,16 +89,71 @@ def test_only_pictures_and_text_are_stored() -> None:
     assert [output.data for output in notebook.cells[0].outputs] == [{"image/png": "..."}]
 
 
-def test_digest_follows_cells_and_library_but_not_outputs(tmp_path: Path) -> None:
-    module = tmp_path / "imu_lab" / "module.py"
-    module.parent.mkdir()
-    module.write_text("a = 1\n")
-    plain, printed = notebook_with(), notebook_with(new_output("stream", text="1"))
-    before = build_notebooks.digest(plain, tmp_path)
-    assert build_notebooks.digest(printed, tmp_path) == before
-    assert build_notebooks.digest(new_notebook(cells=[new_code_cell("2")]), tmp_path) != before
-    module.write_text("a = 2\n")
-    assert build_notebooks.digest(plain, tmp_path) != before
+SOURCE = '''"""What it is."""
+
+@metric("mine", unit="nats")
+class Mine:
+    """Its formula."""
+
+    share: float = 0.5
+
+    def __call__(self, x):
+        """What it does."""
+        return f"<b style='color: red'>{x:.2f}</b>" if x else None
+'''
+
+
+def digest_with(folder: Path, source: str = SOURCE, notebook: NotebookNode | None = None, **files: str) -> str:
+    """The digest over a library of this source and further files."""
+    shutil.rmtree(folder / "imu_lab", ignore_errors=True)
+    for name, text in {"module.py": source, **files}.items():
+        path = folder / "imu_lab" / "room" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return build_notebooks.digest(notebook or notebook_with(), folder)
+
+
+def test_digest_follows_the_code_of_cells_but_not_prose_and_outputs(tmp_path: Path) -> None:
+    before = digest_with(tmp_path)
+    printed = notebook_with(new_output("stream", text="1"))
+    prose = new_notebook(cells=[new_markdown_cell("# A lesson"), new_code_cell("1")])
+    assert digest_with(tmp_path, notebook=printed) == digest_with(tmp_path, notebook=prose) == before
+    assert digest_with(tmp_path, notebook=new_notebook(cells=[new_code_cell("2")])) != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("share: float = 0.5\n", "share: float = 0.5  # half and half\n"),
+        ("What it is.", "What it really is."),
+        ("What it does.", "Does it.\n\n        At length."),
+        ('        """What it does."""\n', ""),
+        ('"mine", unit', "'mine',  unit"),
+        ("share: float = 0.5\n", "share: float = 0.5\n\n\n"),
+    ],
+)
+def test_a_comment_a_docstring_and_the_looks_of_code_make_nothing_stale(tmp_path: Path, old: str, new: str) -> None:
+    assert SOURCE.count(old) == 1
+    assert digest_with(tmp_path) == digest_with(tmp_path, SOURCE.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("0.5", "0.25"), ("share", "part"), ("red", "blue"), (".2f", ".3f"), ("nats", "bits"), ("if x", "if not x"),
+        ("None", "0"), ('unit="nats"', ""), ("float", "int"), ("Its formula", "Another formula"),
+    ],
+)  # fmt: skip
+def test_whatever_can_be_seen_makes_it_stale(tmp_path: Path, old: str, new: str) -> None:
+    assert digest_with(tmp_path) != digest_with(tmp_path, SOURCE.replace(old, new))
+
+
+def test_new_modules_and_files_that_are_no_python_count(tmp_path: Path) -> None:
+    found = [
+        digest_with(tmp_path, **more) for more in ({}, {"other.py": "b = 1"}, {"look.css": "a"}, {"look.css": "b"})
+    ]
+    assert len(set(found)) == 4
+    assert digest_with(tmp_path, **{"old.pyc": "x"}) == found[0]
 
 
 def test_a_failing_cell_is_refused_and_the_file_left_alone(tmp_path: Path) -> None:

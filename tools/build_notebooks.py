@@ -1,13 +1,14 @@
 """Execute the notebooks and store them with a picture of every figure and panel: ``make notebooks``.
 
 A stored notebook is for readers without a kernel (GitHub, an editor, a printed page), so every figure and panel carries
-a PNG. The pictures cannot go stale unseen: a notebook stores a digest of the sources it was made from, and ``--check``
-and the tests compare it with the sources of today.
+a PNG. The pictures cannot go stale unseen: a notebook stores a digest of what its outputs were made from, and
+``--check`` and the tests compare it with that of today. A comment, a docstring or a line of prose decides no output.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import base64
 import hashlib
 import io
@@ -17,7 +18,9 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -57,15 +60,51 @@ def notebooks(folder: Path = NOTEBOOKS) -> list[Path]:
 
 
 def digest(notebook: NotebookNode, root: Path = ROOT) -> str:
-    """A digest of what a notebook's outputs were made from: its cells and all Python files of imu_lab."""
-    cells = [(cell.cell_type, cell.source) for cell in notebook.cells]
-    files = [(path.relative_to(root).as_posix(), path.read_text("utf-8")) for path in library(root)]
+    """A digest of what decides a notebook's outputs: the code in its cells, and all of imu_lab that a cell can reach."""
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    files = [(path.relative_to(root).as_posix(), deciding(path)) for path in library(root)]
     return hashlib.blake2b(json.dumps([cells, files]).encode(), digest_size=16).hexdigest()
 
 
 def library(root: Path = ROOT) -> list[Path]:
-    """The Python files of imu_lab, sorted by their path."""
-    return sorted((root / "imu_lab").rglob("*.py"), key=lambda path: path.relative_to(root).as_posix())
+    """The files of imu_lab, sorted by their path; styles and scripts of widgets, where there are any, are among them."""
+    files = [path for path in (root / "imu_lab").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    return sorted(files, key=lambda path: path.relative_to(root).as_posix())
+
+
+def deciding(path: Path) -> str:
+    """A digest of what a file does: of Python the code alone, of anything else all of it."""
+    return _code(path.read_text("utf-8")) if path.suffix == ".py" else hashlib.blake2b(path.read_bytes()).hexdigest()
+
+
+@cache
+def _code(source: str) -> str:
+    """A digest of Python source that comments, docstrings and the looks of the code leave alone.
+
+    It walks the syntax tree by itself: what ``ast.dump`` writes differs from one version of Python to the next.
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            if ast.get_docstring(node, clean=False) is not None and not _is_registered(node):
+                node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.blake2b(json.dumps(_nested(tree)).encode(), digest_size=16).hexdigest()
+
+
+def _is_registered(node: ast.AST) -> bool:
+    """Whether a class is registered under a name: what its docstring says is shown beside its numbers."""
+    calls = [each for each in getattr(node, "decorator_list", []) if isinstance(each, ast.Call) and each.args]
+    return isinstance(node, ast.ClassDef) and any(isinstance(each.args[0], ast.Constant) for each in calls)
+
+
+def _nested(part: Any) -> Any:
+    """A part of a syntax tree as plain lists; fields that hold nothing are left out, for newer versions add some."""
+    if isinstance(part, list):
+        return [_nested(each) for each in part]
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    held = [(name, value) for name, value in ast.iter_fields(part) if value not in (None, []) or name == "value"]
+    return [type(part).__name__, *([name, _nested(value)] for name, value in held)]
 
 
 def stored_digest(notebook: NotebookNode) -> str | None:
