@@ -84,7 +84,8 @@ def test_flipped_labels_are_the_runner_up_and_the_rest_is_as_it_was(run: imu.Run
     assert torch.equal(now.inputs, before.inputs)
     assert torch.equal(run.task.split("forget").batch().targets, before.targets), "the first run's task is untouched"
     same = ["example", "weight", "selected"]
-    assert other.samples[same].equals(run.samples[same]) and other.label.endswith("5 relabelled")
+    # Weights are divided by their sum once more, which rounds as the processor adds.
+    assert cases.close(other.samples[same], run.samples[same], within=1e-12) and other.label.endswith("5 relabelled")
     assert other.trajectory.query("step == 0")["loss"].iloc[0] > run.trajectory.query("step == 0")["loss"].iloc[0]
     with pytest.raises(TypeError, match="one label"):
         sequences = imu.unlearn(cases.task("sequence"), cases.original("sequence"), steps=1)
@@ -98,8 +99,9 @@ def test_a_doubled_sample_counts_twice_and_keeps_its_looks(run: imu.Run) -> None
     train = run.task.split("train").ids
     assert copies["example"].tolist() == [int(train.max()) + 1, int(train.max()) + 2]
     assert len(other.samples) == size + 2 == len(set(other.samples["example"]))
-    for name in ("weight", "label", "margin_before", "margin_after"):
-        assert copies[name].tolist() == other.samples[name].iloc[[7, 2]].tolist()
+    # A processor may add up a row of a batch in another order than its neighbour: the copy's margins are close, not equal.
+    told = other.samples[["weight", "label", "margin_before", "margin_after"]].astype({"label": str})
+    assert cases.close(told.iloc[-2:].reset_index(drop=True), told.iloc[[7, 2]].reset_index(drop=True), within=1e-5)
     assert other.task.card(copies["example"].iloc[0]) == run.task.card(mine[0])
     assert np.array_equal(other.task.pictures(copies["example"]), run.task.pictures(mine))
     assert other.task.labels([mine[0], copies["example"].iloc[0]]) == run.task.labels([mine[0]] * 2)
