@@ -163,11 +163,7 @@ class HeadCurvature:
 
     def _pass(self) -> Iterator[tuple[Tensor, Batch]]:
         """What reaches the layer, and the batch that it came from."""
-        model = self.gradients.model
-        with evaluating(model), torch.no_grad():
-            for _, batch in self.examples.batches(self.gradients.chunk(self.examples)):
-                batch = batch.to(device_of(model))
-                yield readout.capture(model, self.gradients.name, batch.inputs)[0].detach(), batch
+        return ((inputs, batch) for batch, inputs, _ in self.gradients.captured(self.examples))
 
     def _seen(self, inputs: Tensor, batch: Batch, dtype: torch.dtype) -> Rows:
         inputs = inputs.to(dtype)

@@ -26,11 +26,10 @@ Preconditioner = Callable[[Gradient], Gradient]
 
 def gradients_of(task: Task, model: nn.Module) -> LinearGradients | GeneralGradients:
     """The way to get at the per-example gradients of this task's readout: in closed form where it is linear."""
-    names = readout.resolve(task, model)
-    probe = task.split("forget").batch(slice(0, 2)).to(device_of(model)).inputs
-    if readout.is_linear(model, names, probe):
-        return LinearGradients(task, model, names[0])
-    return GeneralGradients(task, model, names)
+    found = readout.examine(task, model)
+    if found.linear:
+        return LinearGradients(task, model, found.names[0])
+    return GeneralGradients(task, model, found.names)
 
 
 def explicit(task: Task, model: nn.Module, examples: Examples) -> Tensor:

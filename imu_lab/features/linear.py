@@ -6,13 +6,13 @@ so sums over examples are matrix products.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from ..core.running import device_of, evaluating
+from ..tasks.evaluation import outputs
 from ..tasks.outputs import derivative_of
 from ..tasks.protocol import Batch, Examples, Task
 from . import readout
@@ -50,12 +50,16 @@ class LinearGradients:
         Δ is the derivative of each example's loss at its logits, of the task's own loss, so label smoothing, masks
         and means over tokens are in it; for cross-entropy it is p − e_y.
         """
-        with evaluating(self.model):
-            for _, batch in examples.batches(self.chunk(examples)):
-                batch = batch.to(device_of(self.model))
-                with torch.no_grad():
-                    inputs, outputs = readout.capture(self.model, self.name, batch.inputs)
-                yield _derivative(self.task, outputs.detach(), batch), inputs.detach()
+        for batch, inputs, made in self.captured(examples):
+            yield _derivative(self.task, made, batch), inputs
+
+    def captured(self, examples: Examples) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        """Batch by batch: the batch, what reaches the layer (c, ..., d), and the logits (c, ..., K)."""
+        few = replace(examples, chunk=self.chunk(examples))
+        for _, batch, (inputs, made) in outputs(
+            self.task, self.model, few, lambda model, given: readout.capture(model, self.name, given)
+        ):
+            yield batch, inputs.detach(), made.detach()
 
     def chunk(self, examples: Examples) -> int:
         """How many examples go through the layer at once."""
@@ -139,12 +143,12 @@ class _Known(LinearGradients):
         return self.held
 
 
-def _derivative(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+def _derivative(task: Task, made: Tensor, batch: Batch) -> Tensor:
     """Δ, of the outputs' shape: each example's loss, differentiated at them; in closed form where the loss has one."""
     if (closed := derivative_of(task.example_loss)) is not None:
-        return closed(outputs, batch)
+        return closed(made, batch)
     with torch.enable_grad():
-        logits = outputs.requires_grad_()
+        logits = made.requires_grad_()
         return torch.autograd.grad(task.example_loss(lambda _: logits, batch).sum(), logits)[0]
 
 

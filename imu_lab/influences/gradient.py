@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import estimator
-from ..core.running import device_of, evaluating
 from ..features.gradients import Preconditioner, flat, gradients_of
+from ..tasks.evaluation import outputs
 from ..tasks.protocol import Examples, Task
 
 
@@ -75,12 +75,11 @@ class ErrorNorm:
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) minus the length of each forget example's error."""
         parts = []
-        with evaluating(model), torch.enable_grad():
-            for _, batch in forget.batches():
-                batch = batch.to(device_of(model))
-                outputs = model(batch.inputs).detach().requires_grad_()
-                loss = task.example_loss(lambda _, outputs=outputs: outputs, batch).sum()
-                parts.append(torch.autograd.grad(loss, outputs)[0].flatten(1).norm(dim=1))
+        for _, batch, made in outputs(task, model, forget):
+            with torch.enable_grad():
+                made.requires_grad_()
+                loss = task.example_loss(lambda _, made=made: made, batch).sum()
+            parts.append(torch.autograd.grad(loss, made)[0].flatten(1).norm(dim=1))
         return -torch.cat(parts)
 
 
