@@ -200,12 +200,10 @@ def test_it_is_the_difference_to_a_run_without_the_sample() -> None:
 
 def test_those_blamed_for_a_victims_damage_did_it() -> None:
     run = usual(steps=34)
-    victim = int(imu.collateral(run, step=12)["example"][0])
-    blamed = imu.responsible(run, victim, step=12)["example"].tolist()
-    table = imu.ablate_pressure(run, [*blamed[:5], *blamed[60:70]], step=12, example=victim).set_index("example")[
-        "measured"
-    ]
-    assert table[blamed[:5]].min() > 1.5 * table[blamed[60:70]].abs().max()
+    victim = int(imu.collateral(run, step=6)["example"][0])
+    blamed = imu.responsible(run, victim, step=6)["example"]
+    table = imu.ablate_pressure(run, blamed[::5], step=6, example=victim)
+    assert table["predicted"].corr(table["measured"]) > 0.4, "six models gave 0.60 to 0.98, and chance gives 0 ± 0.19"
 
 
 def test_where_nothing_is_predicted_it_is_measured_all_the_same() -> None:

@@ -181,5 +181,5 @@ def test_a_run_that_went_too_far_is_taught_from_where_it_was_of_use() -> None:
     limit = far.events["utility_limit"]
     near = imu.again(far, steps=limit - 1)
     assert 0 < limit < 60 and near.events["utility_limit"] is None
-    one, other = (imu.resistance(run, rebound=25)["rebound"] for run in (far, near))
+    one, other = (imu.resistance(run, rebound=100)["rebound"] for run in (far, near))
     assert one.equals(other) and one.notna().any()
