@@ -192,6 +192,28 @@ def lasso(page: Any, figure: str, share: float = 1.0) -> None:
     page.mouse.up()
 
 
+# Once no figure and no panel has changed its size for a while, and each figure is as wide as its place.
+SETTLED = """async () => {
+    const plots = () => Array.from(document.querySelectorAll('.js-plotly-plot'));
+    const sizes = () => JSON.stringify(Array.from(document.querySelectorAll('.imu-panel, .js-plotly-plot, .imu-panel img'),
+        each => { const box = each.getBoundingClientRect(); return [box.width, box.height] }));
+    const fits = plot => Math.abs((plot._fullLayout?.width ?? 0) - plot.clientWidth) < 2;
+    let before = null, alike = 0;
+    while (alike < 4) {
+        await new Promise(resolve => setTimeout(resolve, 100));
+        const now = sizes();
+        alike = now === before && plots().every(fits) ? alike + 1 : 0;
+        before = now;
+    }
+}"""
+
+
+def resize(page: Any, width: int, height: int) -> None:
+    """Give the page another size and wait until all that it shows has followed."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.evaluate(SETTLED)
+
+
 def is_external(address: str, url: str) -> bool:
     """Whether a request leaves this machine; data: and blob: addresses do not."""
     return address.startswith(("http", "ws")) and address.split("://")[1].split("/")[0] != url.split("://")[1]

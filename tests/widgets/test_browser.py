@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import in_kernel
+from browser import in_kernel, resize
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -136,8 +136,7 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
     page.locator(".imu-switch", has_text="equal steps").locator("input").check()
     drawn_lines(page, lambda held: all("equal steps" in label for label, *_ in held))
 
-    page.set_viewport_size({"width": 1280, "height": 800})  # beside the file browser: less than 900 for the panel
-    page.wait_for_timeout(1000)
+    resize(page, 1280, 800)  # beside the file browser: less than 900 for the panel
     panel, side, curves, ledger = (page.locator(each).first.bounding_box() for each in PARTS)
     assert panel["width"] < 900 and curves["x"] >= side["x"] + side["width"], "two columns"
     assert curves["y"] - panel["y"] < 120 and ledger["width"] > 0.9 * panel["width"]
@@ -243,6 +242,37 @@ def test_what_a_moved_point_would_spoil_is_drawn_whole(notebook: Callable[..., A
     assert page.evaluate("figure => document.querySelectorAll(figure + ' .barlayer path').length", mixed) == 1
     low, high = page.evaluate("figure => document.querySelector(figure)._fullLayout.yaxis.range", alone)
     assert 4 < low < 5 and 9 < high < 10
+
+
+TOLD = """
+import traitlets
+told = []
+figure, trace = panel.figures["influence"], next(t for t in panel.figures["influence"].data if t.meta["role"] == "ascend")
+trace.on_hover(lambda *_: told.append("hover"), append=True)
+trace.on_unhover(lambda *_: told.append("unhover"), append=True)
+trace.on_click(lambda *_: told.append("click"), append=True)
+figure.observe(lambda change: change.name.startswith("_js2py") and change.new and told.append(change.name), traitlets.All)
+"""
+
+
+def test_the_page_tells_of_clicks_and_of_nothing_else(notebook: Callable[..., Any]) -> None:
+    page = notebook(START_HERE)
+    drawn_lines(page)
+    in_kernel(page, TOLD)
+    slider_latency(page, figure=INFLUENCE, events=1)  # a redraw, of which plotly's own figures report every property
+    drawn_lines(page)
+    page.evaluate(AT_REST, INFLUENCE)
+    for _ in range(2):
+        dot = page.evaluate(FIRST_DOT, [INFLUENCE, "ascend"])
+        page.mouse.move(dot["x"] - 60, dot["y"] - 60)
+        page.mouse.move(dot["x"], dot["y"], steps=4)
+        page.wait_for_selector(f"{INFLUENCE} .hoverlayer .hovertext")
+    assert json.loads(in_kernel(page, "print(json.dumps(told))")) == []
+    page.mouse.click(dot["x"], dot["y"])
+    page.wait_for_function(
+        "example => document.querySelector('.imu-card').innerText.includes(`example ${example}`)", arg=dot["example"]
+    )
+    assert "click" in json.loads(in_kernel(page, "print(json.dumps(told))"))
 
 
 def written(folder: Path, *cells: str) -> Path:

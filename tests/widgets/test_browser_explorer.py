@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import in_kernel, lasso
+from browser import in_kernel, lasso, resize
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -95,8 +95,7 @@ def test_pictures_and_rows_are_clicked(notebook: Callable[..., Any]) -> None:
     page = notebook(WATCHING)
     page.wait_for_selector(".imu-map-picture", timeout=SECONDS * 1000)
     for width in (1000, 1600):
-        page.set_viewport_size({"width": width, "height": 1200})
-        page.wait_for_timeout(500)
+        resize(page, width, 1200)
         assert max(map(abs, page.evaluate(TILES_OFF_BY))) < 1.5, "buttons lie over the pictures"
         assert max(map(abs, page.evaluate(ROWS_OFF_BY))) < 1.5, "and over the rows"
     for place, at in ((".imu-gallery", 4), (".imu-rows", 2), (".imu-strip", 9), (".imu-near", 1)):
@@ -130,8 +129,7 @@ print([[area.name, *place] for area, place in zip(names, shares(explorer.map.sce
 def test_a_small_screen_shows_map_names_thumbnail_and_card_at_once(notebook: Callable[..., Any]) -> None:
     page = notebook(WATCHING)
     page.wait_for_selector(".imu-map-picture", timeout=SECONDS * 1000)
-    page.set_viewport_size({"width": 1280, "height": 800})  # beside the file browser: less than 900 for the panel
-    page.wait_for_timeout(1000)
+    resize(page, 1280, 800)  # beside the file browser: less than 900 for the panel
 
     shown, held = page.evaluate(NAMES), ast.literal_eval(in_kernel(page, NAMED))
     assert len(held) > 3 and [name for name, *_ in shown] == [name for name, *_ in held]
@@ -155,8 +153,7 @@ def test_selection_card_what_if_comparison(notebook: Callable[..., Any]) -> None
     page.wait_for_selector(".imu-map-picture", timeout=SECONDS * 1000)
 
     for width in (1000, 1600):
-        page.set_viewport_size({"width": width, "height": 1200})
-        page.wait_for_timeout(500)
+        resize(page, width, 1200)
         assert max(map(abs, page.evaluate(OFF_BY, [".imu-map-picture", MAP]))) < 1.5, (
             "dots lie where the mouse finds them"
         )

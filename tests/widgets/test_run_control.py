@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import cases
 import numpy as np
 import pytest
+from waiting import until
 
 import imu_lab as imu
 from imu_lab.lab import live as live_run
@@ -27,13 +27,6 @@ def control() -> Iterator:
     yield made
     made.stop()
     assert made.wait(SECONDS) and not Job.errors, Job.errors
-
-
-def until(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def at(control) -> int:
@@ -54,9 +47,8 @@ def test_start_runs_to_the_end(control) -> None:
 
 def test_one_step_at_a_time_and_then_on(control) -> None:
     control.buttons["step"].click()
-    until(lambda: at(control) == 1)
-    time.sleep(0.05)
-    assert at(control) == 1 and "paused" in control.note.value and control.buttons["start"].description == "Resume"
+    until(lambda: "paused · after update 1 of 30" in control.note.value)
+    assert at(control) == 1 and control.gate.paused and control.buttons["start"].description == "Resume"
     control.buttons["step"].click()
     until(lambda: at(control) == 2)
     control.buttons["start"].click()

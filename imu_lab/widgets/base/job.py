@@ -78,6 +78,7 @@ class Job:
     Attributes:
         errors: every exception of every job of this kernel, in order: nothing that fails in a thread goes unseen.
         dropped: how many settings were superseded before they were answered.
+        barrier: called in the thread before each answer is drawn; a test may hold it up there.
     """
 
     errors: ClassVar[list[BaseException]] = []
@@ -99,6 +100,7 @@ class Job:
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
         self.dropped = 0
+        self.barrier: Callable[[], Any] = lambda: None
 
     def submit(self, settings: Any) -> None:
         """Ask for the answer to these settings; whatever was asked before and is not yet answered is dropped."""
@@ -191,13 +193,17 @@ class Job:
                 raise Superseded
             held = [answer]
             if time.perf_counter() - last_draw >= DRAW_INTERVAL:
-                self._draw(held.pop())
+                self._show(held.pop())
                 last_draw = time.perf_counter()
             report.patience = 0.0  # the rest is dropped as soon as nobody waits for it
             if self._superseded() and isinstance(answers, GeneratorType):
                 raise Superseded
         for answer in held:
-            self._draw(answer)
+            self._show(answer)
+
+    def _show(self, answer: Any) -> None:
+        self.barrier()
+        self._draw(answer)
 
 
 _working: weakref.WeakSet[Job] = weakref.WeakSet()

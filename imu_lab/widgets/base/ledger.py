@@ -44,12 +44,12 @@ class Pictures:
 class Ledger(W.VBox):
     """The top of the ledger, by any column, either way round: a strip of pictures, and a table; each sample a button.
 
-    ``turn`` steps through it, row by row, whatever the rows are sorted by.
+    ``turn`` steps through it, row by row, whatever the rows are sorted by. ``samples`` holds the rows that are shown.
     """
 
     def __init__(self, pictures: Pictures, choose: Callable[[int], None]) -> None:
         self._pictures, self._choose = pictures, choose
-        self._samples = pd.DataFrame({"example": []})
+        self.samples = pd.DataFrame({"example": []})
         self._drawn: list[int] = []
         self.chosen: int | None = None
         self.by = W.Dropdown(
@@ -75,7 +75,7 @@ class Ledger(W.VBox):
 
     def show(self, samples: pd.DataFrame, columns: list[str] | None = None) -> None:
         """Show these rows of a run's ledger, to be sorted by these columns; None for all that hold quantities."""
-        self._samples = samples
+        self.samples = samples
         self._offer(quantities(samples) if columns is None else columns)
         self.refresh()
 
@@ -106,9 +106,9 @@ class Ledger(W.VBox):
             self._choose(int(examples[max(0, min(at, len(examples) - 1))]))
 
     def _sorted(self) -> pd.DataFrame:
-        if self.by.value not in self._samples:
-            return self._samples
-        return self._samples.sort_values(self.by.value, ascending=self.order.value, kind="stable")
+        if self.by.value not in self.samples:
+            return self.samples
+        return self.samples.sort_values(self.by.value, ascending=self.order.value, kind="stable")
 
     def _page(self, rows: pd.DataFrame, length: int) -> int:
         """The first row of the page that holds the chosen sample."""

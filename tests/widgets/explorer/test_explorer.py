@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from operator import attrgetter
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from plotly.callbacks import InputDeviceState, LassoSelector, Points
+from waiting import threads, until
 
 import imu_lab as imu
 from imu_lab.widgets.base import tables
@@ -138,7 +139,7 @@ def test_a_lasso_selects_in_all_views(explorer, run) -> None:
     mine = wanted[np.isin(wanted, run.samples["example"])]
     assert explorer.selected == wanted.tolist() and 0 < len(mine) < len(wanted), "retained samples too"
     assert sorted(explorer.paths.examples.tolist()) == sorted(mine)
-    assert explorer.ledger._samples["example"].tolist() == mine.tolist()
+    assert explorer.ledger.samples["example"].tolist() == mine.tolist()
     assert f"{len(mine)} of 146" in explorer.count.value
     faint, full = (opacities(explorer, chosen) for chosen in (~np.isin(explorer.land.forget, mine), mine))
     assert np.median(faint) < 64 and np.median(full) == 255
@@ -204,22 +205,14 @@ def test_a_scrub_sends_one_picture_and_no_samples(explorer, monkeypatch) -> None
 
 
 def test_a_selection_made_while_a_picture_waits_is_not_lost(explorer, run) -> None:
-    chosen = run.samples["example"].iloc[[1, 4]].tolist()
-    with explorer._drawing:
-        explorer.step.value = 5
-        until_blocked(explorer)
-        explorer.select(chosen)
+    computed, selected = threading.Event(), threading.Event()
+    explorer.job.barrier = lambda: (computed.set(), selected.wait(SECONDS))
+    explorer.step.value = 5
+    assert computed.wait(SECONDS)
+    explorer.select(run.samples["example"].iloc[[1, 4]])
+    selected.set()
     assert explorer.wait(SECONDS)
     assert explorer.map.scene.step == 5 and explorer.map.scene.selected.tolist() == [1, 4]
-
-
-def until_blocked(explorer) -> None:
-    """Until the job has its scene, and waits to draw it."""
-    end = time.monotonic() + SECONDS
-    while explorer.job._waiting or not explorer.job._busy:
-        assert time.monotonic() < end
-        time.sleep(0.001)
-    time.sleep(0.2)
 
 
 def test_stop_and_close_end_the_playing(explorer) -> None:
@@ -228,18 +221,14 @@ def test_stop_and_close_end_the_playing(explorer) -> None:
         explorer.play.value = True
         end()
         assert not explorer.play.value
-        time.sleep(0.3)
-        stands = explorer.step.value
-        time.sleep(0.3)
-        assert explorer.step.value == stands < explorer.step.max
+        until(lambda: not threads("imu_lab player"))
+        assert explorer.step.value < explorer.step.max
 
 
 def test_playing_draws_the_last_update_too(explorer) -> None:
     explorer.play.seconds, explorer.step.value = 0.0, 17
     explorer.play.value = True
-    end = time.monotonic() + SECONDS
-    while explorer.play.value and time.monotonic() < end:
-        time.sleep(0.01)
+    until(lambda: not explorer.play.value)
     assert explorer.map.scene.step == explorer.step.value == 20
 
 
@@ -376,8 +365,12 @@ def test_a_run_that_moves_the_whole_network_has_no_still_points(method: str) -> 
 
 
 def test_a_filter_that_cannot_be_read_says_so_and_a_good_one_takes_the_words_away(explorer) -> None:
-    for query, words in (("pressure >", "cannot read the filter"), ("nobody == 1", "cannot read"), ("pressure", "is not a condition"),
-                         ("pressure < 0", "no sample meets the filter")):  # fmt: skip
+    for query, words in {
+        "pressure >": "cannot read the filter",
+        "nobody == 1": "cannot read",
+        "pressure": "is not a condition",
+        "pressure < 0": "no sample meets the filter",
+    }.items():
         explorer.filter.value = query
         assert words in explorer.error.value and isinstance(Job.errors.pop(), ValueError)
     explorer.filter.value = "pressure >= 0"
@@ -389,8 +382,7 @@ def test_the_filter_says_by_what_was_selected_and_nothing_where_it_was_not_the_f
     explorer.select([explorer.land.forget[0]])
     assert explorer.filter.value == "" and explorer.selected == [explorer.land.forget[0]]
     explorer.filter.value = "pressure >= 0"
-    everything = 1e6 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    explorer._lassoed(everything)
+    lasso(explorer, [(-1e6, -1e6), (1e6, -1e6), (1e6, 1e6), (-1e6, 1e6)])
     assert explorer.filter.value == "" and len(explorer.selected) == len(explorer.land.examples)
     explorer.filter.value = "pressure < 0"
     assert "no sample meets" in explorer.error.value

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import ipywidgets as W
 import pytest
+from waiting import until
 
 from imu_lab.widgets.explorer.player import Player
 
@@ -23,13 +24,6 @@ def seen(slider: W.IntSlider) -> list[int]:
     values: list[int] = []
     slider.observe(lambda change: values.append(change.new), "value")
     return values
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def test_it_plays_from_where_the_slider_stands_to_the_end(slider: W.IntSlider) -> None:
@@ -49,15 +43,18 @@ def test_at_the_end_it_begins_again(slider: W.IntSlider) -> None:
 
 
 def test_it_waits_for_each_answer(slider: W.IntSlider) -> None:
-    answered = threading.Semaphore(0)
-    player = Player(slider, 0.0, lambda: answered.acquire(timeout=SECONDS))
+    answered, asked = threading.Semaphore(0), []
+
+    def follow() -> None:
+        asked.append(slider.value)
+        assert answered.acquire(timeout=SECONDS)
+
+    player = Player(slider, 0.0, follow)
     player.value = True
-    until(lambda: slider.value == 4)
-    time.sleep(0.05)
-    assert slider.value == 4
-    answered.release()
-    until(lambda: slider.value == 5)
-    answered.release(2)
+    for value in (4, 5, 6):
+        until(lambda: len(asked) == value - 3)
+        assert asked[-1] == slider.value == value, "it stands still until it has been followed"
+        answered.release()
     until(lambda: not player.value)
 
 

@@ -109,7 +109,7 @@ def backwards() -> Iterator[None]:
             return imu.intensity_rules.create(self.base)(influence)[::-1] ** self.power
 
     yield
-    del imu.intensity_rules._items["backwards"]
+    imu.intensity_rules.unregister("backwards")
 
 
 def test_any_rule_that_refers_to_another_is_a_control_of_the_main_one(backwards: None, panel: Workbench) -> None:
@@ -137,11 +137,8 @@ def test_a_control_is_made_again_where_the_rule_it_refers_to_was_registered_agai
         def __call__(self, influence: np.ndarray) -> np.ndarray:
             return super().__call__(influence) + 1.0
 
-    try:
-        imu.intensity_rule("sqrt-clipped")(Again)
+    with imu.intensity_rules.temporarily("sqrt-clipped", Again):
         panel.controls.refresh()
         found = weights(panel)
         assert not np.array_equal(found["sqrt-clipped"], first["sqrt-clipped"])
         assert is_permutation(found["shuffled"], of=found["sqrt-clipped"])
-    finally:
-        imu.intensity_rule("sqrt-clipped")(known)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,13 @@ import cases
 import numpy as np
 import pytest
 from plotly.callbacks import InputDeviceState, Points
+from waiting import threads, until
 
 import imu_lab as imu
 from imu_lab.figures.curve_panels import FAINT
 from imu_lab.studies.comparison import usual_step
 from imu_lab.widgets.base.controls import Choice
-from imu_lab.widgets.base.job import Job, Progress
+from imu_lab.widgets.base.job import Job
 from imu_lab.widgets.workbench.asking import NEVER
 from imu_lab.widgets.workbench.workbench import Workbench, workbench
 
@@ -98,13 +100,23 @@ def test_a_chosen_sample_shows_who_holds_it_up(panel: Workbench, task: Any, mode
     assert panel.wait(SECONDS) and shown.layout.display == "none", "the size of an error says nothing of pairs"
 
 
-def test_the_note_tells_how_far_the_retrained_model_is(panel: Workbench) -> None:
-    panel._retraining_at(Progress(1.0, 3, 12, 3.0, ""))
-    assert "Training" not in panel.controls.note.value, "it is there already"
-    known, panel.session.reference = panel.session.reference, None
-    panel._retraining_at(Progress(1.0, 3, 12, 3.0, ""))
-    assert "epoch 3 of 12, about 3.0 s left" in panel.controls.note.value
-    panel.session.reference = known
+def test_the_note_tells_how_far_the_retrained_model_is(task: Any, models: tuple, monkeypatch) -> None:
+    told = threading.Event()
+
+    def slow(*_: Any, progress: Callable) -> Any:
+        while not told.wait(0.01):
+            progress(3, 12)
+        return models[1]
+
+    monkeypatch.setattr("imu_lab.widgets.workbench.workbench.train", slow)
+    made = workbench(task, models[0], steps=5)
+    until(lambda: "epoch 3 of 12, about " in made.controls.note.value)
+    assert " left …" in made.controls.note.value
+    told.set()
+    assert made.wait(SECONDS)
+    until(lambda: not threads("imu_lab ticker"))
+    assert "Training" not in made.controls.note.value and "retrained model" in made.controls.note.value
+    made.close()
 
 
 def test_the_retrained_model_is_the_dotted_line(panel: Workbench) -> None:
