@@ -20,6 +20,7 @@ from . import influences as _estimators, unlearning as _methods  # noqa: F401  (
 # What can be forgotten, and how models of it are trained
 from . import tasks as tasks
 from .tasks.training import train as train
+from .tasks.checks import check_task as check_task
 
 # Influence: who supports the loss that is to rise
 from .lab.verbs import influence as influence

@@ -19,10 +19,16 @@ class UnknownName(KeyError, ValueError):
 def unknown(kind: str, given: object, known: Mapping | list | tuple) -> UnknownName:
     """The error for a name that is not there: what was given, the nearest name, and all that exist."""
     names = [str(name) for name in known]
-    near = difflib.get_close_matches(str(given), names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return UnknownName(f"unknown {kind}: {given!r}.{hint} Known: {', '.join(names[:SHOWN]) or 'none'}{more}.")
+    return UnknownName(
+        f"unknown {kind}: {given!r}.{near(given, names)} Known: {', '.join(names[:SHOWN]) or 'none'}{more}."
+    )
+
+
+def near(given: object, known: list[str]) -> str:
+    """A question after the name that was probably meant, with a space before it; empty where none is near."""
+    meant = difflib.get_close_matches(str(given), known, n=1)
+    return f" Did you mean {meant[0]!r}?" if meant else ""
 
 
 def listed(names: list[str] | tuple[str, ...]) -> str:
