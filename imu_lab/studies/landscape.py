@@ -26,7 +26,7 @@ CONTEXT = 4_000  # retained samples shown around the forget set; all forget samp
 GRID = 112  # cells along each side of the map of regions
 
 
-class State(NamedTuple):
+class Predictions(NamedTuple):
     """What one model predicts for every shown sample: (n,) confidence in its label, margin, and the likeliest class."""
 
     confidence: np.ndarray
@@ -34,7 +34,7 @@ class State(NamedTuple):
     predicted: np.ndarray
 
 
-class Answer(NamedTuple):
+class OnePrediction(NamedTuple):
     """What one model predicts for one sample: the likeliest class by name (None where it has none), confidence and margin."""
 
     answer: str | None
@@ -123,7 +123,7 @@ class Landscape:
         """From an example to its row."""
         return {int(example): row for row, example in enumerate(self.examples)}
 
-    def _state(self, step: int) -> State:
+    def _state(self, step: int) -> Predictions:
         """What the model after update ``step`` predicts; NaN for retained samples where that would take long."""
         confidence, margin = (np.full(len(self.examples), np.nan) for _ in "cm")
         predicted = np.full(len(self.examples), -1)
@@ -131,22 +131,22 @@ class Landscape:
         if head is None:
             rows = self.run.trajectory[self.run.trajectory["step"] == step].set_index("example").loc[self.forget]
             confidence[self.forgotten], margin[self.forgotten] = rows["confidence"], rows["margin"]
-            return State(confidence, margin, predicted)
+            return Predictions(confidence, margin, predicted)
         shown = self._shown
         with one_thread():
             measured = outcomes(self._view[0], head, shown).double().numpy()
             if self._flat:
                 with torch.no_grad(), evaluating(head):
                     predicted = head(torch.from_numpy(self.space).to(device_of(head))).argmax(1).cpu().numpy()
-        return State(np.exp(-measured[:, 0]), measured[:, 1], predicted)
+        return Predictions(np.exp(-measured[:, 0]), measured[:, 1], predicted)
 
-    def answer(self, example: int, step: int) -> Answer:
+    def answer(self, example: int, step: int) -> OnePrediction:
         """What the model after update ``step`` predicts for one shown sample."""
         row, state = self.position[int(example)], self.state(int(step))
         # Without a margin the outputs are not classes.
         has_class = state.predicted[row] >= 0 and np.isfinite(state.margin[row])
         name = self.class_name(int(state.predicted[row])) if has_class else None
-        return Answer(name, float(state.confidence[row]), float(state.margin[row]))
+        return OnePrediction(name, float(state.confidence[row]), float(state.margin[row]))
 
     def class_name(self, number: int) -> str:
         """The name of a class: the task's, else the label of samples that the original gets right, else its number."""
@@ -222,34 +222,34 @@ class Landscape:
 
     def values(self, column: str, step: int, table: pd.DataFrame) -> np.ndarray:
         """(n,) a quantity of every sample: a live one at this update, or a column of the ledger (NaN for retained)."""
-        if column in State._fields:
+        if column in Predictions._fields:
             return np.asarray(getattr(self.state(int(step)), column), dtype=float)
         if column not in table:
-            raise unknown("column to colour by", column, [*State._fields, *table.columns])
+            raise unknown("column to colour by", column, [*Predictions._fields, *table.columns])
         column_values = np.full(len(self.examples), np.nan)
         column_values[self.forgotten] = table.set_index("example")[column].loc[self.forget].astype(float)
         return column_values
 
 
 def project(
-    space: np.ndarray, how: str = "pca", seed: int = 0, what: str = "the readout's inputs"
+    space: np.ndarray, projection: str = "pca", seed: int = 0, content: str = "the readout's inputs"
 ) -> tuple[np.ndarray, str]:
-    """(n, 2) places of (n, d) points in the plane, and a description of the projection; ``what`` describes the points."""
+    """(n, 2) places of (n, d) points in the plane, and a description of the projection; ``content`` describes the points."""
     if min(space.shape) < 2:
         return np.column_stack([np.resize(space[:, 0], len(space)), np.zeros(len(space))]), "one feature"
-    if how == "t-sne":
+    if projection == "t-sne":
         from sklearn.manifold import TSNE
 
         perplexity = min(30.0, (len(space) - 1) / 3)
         return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(space), "t-SNE"
-    if how == "umap":
+    if projection == "umap":
         try:
             from umap import UMAP
         except ImportError as error:
             raise ImportError('projection="umap" needs: pip install umap-learn') from error
         return UMAP(random_state=seed).fit_transform(space), "UMAP"
     mean, axes, kept = principal_plane(space)
-    return (space - mean) @ axes.T, f"PCA of {what}, {100 * kept:.0f} % of the variance"
+    return (space - mean) @ axes.T, f"PCA of {content}, {100 * kept:.0f} % of the variance"
 
 
 def principal_plane(space: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

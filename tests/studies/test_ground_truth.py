@@ -14,8 +14,7 @@ import torch
 
 import imu_lab as imu
 from imu_lab.core.running import one_thread
-from imu_lab.features.gradients import explicit
-from imu_lab.studies import ground_truth, refit
+from imu_lab.studies import ground_truth
 
 
 @pytest.fixture(autouse=True)
@@ -23,17 +22,6 @@ def single() -> Iterator[None]:
     """Many tiny products: one thread is faster."""
     with one_thread():
         yield
-
-
-def test_the_gradient_of_a_refitted_head_vanishes_and_the_backbone_the_same() -> None:
-    task, model = cases.in_double("toy")
-    before = cases.frozen(model)
-    refitted = imu.refit(task, model, l2=1e-2)
-    head = torch.cat([value.detach().flatten() for value in refitted[2].parameters()])
-    slope = explicit(task, refitted, task.split("train")).mean(0) + 1e-2 * head
-    assert slope.abs().max() <= 1e-10
-    assert all(torch.equal(refitted[0].state_dict()[name], value) for name, value in model[0].state_dict().items())
-    assert cases.same(before, model)
 
 
 def test_leaving_one_out_is_a_refit_without_it() -> None:
@@ -142,18 +130,3 @@ def test_bad_input_is_refused() -> None:
         imu.linear_datamodeling_score(np.arange(3), pd.DataFrame({"change": [0, 0], "influence": [1, 2]}))
     with pytest.raises(ValueError, match="a rank correlation needs 3 values or more, got 2"):
         imu.linear_datamodeling_score(np.arange(2), pd.DataFrame({"change": [0, 0], "influence": [1, 2]}))
-
-
-def test_a_hessian_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refit, "dense", lambda *_: pytest.fail("it was begun"))
-    backbone = torch.nn.Sequential(torch.nn.Linear(2, 2000), torch.nn.Linear(2000, 10))
-    train, test = ((torch.randn(20, 2), torch.arange(20) % 10) for _ in range(2))
-    task = imu.tasks.Classification.from_data(backbone, train, test, forget_indices=[0])
-    with pytest.raises(MemoryError, match="20,010 parameters needs a Hessian of 3.0 GiB, more than the limit of 2.0"):
-        imu.refit(task, backbone)
-
-
-def test_no_minimum_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refit, "MOST", 1)
-    with pytest.raises(ArithmeticError, match="no minimum in 1 Newton steps: .* use a larger l2"):
-        imu.refit(cases.task("toy"), cases.original("toy"))

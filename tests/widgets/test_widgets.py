@@ -22,7 +22,7 @@ from waiting import threads, until
 
 from imu_lab.core.knobs import knob
 from imu_lab.core.registry import Registry
-from imu_lab.studies.landscape import Answer
+from imu_lab.studies.landscape import OnePrediction
 from imu_lab.widgets.base import bundle as shared
 from imu_lab.widgets.base import gallery, ledger, still, tables
 from imu_lab.widgets.base.bundle import FigureWidget
@@ -458,9 +458,9 @@ def test_tables_escape_what_users_name() -> None:
 
 
 def test_answers_leave_out_what_nobody_knows() -> None:
-    page = tables.answers({"first": Answer("<three>", 0.5, np.nan), "then": Answer(None, 0.25, np.nan)})
+    page = tables.answers({"first": OnePrediction("<three>", 0.5, np.nan), "then": OnePrediction(None, 0.25, np.nan)})
     assert "&lt;three&gt;" in page and "0.250" in page and "margin" not in page
-    assert tables.answers({"first": Answer(None, np.nan, np.nan)}) == ""
+    assert tables.answers({"first": OnePrediction(None, np.nan, np.nan)}) == ""
 
 
 def test_a_still_picture_holds_figures_pictures_and_words() -> None:
