@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -91,6 +92,9 @@ class Method:
         raise NotImplementedError
 
 
+WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
 def updates_of(method: Any, task: Task, model: nn.Module, request: Request) -> Iterator[Update | None]:
     """The updates that a method makes, each checked.
 
@@ -116,8 +120,10 @@ def _checked(update: Any, name: str, count: int) -> Update:
     if update.positions is None:
         return update
     positions, shares = update.positions, update.shares
-    if not isinstance(positions, Tensor) or not isinstance(shares, Tensor) or positions.device.type != "cpu":
+    ready = isinstance(positions, Tensor) and positions.dtype == torch.int64 and positions.device.type == "cpu"
+    if not ready or not isinstance(shares, Tensor):
         positions = torch.as_tensor(positions).cpu()
+        positions = positions.long() if positions.dtype in WHOLE else positions
         shares = torch.full(positions.shape, 1 / max(1, len(positions))) if shares is None else torch.as_tensor(shares)
         update = replace(update, positions=positions, shares=shares)
     if positions.shape != shares.shape or positions.ndim != 1:
@@ -126,7 +132,8 @@ def _checked(update: Any, name: str, count: int) -> Update:
             f"method {name!r} gave positions of shape {tuple(positions.shape)} and shares of {tuple(shares.shape)}"
         )
     at = positions.numpy()
-    if at.size and (at.dtype.kind not in "iu" or at.min() < 0 or at.max() >= count):
+    # A negative number, read as one without a sign, is larger than any count: one look at the batch finds both.
+    if at.size and (at.dtype != np.int64 or np.maximum.reduce(at.view(np.uint64)) >= count):
         raise ValueError(
             f"positions count within the {count} examples to forget, from 0 to {count - 1}; method {name!r} gave "
             f"{at.min()} to {at.max()}, {positions.dtype}. They are no ids of the training set: see request.forget"
@@ -137,7 +144,10 @@ def _checked(update: Any, name: str, count: int) -> Update:
 def _plain_terms(update: Update, name: str) -> Update:
     """The update with its terms as Python's numbers."""
     try:
-        if all(type(value) is float for value in update.terms.values()):
+        for value in update.terms.values():
+            if type(value) is not float:
+                break
+        else:
             return update
         return replace(update, terms={str(term): float(value) for term, value in update.terms.items()})
     except (AttributeError, TypeError, ValueError):
