@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..core.running import one_thread
 from ..features import readout, view
-from ..features.gauss_newton import dense, unflat
+from ..features.gauss_newton import HeadCurvature, unflat
 from ..features.gradients import LinearGradients, flat
 from ..tasks.protocol import Examples, Task
 
@@ -54,19 +54,19 @@ def refitted_readout(task: Task, model: nn.Module, l2: float) -> RefittedReadout
     """
     if not l2 > 0:
         raise ValueError(f"l2 must be above 0, got {l2}: without it separable data have no minimum")
-    seen, head = view(task, model)
+    viewed, head = view(task, model)
     names = readout.resolve(task, model)
-    if seen is task:
+    if viewed is task:
         raise ValueError(
             f"only one linear layer that produces the output can be refitted exactly; this task's readout is "
             f"{', '.join(names) or 'the whole model'}. Use way='network', which trains the whole network"
         )
     _check_memory(sum(value.numel() for value in readout.parameters(model, names).values()))
-    train = seen.split("train").in_precision(torch.float64)
+    train = viewed.split("train").in_precision(torch.float64)
     with one_thread():
         weights = torch.ones(len(train), dtype=torch.float64)
-        best, factor = _minimum(seen, copy.deepcopy(head).double(), train, weights, l2)
-    return RefittedReadout(seen, train, best, factor, l2)
+        best, factor = _minimum(viewed, copy.deepcopy(head).double(), train, weights, l2)
+    return RefittedReadout(viewed, train, best, factor, l2)
 
 
 def _check_memory(count: int) -> None:
@@ -121,7 +121,8 @@ def _minimum(
 
 
 def _factor(task: Task, head: nn.Linear, kept: Examples, count: int, l2: float) -> Tensor:
-    hessian = dense(task, head, kept) * (len(kept) / count)
+    curvature = HeadCurvature(LinearGradients(task, head, readout.ALL), kept)
+    hessian = curvature.matrix() * (len(kept) / count)
     hessian.diagonal().add_(l2)
     return torch.linalg.cholesky(hessian)
 

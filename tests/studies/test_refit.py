@@ -33,7 +33,7 @@ def test_the_gradient_of_a_refitted_head_vanishes_and_the_backbone_is_the_same()
 
 
 def test_a_hessian_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refit, "dense", lambda *_: pytest.fail("it was begun"))
+    monkeypatch.setattr(refit, "HeadCurvature", lambda *_: pytest.fail("it was begun"))
     backbone = torch.nn.Sequential(torch.nn.Linear(2, 2000), torch.nn.Linear(2000, 10))
     train, test = ((torch.randn(20, 2), torch.arange(20) % 10) for _ in range(2))
     task = imu.tasks.Classification.from_data(backbone, train, test, forget_indices=[0])
