@@ -188,6 +188,15 @@ def test_it_is_drawn_with_its_unit(run: imu.Run) -> None:
     assert "doubt" in figure.to_json() and "share" in figure.to_json()
 
 
+def test_it_is_explored(run: imu.Run, name: str) -> None:
+    explorer = imu.explore(run)
+    try:
+        explorer.choose(int(run.samples["example"].iloc[0]))
+        assert not explorer.error.value
+    finally:
+        explorer.close()
+
+
 def test_a_method_that_declares_nothing_sees_no_retain_set(name: str) -> None:
     seen = []
 

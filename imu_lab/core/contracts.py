@@ -6,6 +6,7 @@ The contracts themselves stand in the rooms that use them: :class:`imu_lab.Estim
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -24,7 +25,7 @@ def check_contract(kind: str, name: Any, item: Any, contract: type | None) -> No
     decorator = f"@imu.{kind.replace(' ', '_')}"
     if not isinstance(name, str) or not name:
         raise TypeError(f'{decorator} takes a name, got {name!r}; write {decorator}("my-name") above the class')
-    fault = _no_dataclass(item) or (_no_call(contract, item) if contract else "")
+    fault = _no_dataclass(item) or (_no_call(contract, item) or _wrong_word(contract, item) if contract else "")
     if fault:
         raise TypeError(f'{decorator}("{name}") takes a frozen dataclass with __call__, but {fault}')
 
@@ -61,4 +62,23 @@ def _no_call(contract: type, item: type) -> str:
         return f"{item.__name__}.__call__{given} does not take these arguments; write {expected}"
     except ValueError:  # a callable without a signature is taken on trust
         return ""
+    return ""
+
+
+SCOPES = ("readout", "all")
+
+
+def _wrong_word(contract: type, item: type) -> str:
+    """What it declares beside its settings that its contract does not know or allow; empty where all is well."""
+    known, settings = list(contract.__annotations__), {field.name for field in fields(item)}
+    for name, value in vars(item).items():
+        if name.startswith("_") or name in settings or callable(value) or isinstance(value, property):
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        if near and name not in known:
+            return f"{item.__name__} declares {name!r}; did you mean {near[0]!r}?"
+        if name == "scope" and value not in SCOPES:
+            return f"{item.__name__} declares the scope {value!r}; it is one of {', '.join(map(repr, SCOPES))}"
+        if name in known and isinstance(getattr(contract, name), bool) and not isinstance(value, bool):
+            return f"{item.__name__} declares {name} = {value!r}; write True or False"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -122,6 +123,22 @@ def test_a_call_is_registered_only_if_it_takes_what_its_contract_hands_over(grou
     free = dataclass(frozen=True)(made(__call__=lambda self, *given, **more: None))
     with group.temporarily("mine", free):
         assert group.create("mine") == free()
+
+
+@pytest.mark.parametrize(("declares", "words"), [
+    ({"need_retain": True}, "Mine declares 'need_retain'; did you mean 'needs_retain'?"),
+    ({"takes_weigths": False}, "did you mean 'takes_weights'?"),
+    ({"scope": "everything"}, "declares the scope 'everything'; it is one of 'readout', 'all'"),
+    ({"needs_retain": "yes"}, "declares needs_retain = 'yes'; write True or False"),
+])  # fmt: skip
+def test_a_slip_in_what_is_declared_is_not_passed_over(declares: dict, words: str) -> None:
+    def call(self: object, task: object, model: object, request: object) -> None: ...
+
+    with pytest.raises(TypeError, match=re.escape(words)):
+        imu.method("mine")(dataclass(frozen=True)(made(__call__=call, **declares)))
+    fine = {"scope": "all", "needs_retain": True, "retain_weight": 1.0, "SCOPES": 3}
+    with imu.methods.temporarily("mine", dataclass(frozen=True)(made(__call__=call, **fine))):
+        assert imu.methods.declared(imu.methods.create("mine"), "scope") == "all"
 
 
 def test_an_instance_of_a_users_class_is_held_to_the_same_contract() -> None:
