@@ -75,7 +75,7 @@ def _run(task: Task, model: nn.Module, seed: int, arm: Mapping[str, Any], **sche
     changes = dict(arm)
     estimator, rule = changes.pop("estimator", "fisher-diagonal"), changes.pop("rule", "sqrt-clipped")
     method, weights = changes.pop("method", "imu"), None
-    if getattr(registry.methods[method], "takes_weights", True):
+    if registry.methods.declared(registry.methods[method], "takes_weights"):
         scores = influence(task, model, _drawn(registry.estimators, estimator, seed))
         weights = intensity(scores, _drawn(registry.intensity_rules, rule, seed))
     return unlearn(task, model, weights, method, seed=seed, record_every=1, **schedule, **changes)
