@@ -27,7 +27,8 @@ class Window(NamedTuple):
 
 def window(places: np.ndarray) -> Window:
     """The smallest window in which all dots at (n, 2) places are whole."""
-    low, high = places.min(0).astype(float), places.max(0).astype(float)
+    # Column by column: along the short axis of so slim an array numpy takes ten times as long.
+    low, high = (np.array([end(places[:, 0]), end(places[:, 1])], dtype=float) for end in (np.min, np.max))
     span = np.where(high > low, high - low, 1.0)
     margin = MARGIN * span / (np.array([WIDTH, HEIGHT]) - 2 * MARGIN)
     middle = (low + high) / 2

@@ -89,8 +89,12 @@ def plot_pane(scene: Scene) -> go.Figure:
 
 
 def update_pane(figure: go.Figure, scene: Scene) -> go.Figure:
-    """Show another colour scale or chosen sample in a figure that :func:`plot_pane` made; only what differs is sent."""
-    return live.update(figure, _content(scene))
+    """Show another colour scale or chosen sample in a figure that :func:`plot_pane` made; only what differs is sent.
+
+    The samples are the same as before, at the same places.
+    """
+    traces = live.written(figure).traces
+    return live.update(figure, _content(scene, traces))
 
 
 def mark_chosen(figure: go.Figure, place: np.ndarray | None) -> None:
@@ -137,9 +141,9 @@ def shares(scene: Scene, names: list[AreaName]) -> list[tuple[float, float]]:
     return [((name.x - left) / (right - left), (high - name.y) / (high - low)) for name in names]
 
 
-def _content(scene: Scene) -> live.Content:
+def _content(scene: Scene, traces: list[dict[str, Any]] | None = None) -> live.Content:
     low, high = _limits(scene)
-    traces = [
+    listeners = traces or [
         _listener(scene, "kept", ~scene.forgotten),
         _listener(scene, "forget", scene.forgotten),
         _scale(),
@@ -150,7 +154,7 @@ def _content(scene: Scene) -> live.Content:
         "coloraxis.colorbar.title.text": theme.titled(*describe(scene.colour_by)[:2]).replace(" (", "<br>("),
         "shapes": _ring(None if scene.chosen is None else scene.places[scene.chosen]),
     }
-    return live.Content(traces, layout, _frame(dots.window(scene.places)))
+    return live.Content(listeners, layout, _frame(dots.window(scene.places)))
 
 
 def _place(seen: dots.Window) -> dict[str, Any]:
@@ -186,6 +190,8 @@ def words(scene: Scene) -> str:
 
 def _listener(scene: Scene, role: str, mine: np.ndarray) -> dict[str, Any]:
     """A trace that draws nothing, and hears the mouse at the places of the samples."""
+    labels = scene.labels[mine].tolist()
+    words = {label: labelled(label) for label in set(labels)}
     return dict(
         type="scatter",
         mode="none",
@@ -194,7 +200,7 @@ def _listener(scene: Scene, role: str, mine: np.ndarray) -> dict[str, Any]:
         x=scene.places[mine, 0],
         y=scene.places[mine, 1],
         customdata=scene.examples[mine],
-        text=[labelled(label) for label in scene.labels[mine].tolist()],
+        text=np.array([words[label] for label in labels], dtype=str),
         selectedpoints=[],  # plotly's Python sets it so after each lasso: then nothing is new, and nothing is sent
         line=dict(color=theme.colour("forget" if role == "forget" else "retain")),  # of the words under the mouse
         hovertemplate="example %{customdata}<br>%{text}<extra>" + role + "</extra>",

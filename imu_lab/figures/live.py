@@ -47,7 +47,7 @@ def update(figure: go.Figure, content: Content) -> go.Figure:
     the template stays.
     """
     content = _told(content)
-    drawn = getattr(figure, "_imu_drawn", NOTHING)
+    drawn = written(figure)
     figure._imu_drawn = NOTHING  # until all is written: after an error nothing may be taken for drawn
     if not (len(figure.data) == len(drawn.traces) and _structure(drawn.traces) == _structure(content.traces)):
         drawn = NOTHING
@@ -84,6 +84,11 @@ def _has_marks(trace: Mapping[str, Any]) -> bool:
     """Whether a trace shows data; one that does not answer to the mouse is a line for the eye."""
     values = trace.get("z", trace.get("x"))
     return trace.get("hoverinfo") != "skip" and values is not None and np.size(values) > 0
+
+
+def written(figure: go.Figure) -> Content:
+    """What was written into a figure last; nothing where that failed."""
+    return getattr(figure, "_imu_drawn", NOTHING)
 
 
 def _changes(wanted: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -35,11 +36,11 @@ def shown(heard: list) -> SampleMap:
 
 
 def test_another_update_changes_picture_and_words_alone(shown: SampleMap) -> None:
-    picture, pane = shown.picture.value, shown.pane.to_dict()
+    picture, pane = shown.picture.value, json.loads(shown.pane.to_json())
     assert Image.open(io.BytesIO(picture)).size[0] > 500 and "After update 0" in shown.caption.value
     shown.show(scene(1))
     assert shown.picture.value != picture and "After update 1" in shown.caption.value
-    assert shown.pane.to_dict() == pane and shown.scene.step == 1
+    assert json.loads(shown.pane.to_json()) == pane and shown.scene.step == 1
 
 
 def test_a_click_tells_the_example_and_a_lasso_its_corners(shown: SampleMap, heard: list) -> None:
