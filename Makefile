@@ -32,7 +32,8 @@ test: $(STAMP) ## Run all tests, which is the whole truth
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(STAMP) ## Run the tests that take under two minutes: no browser, no notebooks, contracts on three tasks
-	$(BIN)/python -m pytest -m "not (browser or slow or full)" $(ARGS)
+	@# One thread each: more processes than cores, or threads, would wait for each other.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (browser or slow or full)" -n 2 --dist worksteal $(ARGS)
 
 demo: $(STAMP) ## Unlearn a class without a browser: a table and an HTML report
 	$(BIN)/python -m imu_lab $(ARGS)

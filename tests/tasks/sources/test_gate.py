@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import cases
 import numpy as np
 import pandas as pd
 import pytest
@@ -197,7 +198,7 @@ def test_the_same_samples_in_any_form_are_the_same_task(given: Any, how: dict) -
             TABLE.numpy() + 1).assign(kind=NUMBERS.numpy())  # fmt: skip
     made = task(given, test, **how)
     batch = made.split("train").batch()
-    torch.testing.assert_close(batch.inputs, TABLE, rtol=1e-6, atol=1e-6)
+    assert cases.close(batch.inputs, TABLE, within=1e-6)
     assert batch.inputs.dtype == torch.float32 and torch.equal(batch.targets, NUMBERS)
     assert made.about.startswith("30 train and 30 test samples") and "3 classes: 0 (10), 1 (10), 2 (10)" in made.about
     assert made.about in repr(made)
