@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import nn
 
 import imu_lab as imu
 from imu_lab.core.running import one_thread
-from imu_lab.features import gradients, readout
+from imu_lab.features import gradients
 from imu_lab.lab.session import Session
 from imu_lab.tasks.networks.images import resnet_20
 
@@ -55,6 +56,20 @@ def forward(task: imu.tasks.Task, model: nn.Module) -> None:
             model(batch.inputs)
 
 
+def fastest(task: imu.tasks.Task, model: nn.Module) -> Callable[[], None]:
+    """The fastest plain forward pass over the forget set: of batches of 16 to 512, in both layouts of pictures."""
+    forget = task.split("forget")
+
+    def passes(size: int, layout: torch.memory_format, count: int) -> None:
+        with torch.no_grad():
+            for _, batch in forget.take(torch.arange(count)).batches(size):
+                model(batch.inputs.contiguous(memory_format=layout))
+
+    kinds = [(2**k, layout) for k in range(4, 10) for layout in (torch.contiguous_format, torch.channels_last)]
+    tried = seconds(*(partial(passes, *kind, 512) for kind in kinds), rounds=3)
+    return partial(passes, *kinds[tried.index(min(tried))], len(forget))
+
+
 def rows() -> Iterator[Row]:
     """The table's rows on influence."""
     task = image_task(COUNT)
@@ -62,11 +77,11 @@ def rows() -> Iterator[Row]:
     few = image_task(1_000)
 
     def uncached() -> None:
-        readout.STORE.clear()
+        imu.clear_caches()
         Session(few, model).influence()
 
-    plain, fresh = seconds(lambda: forward(few, model), uncached, rounds=5)
-    yield Row("influence of 1,000 samples, nothing cached / forward pass, ResNet-20", fresh / plain, 1.15)
+    plain, fresh = seconds(fastest(few, model), uncached, rounds=5)
+    yield Row("influence of 1,000 samples, nothing cached / the fastest forward pass, ResNet-20", fresh / plain, 1.1)
 
     cached, head = Session(task, model).view()
     cached.split("forget")

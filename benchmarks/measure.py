@@ -38,6 +38,26 @@ class Row(NamedTuple):
         return f"{mark} {self.what}: {self.value:.3g} {self.unit} (target {sign} {self.target:g} {self.unit})"
 
 
+class Skipped(NamedTuple):
+    """A figure that cannot be measured here.
+
+    Attributes:
+        what: what would have been measured.
+        reason: what is missing.
+    """
+
+    what: str
+    reason: str
+
+    @property
+    def reached(self) -> bool:
+        """Nothing was missed."""
+        return True
+
+    def __str__(self) -> str:
+        return f"skip {self.what}: {self.reason}"
+
+
 def seconds(
     *rivals: Callable[[], object],
     rounds: int = 7,

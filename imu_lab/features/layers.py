@@ -77,7 +77,7 @@ class Outer(NamedTuple):
     def squares(self) -> Tensor:
         """(K, d) Σ_i g_i∘g_i: with positions the square of a sum, not a sum of squares."""
         if self.delta.ndim == 2:
-            return self.delta.square().T @ self.inputs.square()
+            return sum(delta.square().T @ inputs.square() for delta, inputs in self.few())
         if self.delta.shape[1] <= FEW_POSITIONS:
             return self._pairs()
         total = self.delta.new_zeros(self.delta.shape[-1], self.inputs.shape[-1])
@@ -99,12 +99,17 @@ class Outer(NamedTuple):
     def weighted(self, diagonal: Tensor) -> Tensor:
         """(c,) Σ_kj D_kj g_i,kj² of each example."""
         if self.delta.ndim == 2:
-            return ((self.delta.square() @ diagonal) * self.inputs.square()).sum(1)
+            return torch.cat([((d.square() @ diagonal) * inputs.square()).sum(1) for d, inputs in self.few()])
         return torch.cat([(each.square_() * diagonal).sum((1, 2)) for each in self.products()])
 
     def along(self, direction: Tensor) -> Tensor:
         """(c,) g_i · V, without multiplying out."""
         return (self.delta * (self.inputs @ direction.T)).flatten(1).sum(1)
+
+    def few(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Both factors, as many examples at a time as a processor's cache holds."""
+        rows = max(1, NEAR // max(self.delta.shape[-1], self.inputs.shape[-1]))
+        return zip(self.delta.split(rows), self.inputs.split(rows))
 
     def products(self) -> Iterator[Tensor]:
         """(few, K, d) the gradients multiplied out, a few examples at a time."""
