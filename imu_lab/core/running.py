@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,6 +86,7 @@ def digest(*parts: object) -> str:
 
 WORDS = 8192  # 64 KiB of 64-bit words, hashed together
 TOGETHER = 16  # such blocks at once: what a processor's cache holds
+SHARED = 8 * 2**20  # bytes from which several cores read together
 
 
 def _multipliers() -> np.ndarray:
@@ -102,7 +105,13 @@ def fingerprint(*parts: object) -> str:
 
     It tells apart what differs by accident or by editing; it is no defence against someone who makes two contents meet.
     """
-    return digest(*(_summary(part) if isinstance(part, (Tensor, np.ndarray)) else part for part in parts))
+    held = [part for part in parts if isinstance(part, (Tensor, np.ndarray))]
+    if sum(part.nbytes for part in held) < SHARED:
+        summaries = iter([_summary(part) for part in held])
+    else:  # NumPy lets others run meanwhile, and one core alone cannot read as fast as memory gives
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            summaries = pool.map(_summary, held)
+    return digest(*(next(summaries) if isinstance(part, (Tensor, np.ndarray)) else part for part in parts))
 
 
 def _summary(values: Tensor | np.ndarray) -> bytes:
