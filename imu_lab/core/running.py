@@ -37,6 +37,20 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def drawing_from(state: Tensor) -> Iterator[Tensor]:
+    """Draw from torch's global generator in this state, which moves along, without leaving a trace in it.
+
+    Yields:
+        The state, written over with the one after the draws when the context ends.
+    """
+    state = state.clone()
+    with torch.random.fork_rng():
+        torch.set_rng_state(state)
+        yield state
+        state.copy_(torch.get_rng_state())
+
+
 def checked_seed(given: Any) -> int:
     """A seed as a whole number.
 

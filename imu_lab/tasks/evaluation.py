@@ -51,11 +51,10 @@ def outputs(
     """
     several = any(True for _ in model.children())
     device, start, size = device_of(model), 0, min(FIRST, examples.chunk) if several else examples.chunk
-    layout = torch.channels_last if any(isinstance(module, nn.Conv2d) for module in model.modules()) else None
     while start < len(examples):
         positions = slice(start, min(start + size, len(examples)))
         batch = examples.batch(positions).to(device)
-        inputs = _arranged(batch.inputs, layout)
+        inputs = arranged(model, batch.inputs)
         with (
             threads_of(task),
             torch.no_grad(),
@@ -69,10 +68,12 @@ def outputs(
         yield positions, batch, made
 
 
-def _arranged(inputs: Any, layout: torch.memory_format | None) -> Any:
-    """Pictures (n, c, h, w) in this layout; everything else as it is."""
-    pictures = layout is not None and isinstance(inputs, Tensor) and inputs.ndim == 4
-    return inputs.contiguous(memory_format=layout) if pictures else inputs
+def arranged(model: nn.Module, inputs: Any) -> Any:
+    """Pictures (n, c, h, w) with channels last in memory where they go through convolutions; everything else as it is."""
+    pictures = isinstance(inputs, Tensor) and inputs.ndim == 4
+    if not pictures or not any(isinstance(module, nn.Conv2d) for module in model.modules()):
+        return inputs
+    return inputs.contiguous(memory_format=torch.channels_last)
 
 
 @contextmanager

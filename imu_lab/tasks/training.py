@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,16 @@ from tqdm.auto import tqdm
 
 from ..core import storage
 from ..core.knobs import check, knob
-from ..core.running import device_of, digest, evaluating, one_thread, seeded, tensors_of
-from .protocol import Examples, Task, offered
+from ..core.running import device_of, digest, drawing_from, evaluating, one_thread, tensors_of
+from .evaluation import arranged
+from .protocol import Batch, Examples, Task, offered
 
 # Part of every checkpoint's key: raise it when training would give other weights for the same recipe.
 VERSION = 3
 
 FRESH = "what the fresh model made of a few examples"  # beside the weights of a checkpoint
 FEW = 8
+EVERY = 10.0  # seconds after which an unfinished training is written down again, at the end of an epoch
 
 log = logging.getLogger(__name__)
 
@@ -56,25 +60,108 @@ class DivergedTraining(ArithmeticError):
     """The training loss became NaN or infinite."""
 
 
+class Training:
+    """One training by a recipe: it is made epoch by epoch, and can be left and taken up again without a trace.
+
+    Args:
+        task, model, examples: what is trained (in place), on what.
+        recipe, seed: how; the seed is that of the order of batches and of all that the model draws.
+
+    Attributes:
+        epoch: how many epochs were made.
+        updates: how many updates make up the whole training; ``made`` of them were made.
+    """
+
+    def __init__(self, task: Task, model: nn.Module, examples: Examples, recipe: Recipe, seed: int) -> None:
+        self.task, self.model, self.examples, self.recipe, self.seed = task, model, examples, recipe, seed
+        self.per_epoch = -(-len(examples) // recipe.batch_size)
+        self.updates, self.made, self.epoch = recipe.epochs * self.per_epoch, 0, 0
+        self._order = torch.Generator().manual_seed(seed)
+        self._optimizer, self._schedule = _optimizer(model, recipe, self.updates)
+
+    def __iter__(self) -> Iterator[int]:
+        """Make the epochs that are left, yielding the number of updates made after each; the random state is left alone.
+
+        Between updates the model may be in training mode; it is in eval mode after each epoch.
+
+        Raises:
+            DivergedTraining: the loss is not finite; the message names the epoch.
+        """
+        device = device_of(self.model)
+        while self.epoch < self.recipe.epochs:
+            positions = torch.randperm(len(self.examples), generator=self._order)
+            draws = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch).get_state()
+            for few in positions.split(self.recipe.batch_size):
+                if len(few) > 1 or len(self.examples) == 1:  # BatchNorm in train mode refuses a batch of one
+                    with one_thread() if self.recipe.one_thread else nullcontext(), drawing_from(draws) as draws:
+                        self._update(self.examples.batch(few).to(device))
+                self.made += 1
+                if self.made % self.per_epoch:
+                    yield self.made
+            self.model.eval()
+            self.epoch += 1
+            yield self.made
+
+    def _update(self, batch: Batch) -> None:
+        self.model.train()
+        if self.recipe.augment:
+            batch = batch._replace(inputs=shifted(batch.inputs))
+        loss = self.task.example_loss(self.model, batch._replace(inputs=arranged(self.model, batch.inputs))).mean()
+        if not torch.isfinite(loss):
+            raise DivergedTraining(
+                f"training diverged in epoch {self.epoch + 1}: the loss is {loss.item()}; lower lr={self.recipe.lr}"
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        self._schedule.step()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that a training is after a whole epoch, as tensors that nobody writes to."""
+        optimizer = {
+            f"optimizer/{at}/{name}": torch.as_tensor(value)
+            for at, each in self._optimizer.state_dict()["state"].items()
+            for name, value in each.items()
+            if value is not None
+        }
+        model = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        whole = {**model, **optimizer, "epoch": torch.tensor(self.epoch)}
+        return {name: value.detach().cpu().clone().contiguous() for name, value in whole.items()}
+
+    def resume(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what :meth:`state` gave, exactly as if nothing had come between."""
+        held: dict[int, dict[str, Any]] = {}
+        for key in [key for key in state if key.startswith("optimizer/")]:
+            _, at, name = key.split("/")
+            held.setdefault(int(at), {})[name] = state[key]
+        prefix = len("model/")
+        self.model.load_state_dict({key[prefix:]: value for key, value in state.items() if key.startswith("model/")})
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": held})
+        self.epoch = int(state["epoch"])
+        self.made = self.epoch * self.per_epoch
+        for _ in range(self.epoch):
+            torch.randperm(len(self.examples), generator=self._order)
+        taken = self.made - (self.epoch if self._leaves_one_out() else 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns that no step of the optimizer came before
+            for _ in range(taken):
+                self._schedule.step()
+
+    def _leaves_one_out(self) -> bool:
+        """Whether the last batch of an epoch would be a single example, which is left out."""
+        return len(self.examples) % self.recipe.batch_size == 1 and len(self.examples) > 1
+
+
 def epochs(task: Task, model: nn.Module, examples: Examples, recipe: Recipe, seed: int) -> Iterator[nn.Module]:
-    """Train ``model`` in place, yielding after each epoch; the global random state is left alone.
+    """Train ``model`` in place, yielding it after each epoch; the global random state is left alone.
 
     Raises:
         DivergedTraining: the loss is not finite; the message names the epoch.
     """
-    order = torch.Generator().manual_seed(seed)
-    optimizer, schedule = _optimizer(model, recipe, updates=recipe.epochs * -(-len(examples) // recipe.batch_size))
-    device = device_of(model)
-    for epoch in range(recipe.epochs):
-        with one_thread() if recipe.one_thread else nullcontext(), seeded(seed * 1_000_003 + epoch):
-            model.train()
-            for positions in torch.randperm(len(examples), generator=order).split(recipe.batch_size):
-                if len(positions) == 1 and len(examples) > 1:
-                    continue  # BatchNorm in train mode refuses a batch of one
-                _update(task, model, examples.batch(positions).to(device), recipe, optimizer, epoch)
-                schedule.step()
-            model.eval()
-        yield model
+    training = Training(task, model, examples, recipe, seed)
+    for made in training:
+        if made % training.per_epoch == 0:
+            yield model
 
 
 def _optimizer(model: nn.Module, recipe: Recipe, updates: int) -> tuple[Any, Any]:
@@ -101,19 +188,6 @@ def learning_rates(recipe: Recipe, count: int) -> list[float]:
         optimizer.step()  # without a gradient it moves nothing
         schedule.step()
     return torch.tensor(rates).view(recipe.epochs, per_epoch).mean(1).tolist()
-
-
-def _update(task: Task, model: nn.Module, batch: Any, recipe: Recipe, optimizer: Any, epoch: int) -> None:
-    if recipe.augment:
-        batch = batch._replace(inputs=shifted(batch.inputs))
-    loss = task.example_loss(model, batch).mean()
-    if not torch.isfinite(loss):
-        raise DivergedTraining(
-            f"training diverged in epoch {epoch + 1}: the loss is {loss.item()}; lower lr={recipe.lr}"
-        )
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
 
 
 def shifted(images: torch.Tensor, pixels: int = 4) -> torch.Tensor:
@@ -148,8 +222,11 @@ def train(
         split: the name of the split to train on.
         seed: of the fresh weights and the order of batches.
         recipe: replaces the task's own.
-        progress: called with (epochs done, epochs in all); what it raises ends the training, and nothing is kept. None
-            shows a bar for work longer than two seconds.
+        progress: called with (updates made, updates in all) after each; what it raises ends the training. None shows a bar
+            for work longer than two seconds.
+
+    A training that was interrupted goes on from its last whole epoch when it is asked for again, and ends in the very same
+    model. A checkpoint that cannot be written costs a warning, never the model.
 
     Returns:
         The model in eval mode.
@@ -173,15 +250,84 @@ def train(
     fresh = _answer(model, examples)
     if path is not None and _restored(model, path, fresh):
         return model.eval()
+    training, unfinished = Training(task, model, examples, recipe, seed), _Unfinished(path, fresh)
+    unfinished.take_up(training)
     hidden = {"disable": True} if progress else {"delay": 2, "leave": False}
-    with tqdm(total=recipe.epochs, desc=f"training on {split}", unit="epoch", **hidden) as bar:
-        for done, _ in enumerate(epochs(task, model, examples, recipe, seed), 1):
-            bar.update()
+    words = f"training on {split}"
+    with unfinished.kept(training), tqdm(total=training.updates, initial=training.made, unit="update", **hidden) as bar:
+        bar.set_description(words, refresh=False)
+        for made in training:
+            unfinished.note(training)
+            bar.update(made - bar.n)
+            bar.set_description(
+                f"{words}, epoch {min(training.epoch + 1, recipe.epochs)} of {recipe.epochs}", refresh=False
+            )
             if progress:
-                progress(done, recipe.epochs)
-    if path is not None:
-        storage.write_whole(path, safetensors.torch.save(_state(model) | {FRESH: fresh}))
+                progress(made, training.updates)
+    _write(path, _state(model) | {FRESH: fresh})
+    unfinished.remove()
     return model.eval()
+
+
+class _Unfinished:
+    """What there is of a training that has not ended, beside where its checkpoint will be."""
+
+    def __init__(self, path: Path | None, fresh: torch.Tensor) -> None:
+        self.path = None if path is None else path.with_suffix(".unfinished")
+        self._fresh, self._state, self._written = fresh, None, time.monotonic()
+
+    def take_up(self, training: Training) -> None:
+        """Go on from the last whole epoch that was kept, if there is one of the same fresh model."""
+        if self.path is None or not self.path.exists():
+            return
+        try:
+            state = safetensors.torch.load(self.path.read_bytes())
+            if same_answer(state.pop(FRESH), self._fresh):
+                training.resume(state)
+        except (safetensors.SafetensorError, RuntimeError, OSError, KeyError, ValueError) as error:
+            log.warning("the unfinished training %s is damaged (%s); training from the start", self.path, error)
+
+    def note(self, training: Training) -> None:
+        """After each update: remember a whole epoch, and write it down every few seconds."""
+        if self.path is None or training.made % training.per_epoch:
+            return
+        self._state = training.state() if training.epoch < training.recipe.epochs else None
+        if time.monotonic() - self._written > EVERY:
+            self._write()
+
+    @contextmanager
+    def kept(self, training: Training) -> Iterator[None]:
+        """Whatever ends the training within, its last whole epoch is written down."""
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, DivergedTraining):
+                self._write()
+            raise
+
+    def _write(self) -> None:
+        if self._state is not None:
+            _write(self.path, self._state | {FRESH: self._fresh})
+            self._written = time.monotonic()
+
+    def remove(self) -> None:
+        """The training has ended."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def _write(path: Path | None, state: Mapping[str, torch.Tensor]) -> None:
+    """Keep these tensors; where that cannot be, say so and go on without."""
+    if path is None:
+        return
+    try:
+        storage.write_whole(path, safetensors.torch.save(dict(state)))
+    except OSError as error:
+        warnings.warn(
+            f"the checkpoint {path} could not be written ({error}); the model is unharmed, but will be trained again in "
+            "another session. Free some space, or set IMU_LAB_DATA to a folder that can be written",
+            stacklevel=3,
+        )
 
 
 def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe, fresh: nn.Module) -> Path | None:
@@ -205,6 +351,13 @@ def _answer(model: nn.Module, examples: Examples) -> torch.Tensor:
         made = model(inputs)
     made = made if isinstance(made, torch.Tensor) else next(iter(made.values()))
     return made.detach().cpu().flatten().clone()
+
+
+def same_answer(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether two answers to the same few examples differ by rounding alone, on whatever processor."""
+    return first.shape == second.shape and torch.allclose(
+        first, second, rtol=1e-3, atol=1e-3 * float(second.abs().max())
+    )
 
 
 def _restored(model: nn.Module, path: Path, fresh: torch.Tensor) -> bool:

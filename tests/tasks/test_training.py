@@ -27,13 +27,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many examples each training that really happened was given."""
     made: list[int] = []
-    real = training.epochs
+    real = training.Training
 
-    def counted(task: object, model: nn.Module, examples: object, *rest: object) -> object:
-        made.append(len(examples))
-        return real(task, model, examples, *rest)
+    class Counted(real):
+        def __init__(self, task: object, model: nn.Module, examples: object, *rest: object) -> None:
+            made.append(len(examples))
+            super().__init__(task, model, examples, *rest)
 
-    monkeypatch.setattr(training, "epochs", counted)
+    monkeypatch.setattr(training, "Training", Counted)
     return made
 
 
@@ -57,19 +58,99 @@ def test_a_new_request_does_not_retrain_the_original_but_the_retrained(folder: P
     assert trainings == [120, 80, 80]
 
 
-def test_whoever_follows_a_training_can_end_it_and_nothing_half_is_kept(folder: Path, trainings: list[int]) -> None:
+class Stop(Exception):
+    """What ends a training in a test."""
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("at", [1, 8, 9, 30, 79])
+def test_a_training_that_was_interrupted_goes_on_from_its_last_epoch_and_ends_in_the_same_model(
+    folder: Path, trainings: list[int], at: int, optimizer: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recipe = Recipe(epochs=10, lr=0.01, batch_size=15, optimizer=optimizer)  # 8 updates an epoch
     seen: list[tuple[int, int]] = []
 
-    def progress(done: int, total: int) -> None:
-        seen.append((done, total))
-        if done == 2:
-            raise KeyboardInterrupt
+    def progress(made: int, total: int) -> None:
+        seen.append((made, total))
+        if made == at:
+            raise Stop
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stop):
+        imu.train(Toy(), recipe=recipe, progress=progress)
+    assert seen == [(update, 80) for update in range(1, at + 1)] and not list(folder.glob("*.safetensors"))
+    seen.clear()
+    resumed = imu.train(Toy(), recipe=recipe, progress=lambda made, total: seen.append((made, total)))
+    assert seen == [(update, 80) for update in range(at // 8 * 8 + 1, 81)], "whole epochs are not made again"
+    assert [path.suffix for path in folder.iterdir()] == [".safetensors"] and len(trainings) == 2
+    monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path / "other"))
+    assert equal(resumed, imu.train(Toy(), recipe=recipe))
+
+
+def test_what_a_model_draws_while_it_trains_goes_on_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    task = cases.own_data(
+        recipe=Recipe(epochs=3, lr=0.05, batch_size=13, augment=True)
+    )  # dropout, and a last batch of 8
+
+    def progress(made: int, total: int) -> None:
+        if made == 12:
+            raise Stop
+
+    with pytest.raises(Stop):
+        imu.train(task, "train", recipe=task.recipe, progress=progress)
+    resumed = imu.train(task, "train", recipe=task.recipe)
+    monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path / "other"))
+    assert equal(resumed, imu.train(task, "train", recipe=task.recipe))
+
+
+def test_an_unfinished_training_of_other_code_or_damaged_is_not_taken_up(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def progress(made: int, total: int) -> None:
+        if made == 20:
+            raise Stop
+
+    whole = imu.train(Toy())
+    (path,) = folder.iterdir()
+    path.unlink()
+    with pytest.raises(Stop):
         imu.train(Toy(), progress=progress)
-    assert seen == [(1, Toy().recipe.epochs), (2, Toy().recipe.epochs)] and not list(folder.rglob("*.safetensors"))
-    imu.train(Toy(), progress=lambda *done: seen.append(done))
-    assert seen[2:] == [(epoch, seen[0][1]) for epoch in range(1, seen[0][1] + 1)] and len(trainings) == 2
+    (unfinished,) = folder.glob("*.unfinished")
+    unfinished.write_bytes(unfinished.read_bytes()[:100])
+    with caplog.at_level(logging.WARNING, "imu_lab"):
+        assert equal(whole, imu.train(Toy()))
+    assert "damaged" in caplog.text and not list(folder.glob("*.unfinished"))
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_a_warning_and_never_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = imu.train(Toy())
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training.storage, "write_whole", full)
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.warns(UserWarning, match="could not be written.*No space left.*the model is unharmed.*IMU_LAB_DATA"):
+        assert equal(whole, imu.train(Toy()))
+
+
+def test_progress_is_shown_within_an_epoch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, str]] = []
+
+    class Bar(training.tqdm):
+        def update(self, by: int = 1) -> None:
+            self.n += by
+
+        def set_description(self, words: str, refresh: bool = True) -> None:
+            shown.append((self.n, words))
+
+    monkeypatch.setattr(training, "tqdm", Bar)
+    imu.train(Toy(), "retain")
+    assert (3, "training on retain, epoch 1 of 10") in shown and (5, "training on retain, epoch 2 of 10") in shown
 
 
 def test_what_is_no_recipe_is_refused() -> None:
