@@ -52,6 +52,7 @@ def test_is_readable_without_a_kernel(path: Path) -> None:
     assert build_notebooks.problems(notebook) == []
 
 
+@pytest.mark.full
 @every_notebook
 def test_outputs_are_of_today(path: Path) -> None:
     stale = build_notebooks.is_stale(read(path))

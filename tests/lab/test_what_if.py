@@ -120,6 +120,7 @@ def test_what_was_doubled_can_be_doubled_again_and_keeps_its_looks(run: imu.Run)
     assert twice.task.card(int(twice.samples["example"].iloc[-1])) == run.task.card(first)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_asked_of_an_altered_request_or_of_people_says_so(run: imu.Run) -> None:
     first, second = run.samples["example"].iloc[:2]
     for other in (imu.what_if(run, double=[first], steps=1), imu.what_if(run, flip=[first], steps=1)):

@@ -13,6 +13,8 @@ from torch import nn
 import imu_lab as imu
 from imu_lab.measures.attribution import Attribution, gradcam
 
+pytestmark = pytest.mark.slow  # needs a trained network of people
+
 
 @cache
 def task() -> imu.tasks.ReID:

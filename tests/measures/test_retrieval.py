@@ -14,6 +14,8 @@ import imu_lab as imu
 from imu_lab.measures import retrieval
 from imu_lab.tasks import ranking
 
+pytestmark = pytest.mark.slow  # needs a trained network of people
+
 
 @cache
 def task() -> imu.tasks.ReID:

@@ -63,6 +63,7 @@ def test_exact_duplicates_are_flagged_also_where_most_are(twins: int) -> None:
         assert found[name].iloc[:twins].all() and not found[name].iloc[twins:].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits class", "sequence"])
 def test_it_is_the_trace_of_the_whole_hessian(name: str) -> None:
     task, model = cases.task(name), cases.original(name)

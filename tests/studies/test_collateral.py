@@ -151,6 +151,7 @@ def test_it_can_be_measured_earlier_in_the_run() -> None:
     assert early["measured"].abs().sum() < late["measured"].abs().sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["gradient-ascent", "retrain"])
 def test_damage_is_measured_where_the_whole_network_moved(method: str) -> None:
     task, original = cases.task("digits class"), cases.original("digits class")
@@ -198,6 +199,7 @@ def test_it_is_the_difference_to_a_run_without_the_sample() -> None:
     assert list(table.index) == table["measured"].sort_values(ascending=False).index.tolist() and len(table) == 2
 
 
+@pytest.mark.slow
 def test_those_blamed_for_a_victims_damage_did_it() -> None:
     run = usual(steps=34)
     victim = int(imu.collateral(run, step=6)["example"][0])

@@ -80,6 +80,7 @@ def test_the_never_forgotten_are_explained_as_the_latest() -> None:
     assert (found["samples"] == 120).all() and found["correlation"].abs().max() > 0.8
 
 
+@pytest.mark.slow
 def test_the_forest_is_scored_on_what_it_did_not_see_and_beats_its_control() -> None:
     found = imu.predict_resistance(invented(), controls=4)
     assert found.low < found.score < found.high and found.score > 0.8 > 0.5 > abs(found.control)

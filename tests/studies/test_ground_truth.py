@@ -60,6 +60,7 @@ def test_leaving_one_out_is_a_refit_without_it() -> None:
     assert cases.close(truth["influence"].to_numpy(), -len(labels) * truth["change"].to_numpy())
 
 
+@pytest.mark.slow
 def test_exact_ranks_as_true_leave_one_out_on_digits() -> None:
     task = imu.tasks.Classification("digits", forget_fraction=0.03, seed=2, recipe=cases.QUICK)
     model = imu.refit(task, imu.train(task), l2=1e-3)

@@ -18,6 +18,8 @@ from imu_lab.features import view
 from imu_lab.tasks.networks import people as person_networks
 from imu_lab.tasks.sources import people
 
+pytestmark = pytest.mark.slow  # trains networks of people
+
 DEEP = ("backbone.block4", "embedding", "classifier")
 
 
