@@ -93,7 +93,7 @@ class RunControl(Panel):
         wide = {"style": STYLE, "layout": W.Layout(width="auto")}
         self.rule = Menu(registry.intensity_rules, rule, label="rule")
         self.method = Menu(registry.methods, method, label="method", start=self.session.defaults, first=SHOWN_FIRST)
-        self.steps = W.IntSlider(steps, 1, max(300, steps), description="updates", **wide)
+        self.steps = W.IntSlider(steps, 1, max(300, steps), description="steps", **wide)
         self.seed = W.IntSlider(0, 0, 20, description="seed", **wide)
         icons = {"start": "play", "pause": "pause", "step": "step-forward", "stop": "stop"}
         tips = {"start": "Start a run, or resume it.", "pause": "Pause after this update.", "step": "Make one update.",

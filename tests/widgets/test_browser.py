@@ -133,7 +133,7 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
         "example => document.querySelector('.imu-card').innerText.includes(`example ${example}`)", arg=dot["example"]
     )
 
-    page.locator(".imu-switch", has_text="equal steps").locator("input").check()
+    page.locator(".imu-step-norm .imu-switch input").check()
     drawn_lines(page, lambda held: all("equal steps" in label for label, *_ in held))
 
     resize(page, 1280, 800)  # beside the file browser: less than 900 for the panel

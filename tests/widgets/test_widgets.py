@@ -112,6 +112,9 @@ def test_an_optional_setting_has_a_switch() -> None:
     assert control.value is None and control.editor.disabled
     control.place(0.25)
     assert control.value is None, "placing the slider does not switch it on"
+    control.editor.value = 0.2512
+    assert control.value is None, "nor does the page, which moves it to a position that it can show"
+    control.editor.value = 0.25
     control.switch.value = True
     assert control.value == 0.25 and not control.editor.disabled
     control.value = None
@@ -133,6 +136,11 @@ def test_a_value_that_is_not_allowed_is_refused_before_anything_moves() -> None:
         assert controls.value["count"] == 8 and controls.controls["count"].editor.value == 8
     with pytest.raises(ValueError, match="damping"):
         controls.controls["damping"].value = -1.0
+
+
+def test_an_editor_bears_its_settings_name_with_a_switch_and_without() -> None:
+    controls = Controls(Everything, first=("damping",)).controls
+    assert [control.editor.description for control in controls.values()] == list(controls)
 
 
 def test_help_is_the_tooltip() -> None:

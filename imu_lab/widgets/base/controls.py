@@ -23,7 +23,7 @@ from ...core.registry import Registry
 
 LABEL_WIDTH = "104px"
 STYLE = {"description_width": LABEL_WIDTH}
-LABELS = {"lr": "learning rate", "step_norm": "equal steps"}  # where a field's name is not what a person would say
+SWITCH_WIDTH, BESIDE_SWITCH = "22px", "78px"  # a switch and the name beside it take the room of a name alone
 DIGITS = 4  # significant ones that a slider keeps: its position is no more precise, and provenance stays readable
 
 
@@ -35,7 +35,7 @@ class Choice(NamedTuple):
 
 
 class Control(W.HBox):
-    """One knob: an editor, and a switch where the setting may be off.
+    """One knob: an editor that bears the setting's name, and a switch where the setting may be off.
 
     Attributes:
         value: the setting; None (or 0 on a logarithmic scale) while the switch is off.
@@ -48,9 +48,9 @@ class Control(W.HBox):
         self.off = 0.0 if about.scale == "log" and not about.optional else None
         can_be_off = about.optional or (self.off == 0.0 and (value == 0 or about.valid.startswith("[0")))
         on = not can_be_off or value not in (None, 0)
-        label = LABELS.get(name, name.replace("_", " "))
-        self.editor = editor(label if not can_be_off else "", about, value if on else _middle(about))
-        self.switch = W.Checkbox(on, description=label, indent=False, tooltip=about.help) if can_be_off else None
+        width = BESIDE_SWITCH if can_be_off else LABEL_WIDTH
+        self.editor = editor(name, about, value if on else _middle(about), width)
+        self.switch = W.Checkbox(on, indent=False, tooltip=f"Use {name}.") if can_be_off else None
         super().__init__(self._parts(), value=self._clean(value))
         self.add_class(f"imu-{name.replace('_', '-')}")
         self.observe(self._show, "value")
@@ -66,7 +66,7 @@ class Control(W.HBox):
     def _parts(self) -> list[W.Widget]:
         if self.switch is None:
             return [self.editor]
-        self.switch.layout = W.Layout(width=LABEL_WIDTH, min_width=LABEL_WIDTH)
+        self.switch.layout = W.Layout(width=SWITCH_WIDTH, min_width=SWITCH_WIDTH)
         self.switch.add_class("imu-switch")
         self.editor.disabled = not self.switch.value
         return [self.switch, self.editor]
@@ -82,7 +82,7 @@ class Control(W.HBox):
         return round(value) if self.whole else float(f"{value:.{DIGITS}g}")
 
     def _read(self, _: Any) -> None:
-        """A person moved something."""
+        """Something was moved. The page itself moves a slider, too, to a position that it can show: that says nothing."""
         on = self.switch is None or self.switch.value
         self.editor.disabled = not on
         if not self._showing:
@@ -100,12 +100,12 @@ class Control(W.HBox):
             self._showing = False
 
 
-def editor(label: str, about: Knob, value: Any) -> W.Widget:
-    """The widget that edits one setting, by what its knob says."""
+def editor(name: str, about: Knob, value: Any, width: str = LABEL_WIDTH) -> W.Widget:
+    """The widget that edits one setting, by what its knob says; ``width`` of its name."""
     common = {
-        "description": label,
+        "description": name,
         "tooltip": about.help,
-        "style": STYLE if label else {"description_width": "0"},
+        "style": {"description_width": width},
         "layout": W.Layout(width="auto", flex="1 1 auto", min_width="0"),
     }
     options = about.options()

@@ -50,13 +50,11 @@ class Asking(W.VBox):
         self.rule = Menu(registry.intensity_rules, rule, label="rule")
         self.method = Menu(registry.methods, method, label="method", start=session.defaults, first=SHOWN_FIRST)
         look = {"style": STYLE, "layout": W.Layout(width="auto")}
-        self.steps = W.IntSlider(
-            steps, 1, max(300, steps), description="updates", tooltip="Updates of each run.", **look
-        )
+        self.steps = W.IntSlider(steps, 1, max(300, steps), description="steps", tooltip="Updates of each run.", **look)
         self.seed = W.IntSlider(seed, 0, max(20, seed), description="seed", tooltip="Of the order of batches.", **look)
         self.stop_at = W.Dropdown(
             options=stops(session.task, stop_at),
-            description="stop",
+            description="stop_at",
             value=NEVER if stop_at is None else stop_at,
             **look,
         )
