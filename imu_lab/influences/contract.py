@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,9 +30,12 @@ class Estimator:
     Attributes:
         scope: ``"readout"`` where only the readout matters: the estimator is then handed the task as seen from its
             readout, whose inputs are cached features. ``"all"`` asks for the whole task and model.
+        preconditioner: where the influence is −g_iᵀ M ḡ, a method ``preconditioner(task, model, forget)`` that gives the
+            map from a gradient ḡ to M ḡ; :func:`imu_lab.influence_matrix` then knows it pair by pair. Else None.
     """
 
     scope: ClassVar[str] = "readout"
+    preconditioner: ClassVar[Callable | None] = None
 
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor | np.ndarray:
         """(n,) influence of each of the n examples in ``forget`` on the mean loss of ``target``; negative means ascend.

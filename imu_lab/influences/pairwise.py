@@ -76,8 +76,8 @@ def influence_matrix(
         ValueError: an estimator without a preconditioner.
     """
     estimate = registry.estimators.create(estimator, **settings)
-    if not hasattr(estimate, "preconditioner"):
-        able = listed([name for name, kind in registry.estimators.items() if hasattr(kind, "preconditioner")])
+    if not is_pairwise(estimate):
+        able = listed([name for name, kind in registry.estimators.items() if is_pairwise(kind)])
         raise ValueError(
             f"{registry.name_of(estimate)} has no preconditioner, so it speaks of no single pair of samples; those that "
             f"have one: {able}"
@@ -100,6 +100,11 @@ def influence_matrix(
         "task": repr(task),
     }
     return InfluenceMatrix(values, forget.ids.numpy(), others.ids.numpy(), others.source, about)
+
+
+def is_pairwise(estimator: Any) -> bool:
+    """Whether an estimator, or a kind of them, has a preconditioner and so speaks of pairs of samples."""
+    return registry.estimators.declared(estimator, "preconditioner") is not None
 
 
 def check_memory(rows: int, columns: int, limit: int) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import cases
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import imu_lab as imu
 from imu_lab.features.gradients import explicit
+from imu_lab.tasks.protocol import Examples, Task
 
 
 @pytest.mark.parametrize("scope", [None, "all"])
@@ -112,3 +115,23 @@ def test_the_matrix_follows_the_readout_of_the_task() -> None:
         imu.influence_matrix(replace(task, readout=r), model, against=("test", 0)).values for r in (None, "all")
     )
     assert cases.relative(head, all_of_it) > 0.01
+
+
+def test_a_users_estimator_with_a_preconditioner_is_known_pair_by_pair_and_one_without_is_not() -> None:
+    @dataclass(frozen=True)
+    class Doubled(imu.Estimator):
+        """Twice the plain product of gradients."""
+
+        def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Callable:
+            return lambda gradient: {name: 2 * part for name, part in gradient.items()}
+
+    task, model = cases.task("toy"), cases.original("toy")
+    pairs, plain = imu.influence_matrix(task, model, Doubled()), imu.influence_matrix(task, model, "gradient-dot")
+    assert cases.relative(pairs.values, 2 * plain.values) <= 1e-6
+
+    @dataclass(frozen=True)
+    class Bare(imu.Estimator):
+        """Says nothing of pairs."""
+
+    with pytest.raises(ValueError, match="Bare has no preconditioner"):
+        imu.influence_matrix(task, model, Bare())

@@ -12,7 +12,7 @@ import pandas as pd
 from ...core import registry
 from ...core.knobs import knobs
 from ...core.records import Influence, Intensity, Run
-from ...influences.pairwise import influence_matrix, proponents
+from ...influences.pairwise import influence_matrix, is_pairwise, proponents
 from ...intensities import Uniform
 from ...lab.session import Session
 from ..base.controls import Choice
@@ -96,7 +96,7 @@ class Pipeline:
         None for an estimator that says nothing of pairs, and where each answer would take a pass through the model.
         """
         kind, settings = scores.settings["estimator"], scores.settings["settings"]
-        pairwise = hasattr(registry.estimators[kind], "preconditioner")
+        pairwise = is_pairwise(registry.estimators[kind])
         if not (
             pairwise and self.session.linear and getattr(registry.estimators[kind], "scope", "readout") == "readout"
         ):
