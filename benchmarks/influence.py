@@ -66,7 +66,7 @@ def fastest(task: imu.tasks.Task, model: nn.Module) -> Callable[[], None]:
                 model(batch.inputs.contiguous(memory_format=layout))
 
     kinds = [(2**k, layout) for k in range(4, 10) for layout in (torch.contiguous_format, torch.channels_last)]
-    tried = seconds(*(partial(passes, *kind, 512) for kind in kinds), rounds=3)
+    tried = seconds(*(partial(passes, *kind, min(512, len(forget))) for kind in kinds), rounds=3)
     return partial(passes, *kinds[tried.index(min(tried))], len(forget))
 
 
