@@ -12,7 +12,7 @@ from torch import nn
 
 import imu_lab as imu
 from imu_lab.core.running import one_thread
-from imu_lab.features import gradients, readout
+from imu_lab.features import gradients
 from imu_lab.lab.session import Session
 
 from .influence import forward, reference_loop
@@ -52,7 +52,7 @@ def memory() -> float:
 
 def fresh(task: imu.tasks.Task, model: nn.Module) -> imu.Influence:
     """The user's verb with nothing cached: one forward pass that keeps the features, then the closed form."""
-    readout.STORE.clear()
+    imu.clear_caches()
     return Session(task, model).influence()
 
 
