@@ -171,13 +171,14 @@ def test_methods_that_declare_it_get_the_retain_set_and_others_do_not(name: str,
 
     monkeypatch.setattr(item, "__call__", looks)
     imu.unlearn(task, cases.original(name), method=method, steps=1)
-    (given,) = seen
     declared = imu.methods.declared(item, "needs_retain")
-    assert (given.retain is not None) == declared
-    if declared:
-        assert torch.equal(given.retain.ids, task.split("retain").ids)
-    assert given.statistics is None or imu.methods.declared(item, "needs_statistics")
-    assert given.weights.sum().item() == pytest.approx(1)
+    assert seen
+    for given in seen:  # the search for a learning rate, where there is one, and the run
+        assert (given.retain is not None) == declared
+        if declared:
+            assert torch.equal(given.retain.ids, task.split("retain").ids)
+        assert given.statistics is None or imu.methods.declared(item, "needs_statistics")
+        assert given.weights.sum().item() == pytest.approx(1)
 
 
 def request(task: Any, retain: Examples | None) -> Request:

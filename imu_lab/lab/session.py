@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from threading import Event
 from typing import Any
@@ -37,7 +37,10 @@ from ..tasks.protocol import Examples, Task, labels_of, offered
 from ..unlearning import driver
 from ..unlearning.recorder import Recorder
 from ..unlearning.request import Request
+from .learning_rate import Found, find_learning_rate
 from .provenance import task_settings, versions
+
+AUTO = "auto"  # the learning rate that is found, and not given
 
 
 class Session:
@@ -61,6 +64,7 @@ class Session:
         self._references: dict[str, Reference] = {}
         self._confidences: dict[Reference, np.ndarray] = {}
         self._measured: dict[tuple, driver.Measured] = {}
+        self._rates: dict[tuple, Found] = {}
 
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
         """The task and model to work on (see :func:`imu_lab.features.view`); seen from the readout once for all verbs."""
@@ -124,7 +128,7 @@ class Session:
         **settings: Any,
     ) -> Run:
         """See :func:`unlearn`. All that is asked is checked before the first update."""
-        method = self.method(method, settings)
+        auto, method = self.method(method, settings)
         steps, record_every = check_count("steps", steps), check_count("record_every", record_every, 1)
         shares = settled(
             weights if registry.methods.declared(method, "takes_weights") else None, self.task.split("forget")
@@ -133,8 +137,10 @@ class Session:
         metrics = self.followed(reference, follow)
         with _threads(self.task):
             known = self.measured(reference, metrics)
-        rule = driver.stop_rule(stop_at, known, offered(self.task).forgotten_when)
+        rule = driver.stop_rule(stop_at, known, offered(self.task).forgotten_when, offered(self.task).goal)
         task, model = self.view(cache, scope := registry.methods.declared(method, "scope"))
+        if auto:
+            method = self._with_learning_rate(method, steps, rule)
         private = private_copy(model, readout.resolve(task, model) if scope == "readout" else None)
         request = Request(
             task.split("forget"),
@@ -167,11 +173,37 @@ class Session:
         _warn_of_divergence(about, events)
         return self._record(recorder, shares, private, about, events, reference, known)
 
-    def method(self, given: Any, settings: Mapping[str, Any]) -> Any:
-        """The method to run: a name starts with the task's own settings, an instance has its own."""
-        if isinstance(given, str):
-            settings = {**self.defaults(given), **settings}
-        return registry.methods.create(given, **settings)
+    def method(self, given: Any, settings: Mapping[str, Any]) -> tuple[bool, Any]:
+        """The method to run, and whether its learning rate is still to be found.
+
+        A name starts with the task's own settings, an instance has its own.
+        """
+        if not isinstance(given, str):
+            return False, registry.methods.create(given, **settings)
+        own = offered(self.task).unlearning
+        has_rate = "lr" in {field.name for field in fields(registry.methods[given])}
+        auto = has_rate and settings.get("lr", own.get("lr", AUTO)) == AUTO
+        settings = {name: value for name, value in settings.items() if not (auto and name == "lr")}
+        return auto, registry.methods.create(given, **{**self.defaults(given), **settings})
+
+    def _with_learning_rate(self, method: Any, steps: int, rule: driver.StopRule | None) -> Any:
+        """The method with the learning rate found for it, once for a run and its controls.
+
+        A method that works on the whole network, or needs more than the forget set, keeps its default: a search would take
+        as long as several runs.
+        """
+        task, model = self.view(scope=registry.methods.declared(method, "scope"))
+        needs_more = not isinstance(task, ReadoutTask) or registry.methods.declared(method, "needs_retain")
+        if (
+            needs_more or getattr(method, "step_norm", None) is not None
+        ):  # of steps of one length the rate decides nothing
+            return method
+        key = (method, steps, rule)
+        if key not in self._rates:
+            names = readout.resolve(task, model)
+            with one_thread():
+                self._rates[key] = find_learning_rate(task, private_copy(model, names), method, steps, rule, seed=0)
+        return replace(method, lr=self._rates[key].lr)
 
     def _record(
         self,

@@ -92,9 +92,12 @@ def unlearn(
         weights: an :class:`Intensity`, (n,) numbers ≥ 0, or None for uniform.
         method: a name in ``imu_lab.methods``, or an instance; ``settings`` are its fields (for ``"imu"``: lr, alpha,
             momentum, weight_decay, batch_size, optimizer, step_norm, normalise). A task may declare its own defaults.
+            ``lr="auto"``, the default where the task declares none, finds from the forget set alone the rate with which the
+            goal is reached in about half of ``steps``; the rate found stands in the run's settings.
         steps: the number of updates at most.
         seed: of the batch order; ``seeds`` instead gives a list of runs, one per seed.
-        stop_at: a forget accuracy, ``"retrained"`` (the reference's), or ``(metric, "<=", value)``.
+        stop_at: a forget accuracy, ``"retrained"`` (the reference's), ``"forgotten"`` (the task's own goal, where it needs no
+            retrained model: a class, a person, a source), or ``(metric, "<=", value)``.
         reference: the retrained model, to measure the distance to.
         cache: work on cached features where the method moves only a linear readout; the result is the same.
         record_every: record each k-th update (and the last).

@@ -252,6 +252,11 @@ class Classification:
         return Abilities.forgotten_when if self.classes else ("loss", ">=")
 
     @property
+    def goal(self) -> tuple[str, str, float] | None:
+        """A class is forgotten when none of its samples is recognised; random samples need the retrained model to say."""
+        return ("accuracy", "<=", 0.0) if self.forget_class is not None else None
+
+    @property
     def forgotten(self) -> int | None:
         """The number of the forgotten class, None for a request of another kind."""
         return None if self.forget_class is None else self._group[2]

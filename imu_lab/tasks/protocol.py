@@ -190,6 +190,8 @@ class Abilities:
             of features, and no checkpoint is kept.
         unlearning: the task's own defaults for a method's settings, by name.
         forgotten_when: the metric on the forget split that tells of forgetting, and how: ``("accuracy", "<=")``.
+        goal: when the request counts as forgotten, where that needs no retrained model: a metric on the forget split, a
+            comparison and a value, such as ``("accuracy", "<=", 0.0)`` for a class. ``stop_at="forgotten"`` stands for it.
         follows: names of registered metrics to record at every update, such as ``("kl-retrained",)``.
         answers: what each output of the model stands for; ``classes`` the labels there are, by number.
         distinct: whether the metrics compare samples with each other, so that none can be there twice.
@@ -211,6 +213,7 @@ class Abilities:
     data_key: str | None = None
     unlearning: Mapping[str, Any] = MappingProxyType({})
     forgotten_when: tuple[str, str] = ("accuracy", "<=")
+    goal: tuple[str, str, float] | None = None
     follows: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()

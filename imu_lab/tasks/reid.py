@@ -68,6 +68,7 @@ class ReID:
 
     forgotten_when: ClassVar[tuple[str, str]] = ("identity_accuracy", "<=")
     splits: ClassVar[tuple[str, ...]] = ("forget", "retain", "test", "test-forget")
+    goal: ClassVar[tuple[str, str, float]] = ("identity_accuracy", "<=", 0.0)
     distinct: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

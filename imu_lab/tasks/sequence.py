@@ -188,6 +188,11 @@ class Sequence:
         return ("loss", ">=")
 
     @property
+    def goal(self) -> tuple[str, str, float]:
+        """A source is forgotten when its tokens are told no better than by guessing among all states."""
+        return ("loss", ">=", float(np.log(self.corpus.states)))
+
+    @property
     def follows(self) -> tuple[str, ...]:
         """What every run records when it knows the retrained model."""
         return ("kl-retrained",)

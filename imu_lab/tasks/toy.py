@@ -30,6 +30,7 @@ class Toy:
     seed: int = 0
     readout: tuple[str, ...] | str | None = None
     recipe: ClassVar[Recipe] = Recipe(epochs=10, lr=0.1, batch_size=16)
+    goal: ClassVar[tuple[str, str, float]] = ("accuracy", "<=", 0.0)
     unlearning: ClassVar[Mapping[str, Any]] = {"lr": 3e-2, "batch_size": 16}
 
     def __post_init__(self) -> None:

@@ -47,7 +47,10 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 
 def stop_rule(
-    given: Any, reference: Measured | None, when: tuple[str, str] = Abilities.forgotten_when
+    given: Any,
+    reference: Measured | None,
+    when: tuple[str, str] = Abilities.forgotten_when,
+    goal: tuple[str, str, float] | None = None,
 ) -> StopRule | None:
     """A rule from what a user writes: a number, ``"retrained"``, or ``(metric, "<=", value)``.
 
@@ -56,12 +59,20 @@ def stop_rule(
             whose metric may be ``"split metric"`` (``"test accuracy"``).
         reference: the retrained model's metrics, {split: {metric: value}}.
         when: the task's own metric and comparison, which a number and ``"retrained"`` speak of.
+        goal: the task's own goal, which ``"forgotten"`` speaks of.
 
     Raises:
         ValueError: ``"retrained"`` without a reference, or something that is no rule.
     """
     if given is None:
         return None
+    if given == "forgotten":
+        if goal is None:
+            raise ValueError(
+                'stop_at="forgotten" needs a request whose goal is known without a retrained model, such as a class, a person '
+                'or a source; for this one pass reference=imu.train(task, "retain") and stop_at="retrained"'
+            )
+        return StopRule(*goal)
     if given == "retrained":
         if not reference:
             raise ValueError('stop_at="retrained" needs the retrained model; pass reference=imu.train(task, "retain")')

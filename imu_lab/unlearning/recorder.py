@@ -32,9 +32,11 @@ class Seen(NamedTuple):
 class Recorder:
     """Collects a run while it happens; the tables are built once, at the end."""
 
-    def __init__(self, task: Task, forget: Examples, follow: Iterable[Followed] = ()) -> None:
+    def __init__(
+        self, task: Task, forget: Examples, follow: Iterable[Followed] = (), splits: Iterable[str] | None = None
+    ) -> None:
         self.task, self.forget, self.follow = task, forget, tuple(follow)
-        self.splits = [name for name in offered(task).splits if len(task.split(name))]
+        self.splits = [name for name in (offered(task).splits if splits is None else splits) if len(task.split(name))]
         self.steps: list[int] = []
         self.metrics: list[dict[str, dict[str, float]]] = []
         self.outcomes: list[Tensor] = []

@@ -1,0 +1,103 @@
+"""A learning rate for a stranger's model: the one at which the forget set is forgotten in about half the updates asked."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from ..tasks.protocol import Task, offered
+from ..unlearning import driver
+from ..unlearning.driver import StopRule
+from ..unlearning.recorder import Recorder
+from ..unlearning.request import Request
+
+LOWEST, HIGHEST = 1e-7, 1e2
+TRIALS = 14  # runs of the search, at most
+EARLY, LATE = 0.35, 0.65  # of the updates asked: a goal that is reached in between is reached in about half
+FALL, RISE = (
+    0.9,
+    0.5,
+)  # without a goal of the task's own: accuracy falls to this share, or the loss rises by so many nats
+
+
+class Found(NamedTuple):
+    """A learning rate, and the update at which the goal was reached with it; None where it never was."""
+
+    lr: float
+    reached: int | None
+
+
+def find_learning_rate(
+    task: Task, model: nn.Module, method: Any, steps: int, stop: StopRule | None, seed: int
+) -> Found:
+    """Search for the learning rate with which ``method`` reaches its goal in about half of ``steps`` updates.
+
+    Only the forget set is asked, every sample under the same pressure, so that a run and its controls get the same rate.
+
+    Args:
+        task, model: as the method works on them; the model is copied for each trial.
+        method: an instance whose ``lr`` is where the search begins.
+        stop: the goal on the forget split; None takes the task's own goal, or else a mild one: accuracy falls by a tenth,
+            or the loss rises by half a nat.
+
+    Warns:
+        UserWarning: no rate reaches the goal within ``steps`` updates.
+    """
+    forget = task.split("forget")
+    request = Request(forget, torch.full((len(forget),), 1 / len(forget), dtype=torch.float64), seed=seed)
+    start = Recorder(task, forget, splits=("forget",)).record(0, model)
+    goal = stop if stop is not None and stop.split == "forget" else mild_goal(task, start)
+
+    def reached(lr: float) -> float:
+        recorder = Recorder(task, forget, splits=("forget",))
+        states = driver.drive(recorder, copy.deepcopy(model), replace(method, lr=lr), request, steps, goal)
+        *_, state = states
+        return math.inf if state.stopped_at is None or state.diverged_at is not None else state.stopped_at
+
+    if goal(start):
+        return Found(method.lr, 0)
+    best = _bisected(reached, method.lr, steps)
+    if best.reached is None:
+        warnings.warn(
+            f'lr="auto": no learning rate from {LOWEST:g} to {HIGHEST:g} reaches {goal.metric} {goal.operator} {goal.value:.3g} on '
+            f"the forget set in {steps} updates; {best.lr:.2g} is used. Ask for more updates, or give lr=",
+            stacklevel=5,
+        )
+    return best
+
+
+def _bisected(reached: Callable[[float], float], start: float, steps: int) -> Found:
+    """Halve the range of rates (by their logarithms) until the goal is reached neither early nor late."""
+    low, high, lr = LOWEST, HIGHEST, start
+    best = Found(start, None)
+    for _ in range(TRIALS):
+        update = reached(lr)
+        if update <= steps and (best.reached is None or abs(update - steps / 2) < abs(best.reached - steps / 2)):
+            best = Found(lr, int(update))
+        if EARLY * steps <= update <= LATE * steps or high / low < 1.05:
+            break
+        low, high = (lr, high) if update > LATE * steps else (low, lr)
+        near = lr * 10 if update > LATE * steps else lr / 10  # the first guess is within a few powers of ten
+        lr = near if low < near < high and (low == LOWEST or high == HIGHEST) else math.sqrt(low * high)
+    return Found(float(f"{best.lr:.2g}"), best.reached)
+
+
+def mild_goal(task: Task, start: driver.Measured) -> StopRule:
+    """The task's own goal where it has one; else a little more forgotten than at the start."""
+    own = offered(task).goal
+    if own is not None:
+        return StopRule(*own)
+    metric, operator = offered(task).forgotten_when
+    before = start["forget"].get(metric)
+    if before is None:
+        return StopRule("loss", ">=", start["forget"]["loss"] + RISE)
+    if operator in ("<=", "<"):
+        return StopRule(metric, operator, before * FALL)
+    return StopRule(metric, operator, before + RISE)
