@@ -50,7 +50,9 @@ STYLE_SHEET = """
 .imu-rows td { height: var(--imu-row); padding-block: 0; box-sizing: border-box }
 .imu-rows > .imu-overlay { align-self: end; grid-auto-rows: var(--imu-row) }
 .imu-side .imu-table :is(th, td) { padding: 1px 4px }
-.imu-rows { overflow-x: auto }
+.imu-rows, .imu-scores, .imu-differences { overflow-x: auto }
+:is(.imu-scores, .imu-differences) :is(th, td) { padding-inline: 5px }
+:is(.imu-scores, .imu-differences) td.imu-word { white-space: normal }
 .imu-answers table { width: auto } .imu-answers td { border: 0 } .imu-answers td:first-child { padding-left: 0 }
 .imu-table img, .imu-card img { image-rendering: pixelated; vertical-align: middle; border-radius: 2px }
 .imu-caption p { margin: 0; line-height: 1.35; font-size: 13px; font-weight: 600 }

@@ -148,7 +148,7 @@ class Explorer(Panel):
     def _side(self) -> list[W.Widget]:
         return [theme.section("Go through the updates"), W.HBox([self.step, self.play]), self.shown_run,
                 theme.section("Colour and filter"), self.colour_by, self.filter, W.HBox([self.clear, self.count]),
-                theme.section("What if the selection were treated differently"), self.what_if,
+                theme.section("What-ifs on the selection"), self.what_if,
                 theme.section("One sample, and its neighbours"), self.sample]  # fmt: skip
 
     def _listen(self) -> None:

@@ -82,6 +82,7 @@ class WhatIf(W.VBox):
             tooltip="It has another forget set, so it is shown in an explorer of its own, below.",
             layout=W.Layout(width="auto", align_self="flex-start", display="none"),
         ).add_class("imu-what-if-explore")
+        self.caption = W.HTML().add_class("imu-caption")
         self.result = W.VBox()
         self.job = Job(self._answer, self._draw, on_error=self._failed)
         super().__init__(
@@ -90,7 +91,7 @@ class WhatIf(W.VBox):
 
     def close(self) -> None:
         """Close what stands in no box as long as nothing was asked, too."""
-        close_all([self.table, self.explore])
+        close_all([self.caption, self.table, self.explore])
         super().close()
 
     def ask(self, action: str) -> None:
@@ -127,12 +128,14 @@ class WhatIf(W.VBox):
         runs = [change.run, self.other]
         if self.figure is None:
             self.figure = FigureWidget(figures.plot_curves(runs))
-            self.figure.update_layout(height=HEIGHT, autosize=True)
+            self.figure.update_layout(height=HEIGHT, autosize=True, margin=dict(t=20, r=20))
             self.figure.add_class("imu-what-if")
-            self.result.children = [theme.section("The first run and the other"), self.figure, self.table,
+            captioned = W.VBox([self.caption, self.figure]).add_class("imu-captioned")
+            self.result.children = [theme.section("The first run and the other"), captioned, self.table,
                                     self.explore]  # fmt: skip
         else:
             figures.update_curves(self.figure, runs)
+        self.caption.value = tables.caption(self.figure.layout.title.text)
         self.table.value = comparison(*runs)
         self.note.value = f"<p>Done: {escape(self.other.label)}.</p>"
         self.explore.layout.display = "none" if self._take_up(change, self.other) else None
