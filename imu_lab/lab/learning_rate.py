@@ -89,7 +89,7 @@ def _bisected(reached: Callable[[float], float], start: float, steps: int) -> Fo
     return Found(float(f"{best.lr:.2g}"), best.reached)
 
 
-def mild_goal(task: Task, start: driver.Measured) -> StopRule:
+def mild_goal(task: Task, start: driver.SplitMetrics) -> StopRule:
     """The task's own goal where it has one; else a little more forgotten than at the start."""
     own = offered(task).goal
     if own is not None:

@@ -63,7 +63,7 @@ class Session:
         self._contexts: dict[bool, pd.DataFrame] = {}
         self._references: dict[str, Reference] = {}
         self._confidences: dict[Reference, np.ndarray] = {}
-        self._measured: dict[tuple, driver.Measured] = {}
+        self._measured: dict[tuple, driver.SplitMetrics] = {}
         self._rates: dict[tuple, Found] = {}
 
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
@@ -124,7 +124,7 @@ class Session:
         follow: Iterable[Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
         stop: Event | None = None,
-        watch: Callable[[driver.Driven], None] | None = None,
+        watch: Callable[[driver.RunState], None] | None = None,
         **settings: Any,
     ) -> Run:
         """See :func:`unlearn`. All that is asked is checked before the first update."""
@@ -213,7 +213,7 @@ class Session:
         about: Mapping[str, Any],
         events: Mapping[str, Any],
         reference: Reference | None,
-        known: driver.Measured,
+        known: driver.SplitMetrics,
     ) -> Run:
         """What a run is remembered by."""
 
@@ -254,7 +254,7 @@ class Session:
         known = reference is not None or follow is not None
         return tuple(metric for metric in metrics if known or not registry.metrics.declared(metric, "needs_reference"))
 
-    def measured(self, reference: nn.Module | None, metrics: Iterable[Any] | None = None) -> driver.Measured:
+    def measured(self, reference: nn.Module | None, metrics: Iterable[Any] | None = None) -> driver.SplitMetrics:
         """The retrained model's metrics on every split, measured once per model; empty without one."""
         if reference is None:
             return {}

@@ -14,9 +14,9 @@ from tqdm.auto import tqdm
 from ..core.messages import listed, unknown
 from ..tasks.protocol import Abilities, offered
 from ..tasks.training import DivergedTraining
-from .recorder import Measured, Recorder
+from .recorder import Recorder, SplitMetrics
 from .request import Request, updates_of
-from .snapshots import State, moving
+from .snapshots import State, moving_state
 
 AHEAD = 16  # updates made before a look whether to stop, where states are measured together
 UTILITY_LOSS = 0.05  # a run marks the update at which kept accuracy has fallen by 5 points
@@ -31,7 +31,7 @@ class StopRule:
     value: float
     split: str = "forget"
 
-    def __call__(self, measured: Measured) -> bool:
+    def __call__(self, measured: SplitMetrics) -> bool:
         """Whether these measurements meet the rule."""
         if self.metric not in measured.get(self.split, {}):
             raise unknown(f"metric on {self.split!r} to stop at", self.metric, measured.get(self.split, {}))
@@ -48,7 +48,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 def stop_rule(
     given: Any,
-    reference: Measured | None,
+    reference: SplitMetrics | None,
     when: tuple[str, str] = Abilities.forgotten_when,
     goal: tuple[str, str, float] | None = None,
 ) -> StopRule | None:
@@ -89,17 +89,17 @@ def stop_rule(
 
 
 @dataclass
-class Driven:
+class RunState:
     """The state of a run after an update: what a view needs to follow it live."""
 
     step: int
-    measured: Measured
+    measured: SplitMetrics
     recorder: Recorder
     stopped_at: int | None = None
     diverged_at: int | None = None
 
 
-class Made(NamedTuple):
+class MadeUpdate(NamedTuple):
     """An update that was made, and the state it led to: None where that is not to be recorded."""
 
     step: int
@@ -107,15 +107,15 @@ class Made(NamedTuple):
     state: State | None
 
 
-class Block(NamedTuple):
+class UpdateBlock(NamedTuple):
     """Updates that are measured together; the last block of a method that ends by itself says so."""
 
-    made: list[Made]
+    made: list[MadeUpdate]
     ended: bool = False
     diverged_at: int | None = None
 
 
-class Held:
+class MovingState:
     """What a method can change in a model: the parameters that move, and the buffers."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -141,22 +141,22 @@ def drive(
     steps: int,
     stop: StopRule | None = None,
     record_every: int = 1,
-) -> Iterator[Driven]:
+) -> Iterator[RunState]:
     """Run ``method`` on ``model`` (which it changes), yielding after each recorded update; the first is the original.
 
     Stops after ``steps`` updates, when ``stop`` is met, or at divergence: then the last finite model is restored.
-    Of a linear layer a few states are made and then measured
-    together. Nobody sees it: at each yield, and after an interrupt, the model is in the state told last.
+    Of a linear layer a few states are made and then measured together. Nobody sees it: at each yield, and after an
+    interrupt, the model is in the state yielded last.
     """
-    state = Driven(0, recorder.record(0, model, keep=True), recorder)
+    state = RunState(0, recorder.record(0, model, keep=True), recorder)
     state.stopped_at = 0 if stop and stop(state.measured) else None
     yield state
     if state.stopped_at is not None:
         return
-    held, together, kept = Held(model), recorder.at_once(model), tuple(moving(model))
-    told, updates = held.copy(), updates_of(method, recorder.task, model, request)
+    moving, together, kept = MovingState(model), recorder.at_once(model), tuple(moving_state(model))
+    yielded, updates = moving.copy(), updates_of(method, recorder.task, model, request)
     try:
-        for block in _blocks(updates, held, steps, record_every, min(AHEAD, together) if stop else together):
+        for block in _blocks(updates, moving, steps, record_every, min(AHEAD, together) if stop else together):
             states = [made.state for made in block.made if made.state is not None]
             seen = iter(recorder.look_at_heads(states) if len(states) > 1 else [recorder.look(model) for _ in states])
             for made in block.made:
@@ -164,9 +164,9 @@ def drive(
                     recorder.note(made.update)
                     continue
                 if len(states) > 1:  # else the model is in this state already
-                    held.restore(made.state)
-                told, (measured, outcome) = made.state, next(seen)
-                recorder.add(made.step, measured, outcome, {name: told[name] for name in kept})
+                    moving.restore(made.state)
+                yielded, (measured, outcome) = made.state, next(seen)
+                recorder.add(made.step, measured, outcome, {name: yielded[name] for name in kept})
                 recorder.note(made.update)
                 state.step, state.measured = made.step, measured
                 state.stopped_at = made.step if stop and stop(measured) else None
@@ -177,29 +177,31 @@ def drive(
                 state.diverged_at = block.diverged_at
                 yield state
     except KeyboardInterrupt:
-        held.restore(told)
+        moving.restore(yielded)
         raise
 
 
-def _blocks(updates: Iterator[Any], held: Held, steps: int, record_every: int, size: int) -> Iterator[Block]:
+def _blocks(
+    updates: Iterator[Any], moving: MovingState, steps: int, record_every: int, size: int
+) -> Iterator[UpdateBlock]:
     """Make updates, and hand them on when ``size`` of them are to be recorded."""
-    last, waiting = held.copy(), []
+    last, waiting = moving.copy(), []
     for step in range(1, steps + 1):
         try:
-            update = _next(updates, held.moving.values())
+            update = _next(updates, moving.moving.values())
         except KeyboardInterrupt:
             measured = [at for at, made in enumerate(waiting, 1) if made.state is not None]
-            yield Block(waiting[: max(measured, default=0)])  # what was made is not lost
+            yield UpdateBlock(waiting[: max(measured, default=0)])  # what was made is not lost
             raise
         if update in (DIVERGED, ENDED):
-            held.restore(last)
+            moving.restore(last)
             waiting[-1:] = [made._replace(state=last) for made in waiting[-1:]]  # the end is recorded in any case
-            yield Block(waiting, True, step if update == DIVERGED else None)
+            yield UpdateBlock(waiting, True, step if update == DIVERGED else None)
             return
-        last, recorded = held.copy(), step % record_every == 0 or step == steps
-        waiting.append(Made(step, update, last if recorded else None))
+        last, recorded = moving.copy(), step % record_every == 0 or step == steps
+        waiting.append(MadeUpdate(step, update, last if recorded else None))
         if step == steps or recorded and sum(made.state is not None for made in waiting) == size:
-            yield Block(waiting)
+            yield UpdateBlock(waiting)
             waiting = []
 
 
@@ -235,8 +237,8 @@ def utility_limit(recorder: Recorder, splits: tuple[str, ...] = ("retain", "test
 
 
 def follow(
-    states: Iterable[Driven], steps: int, progress: Callable | None, stop: Event | None, watch: Callable | None
-) -> Driven:
+    states: Iterable[RunState], steps: int, progress: Callable | None, stop: Event | None, watch: Callable | None
+) -> RunState:
     """Consume a run to its end, a stop or an interrupt; the last state is what there is."""
     bar = tqdm(total=steps, desc="unlearning", unit="update", delay=2, leave=False) if progress is None else None
     state = None
@@ -260,7 +262,7 @@ def follow(
     return state
 
 
-def events(state: Driven, seconds: float) -> dict[str, Any]:
+def events(state: RunState, seconds: float) -> dict[str, Any]:
     """What happened in a run, by name; ``None`` for what did not."""
     return {
         "steps": state.step,

@@ -14,18 +14,18 @@ from ..tasks.evaluation import are_averages, evaluate, mean_metrics, outcomes
 from ..tasks.protocol import Examples, Task, offered
 from .heads import Heads
 from .request import Update
-from .snapshots import Snapshots, State, moving
+from .snapshots import Snapshots, State, moving_state
 
 TOGETHER = 64  # states measured at once, at most
 ROOM = 2**20  # logits that they make at once: more would leave the processor's cache
-Measured = dict[str, dict[str, float]]  # {split: {metric: value}}
-Followed = Callable[[Task, nn.Module], Measured]  # what a run measures beside the task's own metrics
+SplitMetrics = dict[str, dict[str, float]]  # {split: {metric: value}}
+Followed = Callable[[Task, nn.Module], SplitMetrics]  # what a run measures beside the task's own metrics
 
 
-class Seen(NamedTuple):
+class Measurement(NamedTuple):
     """What is written down of one state: the metrics of each split, and (n, 2) loss and margin of each forget sample."""
 
-    measured: Measured
+    measured: SplitMetrics
     outcome: Tensor
 
 
@@ -44,7 +44,7 @@ class Recorder:
         self.pressure = np.zeros(len(forget))
         self.snapshots = Snapshots()
 
-    def look(self, model: nn.Module) -> Seen:
+    def look(self, model: nn.Module) -> Measurement:
         """Measure a model, without writing it down."""
         outcome = outcomes(self.task, model, self.forget)
         measured = {split: evaluate(self.task, model, split) for split in self.splits}
@@ -52,7 +52,7 @@ class Recorder:
         for metric in self.follow:
             for split, values in metric(self.task, model).items():
                 measured.setdefault(split, {}).update(values)
-        return Seen(measured, outcome)
+        return Measurement(measured, outcome)
 
     def at_once(self, model: nn.Module) -> int:
         """How many states of ``model`` are best measured together: several of a linear layer, where metrics are means."""
@@ -61,26 +61,26 @@ class Recorder:
         most = max(_predictions(each, model) for each in (self.forget, *map(self.task.split, self.splits)))
         return min(TOGETHER, max(1, ROOM // (model.out_features * most)))
 
-    def look_at_heads(self, states: Sequence[State]) -> list[Seen]:
+    def look_at_heads(self, states: Sequence[State]) -> list[Measurement]:
         """What :meth:`look` tells of a linear layer in each of these states, at a fraction of the calls."""
         heads = Heads(states)
         found = outcomes(self.task, heads, self.forget, heads.copies)
-        values: list[Measured] = [{} for _ in states]
+        values: list[SplitMetrics] = [{} for _ in states]
         for split in self.splits:
             for name, means in mean_metrics(self.task, heads, self.task.split(split), heads.copies).items():
                 for measured, value in zip(values, means.tolist()):
                     measured.setdefault(split, {})[name] = value
         for measured, loss in zip(values, found[..., 0].mean(1).tolist()):
             measured.setdefault("forget", {})["loss"] = loss
-        return [Seen(measured, outcome) for measured, outcome in zip(values, found)]
+        return [Measurement(measured, outcome) for measured, outcome in zip(values, found)]
 
-    def record(self, step: int, model: nn.Module, keep: bool = False) -> Measured:
+    def record(self, step: int, model: nn.Module, keep: bool = False) -> SplitMetrics:
         """Measure the model after ``step`` updates, and ``keep`` what moves in it; returns {split: {metric: value}}."""
         seen = self.look(model)
-        self.add(step, *seen, moving(model) if keep else None)
+        self.add(step, *seen, moving_state(model) if keep else None)
         return seen.measured
 
-    def add(self, step: int, measured: Measured, outcome: Tensor, state: State | None = None) -> None:
+    def add(self, step: int, measured: SplitMetrics, outcome: Tensor, state: State | None = None) -> None:
         """Write down what was seen of a state, and keep the state itself if it is given."""
         self.steps.append(step)
         self.metrics.append(measured)

@@ -13,7 +13,7 @@ LIMIT = 256 * 2**20  # bytes; a linear readout of 650 parameters takes 160 kB ov
 State = dict[str, Tensor]
 
 
-def moving(model: nn.Module) -> State:
+def moving_state(model: nn.Module) -> State:
     """A copy of what moves in a model, by name: parameters, and the buffers beside them, such as running means."""
     found = {name: value for name, value in model.named_parameters() if value.requires_grad}
     owners = {name.rpartition(".")[0] for name in found}

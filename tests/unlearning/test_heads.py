@@ -19,14 +19,14 @@ from imu_lab.tasks.evaluation import mean_metrics
 from imu_lab.unlearning import driver
 from imu_lab.unlearning.heads import Heads
 from imu_lab.unlearning.recorder import ROOM, TOGETHER, Recorder
-from imu_lab.unlearning.snapshots import moving
+from imu_lab.unlearning.snapshots import moving_state
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(5, 4), (5, 3, 4)])
 def test_all_heads_at_once_are_each_head_alone(bias: bool, shape: tuple[int, ...]) -> None:
     layers, inputs = [nn.Linear(4, 2, bias=bias).double() for _ in range(3)], torch.randn(*shape, dtype=torch.float64)
-    found = Heads([moving(layer) for layer in layers])(inputs)
+    found = Heads([moving_state(layer) for layer in layers])(inputs)
     assert cases.close(found, torch.cat([layer(inputs) for layer in layers]).detach(), within=1e-5)
 
 
@@ -35,7 +35,7 @@ def recorded_heads() -> tuple[Recorder, nn.Linear, list[dict]]:
     task, head = Session(cases.task("digits class"), cases.original("digits class")).view()
     chance = torch.Generator().manual_seed(0)  # a sample on the border could fall either side, once in a while
     states = [
-        {name: value + 0.05 * torch.randn(value.shape, generator=chance) for name, value in moving(head).items()}
+        {name: value + 0.05 * torch.randn(value.shape, generator=chance) for name, value in moving_state(head).items()}
         for _ in range(40)
     ]
     return Recorder(task, task.split("forget")), head, states
@@ -130,7 +130,7 @@ def test_at_each_state_told_the_model_is_in_it() -> None:
     task, model = cases.task("digits class"), cases.original("digits class")
     seen: list[tuple[int, float]] = []
 
-    def watch(state: driver.Driven) -> None:
+    def watch(state: driver.RunState) -> None:
         seen.append((state.step, len(state.recorder.steps)))
 
     imu.unlearn(task, model, steps=20, watch=watch)

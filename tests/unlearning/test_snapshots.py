@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import imu_lab as imu
-from imu_lab.unlearning.snapshots import Snapshots, moving
+from imu_lab.unlearning.snapshots import Snapshots, moving_state
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_a_limit_thins_evenly_and_keeps_both_ends() -> None:
     model = nn.Linear(8, 8)
     kept = Snapshots(limit=10 * (8 * 8 + 8) * 4)
     for step in range(40):
-        kept.add(step, moving(model))
+        kept.add(step, moving_state(model))
         assert kept.bytes <= kept.limit
     steps = sorted(kept.kept)
     assert steps[0] == 0 and steps[-1] == 39 and max(b - a for a, b in zip(steps, steps[1:])) <= 8
