@@ -179,6 +179,7 @@ def test_the_gate_holds_releases_and_ends() -> None:
     assert passed == [0, 1, 2] and not gate.paused
 
 
+@pytest.mark.full  # it times a run, which means little beside another process
 def test_an_estimate_is_near_what_the_run_takes() -> None:
     session = imu.Session(cases.task("toy"), cases.original("toy"))
     session.unlearn(steps=3)
