@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -63,12 +63,20 @@ def checked_seed(given: Any) -> int:
 
 
 @contextmanager
+def full_precision(kind: str = "cpu") -> Iterator[None]:
+    """Out of autocast, whose half precision is too coarse for influence; also a decorator."""
+    with torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext():
+        yield
+
+
+@contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """``model`` in eval mode; each module's own mode is restored afterwards."""
+    """``model`` in eval mode and out of autocast; each module's own mode is restored afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        yield model
+        with full_precision(device_of(model).type):
+            yield model
     finally:
         for module, training in modes:
             module.training = training

@@ -23,7 +23,7 @@ from ..core.memo import Memo
 from ..core.running import device_of, evaluating, fingerprint, tensors_of
 from ..tasks.around import Around, takes_examples
 from ..tasks.evaluation import outputs
-from ..tasks.protocol import Examples, ExamplesOf, Task, offered
+from ..tasks.protocol import Examples, ExamplesOf, Task, offered, prepared
 from . import readout
 from .readout import ALL, Readout
 
@@ -42,6 +42,7 @@ def view(task: Task, model: nn.Module, cache: bool = True, scope: str = "readout
     """
     if not cache or scope != "readout":
         return task, model
+    model = prepared(task, model)
     return seen_from(task, model, readout.examine(task, model))
 
 
@@ -61,6 +62,7 @@ class ReadoutTask(Around):
     """A task seen from its linear readout: its examples are what reaches the readout, its model is the readout alone."""
 
     readout = (ALL,)
+    prepared = None  # a readout is called as it is
 
     def __init__(self, task: Task, model: nn.Module, found: Readout, store: FeatureStore | None = None) -> None:
         self.task, self.name = task, found.names[0]

@@ -54,7 +54,7 @@ def examine(task: Task, model: nn.Module) -> Readout:
     """
     inputs = probe(task, model).inputs
     outputs, calls = _watched(model, inputs)
-    names = named(task, model) or (_found(model, outputs, calls),)
+    names = _may_move(model, named(task, model) or (_found(model, outputs, calls),))
     linear = _produces(model, names, outputs, calls)
     mine = [call for call in calls if call.name == names[0]] if linear else []
     return Readout(names, linear, inputs, _in_shape(mine[0].given, outputs) if mine else None, outputs)
@@ -70,7 +70,21 @@ def resolve(task: Task, model: nn.Module) -> tuple[str, ...]:
         UnknownName: a module that is not there.
         NoReadout: None was asked, and no linear layer produces the output.
     """
-    return named(task, model) or (find(model, probe(task, model).inputs),)
+    return _may_move(model, named(task, model) or (find(model, probe(task, model).inputs),))
+
+
+def _may_move(model: nn.Module, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, once something in these modules may move.
+
+    Raises:
+        NoReadout: nothing may.
+    """
+    if not parameters(model, names):
+        raise NoReadout(
+            f"no parameter of the readout {', '.join(names) or 'all'} may move: requires_grad is False for each; "
+            "set requires_grad_(True) on what may"
+        )
+    return names
 
 
 def named(task: Task, model: nn.Module) -> tuple[str, ...] | None:
@@ -133,14 +147,21 @@ def is_linear(model: nn.Module, names: tuple[str, ...], inputs: Any) -> bool:
     if len(names) != 1 or not isinstance(model.get_submodule(names[0]), nn.Linear):
         return False
     if names == (ALL,) and type(model) is nn.Linear and not (model._forward_hooks or model._forward_pre_hooks):
-        return True  # a readout alone, as a view has it: nothing to watch
+        return _free(model, model)  # a readout alone, as a view has it
     return _produces(model, names, *_watched(model, inputs))
 
 
 def _produces(model: nn.Module, names: tuple[str, ...], outputs: Any, calls: list[Call]) -> bool:
     """Whether the readout is one linear layer, called once, whose output the model gives, and whose weight is its own."""
     mine = [call for call in calls if call.name == names[0]]
-    return len(names) == 1 and len(mine) == 1 and _is(mine[0], outputs) and not _shared(model, names[0])
+    alone = len(names) == 1 and len(mine) == 1 and _free(model, model.get_submodule(names[0]))
+    return alone and _is(mine[0], outputs) and not _shared(model, names[0])
+
+
+def _free(model: nn.Module, layer: nn.Module) -> bool:
+    """Whether all parameters of a layer may move (see :func:`parameters`)."""
+    still = not all(value.requires_grad for value in layer.parameters())
+    return not (still and any(value.requires_grad for value in model.parameters()))
 
 
 def _shared(model: nn.Module, name: str) -> bool:
@@ -199,13 +220,18 @@ def _with_parameters(model: nn.Module) -> str:
 
 
 def parameters(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Parameter]:
-    """The readout's parameters by their full name in the model, in the model's order."""
+    """The readout's parameters that may move, by their full name in the model, in its order.
+
+    Those may move that have ``requires_grad``; where none has, the model was set up to be used, which says nothing.
+    """
+    says = any(value.requires_grad for value in model.parameters())
     if ALL in names:
-        return dict(model.named_parameters())
+        return {key: value for key, value in model.named_parameters() if value.requires_grad or not says}
     chosen: dict[str, nn.Parameter] = {}
     for key, value in model.named_parameters(remove_duplicate=False):  # a tied weight has a name in each of its places
         known = any(value is other for other in chosen.values())
-        if key.startswith(tuple(f"{name}." for name in names)) and not known:
+        inside = key.startswith(tuple(f"{name}." for name in names))
+        if (value.requires_grad or not says) and inside and not known:
             chosen[key] = value
     return chosen
 

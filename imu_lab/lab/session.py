@@ -33,7 +33,7 @@ from ..measures.contract import measure
 from ..measures.reference import Reference
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
-from ..tasks.protocol import Examples, Task, labels_of, offered
+from ..tasks.protocol import Examples, Task, labels_of, offered, prepared
 from ..unlearning import driver
 from ..unlearning.recorder import Recorder
 from ..unlearning.request import Request
@@ -56,7 +56,7 @@ class Session:
         self, task: Task, model: nn.Module, reference: nn.Module | None = None, *, found: Readout | None = None
     ) -> None:
         self.task, self.reference = checked_task(task), reference
-        self.model = copy.deepcopy(model).eval()
+        self.model = copy.deepcopy(prepared(task, model)).eval()
         self.found = readout.examine(task, self.model) if found is None else found
         self.names, self.linear = self.found.names, self.found.linear
         self._seen: tuple[Task, nn.Module] | None = None
@@ -220,7 +220,10 @@ class Session:
         def build() -> nn.Module:
             seen = isinstance(recorder.task, ReadoutTask)
             unlearned = readout.graft(self.model, self.names[0], private) if seen else private
-            return copy.deepcopy(unlearned).eval().requires_grad_(True)
+            made = copy.deepcopy(unlearned).eval()
+            for name, value in self.model.named_parameters():
+                made.get_parameter(name).requires_grad_(value.requires_grad)
+            return made
 
         def pack() -> bytes:
             state = build().state_dict()
@@ -284,7 +287,7 @@ class Session:
             return reference
         key = fingerprint(*tensors_of(reference))
         if key not in self._references:
-            self._references[key] = Reference(self.task, copy.deepcopy(reference).eval())
+            self._references[key] = Reference(self.task, copy.deepcopy(prepared(self.task, reference)).eval())
         return self._references[key]
 
 
@@ -341,9 +344,11 @@ def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensi
 
 
 def private_copy(model: nn.Module, names: tuple[str, ...] | None) -> nn.Module:
-    """A copy in eval mode in which only the readout can move (everything, where ``names`` is None)."""
-    private = copy.deepcopy(model).eval().requires_grad_(names is None)
-    for value in readout.parameters(private, names or ()).values():
+    """A copy in eval mode in which only the readout can move (all that may, where ``names`` is None)."""
+    private = copy.deepcopy(model).eval()
+    moving = readout.parameters(private, names or (readout.ALL,)).values()
+    private.requires_grad_(False)
+    for value in moving:
         value.requires_grad_(True)
     return private
 

@@ -15,11 +15,11 @@ from ..core import storage
 from ..core.memo import Memo
 from ..core.messages import listed
 from ..core.records import TABLES, Influence, Run
-from ..core.running import fingerprint, tensors_of
+from ..core.running import fingerprint, full_precision, tensors_of
 from ..features import readout
 from ..features.cache import same
 from ..tasks.checks import checked_task
-from ..tasks.protocol import Task, offered
+from ..tasks.protocol import Task, offered, prepared
 from ..unlearning.snapshots import Snapshots
 from .provenance import task_again
 from .session import Session
@@ -35,7 +35,10 @@ def _session(task: Task, model: nn.Module) -> Session:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}; arguments are (task, model, ...)")
-    found = readout.examine(checked_task(task), model)
+    if (unchanged := offered(checked_task(task)).unchanged) is not None:
+        unchanged()
+    model = prepared(task, model)
+    found = readout.examine(task, model)
     key = (task, offered(task).data_key, fingerprint(*tensors_of(model)))
     known = SESSIONS.get(key)
     if known is None or not same(known.found, found):
@@ -43,6 +46,7 @@ def _session(task: Task, model: nn.Module) -> Session:
     return known
 
 
+@full_precision()
 def influence(
     task: Task,
     model: nn.Module,
@@ -66,6 +70,7 @@ def influence(
     return _session(task, model).influence(estimator, target=target, cache=cache, **settings)
 
 
+@full_precision()
 def unlearn(
     task: Task,
     model: nn.Module,

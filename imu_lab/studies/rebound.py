@@ -81,10 +81,11 @@ def _relearned(
     task: Task, model: nn.Module, descent: Descent, pool: Examples, watched: Examples, updates: int, seed: int
 ) -> np.ndarray:
     """(m,) the first update at which each watched example is right; infinite where there is none."""
-    private = copy.deepcopy(model).eval().requires_grad_(False)
-    moving = [
-        value.requires_grad_(True) for value in readout.parameters(private, readout.resolve(task, model)).values()
-    ]
+    private = copy.deepcopy(model).eval()
+    moving = list(readout.parameters(private, readout.resolve(task, model)).values())
+    private.requires_grad_(False)
+    for value in moving:
+        value.requires_grad_(True)
     first_right = np.where(outcomes(task, private, watched)[:, 1] >= 0, 0.0, np.inf)
     updating = descend(descent, moving, _lesson(task, private, descent, pool, seed))
     for update in range(1, updates + 1):

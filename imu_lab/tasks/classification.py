@@ -341,18 +341,17 @@ class Classification:
         with seeded(seed):
             if not isinstance(self.data, Supplied):
                 return networks.build(self.architecture, len(self.classes), self.labelled.channels)
-            if self.data.make_model is None:
-                return fresh.reset(self.data.original)
-            made = self.data.prepared(fresh.called(self.data.make_model, seed))
-            return made.to(device_of(self.data.original)).train()
+            original, make_model = self.data.original, self.data.make_model
+            made = fresh.reset(original) if make_model is None else fresh.called(make_model, seed)
+            return self.data.prepared(made).to(device_of(original)).train()
 
     def prepared(self, model: nn.Module) -> nn.Module:
-        """A copy of a model as this task calls it: without wrappers, in single precision at least, asked for logits.
+        """A model as this task calls it: without wrappers, in single precision at least, asked for logits.
 
         Raises:
             TypeError, ValueError: it is no module, or its layers cannot be looked into.
         """
-        return self.data.prepared(model) if isinstance(self.data, Supplied) else models.prepared(model, quiet=True)
+        return self.data.prepared(model) if isinstance(self.data, Supplied) else models.prepared(model)
 
     def trained(self, split: str, seed: int) -> nn.Module | None:
         """For a user's own model: the original as given, or what ``train_fn`` makes of a fresh one. None otherwise."""
@@ -375,15 +374,9 @@ class Classification:
         return self.own_loss(forward(batch.inputs), batch.targets)
 
     @property
-    def example_margin(self) -> Callable[[Callable[[Any], Tensor], Batch], Tensor]:
-        """From ``forward`` and a batch to (n,) margins.
-
-        Raises:
-            AttributeError: targets are no classes, and nothing has a margin.
-        """
-        if not self.classes:
-            raise AttributeError("targets that are no classes have no margin")
-        return partial(cross_entropy.example_margin, self)
+    def example_margin(self) -> Callable[[Callable[[Any], Tensor], Batch], Tensor] | None:
+        """From ``forward`` and a batch to (n,) margins; None where targets are no classes, and nothing has a margin."""
+        return partial(cross_entropy.example_margin, self) if self.classes else None
 
     def example_metrics(self, forward: Callable[[Any], Tensor], batch: Batch) -> dict[str, Tensor]:
         """``accuracy``; where targets are no classes, ``loss``."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..core.running import device_of, evaluating, one_thread
 from .around import innermost
-from .protocol import Batch, Examples, ExamplesOf, Task, offered
+from .protocol import Batch, Examples, ExamplesOf, Task, offered, prepared
 
 FIRST = 16  # examples in the first batch, on which the size of the others is decided
 ROOM = 2**20  # numbers in the largest layer of a batch: more would leave a processor's cache
@@ -49,6 +49,7 @@ def outputs(
     Yields:
         The positions of a batch in ``examples``, the batch on the model's device, and what ``call`` made of it.
     """
+    model = prepared(task, model)
     several = any(True for _ in model.children())
     device, start, size = device_of(model), 0, min(FIRST, examples.chunk) if several else examples.chunk
     while start < len(examples):

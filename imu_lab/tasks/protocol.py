@@ -203,6 +203,9 @@ class Abilities:
         labels, test_labels: from ids to the names of the labels of training and of test samples.
         pictures: from ids of training samples to uint8 (n, h, w, 3), or None where there are none.
         originals: from ids to the ids of what those samples are copies of.
+        files: from ids of training samples to where each came from; empty words for samples that were no files.
+        unchanged: raises where data that a user holds were edited after the task was made.
+        prepared: from a model to that model as the task calls it, such as without the wrappers of torch.compile.
         trained: ``(split, seed)`` to a model that needs no training of ours, or None.
         with_request: from ids of training samples to the same task with these to be forgotten.
         ranked: ``(model, split)`` to queries with the whole gallery ranked for each.
@@ -227,6 +230,9 @@ class Abilities:
     test_labels: Callable[[Any], list[str]] | None = None
     pictures: Callable[[Any], Any] | None = None
     originals: Callable[[Any], Any] | None = None
+    files: Callable[[Any], list[str]] | None = None
+    unchanged: Callable[[], None] | None = None
+    prepared: Callable[[nn.Module], nn.Module] | None = None
     trained: Callable[[str, int], nn.Module | None] | None = None
     with_request: Callable[[Any], Any] | None = None
     ranked: Callable[[nn.Module, str], Any] | None = None
@@ -257,6 +263,12 @@ def labels_of(task: Any, examples: Any, source: str = "train") -> list[str]:
     """The labels of these samples of a source, by index; empty words where the task names none."""
     names = {"train": offered(task).labels, "test": offered(task).test_labels}.get(source)
     return [""] * len(examples) if names is None else list(names(examples))
+
+
+def prepared(task: Task, model: nn.Module) -> nn.Module:
+    """The model as this task calls it: itself, where nothing has to change."""
+    own = offered(task).prepared
+    return model if own is None else own(model)
 
 
 def with_request(task: Task, examples: Iterable[int]) -> Task:

@@ -21,6 +21,7 @@ from ..core import storage
 from ..core.knobs import check, knob
 from ..core.running import device_of, digest, drawing_from, evaluating, one_thread, tensors_of
 from .evaluation import arranged
+from .networks.fresh import resting
 from .protocol import Batch, Examples, Task, offered
 
 # Part of every checkpoint's key: raise it when training would give other weights for the same recipe.
@@ -76,7 +77,7 @@ class Training:
         self.task, self.model, self.examples, self.recipe, self.seed = task, model, examples, recipe, seed
         self.per_epoch = -(-len(examples) // recipe.batch_size)
         self.updates, self.made, self.epoch = recipe.epochs * self.per_epoch, 0, 0
-        self._order = torch.Generator().manual_seed(seed)
+        self._order, self._still = torch.Generator().manual_seed(seed), resting(model)
         self._optimizer, self._schedule = _optimizer(model, recipe, self.updates)
 
     def __iter__(self) -> Iterator[int]:
@@ -104,6 +105,8 @@ class Training:
 
     def _update(self, batch: Batch) -> None:
         self.model.train()
+        for module in self._still:
+            module.eval()
         if self.recipe.augment:
             batch = batch._replace(inputs=shifted(batch.inputs))
         loss = self.task.example_loss(self.model, batch._replace(inputs=arranged(self.model, batch.inputs))).mean()
@@ -336,7 +339,9 @@ def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe, fresh: nn.Mod
     if data is None:
         return None
     examples = task.split(split)
-    key = digest(data, examples.source, examples.ids, repr(fresh), *tensors_of(fresh), asdict(recipe), seed, VERSION)
+    still = [name for name, value in fresh.named_parameters() if not value.requires_grad]
+    how = (repr(fresh), *tensors_of(fresh), asdict(recipe), seed, VERSION, *still)
+    key = digest(data, examples.source, examples.ids, *how)
     return storage.data_folder() / "checkpoints" / f"{key}.safetensors"
 
 

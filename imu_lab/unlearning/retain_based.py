@@ -43,7 +43,6 @@ class Retrain:
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[None]:
         """Retrain the private ``model``, yielding after each epoch."""
         model.load_state_dict(task.make_model(request.seed).state_dict())
-        model.requires_grad_(True)
         for _ in epochs(task, model, request.retain, recipe_of(task), request.seed):
             yield None
         while True:

@@ -22,21 +22,28 @@ def called(make_model: Callable, seed: int) -> nn.Module:
 def reset(model: nn.Module) -> nn.Module:
     """A copy, in training mode, with every module re-initialised whose parameters may move.
 
+    A model that is made of a config, as those of Hugging Face are, is made of it again.
+
+    Where none has ``requires_grad`` the model was set up to be used, which says nothing: then all may move.
+
     Raises:
-        ValueError: weights that may move and have no ``reset_parameters``; or none may move.
+        ValueError: weights that may move and have no ``reset_parameters``.
     """
-    fresh = copy.deepcopy(model)
-    if not any(value.requires_grad for value in fresh.parameters()):
-        raise ValueError(
-            "no parameter of the model may move (requires_grad is False for all), so there is nothing to train again; "
-            "set requires_grad_(True) on what may, before the task is made"
-        )
+    if not any(value.requires_grad for value in model.parameters()):
+        model = copy.deepcopy(model).requires_grad_(True)
+    if hasattr(type(model), "config_class") and hasattr(model, "config"):
+        fresh = type(model)(model.config).to(next(model.parameters()))
+    else:
+        fresh = copy.deepcopy(model)
+        _reset_modules(fresh)
+    return _as_it_was(fresh, model).train()
+
+
+def _reset_modules(fresh: nn.Module) -> None:
     for name, module in fresh.named_modules():
         own = list(module.parameters(recurse=False))
-        fixed = [value for value in own if not value.requires_grad]
-        if own and len(fixed) == len(own) or not own and keeps_still(fresh, name):
+        if own and not any(value.requires_grad for value in own):
             continue
-        before = [value.detach().clone() for value in fixed]
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
         elif own:
@@ -44,10 +51,21 @@ def reset(model: nn.Module) -> nn.Module:
                 f"module {name or 'the model'} ({type(module).__name__}) has weights but no reset_parameters(), "
                 "so a fresh model cannot be made; pass make_model= to from_data"
             )
-        with torch.no_grad():
-            for value, kept in zip(fixed, before):
-                value.copy_(kept)
-    return fresh.train()
+
+
+@torch.no_grad()
+def _as_it_was(fresh: nn.Module, model: nn.Module) -> nn.Module:
+    """``fresh``, in which what may not move is as in ``model``."""
+    for name, value in model.named_parameters():
+        mine = fresh.get_parameter(name)
+        mine.requires_grad_(value.requires_grad)
+        if not value.requires_grad:
+            mine.copy_(value)
+    for name, module in model.named_modules():
+        if keeps_still(model, name):
+            for key, value in module.named_buffers(recurse=False):
+                fresh.get_submodule(name).get_buffer(key).copy_(value)
+    return fresh
 
 
 def keeps_still(model: nn.Module, name: str) -> bool:
@@ -59,12 +77,23 @@ def keeps_still(model: nn.Module, name: str) -> bool:
         name = name.rpartition(".")[0]
 
 
+def resting(model: nn.Module) -> list[nn.Module]:
+    """The modules with buffers, such as running means, in parts that may not move: training must not move those either."""
+    return [
+        module
+        for name, module in model.named_modules()
+        if list(module.buffers(recurse=False)) and keeps_still(model, name)
+    ]
+
+
 def frozen(model: nn.Module) -> str:
     """How much of a model may not move, in words; empty where all may."""
     still = [value.numel() for value in model.parameters() if not value.requires_grad]
     if not still:
         return ""
     whole = sum(value.numel() for value in model.parameters())
+    if sum(still) == whole:
+        return "no parameter has requires_grad, as in a model that is used only, so all may move"
     return (
         f"{sum(still):,} of {whole:,} parameters may not move: the retrained model keeps them and differs in the rest"
     )

@@ -477,14 +477,14 @@ def together(
     """
     started = time.perf_counter()
     hashes = {where: read(part.rows, where) if part.hashes is None else part.hashes for where, part in parts.items()}
-    took, now = (time.perf_counter() - started) / 2, time.perf_counter()
+    took = (time.perf_counter() - started) / 2
     shared = len(np.intersect1d(*hashes.values()))
     if shared:
         warnings.warn(f"train and test share {shared} identical inputs: test figures will look too good", stacklevel=5)
     kept = [each for part in parts.values() for each in part.kept]
     for where, part in parts.items():
         if part.hashes is None:
-            kept.append(Kept(part.rows, f"{where} inputs", digest(hashes[where]), part.rows.version(), took, now))
+            kept.append(Kept.of(part.rows, f"{where} inputs", hashes[where], took))
     examples = {
         where: Examples(torch.arange(len(part)), fetch(part.rows, targets[where]), where)
         for where, part in parts.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..protocol import Batch, Positions
 CHUNK = 2**23  # bytes read at once
 QUICK = 1e-2  # seconds that looking for edits may take each time; where it takes longer it is done more rarely
 RARELY = 20  # times its own duration
+FEW = 64  # rows that are always read again
 
 
 @dataclass(eq=False)
@@ -182,38 +183,46 @@ def finite(batch: Any, start: int, where: str) -> None:
 
 @dataclass(eq=False)
 class Kept:
-    """Inputs or labels of a user's, by reference, and what their content was when the task was made."""
+    """Inputs or labels of a user's, by reference, and what their content was when the task was made.
+
+    Attributes:
+        rows: see above.
+        what: they are, in words.
+        content, sample: digests of all rows, and of a few.
+        version: the edits counted by then.
+        took: seconds that reading all of them took the last time.
+        checked: when that was.
+    """
 
     rows: Any
     what: str
-    content: str = ""
-    version: int = 0
-    took: float = 0.0
-    checked: float = field(default=0.0, compare=False)
+    content: str
+    sample: str
+    version: int
+    took: float
+    checked: float
 
     @classmethod
-    def of(cls, rows: Any, what: str) -> Kept:
-        """Remember the content as it is now."""
-        made = cls(rows, what)
+    def of(cls, rows: Any, what: str, hashes: np.ndarray | None = None, took: float = 0.0) -> Kept:
+        """Remember the content as it is now; ``hashes`` of all rows, and the seconds they took, where they are known."""
         started = time.perf_counter()
-        made.content, made.version = digest(rows.hashed()), rows.version()
-        made.checked = time.perf_counter()
-        made.took = made.checked - started
-        return made
+        hashes = rows.hashed() if hashes is None else hashes
+        now = time.perf_counter()
+        return cls(rows, what, digest(hashes), digest(_few(rows)), rows.version(), took or now - started, now)
 
     def unchanged(self, thoroughly: bool = True) -> None:
         """Look whether the content is the same.
 
-        Tensors that count their edits are read again once the count moved; else what takes long to read is read again
-        only from time to time, unless ``thoroughly``.
+        Tensors count their edits, so they are read again once the count has moved, and else in a few rows alone. What does
+        not count them is read again whole; where that takes long only from time to time, unless ``thoroughly``.
 
         Raises:
             ValueError: it is not.
         """
-        counted = self.rows.version() != self.version
         rarely = self.took > QUICK and time.perf_counter() - self.checked < RARELY * self.took
-        if rarely and not counted and not thoroughly:
-            return
+        if self.rows.version() == self.version and (counts(self.rows) or rarely and not thoroughly):
+            if digest(_few(self.rows)) == self.sample:
+                return
         started = time.perf_counter()
         if digest(self.rows.hashed()) != self.content:
             raise ValueError(
@@ -222,6 +231,23 @@ class Kept:
             )
         self.version, self.checked = self.rows.version(), time.perf_counter()
         self.took = self.checked - started
+
+
+def counts(rows: Any) -> bool:
+    """Whether all of these rows count their edits."""
+    if isinstance(rows, Members):
+        return all(map(counts, rows.members.values()))
+    return isinstance(rows, Array) and isinstance(rows.values, Tensor)
+
+
+def _few(rows: Any) -> np.ndarray:
+    """Hashes of a few rows, evenly spread."""
+    if isinstance(rows, Stream):
+        return rows.hashed()
+    at = torch.linspace(0, len(rows) - 1, min(FEW, len(rows))).long() if len(rows) else torch.empty(0).long()
+    if isinstance(rows, Array):  # of any type, words too
+        return row_hashes(rows.values[at if isinstance(rows.values, Tensor) else at.numpy()])
+    return hashes_of(rows.get(at))
 
 
 @dataclass(frozen=True, eq=False)

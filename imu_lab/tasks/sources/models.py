@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,26 +23,49 @@ ALONE = 1e-3  # largest difference over largest value between a sample's output 
 SHIFT = 1e3  # inputs are scaled by it to see whether outputs stay between 0 and 1
 
 
-def prepared(model: nn.Module, quiet: bool = False) -> nn.Module:
-    """A copy without wrappers and in single precision at least, in eval mode; what may not move still may not.
+def prepared(model: nn.Module, asked_by_dict: bool = False) -> nn.Module:
+    """The model as a task calls it: without wrappers, in single precision at least, and asked with a dict where it must be.
+
+    That is the model itself where nothing has to change, else another module that shares what it can.
 
     Raises:
         TypeError: it is no module.
         ValueError: it is scripted or quantised.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}")
+    refuse_closed(model)
+    made = unwrapped_top(model)
+    if any(_is_wrapped(module) for module in made.modules()):
+        made = unwrapped(copy.deepcopy(made))
+    if half_kinds(made):
+        made = copy.deepcopy(made).float()
+    return adapted(made) if asked_by_dict else made
+
+
+def half_kinds(model: nn.Module) -> list[str]:
+    """The half precisions that tensors of a model are in."""
+    kinds = {value.dtype for value in (*model.parameters(), *model.buffers())}
+    return sorted(str(kind).removeprefix("torch.") for kind in kinds & set(HALF))
+
+
+def _is_wrapped(module: nn.Module) -> bool:
+    return type(module).__name__ in WRAPPERS or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def own_copy(model: nn.Module) -> nn.Module:
+    """A copy as :func:`prepared` makes it, in eval mode; what may not move still may not.
+
+    Raises:
+        TypeError, ValueError: see :func:`prepared`.
 
     Warns:
         UserWarning: it was in half precision.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got a {type(model).__name__}")
-    refuse_closed(model)
-    made = unwrapped(copy.deepcopy(model)).eval()
-    if any(value.dtype in HALF for value in made.state_dict().values()):
-        kinds = sorted({str(v.dtype).removeprefix("torch.") for v in made.state_dict().values() if v.dtype in HALF})
-        if not quiet:
-            warnings.warn(f"the model is in {' and '.join(kinds)}; a copy in float32 is worked on", stacklevel=4)
-        made = made.float()
-    return made
+    made = prepared(model)
+    if kinds := half_kinds(unwrapped_top(model)):
+        warnings.warn(f"the model is in {' and '.join(kinds)}; a copy in float32 is worked on", stacklevel=4)
+    return (copy.deepcopy(made) if made is unwrapped_top(model) else made).eval()
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -80,12 +104,12 @@ def refuse_closed(model: nn.Module) -> None:
 
 def parameters_of(model: nn.Module) -> tuple[str, ...]:
     """The names of what the model's ``forward`` takes; none where it takes anything."""
-    known = inspect.signature(unwrapped_type(model).forward).parameters.values()
+    known = inspect.signature(unwrapped_top(model).forward).parameters.values()
     return tuple(p.name for p in known if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self")
 
 
-def unwrapped_type(model: nn.Module) -> Any:
-    """The module inside wrappers, untouched."""
+def unwrapped_top(model: nn.Module) -> nn.Module:
+    """The module inside the outermost wrappers, untouched."""
     while (inner := WRAPPERS.get(type(model).__name__)) and isinstance(getattr(model, inner, None), nn.Module):
         model = getattr(model, inner)
     return model
@@ -114,11 +138,16 @@ def logits_of(made: Any) -> Any:
 
 
 def adapted(model: nn.Module) -> nn.Module:
-    """The same model, which now can be asked with a dict; nothing changes for those who ask it otherwise."""
-    if by_name not in model._forward_pre_hooks.values():
-        model.register_forward_pre_hook(by_name, with_kwargs=True)
-        model.register_forward_hook(logits_alone, with_kwargs=True)
-    return model
+    """A module that shares everything with ``model`` and can be asked with a dict besides; itself where it can already."""
+    if by_name in model._forward_pre_hooks.values():
+        return model
+    made = copy.copy(model)
+    for name, value in vars(made).items():
+        if name.startswith("_forward") and isinstance(value, dict):
+            object.__setattr__(made, name, value.copy())  # the hooks of the model itself stay as they are
+    made.register_forward_pre_hook(by_name, with_kwargs=True)
+    made.register_forward_hook(logits_alone, with_kwargs=True)
+    return made
 
 
 @dataclass(frozen=True)
@@ -159,12 +188,14 @@ def manner(model: nn.Module, inputs: Any) -> tuple[Manner, Tensor]:
     keyword = isinstance(inputs, dict) and set(inputs) <= set(parameters_of(model))
     if isinstance(inputs, dict) and not keyword and len(inputs) == 1:
         inputs = next(iter(inputs.values()))
-    whole, made = _called(model, inputs, keyword, dtype)
+    with _kinds_within(model) as within:
+        whole, made = _called(model, inputs, keyword, dtype)
     inputs = _each(inputs, lambda value: _cast(value, whole))
     training = _in_training(model, inputs, keyword) if _asks_for_its_mode(model) else None
     says_more = not isinstance(made, Tensor) or not isinstance(training, (Tensor, type(None)))
     outputs = logits_of(made)
     _check_shape(outputs, made, _count(inputs))
+    _check_precision(outputs, within)
     _check_own(model, inputs, keyword, outputs)
     flat = isinstance(made, Tensor) and made.ndim == 1
     asked = says_more or keyword or flat
@@ -247,7 +278,12 @@ def _asks_for_its_mode(model: nn.Module) -> bool:
     kinds = {
         kind for module in model.modules() for kind in type(module).__mro__ if not kind.__module__.startswith("torch.")
     }
-    functions = [value for kind in kinds for value in vars(kind).values() if inspect.isfunction(value)]
+    kept = [value for module in model.modules() for value in vars(module).values()]
+    functions = [
+        value
+        for value in (*kept, *(each for kind in kinds for each in vars(kind).values()))
+        if inspect.isfunction(value)
+    ]
     return any("training" in function.__code__.co_names for function in functions)
 
 
@@ -275,13 +311,38 @@ def _check_shape(outputs: Any, made: Any, count: int) -> None:
             f"the model must map (n, ...) inputs to logits (n, K); for {count} inputs it gave {got}"
             + ("" if isinstance(outputs, Tensor) else "; return the logits, alone or under the name 'logits'")
         )
-    if outputs.dtype in HALF:
-        kind = str(outputs.dtype).removeprefix("torch.")
-        raise ValueError(
-            f"the model computes in {kind} within itself (autocast), too coarse for influence; take autocast out of forward"
-        )
     if not outputs.is_floating_point() or not torch.isfinite(outputs).all():
         raise ValueError(f"the model's outputs for the first {count} training inputs are no finite real numbers")
+
+
+@contextmanager
+def _kinds_within(model: nn.Module) -> Iterator[set[torch.dtype]]:
+    """Within it, the types of the tensors that the model's layers make are collected."""
+    kinds: set[torch.dtype] = set()
+    hooks = [
+        module.register_forward_hook(lambda _, __, made: kinds.add(made.dtype) if isinstance(made, Tensor) else None)
+        for module in model.modules()
+        if not any(True for _ in module.children())
+    ]
+    try:
+        yield kinds
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _check_precision(outputs: Tensor, within: set[torch.dtype]) -> None:
+    """Make sure that the model computes in no half precision within itself, whatever it puts out.
+
+    Raises:
+        ValueError: it does.
+    """
+    for kind in HALF:
+        if outputs.dtype == kind or kind in within:
+            name = str(kind).removeprefix("torch.")
+            raise ValueError(
+                f"the model computes in {name} within itself (autocast), too coarse for influence; take autocast out of forward"
+            )
 
 
 def _check_own(model: nn.Module, inputs: Any, keyword: bool, outputs: Tensor) -> None:

@@ -60,8 +60,8 @@ class Supplied:
 
     @property
     def data_key(self) -> str:
-        """A digest of the data and of what the loss does."""
-        return digest(self.labelled.key, self.loss_key) if self.loss_key else self.labelled.key
+        """A digest of the data in the form in which the model gets them, and of what the loss does."""
+        return digest(self.labelled.key, self.manner, self.loss_key)
 
     @property
     def about(self) -> str:
@@ -78,10 +78,9 @@ class Supplied:
         given = [each.dtype for each in (raw.values() if isinstance(raw, dict) else [raw])]
         return "" if kinds == given else f"cast to {', '.join(dict.fromkeys(map(_plain, kinds)))}"
 
-    def prepared(self, model: nn.Module, quiet: bool = True) -> nn.Module:
-        """A copy of a model as this task calls it."""
-        made = models.prepared(model, quiet)
-        return models.adapted(made) if self.manner.adapted else made
+    def prepared(self, model: nn.Module) -> nn.Module:
+        """A model as this task calls it (see :func:`imu_lab.tasks.sources.models.prepared`)."""
+        return models.prepared(model, self.manner.adapted)
 
 
 def supply(
@@ -101,7 +100,7 @@ def supply(
     Raises:
         TypeError, ValueError: what came, what is taken and what to write.
     """
-    original = models.prepared(model)
+    original = models.own_copy(model)
     original = original if device is None else original.to(device)
     accepts = models.parameters_of(original)
     parts = {where: gate.side(data, where, label, accepts) for where, data in (("train", train), ("test", test))}
@@ -117,7 +116,7 @@ def supply(
     state = [part for name, value in original.state_dict().items() for part in (name, value)]
     moving = [name for name, value in original.named_parameters() if value.requires_grad]
     loss_key = _loss_key(own, how, labelled)
-    key = fingerprint(labelled.key, repr(original), *state, moving, loss_key)
+    key = fingerprint(labelled.key, repr(original), how, *state, moving, loss_key)
     return Supplied(key, labelled, original, how, make_model, train_fn, own, loss_key)
 
 
@@ -174,7 +173,7 @@ def _own_loss(loss: Callable, outputs: Tensor, batch: Batch, flat: bool) -> OwnL
             return own
         except ValueError as error:
             refused.append(error)
-    raise refused[-1]
+    raise next((each for each in refused if "cannot take" not in str(each)), refused[0])
 
 
 def _loss_key(own: OwnLoss | None, how: models.Manner, labelled: Labelled) -> str:

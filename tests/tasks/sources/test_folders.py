@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import cases
@@ -143,3 +145,135 @@ def test_a_test_class_that_training_lacks_is_refused(pictures: Path) -> None:
     draw(pictures / "test" / "cow" / "0.png", 3)
     with pytest.raises(ValueError, match="'cow', not in train; known classes: cat, dog"):
         Classification(pictures, forget_class="dog")
+
+
+# Layouts.
+
+
+def grid(root: Path, *names: str, count: int = 3) -> Path:
+    """Some different pictures in each of these folders."""
+    for row, name in enumerate(names):
+        for number in range(count):
+            draw(root / name / f"{number}.png", (11 * row + number) % 250)
+    return root
+
+
+def test_a_flat_folder_is_split_by_class_under_a_fixed_seed(tmp_path: Path) -> None:
+    task = Classification(grid(tmp_path, "cat", "dog", "cow", count=10), forget_class="cow")
+    train, test = task.split("train"), task.labelled.test
+    assert (len(train), len(test)) == (24, 6)
+    assert torch.bincount(train.batch().targets).tolist() == [8, 8, 8] and len(task.split("test-forget")) == 2
+    assert "0.2 of each class held out for testing under a fixed seed" in task.about
+    for seed in (0, 5):
+        again = Classification(tmp_path, forget_fraction=0.5, seed=seed)
+        assert again.data_key == task.data_key and again.files(range(24)) == task.files(range(24))
+    half = Classification(tmp_path, forget_class="cow", test_fraction=0.5)
+    assert len(half.split("train")) == 15 and half.data_key != task.data_key
+    with pytest.raises(ValueError, match="test_fraction must lie strictly between 0 and 1, got 1.5"):
+        Classification(tmp_path, forget_class="cow", test_fraction=1.5)
+
+
+def test_a_train_folder_alone_is_split_and_a_val_folder_is_for_testing(tmp_path: Path) -> None:
+    alone = Classification(grid(tmp_path / "a", "train/cat", "train/dog", count=5), forget_class="cat")
+    assert alone.classes == ("cat", "dog") and len(alone.split("train")) == 8
+    val = Classification(grid(tmp_path / "b", "train/cat", "train/dog", "Val/cat", "Val/dog"), forget_class="cat")
+    assert val.classes == ("cat", "dog") and len(val.split("train")) == 6 and "tested on its 'Val' part" in val.about
+
+
+@pytest.mark.parametrize("names, error, message", [
+    (("train/a", "train/b", "holdout/a", "holdout/b"), ValueError, "holds the folders 'holdout', 'train': which one is for test"),
+    (("test/a", "test/b"), FileNotFoundError, "no folder .*train"),
+])  # fmt: skip
+def test_a_layout_that_could_be_two_is_asked_back(names: tuple, error: type, message: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=message):
+        Classification(grid(tmp_path, *names), forget_class="a")
+
+
+def test_a_class_with_one_picture_cannot_be_split(tmp_path: Path) -> None:
+    draw(grid(tmp_path, "cat", "dog") / "cow" / "0.png", 200)
+    with pytest.raises(ValueError, match="cow holds one picture; two are needed"):
+        Classification(tmp_path, forget_class="cat")
+
+
+def test_hidden_files_are_skipped_and_deeper_ones_belong_to_the_class_above(pictures: Path) -> None:
+    for name in (".hidden.png", "._0.png", ".ipynb_checkpoints/0.png"):
+        (pictures / "train" / "cat" / name).parent.mkdir(exist_ok=True)
+        (pictures / "train" / "cat" / name).write_bytes(b"nothing")
+    (pictures / "train" / ".cache").mkdir()
+    draw(pictures / "train" / ".cache" / "0.png", 3)
+    draw(pictures / "train" / "dog" / "indoors" / "small" / "0.PNG", 77)
+    task = Classification(pictures, forget_class="dog")
+    assert task.classes == ("cat", "dog") and len(task.split("forget")) == 4
+    assert task.files(range(7))[6] == os.path.join("train", "dog", "indoors", "small", "0.PNG")
+
+
+def test_a_folder_of_other_files_alone_is_named(pictures: Path) -> None:
+    (pictures / "train" / "scans").mkdir()
+    (pictures / "train" / "scans" / "0.dcm").write_bytes(b"DICM")
+    with pytest.raises(ValueError, match=r"no pictures in .*scans, which holds 1 other file\(s\); known are .jpg"):
+        Classification(pictures, forget_class="dog")
+
+
+def test_names_in_either_unicode_form_are_one_class(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "Käfer") for form in ("NFC", "NFD"))
+    grid(tmp_path, f"train/{composed}", "train/dog", f"test/{apart}", "test/dog")
+    for name in (composed, apart):
+        assert len(Classification(tmp_path, forget_class=name).split("test-forget")) == 3
+
+
+def test_a_number_that_names_another_folder_is_asked_back(tmp_path: Path) -> None:
+    grid(tmp_path, *(f"{side}/{k}" for side in ("train", "test") for k in range(12)))
+    with pytest.raises(ValueError, match="2 can mean class number 2, which is '10', or the one named '2'"):
+        Classification(tmp_path, forget_class=2)
+    task = Classification(tmp_path, forget_class="2")
+    assert {Path(file).parent.name for file in task.files(task.split("forget").ids)} == {"2"}
+
+
+def test_files_stay_with_their_samples(pictures: Path) -> None:
+    task = Classification(pictures, forget_class="dog")
+    assert task.files(task.split("forget").ids) == [os.path.join("train", "dog", f"{k}.png") for k in range(3)]
+    assert f"{os.path.join('train', 'dog', '1.png')}" in task.card(4) and f"pictures from {pictures}" in task.about
+
+
+TWO = [f"{side}/{name}" for side in ("train", "test") for name in
+       ("animals/cat", "animals/other", "vehicles/rocket", "vehicles/other", "vehicles/bus")]  # fmt: skip
+
+
+def test_a_superclass_is_forgotten_by_a_model_of_subclasses(tmp_path: Path) -> None:
+    task = Classification(grid(tmp_path, *TWO), forget_superclass="vehicles")
+    assert task.classes == ("animals/other", "bus", "cat", "rocket", "vehicles/other")
+    assert set(task.labels(task.split("forget").ids)) == {"bus", "rocket", "vehicles/other"}
+    assert len(task.split("test")) == 6 and len(task.split("test-forget")) == 9
+    assert task.splits[-1] == "test-forget" and task.forgotten is None
+    assert task.make_model(0)(task.split("test").batch(slice(0, 2)).inputs).shape == (2, 5)
+
+
+def test_a_subclass_is_forgotten_by_a_model_of_superclasses(tmp_path: Path) -> None:
+    task = Classification(grid(tmp_path, *TWO), forget_subclass="rocket")
+    assert task.classes == ("animals", "vehicles") and set(task.labels(task.split("forget").ids)) == {"vehicles"}
+    assert all("rocket" in file for file in task.files(task.split("forget").ids))
+    assert len(task.split("test")) == 12 and len(task.split("test-forget")) == 3
+    assert (
+        replace(task, seed=3).level == "superclass"
+        and Classification(tmp_path, forget_subclass="rocket", labels="superclass") == task
+    )
+    assert Classification(tmp_path, forget_class="vehicles").classes == ("animals", "vehicles")
+    assert Classification(tmp_path, forget_class="bus", labels="subclass").level == "subclass"
+    assert len(Classification(tmp_path, forget_subclass="vehicles/other").split("forget")) == 3
+
+
+@pytest.mark.parametrize("request_, error, message", [
+    ({"forget_subclass": "other"}, ValueError, "unknown subclass: 'other'.*Known: animals/other.*vehicles/other"),
+    ({"forget_superclass": "plants"}, ValueError, "unknown superclass: 'plants'.*Known: animals, vehicles"),
+    ({"forget_superclass": "animals", "labels": "superclass"}, ValueError, "so labels='subclass'.*forget_class"),
+    ({"forget_class": "cat", "labels": "fine"}, ValueError, "unknown level for labels=: 'fine'.*class, superclass, subclass"),
+    ({"forget_class": "cat", "forget_subclass": "bus"}, ValueError, "got 'forget_class', 'forget_subclass'"),
+])  # fmt: skip
+def test_requests_between_levels_are_checked(request_: dict, error: type, message: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=message):
+        Classification(grid(tmp_path, *TWO), **request_)
+
+
+def test_a_second_level_that_is_missing_is_named(pictures: Path) -> None:
+    with pytest.raises(ValueError, match="lies directly in 'cat', so it has no subclass.*<superclass>/<subclass>"):
+        Classification(pictures, forget_superclass="cat")
