@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -39,6 +38,7 @@ from ..unlearning.recorder import Recorder
 from ..unlearning.request import Request
 from .learning_rate import Found, find_learning_rate
 from .provenance import task_settings, versions
+from .unlearned import Unlearned
 
 AUTO = "auto"  # the learning rate that is found, and not given
 
@@ -216,20 +216,8 @@ class Session:
         known: driver.SplitMetrics,
     ) -> Run:
         """What a run is remembered by."""
-
-        def build() -> nn.Module:
-            seen = isinstance(recorder.task, ReadoutTask)
-            unlearned = readout.graft(self.model, self.names[0], private) if seen else private
-            made = copy.deepcopy(unlearned).eval()
-            for name, value in self.model.named_parameters():
-                made.get_parameter(name).requires_grad_(value.requires_grad)
-            return made
-
-        def pack() -> bytes:
-            state = build().state_dict()
-            return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in state.items()})
-
-        snapshots = recorder.snapshots
+        seen, snapshots = isinstance(recorder.task, ReadoutTask), recorder.snapshots
+        unlearned = Unlearned(self.model, private, self.names[0] if seen else None)
         return Run(
             curve=recorder.curve(),
             samples=_ledger(recorder, shares, self.task, self._confidence(reference)),
@@ -241,10 +229,10 @@ class Session:
             ),
             settings=about,
             events=events,
-            build_model=build,
-            pack_weights=pack,
+            build_model=unlearned,
+            pack_weights=unlearned.packed,
             task=self.task,
-            snapshots=snapshots.renamed(self.names[0]) if isinstance(recorder.task, ReadoutTask) else snapshots,
+            snapshots=snapshots.renamed(self.names[0]) if seen else snapshots,
         )
 
     def followed(self, reference: nn.Module | Reference | None, follow: Iterable[Any] | None = None) -> tuple[Any, ...]:
@@ -360,4 +348,6 @@ def _ledger(recorder: Recorder, shares: Intensity, task: Task, retrained: np.nda
     labels = labels_of(task, rows["example"])
     own = {name: rows[name].to_numpy() for name in rows}
     also = {} if retrained is None else {"confidence_retrained": retrained}
+    files = [] if offered(task).files is None else offered(task).files(rows["example"])
+    also |= {"file": files} if any(files) else {}
     return pd.DataFrame({"example": own.pop("example"), "label": labels, **known, **own, **also})

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-import safetensors.torch
 from torch import nn
 
 from ..core import storage
@@ -23,6 +21,7 @@ from ..tasks.protocol import Task, offered, prepared
 from ..unlearning.snapshots import Snapshots
 from .provenance import task_again
 from .session import Session
+from .unlearned import Loaded
 
 SESSIONS: Memo[Session] = Memo(4)  # by content, so that a sequence of verbs computes features once
 
@@ -155,25 +154,13 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
     if missing:
         raise storage.DamagedFile(f"{path} lacks the tables {listed(missing)}; it is not a whole run")
     task = task if task is not None else task_again(about["settings"].get("task_settings"))
-
-    def build() -> nn.Module:
-        if model is None and task is None:
-            raise ValueError(
-                f"the run in {path} was made on {about['settings'].get('task')}, which cannot be made again from "
-                "its settings; pass load_run(path, task=...) or model=... to get the model"
-            )
-        trained = offered(task).trained
-        whole = copy.deepcopy(model) if model is not None else trained("train", 0) if trained is not None else None
-        whole = task.make_model(0) if whole is None else whole
-        whole.load_state_dict(safetensors.torch.load(weights))
-        return whole.eval()
-
+    unlearned = Loaded(weights, task, model, about["settings"].get("task"), str(path))
     return Run(
         **{name: tables[name] for name in TABLES},
         settings=about["settings"],
         events=about["events"],
-        build_model=build,
-        pack_weights=lambda: weights,
+        build_model=unlearned,
+        pack_weights=unlearned.packed,
         task=task,
         snapshots=Snapshots.unpack(storage.snapshots(path)),
     )

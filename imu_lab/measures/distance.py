@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..core.registry import metric, name_of
 from ..tasks.evaluation import outputs
-from ..tasks.outputs import divergences, kl, log_probabilities, per_example
+from ..tasks.outputs import divergences, kl, log_probabilities, per_example, two_sided
 from ..tasks.protocol import Batch, Task, offered
 from .reference import Reference
 
@@ -97,4 +97,5 @@ class Agreement(Distance):
 
     def between(self, task: Task, made: Tensor, reference: Tensor, batch: Batch) -> Tensor:
         """(n,) share of agreement."""
-        return per_example((made.argmax(-1) == reference.argmax(-1)).float())
+        likeliest = (two_sided(each).argmax(-1) for each in (made, reference))
+        return per_example(torch.eq(*likeliest).float())

@@ -18,6 +18,7 @@ from ..core.running import device_of, evaluating, one_thread
 from ..features import view
 from ..features.cache import ReadoutTask
 from ..tasks.evaluation import outcomes
+from ..tasks.outputs import two_sided
 from ..tasks.protocol import Examples, labels_of, offered
 from .beforehand import pooled
 
@@ -137,7 +138,9 @@ class Landscape:
             measured = outcomes(self._view[0], head, shown).double().numpy()
             if self._flat:
                 with torch.no_grad(), evaluating(head):
-                    predicted = head(torch.from_numpy(self.space).to(device_of(head))).argmax(1).cpu().numpy()
+                    predicted = (
+                        two_sided(head(torch.from_numpy(self.space).to(device_of(head)))).argmax(1).cpu().numpy()
+                    )
         return Predictions(np.exp(-measured[:, 0]), measured[:, 1], predicted)
 
     def answer(self, example: int, step: int) -> OnePrediction:
@@ -191,7 +194,9 @@ class Landscape:
         mean, axes = self._axes
         corners = torch.as_tensor(np.stack([mean, *(mean + axes)]), dtype=torch.float32, device=device_of(head))
         with one_thread(), torch.no_grad():
-            origin, *ends = head(corners).double().cpu().numpy()  # the readout is linear: three points determine it
+            origin, *ends = (
+                two_sided(head(corners)).double().cpu().numpy()
+            )  # the readout is linear: three points determine it
         across, up = (end - origin for end in ends)
         classes = (origin + x[None, :, None] * across + y[:, None, None] * up).argmax(2)
         return Regions(x, y, classes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 from pathlib import Path
 
 import cases
@@ -244,3 +246,17 @@ def test_what_is_known_beside_is_computed_once_and_is_the_readers_own(monkeypatc
     assert held.influence(damping=0.1).context.equals(expected) and len(made) == 1
     # The largest gradient norm is 7.5, the smallest 0.008: what a processor rounds away goes with the largest.
     assert cases.close(held.influence(cache=False).context, expected, within=1e-5) and len(made) == 2
+
+
+def test_a_run_and_what_led_to_it_can_be_pickled_and_copied(tmp_path: Path) -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    scores = imu.influence(task, model)
+    run = imu.unlearn(task, model, imu.intensity(scores), steps=2, reference=cases.retrained("digits class"))
+    run.save(tmp_path / "run.imu")
+    for given in (scores, run, imu.load_run(tmp_path / "run.imu")):
+        for again in (pickle.loads(pickle.dumps(given)), copy.deepcopy(given)):
+            assert repr(again) == repr(given)
+            if given is not scores:
+                assert all(
+                    torch.equal(a, b) for a, b in zip(again.model.parameters(), run.model.parameters(), strict=True)
+                )

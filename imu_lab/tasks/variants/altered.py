@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...core.running import device_of, digest, evaluating
 from ..around import Around
+from ..outputs import two_sided
 from ..protocol import Batch, Examples, Task, offered
 from .replaced import replaced
 
@@ -114,7 +115,7 @@ def runner_up(model: nn.Module, batch: Batch) -> Tensor:
         outputs = model(batch.inputs)
     if not isinstance(batch.targets, Tensor) or batch.targets.ndim != 1 or outputs.ndim != 2:
         raise TypeError("labels can be flipped where a target is one label")
-    return outputs.scatter(1, batch.targets[:, None], -torch.inf).argmax(1).cpu()
+    return two_sided(outputs).scatter(1, batch.targets[:, None], -torch.inf).argmax(1).cpu()
 
 
 def altered(task: Task, model: nn.Module, flip: Any = (), double: Any = ()) -> Altered:

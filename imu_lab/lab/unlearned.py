@@ -1,0 +1,81 @@
+"""The unlearned model of a run, made when it is asked for; objects and no closures, so that a run can be pickled."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+from torch import nn
+
+from ..features import readout
+from ..tasks.protocol import Task, offered
+
+
+@dataclass(frozen=True, eq=False)
+class Unlearned:
+    """The original with what a run moved.
+
+    Attributes:
+        original: the whole model before the run.
+        private: what the run worked on.
+        name: of the layer in the original that ``private`` stands for; None where it stands for the whole.
+    """
+
+    original: nn.Module
+    private: nn.Module
+    name: str | None
+
+    def __call__(self) -> nn.Module:
+        """A model of its own, in eval mode; what may move is as it was in the original."""
+        made = self.private if self.name is None else readout.graft(self.original, self.name, self.private)
+        made = copy.deepcopy(made).eval()
+        for name, value in self.original.named_parameters():
+            made.get_parameter(name).requires_grad_(value.requires_grad)
+        return made
+
+    def packed(self) -> bytes:
+        """Its state as safetensors."""
+        state = self().state_dict()
+        return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in state.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """The unlearned model of a run that was read from a file.
+
+    Attributes:
+        weights: its state as safetensors.
+        task, model: what can make a model to hold them; None where there is none.
+        made_on: the task of the run, in words.
+        path: of the file.
+    """
+
+    weights: bytes
+    task: Task | None
+    model: nn.Module | None
+    made_on: Any
+    path: str
+
+    def __call__(self) -> nn.Module:
+        """A model of its own, in eval mode.
+
+        Raises:
+            ValueError: nothing can make a model of that architecture.
+        """
+        if self.model is None and self.task is None:
+            raise ValueError(
+                f"the run in {self.path} was made on {self.made_on}, which cannot be made again from "
+                "its settings; pass load_run(path, task=...) or model=... to get the model"
+            )
+        whole = copy.deepcopy(self.model)
+        if whole is None and (trained := offered(self.task).trained) is not None:
+            whole = trained("train", 0)
+        whole = self.task.make_model(0) if whole is None else whole
+        whole.load_state_dict(safetensors.torch.load(self.weights))
+        return whole.eval()
+
+    def packed(self) -> bytes:
+        """Its state as safetensors."""
+        return self.weights
