@@ -173,7 +173,7 @@ class HeadCurvature:
 
 def _bending(task: Task, outputs: Tensor, batch: Batch) -> tuple[Map, Tensor | None]:
     """How ∇²ℓ acts on a change of the logits; and p, where it is that of cross-entropy."""
-    if derivative_of(task.example_loss) is cross_entropy_derivative:
+    if derivative_of(task.example_loss) is cross_entropy_derivative and outputs.shape[-1] > 1:
         likely = log_probabilities(outputs).exp_()
         return lambda change: likely * (change - (likely * change).sum(-1, keepdim=True)), likely
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..core.registry import metric, name_of
 from ..tasks.evaluation import outputs
-from ..tasks.outputs import divergences, kl, log_probabilities, per_example, two_sided
+from ..tasks.outputs import check_probabilities, divergences, kl, log_probabilities, per_example, two_sided
 from ..tasks.protocol import Batch, Task, offered
 from .reference import Reference
 
@@ -32,6 +32,7 @@ class Distance:
             task, model: the whole task and model, or both as seen from the readout.
             reference: a whole model, or a :class:`~imu_lab.measures.reference.Reference` that keeps its outputs.
         """
+        check_probabilities(task)
         reference = Reference.of(task, reference)
         name = name_of(self).replace("-", "_")
         found = {}

@@ -385,9 +385,9 @@ class Classification:
         return {"loss": self.example_loss(forward, batch)}
 
     @property
-    def example_divergence(self) -> Callable[[Any, Any, Batch], Tensor] | None:
-        """None for classes, whose divergence follows from their logits; else a refusal, for other outputs have none."""
-        return None if self.classes else _no_divergence
+    def probabilities(self) -> bool:
+        """Whether outputs are logits of classes."""
+        return bool(self.classes)
 
     evaluate = averages
 
@@ -424,12 +424,6 @@ class Classification:
         if pictures is None:
             return f"<p>{html.escape(words)}</p>"
         return cards.picture(pictures[0], f"example {int(example)}", words)
-
-
-def _no_divergence(outputs: Any, reference: Any, batch: Batch) -> Tensor:
-    raise ValueError(
-        "the targets are no classes, so outputs are no probabilities and have no KL; compare the loss instead"
-    )
 
 
 def _words(classes: Sequence[str], targets: Tensor) -> list[str]:

@@ -25,10 +25,23 @@ def divergences(task: Task, outputs: Any, reference: Any, batch: Batch) -> Tenso
     Args:
         outputs, reference: logits (n, ..., K) of the two models on the same inputs.
     """
+    check_probabilities(task)
     own = offered(task).example_divergence
     if own:
         return own(outputs, reference, batch)
     return per_example(kl(log_probabilities(reference), log_probabilities(outputs)))
+
+
+def check_probabilities(task: Task) -> None:
+    """Make sure that a task's outputs are logits of probabilities.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if not offered(task).probabilities:
+        raise ValueError(
+            "the targets are no classes, so the outputs are no probabilities and have no divergence; compare the loss instead"
+        )
 
 
 def log_probabilities(logits: Tensor) -> Tensor:

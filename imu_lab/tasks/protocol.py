@@ -194,6 +194,7 @@ class Abilities:
             comparison and a value, such as ``("accuracy", "<=", 0.0)`` for a class. ``stop_at="forgotten"`` stands for it.
         follows: names of registered metrics to record at every update, such as ``("kl-retrained",)``.
         answers: what each output of the model stands for; ``classes`` the labels there are, by number.
+        probabilities: whether outputs are logits of probabilities, which those of a regression are not.
         distinct: whether the metrics compare samples with each other, so that none can be there twice.
         example_margin: ``(forward, batch)`` to (n,) the true logit minus the largest other.
         example_metrics: ``(forward, batch)`` to {name: (n,)}, of which ``evaluate = averages`` takes the means.
@@ -220,6 +221,7 @@ class Abilities:
     follows: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    probabilities: bool = True
     distinct: bool = False
     example_margin: Callable[[Callable, Batch], Tensor] | None = None
     example_metrics: Callable[[Callable, Batch], dict[str, Tensor]] | None = None

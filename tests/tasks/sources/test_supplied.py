@@ -186,8 +186,9 @@ def test_one_logit_tells_two_classes_apart(truth: Any, given: dict, dtype: torch
     assert run.value("forget", "kl_retrained") == pytest.approx(kl, rel=1e-3)
 
 
-def test_two_logits_0_and_z_are_one_logit_z() -> None:
-    """Every estimator speaks of the loss alone, so both forms of a binary classifier agree on their common parameters."""
+@pytest.mark.parametrize("estimator", ["fisher-diagonal", "exact", "self-influence", "gradient-norm"])
+def test_two_logits_0_and_z_are_one_logit_z(estimator: str) -> None:
+    """Estimators speak of the loss alone, so both forms of a binary classifier agree on their common parameters."""
     one, two = net(1), net(2)
     with torch.no_grad():
         two.load_state_dict({**one.state_dict(), "head.weight": torch.cat([0 * one.head.weight, one.head.weight]),
@@ -337,6 +338,27 @@ def test_classes_are_asked_for_only_where_there_are_some() -> None:
             loss=nn.MSELoss(reduction="none"),
             forget_class=0,
         )
+
+
+def test_what_has_no_classes_has_no_divergence() -> None:
+    made = task(net(1), (PICTURES, REAL[:, None]), (TEST[0], REAL[:9, None]), loss=nn.MSELoss(reduction="none"))
+    for name in ("kl-retrained", "js-retrained", "agreement"):
+        with pytest.raises(
+            ValueError, match="no classes, so the outputs are no probabilities.*compare the loss instead"
+        ):
+            imu.unlearn(made, net(1), steps=1, lr=1e-3, reference=net(1, seed=2), follow=[name])
+
+
+@pytest.mark.parametrize("estimator", ["exact", "kfac", "fisher-diagonal", "tracin"])
+@pytest.mark.parametrize(
+    "outputs, targets, loss", [(1, LABELS > 0, None), (1, REAL, nn.MSELoss(reduction="none")), (3, LABELS, focal)]
+)
+def test_one_logit_and_any_loss_have_curvature(outputs: int, targets: Tensor, loss: Any, estimator: str) -> None:
+    """The closed form of the head agrees with the whole network's general one."""
+    model = net(outputs).double()
+    made = task(model, (PICTURES.double(), targets), (TEST[0].double(), targets[:9]), loss=loss)
+    cached, whole = (torch.tensor(imu.influence(made, model, estimator, cache=cache).values) for cache in (True, False))
+    assert cases.relative(cached, whole) < 1e-6
 
 
 # What the model says of itself.
