@@ -127,13 +127,18 @@ def fingerprint(*parts: object) -> str:
 
     It tells apart what differs by accident or by editing; it is no defence against someone who makes two contents meet.
     """
-    held = [part for part in parts if isinstance(part, (Tensor, np.ndarray))]
-    if sum(part.nbytes for part in held) < SHARED:
-        summaries = iter([_summary(part) for part in held])
+    large = [part for part in parts if _is_large(part)]
+    if sum(part.nbytes for part in large) < SHARED:
+        summaries = iter([_summary(part) for part in large])
     else:  # NumPy lets others run meanwhile, and one core alone cannot read as fast as memory gives
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            summaries = pool.map(_summary, held)
-    return digest(*(next(summaries) if isinstance(part, (Tensor, np.ndarray)) else part for part in parts))
+            summaries = pool.map(_summary, large)
+    return digest(*(next(summaries) if _is_large(part) else part for part in parts))
+
+
+def _is_large(part: object) -> bool:
+    """Whether reading a part costs more than the call that reads it."""
+    return isinstance(part, (Tensor, np.ndarray)) and part.nbytes >= 8 * WORDS
 
 
 def _summary(values: Tensor | np.ndarray) -> bytes:
