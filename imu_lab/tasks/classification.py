@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import InitVar, dataclass, field, fields, replace
+from dataclasses import InitVar, dataclass, fields, replace
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,39 +20,16 @@ from .evaluation import averages
 from .networks import fresh
 from .networks import images as networks
 from .outputs import cross_entropy_derivative, derived
+from .presets import preset
 from .protocol import Abilities, Batch, Examples
 from .sources import folders, models, named
 from .sources import labels as naming
 from .sources.labelled import Labelled
-from .sources.supplied import Supplied, supply
+from .sources.supplied import Pairs, Supplied, supply
 from .training import Recipe
 
 SMALL = 100_000  # parameters up to which a user's network is quicker on one core than on several
-NAMES = ("digits", *named.SOURCES)
 REQUESTS = ("forget_class", "forget_fraction", "forget_indices", "forget_superclass", "forget_subclass")
-
-
-@dataclass(frozen=True)
-class Preset:
-    """What goes with a data set: its network, how to train it, and settings at which its forgetting can be watched."""
-
-    architecture: str
-    recipe: Recipe
-    unlearning: Mapping[str, Any] = field(default_factory=dict)
-
-
-_PICTURES = Preset("resnet-20", Recipe(epochs=8, lr=0.2, batch_size=128, augment=True, one_thread=False), {"lr": 1e-3})
-_FIGURES = Preset("small-cnn", Recipe(epochs=4, lr=0.1, batch_size=128, one_thread=False), {"lr": 1e-3})
-PRESETS = {
-    "digits": Preset("small-cnn", Recipe(epochs=12, lr=0.05, weight_decay=5e-3), {"lr": 1e-3, "batch_size": 64}),
-    "mnist": _FIGURES,
-    "fashion-mnist": _FIGURES,
-    # A mirrored digit is another sign.
-    "svhn": Preset("resnet-20", Recipe(epochs=8, lr=0.2, batch_size=128, one_thread=False), {"lr": 1e-3}),
-    "cifar10": _PICTURES,
-    "cifar100": _PICTURES,
-    "folder": _PICTURES,
-}
 
 
 def _is_cross_entropy(task: Any) -> bool:
@@ -114,9 +89,9 @@ class Classification:
         self._settle_level(requests[0])
         if not isinstance(self.data, Supplied):
             object.__setattr__(self, "data", str(self.data))
-            preset = PRESETS.get(self.data, PRESETS["folder"])
-            object.__setattr__(self, "architecture", self.architecture or preset.architecture)
-            object.__setattr__(self, "recipe", self.recipe or preset.recipe)
+            own = preset(self.data)
+            object.__setattr__(self, "architecture", self.architecture or own.architecture)
+            object.__setattr__(self, "recipe", self.recipe or own.recipe)
         if self.forget_indices is not None:
             object.__setattr__(self, "forget_indices", naming.indices(self.forget_indices, len(self.labelled.train)))
         if isinstance(self.readout, list):
@@ -190,22 +165,7 @@ class Classification:
         """The data behind the task, loaded at first use."""
         if isinstance(self.data, Supplied):
             return self.data.labelled
-        level = self.level or "class"
-        if self.data != "digits" and self.data not in named.SOURCES:
-            if not Path(self.data).is_dir():
-                near = difflib.get_close_matches(self.data, NAMES, n=1)
-                raise FileNotFoundError(
-                    f"no folder {self.data}; {folders.EXPECTED}. Data sets by name: {', '.join(NAMES)}."
-                    + (f" Did you mean {near[0]!r}?" if near else "")
-                )
-            return folders.folder(self.data, self.image_size, level, self.test_fraction)
-        if self.image_size is not None:
-            raise ValueError(f"image_size= resizes the pictures of a folder; those of {self.data} have one size")
-        if self.data == "digits" and self.level:
-            raise ValueError(
-                f"digits have one level of labels; labels={self.level!r} is for 'cifar100' and for folders"
-            )
-        return named.digits() if self.data == "digits" else named.named(self.data, level)
+        return named.data_set(self.data, self.image_size, self.level or "class", self.test_fraction)
 
     @property
     def about(self) -> str:
@@ -244,7 +204,7 @@ class Classification:
     @property
     def unlearning(self) -> Mapping[str, Any]:
         """This task's own defaults for a method's settings."""
-        return {} if isinstance(self.data, Supplied) else PRESETS.get(self.data, PRESETS["folder"]).unlearning
+        return {} if isinstance(self.data, Supplied) else preset(self.data).unlearning
 
     @property
     def forgotten_when(self) -> tuple[str, str]:
@@ -436,20 +396,3 @@ def _words(classes: Sequence[str], targets: Tensor) -> list[str]:
 def _positions(examples: Any) -> Tensor:
     """Indices as a tensor of their own: those of pandas are read-only, which torch does not like."""
     return examples.long() if isinstance(examples, Tensor) else torch.tensor(np.array(examples, dtype=np.int64))
-
-
-class Pairs(torch.utils.data.Dataset):
-    """A split as pairs (x_i, y_i), for a user's own training function; it can be sent to another process."""
-
-    def __init__(self, examples: Examples) -> None:
-        self.examples = examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, position: int) -> tuple[Any, Tensor]:
-        inputs, targets = self.examples.batch(torch.tensor([position]))
-        if not isinstance(inputs, dict):
-            return inputs[0], targets[0]
-        row = {name: each[0] for name, each in inputs.items()}
-        return row.get(models.SINGLE, row), targets[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,31 @@ SOURCES = {
     "cifar10": Source("CIFAR10", _by_train, _batch_files, unpickled=True),
     "cifar100": Source("CIFAR100", _by_train, _batch_files, unpickled=True),
 }
+
+
+NAMES = ("digits", *SOURCES)
+
+
+def data_set(name: str, image_size: int | None, labels: str, test_fraction: float) -> Labelled:
+    """A data set by name, or a folder of pictures by its path (see :func:`imu_lab.tasks.sources.folders.folder`).
+
+    Raises:
+        FileNotFoundError: neither.
+        ValueError: settings that this data set does not have; unusable data.
+    """
+    if name not in NAMES:
+        if not Path(name).is_dir():
+            near = difflib.get_close_matches(name, NAMES, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise FileNotFoundError(
+                f"no folder {name}; {folders.EXPECTED}. Data sets by name: {', '.join(NAMES)}.{hint}"
+            )
+        return folders.folder(name, image_size, labels, test_fraction)
+    if image_size is not None:
+        raise ValueError(f"image_size= resizes the pictures of a folder; those of {name} have one size")
+    if name == "digits" and labels != "class":
+        raise ValueError(f"digits have one level of labels; labels={labels!r} is for 'cifar100' and for folders")
+    return digits() if name == "digits" else named(name, labels)
 
 
 def named(name: str, labels: str = "class") -> Labelled:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ...core.running import device_of, digest, evaluating, fingerprint
 from ..networks.fresh import frozen
-from ..protocol import Batch
-from . import gate, models
+from ..protocol import Batch, Examples
+from . import gate, manners, models
 from . import labels as naming
 from .held import Fetch
 from .labelled import Labelled
@@ -52,7 +52,7 @@ class Supplied:
     key: str
     labelled: Labelled = field(compare=False, repr=False)
     original: nn.Module = field(compare=False, repr=False)
-    manner: models.Manner = field(compare=False, repr=False)
+    manner: manners.Manner = field(compare=False, repr=False)
     make_model: Callable | None = field(default=None, compare=False, repr=False)
     train_fn: Callable | None = field(default=None, compare=False, repr=False)
     loss: OwnLoss | None = field(default=None, compare=False, repr=False)
@@ -104,14 +104,14 @@ def supply(
     original = original if device is None else original.to(device)
     accepts = models.parameters_of(original)
     parts = {where: gate.side(data, where, label, accepts) for where, data in (("train", train), ("test", test))}
-    how, outputs = models.manner(original, parts["train"].rows.get(slice(0, 2)))
+    how, outputs = manners.manner(original, parts["train"].rows.get(slice(0, 2)))
     original = models.adapted(original) if how.adapted else original
     targets, names = _targets(parts, how, classes, loss)
     fetch = partial(Fetch, dtype=how.dtype, whole=how.whole, name=how.name)
     labelled = gate.together(parts, targets, names, fetch)
     batch = labelled.train.batch(slice(0, 2)).to(device_of(original))
     if names:
-        models.check_logits(outputs, lambda by: _outputs(original, batch, by))
+        manners.check_logits(outputs, lambda by: _outputs(original, batch, by))
     own = None if loss is None else _own_loss(loss, outputs, batch, how.flat)
     state = [part for name, value in original.state_dict().items() for part in (name, value)]
     moving = [name for name, value in original.named_parameters() if value.requires_grad]
@@ -133,7 +133,7 @@ def _outputs(model: nn.Module, batch: Batch, scale: float) -> Tensor:
 
 
 def _targets(
-    parts: dict[str, gate.Side], how: models.Manner, classes: Sequence[Any] | None, loss: Callable | None
+    parts: dict[str, gate.Side], how: manners.Manner, classes: Sequence[Any] | None, loss: Callable | None
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """What the loss takes, by side, and the names of the classes; none where targets are no classes."""
     labels = {where: part.labels for where, part in parts.items()}
@@ -169,14 +169,14 @@ def _own_loss(loss: Callable, outputs: Tensor, batch: Batch, flat: bool) -> OwnL
     for form in forms:
         own = OwnLoss(loss, flat, form)
         try:
-            models.check_loss(own, outputs, batch)
+            manners.check_loss(own, outputs, batch)
             return own
         except ValueError as error:
             refused.append(error)
     raise next((each for each in refused if "cannot take" not in str(each)), refused[0])
 
 
-def _loss_key(own: OwnLoss | None, how: models.Manner, labelled: Labelled) -> str:
+def _loss_key(own: OwnLoss | None, how: manners.Manner, labelled: Labelled) -> str:
     """What a loss does to a few outputs and targets: two that do the same are the same."""
     if own is None:
         return ""
@@ -190,3 +190,20 @@ def _loss_key(own: OwnLoss | None, how: models.Manner, labelled: Labelled) -> st
     outputs = torch.randn(len(asked), how.outputs, generator=draw, dtype=torch.float64).to(how.dtype)
     with torch.no_grad():
         return fingerprint(own(outputs, asked).cpu())
+
+
+class Pairs(torch.utils.data.Dataset):
+    """A split as pairs (x_i, y_i), for a user's own training function; it can be sent to another process."""
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, position: int) -> tuple[Any, Tensor]:
+        inputs, targets = self.examples.batch(torch.tensor([position]))
+        if not isinstance(inputs, dict):
+            return inputs[0], targets[0]
+        row = {name: each[0] for name, each in inputs.items()}
+        return row.get(models.SINGLE, row), targets[0]
