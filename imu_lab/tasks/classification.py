@@ -110,6 +110,9 @@ class Classification:
             )
         if isinstance(self.data, Supplied) and (implied or self.level):
             raise ValueError("data of your own have one level of labels; use forget_class= or forget_indices=")
+        idle = [name for name in ("architecture", "image_size") if getattr(self, name) is not None]
+        if isinstance(self.data, Supplied) and idle:
+            raise ValueError(f"{' and '.join(idle)} say nothing of a model and data of your own; leave them out")
         object.__setattr__(self, "level", None if self.level == "class" else self.level or implied)
 
     @classmethod
@@ -213,8 +216,9 @@ class Classification:
 
     @property
     def goal(self) -> tuple[str, str, float] | None:
-        """A class is forgotten when none of its samples is recognised; random samples need the retrained model to say."""
-        return ("accuracy", "<=", 0.0) if self.forget_class is not None else None
+        """A class is forgotten when none of its samples is recognised; of others the retrained model has to say."""
+        whole = self.forget_class is not None or self.forget_superclass is not None
+        return ("accuracy", "<=", 0.0) if whole else None
 
     @property
     def forgotten(self) -> int | None:

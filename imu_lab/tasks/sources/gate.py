@@ -172,6 +172,7 @@ def together(
     Warns:
         UserWarning: train and test share inputs.
     """
+    _of_one_kind(parts["train"].rows, parts["test"].rows)
     started = time.perf_counter()
     hashes = {where: read(part.rows, where) if part.hashes is None else part.hashes for where, part in parts.items()}
     took = (time.perf_counter() - started) / 2
@@ -200,6 +201,36 @@ def together(
     )  # fmt: skip
 
 
+def _of_one_kind(train: Any, test: Any) -> None:
+    """Make sure that training and test inputs are the same kind of thing.
+
+    Raises:
+        ValueError: columns in another order, other shapes, or real numbers beside whole ones.
+    """
+    columns = [list(map(str, rows.frame.columns)) for rows in (train, test) if isinstance(rows, Frame)]
+    if len(columns) == 2 and columns[0] != columns[1]:
+        raise ValueError(
+            f"the columns of train and test differ or are in another order: {listed(columns[0][:8])} and "
+            f"{listed(columns[1][:8])}; give test[train.columns]"
+        )
+    first = [rows.get(slice(0, 1)) for rows in (train, test)]
+    each = [part if isinstance(part, dict) else {"": part} for part in first]
+    for name, mine in each[0].items():
+        other = each[1].get(name)
+        if other is None or mine.shape != other.shape or mine.is_floating_point() != other.is_floating_point():
+            words = [
+                f"{_kind(part)} {tuple(part.shape[1:])}" if part is not None else "missing" for part in (mine, other)
+            ]
+            raise ValueError(
+                f"train and test inputs{f' {name!r}' if name else ''} are no things of one kind: {words[0]} and {words[1]}; "
+                "prepare both parts alike"
+            )
+
+
+def _kind(values: Tensor) -> str:
+    return str(values.dtype).removeprefix("torch.")
+
+
 def _about(parts: dict[str, Side], targets: dict[str, Tensor], classes: Sequence[str]) -> str:
     train, test = parts["train"], parts["test"]
     what = (
@@ -215,5 +246,5 @@ def _inputs(part: Side) -> str:
     """Type and shape of one sample's input, member by member."""
     first = part.rows.get(slice(0, 1))
     named = first.items() if isinstance(first, dict) else [("", first)]
-    words = (f"{name} {str(each.dtype).removeprefix('torch.')} {tuple(each.shape[1:])}" for name, each in named)
+    words = (f"{name} {_kind(each)} {tuple(each.shape[1:])}" for name, each in named)
     return ", ".join(word.strip() for word in words)

@@ -36,7 +36,8 @@ def raw(given: Any, where: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
     if categories is not None and (hasattr(given, "cat") or hasattr(given, "codes")):
         codes = np.asarray(given.cat.codes if hasattr(given, "cat") else given.codes, dtype=np.int64)
         _all_there(codes < 0, where)
-        return codes, tuple(one_form(str(each)) for each in categories)
+        names = tuple(one_form(str(each)) for each in categories)
+        return _plain([names[code] for code in codes]), names  # codes of their own would number each part differently
     if hasattr(given, "isna"):  # a series, an index or an extension array of pandas
         _all_there(np.asarray(given.isna()), where)
         plain = given.to_numpy()
@@ -100,7 +101,7 @@ def numbered(
             f"classes= names some twice: {listed([n for n in dict.fromkeys(given) if given.count(n) > 1])}"
         )
     if any(words(each) for each in labels.values()):
-        return _of_words(labels, count, given)
+        return _of_words(labels, count, given or (None if known is None else list(known)))
     if given is not None and all(isinstance(each, (int, np.integer)) for each in classes):
         return _of_listed_numbers(labels, [int(each) for each in classes], given)
     made = {where: checked(each, count, where) for where, each in labels.items()}

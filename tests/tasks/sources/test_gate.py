@@ -53,7 +53,8 @@ def test_labels_of_other_types_become_integers() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64, torch.uint8])
 def test_the_type_of_inputs_is_kept(dtype: torch.dtype) -> None:
-    assert gate.assembled((X.abs().to(dtype), Y), OTHER, 3).train.batch().inputs.dtype == dtype
+    parts = ((given.abs().to(dtype), Y) for given in (9 * X, 7 - 9 * X))
+    assert gate.assembled(*parts, 3).train.batch().inputs.dtype == dtype
 
 
 def test_shared_inputs_warn() -> None:
@@ -242,6 +243,33 @@ def test_what_can_be_no_sample_is_refused_in_words(given: Any, how: dict, messag
     with pytest.raises(ValueError, match=message) as caught:
         task(given, **how)
     assert "\n" not in str(caught.value) and caught.value.__cause__ is None
+
+
+FRAME = pd.DataFrame(TABLE.numpy(), columns=list("abcd"))
+
+
+@pytest.mark.parametrize("train, test, said", [
+    (FRAME, FRAME[list("bacd")] + 1, r"in another order: 'a', 'b', 'c', 'd' and 'b', 'a', 'c', 'd'; give test\[train.columns\]"),
+    (TABLE, torch.zeros(30, 5), r"no things of one kind: float32 \(4,\) and float32 \(5,\)"),
+    (TABLE, (TABLE * 9).to(torch.uint8), "no things of one kind: float32 .* and uint8"),
+])  # fmt: skip
+def test_both_parts_are_of_one_kind(train: Any, test: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        task((train, NUMBERS), (test, NUMBERS))
+
+
+def test_categories_of_both_parts_are_the_same_classes() -> None:
+    """Each part numbers its categories for itself; what counts is their names."""
+    train, test = (pd.Series(pd.Categorical(WORDS, order)) for order in (["dog", "cow", "cat"], ["cat", "dog", "cow"]))
+    made = task((TABLE, train), (TABLE + 1, test))
+    assert made.classes == ("dog", "cow", "cat")
+    assert made.labels(range(30)) == made.test_labels(range(30)) == WORDS.tolist()
+
+
+@pytest.mark.parametrize("idle", [{"image_size": 8}, {"architecture": "resnet-20"}])
+def test_settings_without_effect_are_refused(idle: dict) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(idle))} say nothing of a model and data of your own"):
+        task((TABLE, NUMBERS), **idle)
 
 
 # Is it fixed.
