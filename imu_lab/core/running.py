@@ -116,10 +116,11 @@ def _multipliers() -> np.ndarray:
     mixed = np.arange(1, WORDS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return ((mixed ^ (mixed >> np.uint64(31))) | np.uint64(1)).view(np.int64)
+    return (mixed ^ (mixed >> np.uint64(31))) | np.uint64(1)
 
 
 MULTIPLIERS = _multipliers()
+SHIFT = np.uint64(33)  # no multiple of a half, so that what differs alike in both halves of a word stays different
 
 
 def fingerprint(*parts: object) -> str:
@@ -145,7 +146,7 @@ def _summary(values: Tensor | np.ndarray) -> bytes:
     """Type, shape and the hash of each 64 KiB, the last of which may be shorter."""
     array = _as_array(values)
     flat = array.reshape(-1) if array.flags.c_contiguous else array.flat  # slices of .flat are copies, a few at a time
-    step, room = TOGETHER * 8 * WORDS // array.itemsize, np.empty(TOGETHER * WORDS, np.int64)
+    step, room = TOGETHER * 8 * WORDS // array.itemsize, np.empty(TOGETHER * WORDS, np.uint64)
     summary = [f"{values.dtype}{tuple(values.shape)}".encode()]
     for start in range(0, array.size, step):
         words = _words(flat[start : start + step][None])[0]
@@ -160,16 +161,18 @@ def _summary(values: Tensor | np.ndarray) -> bytes:
 def row_hashes(values: Tensor | np.ndarray) -> np.ndarray:
     """(n,) int64: a hash of the content of each row of (n, ...) values, at memory speed and without a copy of them.
 
-    Each row is read as 64-bit words w; the hash is the sum of m_k · (w_k ^ w_k >> 32) modulo 2^64 with fixed odd m_k.
-    The shift brings what differs in the highest bits alone, such as signs, to where the product spreads it.
+    Each row is read as unsigned 64-bit words w; the hash is the sum of m_k · (w_k ^ w_k >> 33) modulo 2^64 with fixed
+    odd m_k. The shift brings what differs in the highest bits alone, such as signs, to where the product spreads it. A
+    signed shift would copy the sign and make complements alike, such as pictures x and 255 - x; one by 32 would make the
+    signs of both float32 in a word cancel.
     """
     array = _as_array(values)
     count = len(array)
     size = array.nbytes // count if count else 0
     few = max(1, TOGETHER * 8 * WORDS // max(1, size))
-    room = np.empty(TOGETHER * WORDS, np.int64)
+    room = np.empty(TOGETHER * WORDS, np.uint64)
     parts = [_hashes(_words(array[start : start + few]), room) for start in range(0, count, few)]
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+    return np.concatenate(parts).view(np.int64) if parts else np.empty(0, np.int64)
 
 
 def _as_array(values: Tensor | np.ndarray) -> np.ndarray:
@@ -189,7 +192,7 @@ def _words(rows: np.ndarray) -> np.ndarray:
         padded = np.zeros((len(rows), -(-rows.shape[1] // 8) * 8), np.uint8)
         padded[:, : rows.shape[1]] = rows
         rows = padded
-    return rows.view(np.int64)
+    return rows.view(np.uint64)
 
 
 def _hashes(words: np.ndarray, room: np.ndarray) -> np.ndarray:
@@ -197,8 +200,8 @@ def _hashes(words: np.ndarray, room: np.ndarray) -> np.ndarray:
     if words.shape[1] > WORDS:
         blocks = [_hashes(words[:, start : start + WORDS], room) for start in range(0, words.shape[1], WORDS)]
         return _hashes(np.stack(blocks, 1), room)
-    mixed = room[: words.size].reshape(words.shape) if words.size <= room.size else np.empty(words.shape, np.int64)
-    np.bitwise_xor(np.right_shift(words, 32, out=mixed), words, out=mixed)
+    mixed = room[: words.size].reshape(words.shape) if words.size <= room.size else np.empty(words.shape, np.uint64)
+    np.bitwise_xor(np.right_shift(words, SHIFT, out=mixed), words, out=mixed)
     return np.einsum("rw,w->r", mixed, MULTIPLIERS[: words.shape[1]])
 
 

@@ -123,6 +123,42 @@ def test_rows_hash_alike_exactly_where_they_are_alike(dtype: torch.dtype) -> Non
     assert len(set(row_hashes(torch.cat([wide, wide])).tolist())) == 3
 
 
+def disguises(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Other contents of the same (n, b) bytes that a hash of words might take for the same."""
+    words = rows[:, : rows.shape[1] // 8 * 8].copy().view(np.uint64)
+    made = {"complement": ~rows, "rows the other way round": rows[::-1], "halves swapped": np.roll(rows, 4, 1)}
+    made["words swapped"] = np.concatenate(
+        [words[:, ::-1].copy().view(np.uint8), rows[:, words.nbytes // len(rows) :]], 1
+    )
+    for name, flipped in {
+        "signs of float64": 1 << 63, "signs of float32": 1 << 63 | 1 << 31, "signs of int8": 0x8080808080808080,
+        "high halves": 0xFFFFFFFF << 32, "low halves": 0xFFFFFFFF,
+    }.items():  # fmt: skip
+        every, two = rows.copy(), rows.copy()
+        width = words.shape[1] * 8
+        every[:, :width] = (words ^ np.uint64(flipped)).view(np.uint8)
+        two[:, :16] = (words[:, :2] ^ np.uint64(flipped)).view(np.uint8)
+        made |= {name: every, f"{name} of two words": two}
+    for bit in range(64):
+        made[f"bit {bit}"] = rows.copy()
+        made[f"bit {bit}"][:, 8 + bit // 8] ^= np.uint8(1 << bit % 8)
+    return made
+
+
+@pytest.mark.parametrize("content", ["random", "zeros", "few values"])
+@pytest.mark.parametrize("shape", [(4, 16), (6, 784), (5, 35), (4, 783), (3, 70_001), (2, 131_072)])
+def test_no_disguise_of_the_content_is_taken_for_it(shape: tuple[int, int], content: str) -> None:
+    """Pictures x and 255 - x are complements of each other in every bit."""
+    most = {"random": 256, "zeros": 1, "few values": 2}[content]
+    rows = np.random.default_rng(0).integers(0, most, shape, dtype=np.uint8)
+    fingers, hashes = fingerprint(rows), row_hashes(rows)
+    for name, other in disguises(rows).items():
+        alike = (other == rows).all(1)
+        assert np.array_equal(row_hashes(other) == hashes, alike), name
+        assert (fingerprint(other) == fingers) == alike.all(), name
+        assert (fingerprint(torch.from_numpy(other.copy())) == fingerprint(torch.from_numpy(rows))) == alike.all(), name
+
+
 def test_a_fingerprint_takes_whatever_a_digest_takes() -> None:
     parts = ("words", 3, torch.ones(2), np.arange(3), torch.tensor(1.5), np.empty((0, 3)), torch.empty(0))
     assert fingerprint(*parts) == fingerprint(*parts) != fingerprint(*parts[1:])
