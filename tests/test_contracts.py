@@ -177,7 +177,6 @@ def test_methods_that_declare_it_get_the_retain_set_and_others_do_not(name: str,
         assert (given.retain is not None) == declared
         if declared:
             assert torch.equal(given.retain.ids, task.split("retain").ids)
-        assert given.statistics is None or imu.methods.declared(item, "needs_statistics")
         assert given.weights.sum().item() == pytest.approx(1)
 
 

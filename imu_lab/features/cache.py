@@ -112,7 +112,7 @@ class ReadoutTask(Around):
     def evaluate(self, model: nn.Module, split: str, examples_of: ExamplesOf | None = None) -> dict[str, float]:
         """The inner task's metrics: measured on features where it takes examples, else on the whole network."""
         if takes_examples(self.task):
-            return self.task.evaluate(model, split, examples_of or self.split)
+            return self.task.evaluate(model, split, examples_of=examples_of or self.split)
         return self.task.evaluate(readout.graft(self._model, self.name, model), split)
 
 

@@ -142,15 +142,6 @@ def _found(model: nn.Module, outputs: Any, calls: list[Call]) -> str:
     )
 
 
-def is_linear(model: nn.Module, names: tuple[str, ...], inputs: Any) -> bool:
-    """Whether the readout is one linear layer whose output is the model's output: then everything has a closed form."""
-    if len(names) != 1 or not isinstance(model.get_submodule(names[0]), nn.Linear):
-        return False
-    if names == (ALL,) and type(model) is nn.Linear and not (model._forward_hooks or model._forward_pre_hooks):
-        return _free(model, model)  # a readout alone, as a view has it
-    return _produces(model, names, *_watched(model, inputs))
-
-
 def _produces(model: nn.Module, names: tuple[str, ...], outputs: Any, calls: list[Call]) -> bool:
     """Whether the readout is one linear layer, called once, whose output the model gives, and whose weight is its own."""
     mine = [call for call in calls if call.name == names[0]]

@@ -44,7 +44,7 @@ class Around:
                 "evaluate(model, split) reads its own. Let it take them: evaluate(self, model, split, examples_of=None), "
                 "or write evaluate = imu.tasks.averages beside example_metrics"
             )
-        return self.task.evaluate(model, split, examples_of or self.split)
+        return self.task.evaluate(model, split, examples_of=examples_of or self.split)
 
 
 class InDoublePrecision(Around):

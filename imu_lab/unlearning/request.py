@@ -25,14 +25,12 @@ class Request:
         weights: (n,) intensity of each forget example, summing to 1.
         retain: the retain set where the method declares ``needs_retain``, else None.
         seed: of everything random in the method.
-        statistics: a statistic of the training set where the method declares ``needs_statistics``, else None.
     """
 
     forget: Examples
     weights: Tensor
     retain: Examples | None = None
     seed: int = 0
-    statistics: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +73,11 @@ class Method:
             whose inputs are cached features. ``"all"`` asks for the whole task and model.
         takes_weights: whether ``request.weights`` is used; where it is not, all samples to forget are alike.
         needs_retain: whether ``request.retain`` holds the retain set.
-        needs_statistics: whether ``request.statistics`` holds a statistic of the training set, which is then all that
-            the method learns of what is kept.
     """
 
     scope: ClassVar[str] = "readout"
     takes_weights: ClassVar[bool] = True
     needs_retain: ClassVar[bool] = False
-    needs_statistics: ClassVar[bool] = False
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update | None]:
         """Update ``model``, which is private to the run, for ever, and yield after each update.

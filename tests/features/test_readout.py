@@ -39,7 +39,8 @@ def test_the_readout_of_torchvisions_classifiers(family: str) -> None:
     model = make()
     images = torch.randn(2, 3, 32, 32)
     assert readout.find(model, images) == name
-    assert readout.is_linear(model, (name,), images)
+    found = readout.examine(task_with(None, images), model)
+    assert found.names == (name,) and found.linear
     with torch.no_grad():
         reached, outputs = readout.capture(model.eval(), name, images)
         assert cases.close(model.get_submodule(name)(reached), outputs, within=1e-5)
@@ -52,9 +53,11 @@ def test_a_torchvision_classifier_whose_last_layer_is_a_convolution_is_refused_w
         readout.find(models.squeezenet1_1(num_classes=5), torch.randn(2, 3, 32, 32))
 
 
-def task_with(named: object = None) -> SimpleNamespace:
+def task_with(named: object = None, inputs: Tensor | None = None) -> SimpleNamespace:
     """As much of a task as finding a readout needs."""
-    return SimpleNamespace(readout=named, split=lambda name: imu.tasks.Examples.of(torch.randn(3, 4), torch.zeros(3)))
+    inputs = torch.randn(3, 4) if inputs is None else inputs
+    examples = imu.tasks.Examples.of(inputs, torch.zeros(len(inputs)))
+    return SimpleNamespace(readout=named, split=lambda name: examples)
 
 
 REFUSED = {
@@ -72,7 +75,7 @@ def test_what_is_no_linear_readout_is_refused(kind: str) -> None:
     inputs = torch.randn(2, 4, 1) if kind == "no linear layer" else torch.randn(2, 4)
     with pytest.raises(imu.NoReadout, match=f"no readout found in this Sequential: .*{reason}.*parameters: 0"):
         readout.find(model, inputs)
-    assert not readout.is_linear(model, ("0",), inputs)
+    assert not readout.examine(task_with("0", inputs), model).linear
 
 
 class Wrapped(nn.Module):
@@ -98,7 +101,7 @@ class Wrapped(nn.Module):
 ], ids=["halved", "in place", "cut", "flipped", "twice", "recurrent", "transposed", "flat"])  # fmt: skip
 def test_anything_done_to_the_logits_is_noticed(after: Callable) -> None:
     model, inputs = Wrapped(after), torch.randn(4, 4)
-    assert not readout.is_linear(model, ("layer",), inputs)
+    assert not readout.examine(task_with("layer", inputs), model).linear
     with pytest.raises(imu.NoReadout):
         readout.find(model, inputs)
 
@@ -112,7 +115,7 @@ def test_dropout_and_identity_after_the_layer_change_nothing_when_evaluated() ->
 def test_the_model_may_be_its_readout() -> None:
     model = nn.Linear(4, 3)
     assert readout.resolve(task_with(), model) == ("",)
-    assert readout.is_linear(model, ("",), torch.randn(2, 4))
+    assert readout.examine(task_with(), model).linear
     assert set(readout.parameters(model, ("",))) == {"weight", "bias"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cases
@@ -73,3 +74,25 @@ def test_a_task_around_one_that_reads_its_own_data_is_refused_rather_than_measur
     run = imu.unlearn(task, task.make_model(1), steps=2, lr=0.01)
     with pytest.raises(TypeError, match=r"Altered has other examples than the Own inside.*examples_of=None"):
         imu.what_if(run, flip=[3])
+
+
+@dataclass(frozen=True)
+class ByName(Own):
+    """A task that takes the examples to measure by name alone, after a parameter of its own."""
+
+    def evaluate(
+        self, model: nn.Module, split: str, share: float = 1.0, *, examples_of: Callable | None = None
+    ) -> dict[str, float]:
+        """The share of a split that is right."""
+        batch = (examples_of or self.split)(split).batch()
+        with torch.no_grad():
+            return {"accuracy": share * (model(batch.inputs).argmax(1) == batch.targets).double().mean().item()}
+
+
+def test_the_examples_to_measure_are_handed_over_by_their_name() -> None:
+    task, model = ByName(), ByName().make_model(1)
+    seen, whole = (imu.unlearn(task, model, steps=3, lr=0.05, cache=cache) for cache in (True, False))
+    assert seen.settings["cached"] and seen.curve.shape == whole.curve.shape
+    assert cases.close(seen.curve["value"].to_numpy(), whole.curve["value"].to_numpy(), within=1e-4)
+    flipped = imu.what_if(seen, flip=[3])
+    assert flipped.value("forget", "accuracy", 0) != seen.value("forget", "accuracy", 0)
