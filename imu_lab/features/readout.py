@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..core.messages import unknown
 from ..core.running import device_of, evaluating
-from ..tasks.protocol import Batch, Task
+from ..tasks.protocol import Batch, Task, prepared
 
 ALL = ""  # the name that torch gives to the whole model
 PROBE = 8  # examples that tell whether a model still does what it did
@@ -52,6 +52,7 @@ def examine(task: Task, model: nn.Module) -> Readout:
     Raises:
         UnknownName, NoReadout: see :func:`resolve`.
     """
+    model = prepared(task, model)
     inputs = probe(task, model).inputs
     outputs, calls = _watched(model, inputs)
     names = _may_move(model, named(task, model) or (_found(model, outputs, calls),))
@@ -70,6 +71,7 @@ def resolve(task: Task, model: nn.Module) -> tuple[str, ...]:
         UnknownName: a module that is not there.
         NoReadout: None was asked, and no linear layer produces the output.
     """
+    model = prepared(task, model)
     return _may_move(model, named(task, model) or (find(model, probe(task, model).inputs),))
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cases
@@ -14,7 +19,10 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torchvision.models import resnet18
 
+import imu_lab as imu
+from imu_lab.core.running import fingerprint, one_thread, tensors_of
 from imu_lab.tasks import Classification
 from imu_lab.tasks.sources import gate
 
@@ -346,3 +354,58 @@ def test_a_task_of_a_users_own_can_be_pickled() -> None:
         again = pickle.loads(pickle.dumps(made))
         assert again == made and again.about == made.about
         assert torch.equal(again.split("forget").batch().inputs, made.split("forget").batch().inputs)
+
+
+@pytest.mark.slow
+def test_the_gate_costs_little_beside_one_pass_of_a_network() -> None:
+    """At most a twentieth of one forward pass of a ResNet-18 over the data, in processor time, or 50 ms.
+
+    That is beside the copy of the model and its digest, which a task needs in any case.
+    """
+    model = resnet18(num_classes=3).eval()
+    many = torch.randn(1500, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(len(many)) % 3
+
+    def forward() -> None:
+        with torch.no_grad():
+            for few in many.split(64):
+                model(few)
+
+    def gate() -> None:
+        Classification.from_data(model, (many, labels), (many[:9] + 1, labels[:9]), forget_indices=[0])
+
+    def needed() -> None:
+        fingerprint(*tensors_of(copy.deepcopy(model)))
+
+    def least(work: Callable, times: int) -> float:
+        taken = []
+        for _ in range(times):
+            started = time.process_time()
+            work()
+            taken.append(time.process_time() - started)
+        return min(taken)
+
+    with one_thread():
+        assert least(gate, 5) - least(needed, 5) <= max(0.05, 0.05 * least(forward, 2))
+
+
+def test_the_gate_holds_no_second_copy_of_the_data() -> None:
+    """Asked of a process of its own, whose largest size is known: 128 MiB of data, and a quarter of that beside it."""
+    said = subprocess.run(
+        [sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True, cwd=Path(imu.__file__).parents[1]
+    )
+    beside, data = map(int, said.stdout.split())
+    assert beside < data / 4
+
+
+MEASURED = """
+import resource, torch, imu_lab as imu
+peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+few = torch.randn(30, 2048)
+imu.tasks.Classification.from_data(torch.nn.Linear(2048, 3), (few, torch.arange(30) % 3), (few[:9] + 1, torch.arange(9) % 3), forget_class=0)
+many, labels = torch.randn(16_384, 2048), torch.arange(16_384) % 3
+before = peak()
+task = imu.tasks.Classification.from_data(torch.nn.Linear(2048, 3), (many, labels), (many[:9] + 1, labels[:9]), forget_class=0)
+task.split("forget")
+print(peak() - before, many.nbytes)
+"""  # noqa: E501
