@@ -23,7 +23,7 @@ from ..core.memo import Memo
 from ..core.running import device_of, evaluating, fingerprint, tensors_of
 from ..tasks.around import Around, takes_examples
 from ..tasks.evaluation import outputs
-from ..tasks.protocol import Examples, ExamplesOf, Task, offered, prepared
+from ..tasks.protocol import Examples, ExamplesOf, Task, check_unchanged, offered, prepared
 from . import readout
 from .readout import ALL, Readout
 
@@ -39,7 +39,11 @@ def view(task: Task, model: nn.Module, cache: bool = True, scope: str = "readout
 
     Returns:
         The smaller task and a private copy of the readout, or ``task`` and ``model``.
+
+    Raises:
+        ValueError: data that a user holds were edited after the task was made.
     """
+    check_unchanged(task)
     if not cache or scope != "readout":
         return task, model
     model = prepared(task, model)

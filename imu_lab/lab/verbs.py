@@ -17,7 +17,7 @@ from ..core.running import fingerprint, full_precision, tensors_of
 from ..features import readout
 from ..features.cache import same
 from ..tasks.checks import checked_task
-from ..tasks.protocol import Task, offered, prepared
+from ..tasks.protocol import Task, check_unchanged, offered, prepared
 from ..unlearning.snapshots import Snapshots
 from .provenance import task_again
 from .session import Session
@@ -34,8 +34,7 @@ def _session(task: Task, model: nn.Module) -> Session:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}; arguments are (task, model, ...)")
-    if (unchanged := offered(checked_task(task)).unchanged) is not None:
-        unchanged()
+    check_unchanged(checked_task(task))
     model = prepared(task, model)
     found = readout.examine(task, model)
     key = (task, offered(task).data_key, fingerprint(*tensors_of(model)))

@@ -267,6 +267,16 @@ def labels_of(task: Any, examples: Any, source: str = "train") -> list[str]:
     return [""] * len(examples) if names is None else list(names(examples))
 
 
+def check_unchanged(task: Any) -> None:
+    """Read the data that a user holds once more, where the task holds any.
+
+    Raises:
+        ValueError: they were edited after the task was made.
+    """
+    if (unchanged := offered(task).unchanged) is not None:
+        unchanged()
+
+
 def prepared(task: Task, model: nn.Module) -> nn.Module:
     """The model as this task calls it: itself, where nothing has to change."""
     own = offered(task).prepared

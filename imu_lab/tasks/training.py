@@ -22,7 +22,7 @@ from ..core.knobs import check, knob
 from ..core.running import device_of, digest, drawing_from, evaluating, one_thread, tensors_of
 from .evaluation import arranged
 from .networks.fresh import resting
-from .protocol import Batch, Examples, Task, offered
+from .protocol import Batch, Examples, Task, check_unchanged, offered
 
 # Part of every checkpoint's key: raise it when training would give other weights for the same recipe.
 VERSION = 3
@@ -237,7 +237,9 @@ def train(
     Raises:
         DivergedTraining: the loss became NaN or infinite.
         TypeError: the recipe is none.
+        ValueError: data that a user holds were edited after the task was made.
     """
+    check_unchanged(task)
     own = offered(task).trained
     if own is not None and recipe is None:
         given = own(split, seed)

@@ -23,8 +23,10 @@ from torchvision.models import resnet18
 
 import imu_lab as imu
 from imu_lab.core.running import fingerprint, one_thread, tensors_of
+from imu_lab.features import view
 from imu_lab.tasks import Classification
-from imu_lab.tasks.sources import gate
+from imu_lab.tasks.sources import gate, held
+from imu_lab.tasks.sources.held import Kept
 
 X, Y = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1, 2])
 OTHER = (X + 1, Y)
@@ -98,6 +100,61 @@ def test_data_are_kept_by_reference_and_edits_are_noticed() -> None:
             made.unchanged()
         inputs[3, 1] = before  # taken back: nothing has happened
         made.unchanged()
+
+
+LONG = np.random.default_rng(0).standard_normal((999, 5)).astype(np.float32)
+SHARED = {
+    "from_numpy": (lambda array: torch.from_numpy(array), lambda array, tensor: array),
+    "as_tensor": (lambda array: torch.as_tensor(array), lambda array, tensor: array),
+    "another shape": (lambda array: torch.from_numpy(array.ravel()).view(array.shape), lambda array, tensor: array),
+    "seen by NumPy": (lambda array: torch.from_numpy(array).clone(), lambda array, tensor: tensor.numpy()),
+    "data": (lambda array: torch.from_numpy(array).clone(), lambda array, tensor: tensor.data),
+}
+
+
+@pytest.mark.parametrize("made, edited", SHARED.values(), ids=list(SHARED))
+def test_edits_that_a_tensor_does_not_count_are_noticed(made: Callable, edited: Callable) -> None:
+    """A single entry of a row that is not among the few; inputs, members of several, and labels."""
+    array, numbers = LONG.copy(), np.arange(999) % 3
+    tensor, labels = made(array), made(numbers)
+    frames = [(tensor, labels), {"x": tensor, "other": torch.from_numpy(LONG), "label": labels}]
+    for given in frames:
+        other = (
+            {name: each[:9] + 1 for name, each in given.items()} if isinstance(given, dict) else (tensor[:9] + 1, Y[:9])
+        )
+        if isinstance(given, dict):
+            other["label"] = Y[:9]
+        task = gate.side(given, "train", None, ("x", "other"))
+        kept = [Kept.of(task.rows, "train inputs"), *task.kept]
+        for values in (edited(array, tensor), edited(numbers, labels)):
+            before, count = values[4].copy() if isinstance(values, np.ndarray) else values[4].clone(), tensor._version
+            values[4] = 1 - before
+            assert tensor._version == count
+            with pytest.raises(ValueError, match="edited after the task was made"):
+                for each in kept:
+                    each.unchanged()
+            values[4] = before
+        for each in kept:
+            each.unchanged()
+
+
+@pytest.mark.parametrize("ask", ["train", "influence", "view"])
+def test_verbs_read_data_whole_however_long_it_takes(ask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "QUICK", -1.0)
+    monkeypatch.setattr(held, "RARELY", 1e9)
+    array = LONG.copy()
+    net, data = (
+        nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)),
+        (torch.from_numpy(array), np.arange(999) % 3),
+    )
+    made = Classification.from_data(net, data, (LONG[:9] + 1, Y[[0] * 9]), forget_indices=range(9))
+    verbs = {"train": lambda: imu.train(made), "influence": lambda: imu.influence(made, net)}
+    verb = verbs.get(ask, lambda: view(made, net))
+    verb()
+    array[4, 2] += 1
+    made.split("train")  # takes a few rows for all
+    with pytest.raises(ValueError, match="the train inputs were edited"):
+        verb()
 
 
 def test_edited_labels_are_noticed() -> None:
