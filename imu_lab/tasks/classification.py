@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import listed, unknown
-from ..core.running import device_of, seeded
+from ..core.running import checked_seed, device_of, seeded
 from . import cards, cross_entropy
 from .evaluation import averages
 from .networks import fresh
@@ -87,6 +87,7 @@ class Classification:
         if len(requests) != 1:
             raise ValueError(f"give one of {', '.join(f'{name}=' for name in REQUESTS)}; got {listed(requests)}")
         self._settle_level(requests[0])
+        object.__setattr__(self, "seed", checked_seed(self.seed))
         if not isinstance(self.data, Supplied):
             object.__setattr__(self, "data", str(self.data))
             own = preset(self.data)

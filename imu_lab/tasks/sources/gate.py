@@ -79,8 +79,21 @@ def _of_parts(parts: list, where: str, label: Any, accepts: Sequence[str]) -> Si
     inputs, given = parts[0 if at else 1], parts[at]
     rest = len(parts) - 2
     said = f"label: member {at}" + (f" ({rest} other member(s) left out)" if rest else "")
+    _in_one_order(inputs, given, where)
     rows = _rows(inputs, where, accepts)
     return checked(rows, given, where, said)
+
+
+def _in_one_order(inputs: Any, given: Any, where: str) -> None:
+    """Refuse a frame and its labels whose rows carry the same names in another order: positions and names then disagree."""
+    first, second = (getattr(each, "index", None) for each in (inputs, given))
+    if not all(hasattr(each, "sort_values") for each in (first, second)) or len(first) != len(second):
+        return
+    if not first.equals(second) and first.sort_values().equals(second.sort_values()):
+        raise ValueError(
+            f"{where} inputs and labels carry the same index in another order, so which label belongs to which row? "
+            "Give y.loc[x.index], or reset_index(drop=True) on both"
+        )
 
 
 def _of_columns(columns: dict, where: str, label: Any, accepts: Sequence[str]) -> Side:

@@ -44,6 +44,8 @@ def raw(given: Any, where: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
         return (plain if plain.dtype.kind != "O" else _plain(list(plain))), None
     if isinstance(given, np.ndarray) and given.dtype.kind != "O":
         return given, None
+    if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
+        raise ValueError(f"{where} labels are {given!r}; give one label for each sample")
     return _plain(list(given)), None
 
 
@@ -252,6 +254,8 @@ def indices(given: Any, count: int, what: str = "forget_indices") -> tuple[int, 
     missing = getattr(given, "isna", None)
     if missing is not None and np.asarray(missing()).any():
         raise ValueError(f"{what} holds missing values; say True or False for each")
+    if isinstance(given, (set, frozenset)):
+        given = sorted(given)
     values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     if values.dtype == object and values.size:
         values = np.asarray(values.tolist())
@@ -260,6 +264,11 @@ def indices(given: Any, count: int, what: str = "forget_indices") -> tuple[int, 
     if values.dtype.kind == "b":
         if values.size != count:
             raise ValueError(f"{what} is a mask of {values.size} values, but there are {count} training examples")
+        index = getattr(given, "index", None)
+        if hasattr(index, "is_monotonic_increasing") and not index.is_monotonic_increasing:
+            raise ValueError(
+                f"{what} is a mask whose index is in another order than the samples; give {what}.sort_index()"
+            )
         return tuple(np.flatnonzero(values.ravel()).tolist())
     if values.dtype.kind not in "iu":
         raise ValueError(

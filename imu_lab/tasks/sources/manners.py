@@ -104,7 +104,7 @@ def _called(model: nn.Module, inputs: Any, keyword: bool, dtype: torch.dtype) ->
         ValueError: it takes them in no type.
     """
     each = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
-    real = all(value.is_floating_point() for value in each)
+    real = all(value.is_floating_point() or value.is_complex() for value in each)
     first: Exception | None = None
     for whole in (None,) if real else (None, dtype, torch.int64):
         try:

@@ -16,7 +16,7 @@ from ..networks.fresh import frozen
 from ..protocol import Batch, Examples
 from . import gate, manners, models
 from . import labels as naming
-from .held import Fetch
+from .held import Fetch, finite
 from .labelled import Labelled
 
 PROBE = 256  # samples that tell one loss function from another
@@ -104,7 +104,9 @@ def supply(
     original = original if device is None else original.to(device)
     accepts = models.parameters_of(original)
     parts = {where: gate.side(data, where, label, accepts) for where, data in (("train", train), ("test", test))}
-    how, outputs = manners.manner(original, parts["train"].rows.get(slice(0, 2)))
+    first = parts["train"].rows.get(slice(0, 2))
+    finite(first, 0, "train")
+    how, outputs = manners.manner(original, first)
     original = models.adapted(original) if how.adapted else original
     targets, names = _targets(parts, how, classes, loss)
     fetch = partial(Fetch, dtype=how.dtype, whole=how.whole, name=how.name)

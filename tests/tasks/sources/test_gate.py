@@ -233,6 +233,7 @@ def picture(x: torch.Tensor, y: int, i: int) -> tuple:
     return Image.new("L", (5, 4)), y
 
 
+EMPTY_CELLS = pd.DataFrame({name: pd.array([1, None] * 15, dtype="Int64") for name in "abcd"})
 COLOURED = pd.DataFrame(TABLE.numpy()).assign(colour="red")
 
 SAME = {
@@ -298,6 +299,11 @@ REFUSED = {
     "a fault inside": (Made(lambda x, y, i: (x, {}[i])), {}, "train sample 0 cannot be read: KeyError: 0"),
     "a fault later": (Made(lambda x, y, i: (x, y if i < 20 else 1 / 0)), {}, "train sample .. cannot be read: ZeroDivisionError"),
     "not finite": (Made(lambda x, y, i: (x / (i - 9.0), y)), {}, "train input 9 holds NaN or infinite values"),
+    "one label": ((TABLE, 3), {}, "train labels are 3; give one label for each sample"),
+    "another order": ((pd.DataFrame(TABLE.numpy()), pd.Series(NUMBERS.numpy()).sample(frac=1, random_state=0)), {},
+                      r"the same index in another order.*y.loc\[x.index\]"),
+    "complex numbers": ((TABLE.to(torch.complex64), NUMBERS), {}, "cannot take the inputs"),
+    "an empty cell": ((EMPTY_CELLS, NUMBERS), {}, "train input 1 holds NaN"),
     "nothing in it": ((TABLE[:0], NUMBERS[:0]), {}, "the train part is empty"),
     "lengths": ((TABLE, NUMBERS[:7]), {}, "30 inputs and 7 labels"),
 }  # fmt: skip

@@ -143,6 +143,14 @@ def test_what_is_no_index_is_refused(given: Any, message: str) -> None:
         naming.indices(given, 6)
 
 
+def test_a_mask_in_another_order_is_asked_back_and_a_set_has_none() -> None:
+    with pytest.raises(
+        ValueError, match=r"index is in another order than the samples; give forget_indices.sort_index\(\)"
+    ):
+        naming.indices(pd.Series([True, False, True], index=[2, 0, 1]), 3)
+    assert naming.indices({4, 2}, 6) == (2, 4)
+
+
 def test_a_mask_is_a_request() -> None:
     digits = imu.tasks.Classification("digits", forget_indices=np.arange(1437) < 3)
     assert digits.split("forget").ids.tolist() == [0, 1, 2] and digits == imu.tasks.Classification(
