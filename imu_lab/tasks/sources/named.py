@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ def digits() -> Labelled:
     sides = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
     train, test = (torch.as_tensor(np.sort(side)) for side in sides)
     labels = torch.as_tensor(labels, dtype=torch.int64)
-    return assembled((pixels[train], labels[train]), (pixels[test], labels[test]), tuple("0123456789"))
+    made = assembled((pixels[train], labels[train]), (pixels[test], labels[test]), tuple("0123456789"))
+    return replace(made, about=f"{made.about.replace('; label: member 1', '')}; the digits of scikit-learn")
 
 
 @dataclass(frozen=True)
