@@ -129,10 +129,31 @@ class Training:
         }
         model = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         whole = {**model, **optimizer, "epoch": torch.tensor(self.epoch)}
+        whole["tensors"] = torch.tensor(len(whole))  # parameters without a gradient have nothing in the optimizer
         return {name: value.detach().cpu().clone().contiguous() for name, value in whole.items()}
 
+    def _check(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Raise ValueError unless this is a whole state of this training: the tensors that :meth:`state` would give."""
+        known = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        kept = {
+            f"optimizer/{at}/{name}": torch.zeros(()) if name == "step" else value
+            for at, value in enumerate(self.model.parameters())
+            for name in _kept_of_each(self.recipe)
+        }
+        counts = {"epoch": torch.tensor(0), "tensors": torch.tensor(0)}
+        check_tensors(state, known | {key: kept[key] for key in kept if key in state} | counts)
+        if int(state["tensors"]) != len(state) - 1:
+            raise ValueError(f"it holds {len(state) - 1} tensors and not {int(state['tensors'])}")
+        if not 0 <= int(state["epoch"]) <= self.recipe.epochs:
+            raise ValueError(f"it is of epoch {int(state['epoch'])} of {self.recipe.epochs}")
+
     def resume(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go on from what :meth:`state` gave, exactly as if nothing had come between."""
+        """Go on from what :meth:`state` gave, exactly as if nothing had come between.
+
+        Raises:
+            ValueError: it is no whole state of this training; then nothing has changed.
+        """
+        self._check(state)
         held: dict[int, dict[str, Any]] = {}
         for key in [key for key in state if key.startswith("optimizer/")]:
             _, at, name = key.split("/")
@@ -179,6 +200,15 @@ def _optimizer(model: nn.Module, recipe: Recipe, updates: int) -> tuple[Any, Any
     if recipe.schedule == "constant":
         return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, updates + 1)
+
+
+def _kept_of_each(recipe: Recipe) -> list[str]:
+    """What the recipe's optimizer keeps of each parameter that has a gradient, by name."""
+    only = nn.ParameterList([nn.Parameter(torch.zeros(1))])
+    only[0].grad = torch.zeros(1)
+    optimizer, _ = _optimizer(only, recipe, 1)
+    optimizer.step()
+    return [name for name, value in optimizer.state_dict()["state"].get(0, {}).items() if value is not None]
 
 
 def learning_rates(recipe: Recipe, count: int) -> list[float]:
@@ -367,6 +397,17 @@ def same_answer(first: torch.Tensor, second: torch.Tensor) -> bool:
     )
 
 
+def check_tensors(given: Mapping[str, torch.Tensor], known: Mapping[str, torch.Tensor]) -> None:
+    """Raise ValueError unless these are tensors of the same names and shapes: said before one of them is put in place."""
+    if given.keys() != known.keys():
+        raise ValueError(f"without {sorted(known.keys() - given.keys())}, with {sorted(given.keys() - known.keys())}")
+    for name, value in known.items():
+        if given[name].shape != value.shape or given[name].dtype != value.dtype:
+            raise ValueError(
+                f"{name} is {tuple(given[name].shape)} of {given[name].dtype}, not {tuple(value.shape)} of {value.dtype}"
+            )
+
+
 def _restored(model: nn.Module, path: Path, fresh: torch.Tensor) -> bool:
     """Whether the checkpoint was there, whole, and trained from a model that did what the fresh one does.
 
@@ -376,14 +417,12 @@ def _restored(model: nn.Module, path: Path, fresh: torch.Tensor) -> bool:
         return False
     try:
         state = safetensors.torch.load(path.read_bytes())
-        known = state.pop(FRESH)
-        if known.shape != fresh.shape or not torch.allclose(
-            known, fresh, rtol=1e-3, atol=1e-3 * float(fresh.abs().max())
-        ):
+        if not same_answer(state.pop(FRESH), fresh):
             return False  # the code around these weights has changed since
+        check_tensors(state, model.state_dict())
         model.load_state_dict(state)
         return True
-    except (safetensors.SafetensorError, RuntimeError, OSError, KeyError) as error:
+    except (safetensors.SafetensorError, RuntimeError, OSError, KeyError, ValueError) as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         log.warning("checkpoint %s is damaged (%s); kept as %s, training again", path, error, aside.name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import cases
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import imu_lab as imu
@@ -121,6 +123,69 @@ def test_an_unfinished_training_of_other_code_or_damaged_is_not_taken_up(
     with caplog.at_level(logging.WARNING, "imu_lab"):
         assert equal(whole, imu.train(Toy()))
     assert "damaged" in caplog.text and not list(folder.glob("*.unfinished"))
+
+
+def spoil(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    """Change the tensors of a file."""
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+def last_of(tensors: dict[str, torch.Tensor], kind: str) -> str:
+    """The name of the last tensor of a kind: those before it would be put in place first."""
+    return max(name for name in tensors if name.startswith(kind) and name.endswith(("weight", "bias", "buffer", "sq")))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("change", [
+    lambda tensors: tensors.pop(last_of(tensors, "optimizer/")),
+    lambda tensors: [tensors.pop(name) for name in list(tensors) if name.startswith("optimizer/")],
+    lambda tensors: tensors.update({last_of(tensors, "optimizer/"): torch.zeros(2)}),
+    lambda tensors: tensors.update({last_of(tensors, "optimizer/"): tensors.pop(last_of(tensors, "model/"))}),
+    lambda tensors: tensors.update({last_of(tensors, "model/"): torch.zeros(2)}),
+    lambda tensors: tensors.pop("epoch"),
+    lambda tensors: tensors["epoch"].fill_(99),
+    lambda tensors: tensors.update({"optimizer/99/momentum_buffer": torch.zeros(2)}),
+    lambda tensors: tensors.update({"optimizer/x": torch.zeros(2)}),
+], ids=["one", "all", "shape", "swapped", "model", "no epoch", "epoch", "another", "name"])  # fmt: skip
+def test_a_training_that_cannot_be_taken_up_whole_begins_from_the_fresh_model(
+    folder: Path, optimizer: str, change: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    def progress(made: int, total: int) -> None:
+        if made == 20:
+            raise Stop
+
+    recipe = Recipe(epochs=4, lr=0.01, batch_size=15, optimizer=optimizer)
+    whole = imu.train(Toy(), recipe=recipe)
+    (path,) = folder.iterdir()
+    path.unlink()
+    with pytest.raises(Stop):
+        imu.train(Toy(), recipe=recipe, progress=progress)
+    spoil(next(folder.glob("*.unfinished")), change)
+    seen: list[int] = []
+    with caplog.at_level(logging.WARNING, "imu_lab"):
+        again = imu.train(Toy(), recipe=recipe, progress=lambda made, total: seen.append(made))
+    assert "damaged" in caplog.text and seen == list(range(1, 33)) and equal(whole, again)
+
+
+@pytest.mark.parametrize("change", [
+    lambda tensors: tensors.pop(last_of(tensors, "")),
+    lambda tensors: tensors.update({last_of(tensors, ""): torch.zeros(2)}),
+    lambda tensors: tensors.update({"more": torch.zeros(2)}),
+], ids=["missing", "shape", "more"])  # fmt: skip
+def test_of_a_damaged_checkpoint_nothing_gets_into_the_model(folder: Path, change: Callable) -> None:
+    whole = imu.train(Toy())
+    (path,) = folder.iterdir()
+
+    def other_weights(tensors: dict[str, torch.Tensor]) -> None:
+        for name in tensors:
+            if name != training.FRESH:
+                tensors[name] = tensors[name] + 1
+        change(tensors)
+
+    spoil(path, other_weights)
+    assert equal(whole, imu.train(Toy()))
 
 
 def test_a_checkpoint_that_cannot_be_written_costs_a_warning_and_never_the_model(
