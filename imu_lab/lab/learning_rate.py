@@ -21,6 +21,7 @@ from ..unlearning.request import Request
 LOWEST, HIGHEST = 1e-7, 1e2
 TRIALS = 14  # runs of the search, at most
 EARLY, LATE = 0.35, 0.65  # of the updates asked: a goal that is reached in between is reached in about half
+NEVER, DIVERGED = math.inf, -math.inf  # outcomes of a trial: its rate was too small, or too large
 FALL, RISE = (
     0.9,
     0.5,
@@ -44,8 +45,8 @@ def find_learning_rate(
     Args:
         task, model: as the method works on them; the model is copied for each trial.
         method: an instance whose ``lr`` is where the search begins.
-        stop: the goal on the forget split; None takes the task's own goal, or else a mild one: accuracy falls by a tenth,
-            or the loss rises by half a nat.
+        stop: the goal, where it speaks of a metric that the task itself measures on the forget split; else, and for None,
+            the task's own goal, or a mild one: accuracy falls by a tenth, or the loss rises by half a nat.
 
     Warns:
         UserWarning: no rate reaches the goal within ``steps`` updates.
@@ -53,13 +54,16 @@ def find_learning_rate(
     forget = task.split("forget")
     request = Request(forget, torch.full((len(forget),), 1 / len(forget), dtype=torch.float64), seed=seed)
     start = Recorder(task, forget, splits=("forget",)).record(0, model)
-    goal = stop if stop is not None and stop.split == "forget" else mild_goal(task, start)
+    known = stop is not None and stop.split == "forget" and stop.metric in start["forget"]
+    goal = stop if known else mild_goal(task, start)
 
     def reached(lr: float) -> float:
         recorder = Recorder(task, forget, splits=("forget",))
         states = driver.drive(recorder, copy.deepcopy(model), replace(method, lr=lr), request, steps, goal)
         *_, state = states
-        return math.inf if state.stopped_at is None or state.diverged_at is not None else state.stopped_at
+        if state.diverged_at is not None:
+            return DIVERGED
+        return NEVER if state.stopped_at is None else state.stopped_at
 
     if goal(start):
         return Found(method.lr, 0)
@@ -74,19 +78,30 @@ def find_learning_rate(
 
 
 def _bisected(reached: Callable[[float], float], start: float, steps: int) -> Found:
-    """Halve the range of rates (by their logarithms) until the goal is reached neither early nor late."""
+    """Halve the range of rates (by their logarithms) until the goal is reached neither early nor late.
+
+    Args:
+        reached: the update at which a run with this rate reaches the goal, ``NEVER`` or ``DIVERGED``.
+
+    Returns:
+        Found: the rate that came nearest to half the updates. Where none got there: ``start``, or if that diverged, the
+            largest rate tried that did not.
+    """
     low, high, lr = LOWEST, HIGHEST, start
-    best = Found(start, None)
+    tried: dict[float, float] = {}
     for _ in range(TRIALS):
-        update = reached(lr)
-        if update <= steps and (best.reached is None or abs(update - steps / 2) < abs(best.reached - steps / 2)):
-            best = Found(lr, int(update))
+        tried[lr] = update = reached(lr)
         if EARLY * steps <= update <= LATE * steps or high / low < 1.05:
             break
         low, high = (lr, high) if update > LATE * steps else (low, lr)
         near = lr * 10 if update > LATE * steps else lr / 10  # the first guess is within a few powers of ten
         lr = near if low < near < high and (low == LOWEST or high == HIGHEST) else math.sqrt(low * high)
-    return Found(float(f"{best.lr:.2g}"), best.reached)
+    arrived = [lr for lr, update in tried.items() if 0 < update <= steps]
+    if arrived:
+        best = min(arrived, key=lambda lr: abs(tried[lr] - steps / 2))
+        return Found(float(f"{best:.2g}"), int(tried[best]))
+    calm = [lr for lr, update in tried.items() if update == NEVER]
+    return Found(start if start in calm else float(f"{max(calm, default=LOWEST):.2g}"), None)
 
 
 def mild_goal(task: Task, start: driver.SplitMetrics) -> StopRule:

@@ -140,7 +140,7 @@ class Session:
         rule = driver.stop_rule(stop_at, known, offered(self.task).forgotten_when, offered(self.task).goal)
         task, model = self.view(cache, scope := registry.methods.declared(method, "scope"))
         if auto:
-            method = self._with_learning_rate(method, steps, rule)
+            method = self._with_learning_rate(method, steps, rule, asked=settings.get("lr") == AUTO)
         private = private_copy(model, readout.resolve(task, model) if scope == "readout" else None)
         request = Request(
             task.split("forget"),
@@ -186,17 +186,21 @@ class Session:
         settings = {name: value for name, value in settings.items() if not (auto and name == "lr")}
         return auto, registry.methods.create(given, **{**self.defaults(given), **settings})
 
-    def _with_learning_rate(self, method: Any, steps: int, rule: driver.StopRule | None) -> Any:
+    def _with_learning_rate(self, method: Any, steps: int, rule: driver.StopRule | None, asked: bool) -> Any:
         """The method with the learning rate found for it, once for a run and its controls.
 
         A method that works on the whole network, or needs more than the forget set, keeps its default: a search would take
-        as long as several runs.
+        as long as several runs. Whoever ``asked`` for one is told so.
         """
         task, model = self.view(scope=registry.methods.declared(method, "scope"))
-        needs_more = not isinstance(task, ReadoutTask) or registry.methods.declared(method, "needs_retain")
-        if (
-            needs_more or getattr(method, "step_norm", None) is not None
-        ):  # of steps of one length the rate decides nothing
+        reason = _why_no_search(task, method)
+        if reason is not None:
+            if asked:
+                warnings.warn(
+                    f'lr="auto": no learning rate is searched for where {reason}; lr={method.lr:g}, the default of '
+                    f"{name_of(method)} here, is used. Give lr= to choose another",
+                    stacklevel=4,
+                )
             return method
         key = (method, steps, rule)
         if key not in self._rates:
@@ -295,6 +299,19 @@ def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:
 def _threads(task: Task) -> AbstractContextManager[None]:
     """One thread for the small products of a view and for networks trained on one, all cores for the others."""
     return one_thread() if isinstance(task, ReadoutTask) else threads_of(task)
+
+
+def _why_no_search(task: Task, method: Any) -> str | None:
+    """Why no learning rate is searched for a method on a view of a task; None where one is."""
+    if getattr(method, "step_norm", None) is not None:
+        return "every update has the length that step_norm= gives: there the rate decides nothing"
+    if registry.methods.declared(method, "needs_retain"):
+        return "the method works on the retain set too: each trial would take as long as the run"
+    if registry.methods.declared(method, "scope") != "readout":
+        return "the whole network moves: each trial would take as long as the run"
+    if not isinstance(task, ReadoutTask):
+        return "the readout is not one linear layer: each trial would take as long as the run"
+    return None
 
 
 def _warn_of_divergence(about: Mapping[str, Any], events: Mapping[str, Any]) -> None:

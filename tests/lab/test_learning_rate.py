@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import cases
 import numpy as np
@@ -12,7 +15,8 @@ import torch
 from torch import nn
 
 import imu_lab as imu
-from imu_lab.lab.learning_rate import EARLY, HIGHEST, LATE, LOWEST, _bisected
+from imu_lab.lab.learning_rate import DIVERGED, EARLY, HIGHEST, LATE, LOWEST, NEVER, _bisected, find_learning_rate
+from imu_lab.unlearning.driver import StopRule
 
 
 def stranger(scale: float = 1.0) -> tuple[imu.tasks.Task, nn.Module]:
@@ -123,7 +127,72 @@ def test_the_bisection_finds_any_rate_in_its_range(power: float) -> None:
 
     def reached(lr: float) -> float:
         update = math.ceil(20 * wanted / lr)
-        return update if update <= 40 else math.inf
+        return DIVERGED if lr > 3 * wanted else update if update <= 40 else NEVER
 
     found = _bisected(reached, 1e-2, 40)
     assert LOWEST <= found.lr <= HIGHEST and EARLY * 40 - 2 <= 20 * wanted / found.lr <= LATE * 40 + 2
+
+
+@pytest.mark.parametrize("edge", [1e-6, 1e-3, 0.5])
+def test_where_no_rate_arrives_the_one_used_does_not_diverge(edge: float) -> None:
+    found = _bisected(lambda lr: DIVERGED if lr > edge else NEVER, 1.0, 40)
+    assert found.reached is None and LOWEST <= found.lr <= edge
+    assert _bisected(lambda lr: NEVER, 1.0, 40) == (1.0, None)
+    assert _bisected(lambda lr: DIVERGED, 1.0, 40) == (LOWEST, None)
+
+
+@dataclass(frozen=True)
+class Parabola(imu.Descent):
+    """Logits drawn to the next class: its steps grow without limit where the rate is too large."""
+
+    def __call__(self, task: imu.tasks.Task, model: nn.Module, request: imu.Request) -> Iterator[imu.Update]:
+        def objectives() -> Iterator[imu.Objective]:
+            for positions, batch in imu.forget_batches(self, model, request):
+                wanted = 4.0 * nn.functional.one_hot((batch.targets + 1) % 4, 4)
+                yield imu.Objective({"distance": (model(batch.inputs) - wanted).square().sum(1).mean()}, positions)
+
+        return imu.descend(self, imu.moving_parameters(task, model), objectives())
+
+
+def test_a_trial_that_diverges_was_too_fast() -> None:
+    task, model = imu.features.view(*stranger())
+    rule = StopRule("loss", ">=", 4.0)
+    calm = find_learning_rate(task, model, Parabola(lr=1e-3), 30, rule, 0)
+    wild = find_learning_rate(task, model, Parabola(lr=50.0), 30, rule, 0)
+    assert calm.reached and wild.reached and 0.3 * 30 <= wild.reached <= 0.7 * 30
+    with pytest.warns(UserWarning, match="no learning rate .* reaches loss <= -1"):
+        none = find_learning_rate(task, model, Parabola(lr=50.0), 30, StopRule("loss", "<=", -1.0), 0)
+    run = imu.unlearn(*stranger(), method=Parabola(lr=none.lr), steps=30)
+    assert run.events["diverged_at"] is None and none.lr < 50
+
+
+@pytest.mark.parametrize(
+    "rule", [("kl_retrained", "<=", 0.1), ("test accuracy", "<=", 0.5), ("test kl_retrained", ">=", 0.1)]
+)
+def test_a_goal_that_only_the_run_measures_leaves_a_mild_one_to_the_search(rule: tuple) -> None:
+    task, model = stranger()
+    how = dict(steps=20, reference=model, follow=["kl-retrained"], lr="auto")
+    run = imu.unlearn(task, model, stop_at=rule, **how)
+    assert run.settings["settings"]["lr"] == imu.unlearn(task, model, **how).settings["settings"]["lr"]
+
+
+@pytest.mark.parametrize(("how", "reason"), [
+    ({"step_norm": 0.1}, "step_norm"),
+    ({"method": "fine-tune"}, "retain set"),
+    ({"method": "fine-tune", "scope": "all"}, "retain set"),
+], ids=["equal steps", "fine-tune", "all layers"])  # fmt: skip
+def test_a_search_that_is_asked_for_and_not_made_is_told(how: dict, reason: str) -> None:
+    task, model = stranger()
+    with pytest.warns(UserWarning, match=f'lr="auto": no learning rate is searched for where .*{reason}.*lr=.*is used'):
+        asked = imu.unlearn(task, model, steps=2, lr="auto", **how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        silent = imu.unlearn(task, model, steps=2, **how)
+    assert asked.settings["settings"]["lr"] == silent.settings["settings"]["lr"]
+
+
+def test_of_a_readout_that_is_not_linear_none_is_searched_and_whoever_asks_is_told() -> None:
+    task, model = stranger()
+    task = replace(task, readout=("0", "2"))
+    with pytest.warns(UserWarning, match="the readout is not one linear layer.*Give lr="):
+        imu.unlearn(task, model, steps=1, lr="auto")
