@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -71,15 +73,62 @@ def full_precision(kind: str = "cpu") -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """``model`` in eval mode and out of autocast; each module's own mode is restored afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    """``model`` in eval mode and out of autocast; each module's own mode is restored afterwards.
+
+    A model that is in eval mode already, as those of a session are, is not touched, so that several threads may ask it at
+    once. One in training mode belongs to one thread at a time.
+    """
+    trained = [module for module in model.modules() if module.training]
+    if trained:
+        model.eval()
     try:
         with full_precision(device_of(model).type):
             yield model
     finally:
-        for module, training in modes:
-            module.training = training
+        for module in trained:
+            module.training = True
+
+
+_HOOKS = threading.RLock()  # nobody copies a module while another thread changes its hooks
+
+
+@contextmanager
+def hooked(hooks: Iterable[tuple[nn.Module, Callable]]) -> Iterator[None]:
+    """Within it, each module's forward pass in this thread calls its hook; passes in other threads do not.
+
+    A panel's job and a notebook's cell ask the same model at the same time, and torch calls a module's hooks whoever
+    asks: without this the one would be handed the other's batch.
+    """
+    owner = threading.get_ident()
+
+    def mine(hook: Callable) -> Callable:
+        return lambda *given: hook(*given) if threading.get_ident() == owner else None
+
+    with _HOOKS:
+        handles = [module.register_forward_hook(mine(hook)) for module, hook in hooks]
+    try:
+        yield
+    finally:
+        with _HOOKS:
+            for handle in handles:
+                handle.remove()
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy, whoever asks the model meanwhile."""
+    with _HOOKS:
+        return copy.deepcopy(model)
+
+
+def own_modules(model: nn.Module) -> nn.Module:
+    """The same tensors in modules of their own.
+
+    ``torch.func.functional_call`` puts other values in a module's place while it runs; in these nobody else sees them.
+    """
+    with _HOOKS:
+        kept = [*model.parameters(), *model.buffers()]
+        kept += [value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+        return copy.deepcopy(model, {id(value): value for value in kept})
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..core.running import device_of, evaluating
+from ..core.running import device_of, evaluating, own_modules
 from ..tasks.outputs import cross_entropy_derivative, derivative_of, log_probabilities
 from ..tasks.protocol import Batch, Examples, Task
 from . import readout
@@ -233,6 +233,10 @@ class NetworkCurvature:
     precise = False
 
     @cached_property
+    def _own(self) -> nn.Module:
+        return own_modules(self.model)
+
+    @cached_property
     def _values(self) -> Gradient:
         names = readout.resolve(self.task, self.model)
         return {name: value.detach() for name, value in readout.parameters(self.model, names).items()}
@@ -246,7 +250,7 @@ class NetworkCurvature:
         """(P,) H v, in the model's precision."""
         direction: Gradient = unflat(vector, self._values)
         total: Tensor | float = 0.0
-        with evaluating(self.model), forward_mode(), torch.no_grad():
+        with evaluating(self._own), forward_mode(), torch.no_grad():
             for _, batch in self.examples.batches():
                 moved = flat(self._batch_times(direction, batch.to(device_of(self.model))))
                 total = total + moved.detach()  # the backbone's parameters are no part of it
@@ -254,7 +258,7 @@ class NetworkCurvature:
 
     def _batch_times(self, direction: Gradient, batch: Batch) -> Gradient:
         def outputs(given: Gradient) -> Tensor:
-            return torch.func.functional_call(self.model, given, (batch.inputs,))
+            return torch.func.functional_call(self._own, given, (batch.inputs,))
 
         try:
             made, moved = torch.func.jvp(outputs, (self._values,), (direction,))

@@ -6,6 +6,7 @@ forms (:mod:`imu_lab.features.layers`) in one more; what has none is differentia
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,13 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.running import device_of, evaluating
+from ..core.running import device_of, evaluating, own_modules
 from ..tasks.protocol import Batch, Examples, Task
 from . import readout
 from .layers import ROOM, Entries, Gradient, OfExamples, Outer, Part, candidates, joined, own, parts, watching
 
 BATCH = 128  # examples in one pass: what a whole network's activations leave room for
 
+_FORWARD = threading.RLock()
 _told: set[str] = set()  # the kinds of models whose lack of a forward mode has been spoken of
 
 
@@ -33,6 +35,10 @@ class GeneralGradients:
     task: Task
     model: nn.Module
     names: tuple[str, ...]
+
+    @cached_property
+    def _own(self) -> nn.Module:
+        return own_modules(self.model)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What the gradients are taken for, by name."""
@@ -45,12 +51,12 @@ class GeneralGradients:
         """From readout parameters to the (n,) losses of a batch."""
 
         def losses(values: Gradient) -> Tensor:
-            return self.task.example_loss(lambda x: torch.func.functional_call(self.model, values, (x,)), batch)
+            return self.task.example_loss(lambda x: torch.func.functional_call(self._own, values, (x,)), batch)
 
         return losses
 
     def _batches(self, examples: Examples, size: int = BATCH) -> Iterator[tuple[slice, Batch]]:
-        with evaluating(self.model):
+        with evaluating(self._own):
             for positions, batch in examples.batches(min(size, examples.chunk)):
                 yield positions, batch.to(device_of(self.model))
 
@@ -151,14 +157,14 @@ class GeneralGradients:
 
         Not so for a layer that is called twice, whose weight is used elsewhere, or whose rows are no examples.
         """
-        layers, seen = candidates(self.model, self._values()), {}
+        layers, seen = candidates(self._own, self._values()), {}
         probe = self.task.split("forget").batch(slice(0, 2)).to(device_of(self.model))
 
         def visit(name: str, layer: nn.Module, inputs: Tensor, error: Tensor) -> None:
             again = name in seen or len(inputs) != len(error)
             seen[name] = None if again else _added(_squares(made) for _, made in parts(name, layer, inputs, error))
 
-        with evaluating(self.model):
+        with evaluating(self._own):
             truth = _squares({key: Entries(each) for key, each in self._loop(self._values(), probe).items()})
             with watching(layers, visit):
                 self._summed(probe)
@@ -252,12 +258,17 @@ def _load_forward_mode() -> None:
 
 @contextmanager
 def forward_mode() -> Iterator[None]:
-    """Attention by plain matrix products, restored afterwards: the fused kernels have no forward-mode derivative."""
-    _load_forward_mode()
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    """Attention by plain matrix products, restored afterwards: the fused kernels have no forward-mode derivative.
+
+    One thread at a time: torch keeps one level of tangents for the whole process, and whoever leaves it first takes the
+    others' tangents away without a word.
+    """
+    with _FORWARD:
+        _load_forward_mode()
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..core.running import hooked
 from ..tasks.protocol import Examples
 
 Gradient = dict[str, Tensor]  # parameter name -> tensor of the parameter's shape
@@ -224,12 +225,8 @@ def watching(
 
         return made
 
-    hooks = [layer.register_forward_hook(follow(name)) for name, layer in layers.items()]
-    try:
+    with hooked((layer, follow(name)) for name, layer in layers.items()):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def parts(name: str, layer: nn.Module, inputs: Tensor, error: Tensor) -> Iterator[tuple[slice, dict[str, Part]]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import fnmatch
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..core.messages import unknown
-from ..core.running import device_of, evaluating
+from ..core.running import copied, device_of, evaluating, hooked
 from ..tasks.protocol import Batch, Task, prepared
 
 ALL = ""  # the name that torch gives to the whole model
@@ -179,19 +179,13 @@ class Call(NamedTuple):
 def _watched(model: nn.Module, inputs: Any) -> tuple[Tensor, list[Call]]:
     """The output, and each call of a linear layer, in order."""
     calls: list[Call] = []
-    hooks = [
-        module.register_forward_hook(
-            lambda _, given, made, name=name: calls.append(Call(name, given[0], made, made._version))
-        )
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-    ]
-    try:
-        with torch.no_grad(), evaluating(model):
-            return model(inputs), calls
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+    def note(name: str) -> Callable:
+        return lambda _, given, made: calls.append(Call(name, given[0], made, made._version))
+
+    linear = [(module, note(name)) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    with hooked(linear), torch.no_grad(), evaluating(model):
+        return model(inputs), calls
 
 
 def _is(call: Call, outputs: Tensor) -> bool:
@@ -235,11 +229,8 @@ def capture(model: nn.Module, name: str, inputs: Any) -> tuple[Tensor, Tensor]:
     if module is model:
         return inputs, product(inputs, module.weight, module.bias) if type(module) is nn.Linear else model(inputs)
     kept: list[Tensor] = []
-    hook = module.register_forward_hook(lambda _, given, made: kept.append(given[0].detach()))
-    try:
+    with hooked([(module, lambda _, given, made: kept.append(given[0].detach()))]):
         outputs = model(inputs)
-    finally:
-        hook.remove()
     return _in_shape(kept[0], outputs), outputs
 
 
@@ -261,7 +252,7 @@ def product(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 def graft(model: nn.Module, name: str, head: nn.Linear) -> nn.Module:
     """A copy of ``model`` whose layer ``name`` holds the head's parameters; everything else bit for bit the same."""
-    grafted = copy.deepcopy(model).eval()
+    grafted = copied(model).eval()
     layer = grafted.get_submodule(name)
     layer.load_state_dict(head.state_dict())
     return grafted

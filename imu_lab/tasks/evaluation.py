@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.running import device_of, evaluating, one_thread
+from ..core.running import device_of, evaluating, hooked, one_thread
 from .around import innermost
 from .protocol import Batch, Examples, ExamplesOf, Task, offered, prepared
 
@@ -81,18 +81,13 @@ def arranged(model: nn.Module, inputs: Any) -> Any:
 def _largest_layer(model: nn.Module) -> Iterator[list[int]]:
     """Within it, the sizes of all tensors that the model's layers make are collected."""
     sizes: list[int] = []
-    hooks = [
-        module.register_forward_hook(
-            lambda _, __, made: sizes.append(made.numel()) if isinstance(made, Tensor) else None
-        )
-        for module in model.modules()
-        if not any(True for _ in module.children())
-    ]
-    try:
+
+    def note(_: nn.Module, __: Any, made: Any) -> None:
+        if isinstance(made, Tensor):
+            sizes.append(made.numel())
+
+    with hooked((module, note) for module in model.modules() if not any(True for _ in module.children())):
         yield sizes
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _size(sizes: list[int], count: int, chunk: int, device: torch.device) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.running import device_of, evaluating
+from ...core.running import device_of, evaluating, hooked
 from ..protocol import Batch
 from .models import HALF, SINGLE, logits_of, parameters_of
 
@@ -189,16 +189,13 @@ def _check_shape(outputs: Any, made: Any, count: int) -> None:
 def _kinds_within(model: nn.Module) -> Iterator[set[torch.dtype]]:
     """Within it, the types of the tensors that the model's layers make are collected."""
     kinds: set[torch.dtype] = set()
-    hooks = [
-        module.register_forward_hook(lambda _, __, made: kinds.add(made.dtype) if isinstance(made, Tensor) else None)
-        for module in model.modules()
-        if not any(True for _ in module.children())
-    ]
-    try:
+
+    def note(_: nn.Module, __: Any, made: Any) -> None:
+        if isinstance(made, Tensor):
+            kinds.add(made.dtype)
+
+    with hooked((module, note) for module in model.modules() if not any(True for _ in module.children())):
         yield kinds
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _check_precision(outputs: Tensor, within: set[torch.dtype]) -> None:

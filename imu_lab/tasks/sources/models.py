@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import threading
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -109,19 +110,33 @@ def unwrapped_top(model: nn.Module) -> nn.Module:
 
 
 # A model that takes its inputs by name, or answers with more than logits, is asked with a dict and gives its logits.
+# Several threads may ask one model: who asked with a dict is remembered by each for itself.
+
+_asking = threading.local()
+
+
+def _asked_by_dict() -> set[int]:
+    """The modules, by ``id``, that this thread is asking with a dict."""
+    if not hasattr(_asking, "modules"):
+        _asking.modules = set()
+    return _asking.modules
 
 
 def by_name(module: nn.Module, given: tuple, named: dict) -> tuple | None:
     """A forward pre-hook: a single dict is taken apart into keywords, or into the one input it holds."""
-    module._asked_by_dict = len(given) == 1 and isinstance(given[0], Mapping) and not named
-    if not module._asked_by_dict:
+    _asked_by_dict().discard(id(module))  # a call before this one may have failed
+    if not (len(given) == 1 and isinstance(given[0], Mapping) and not named):
         return None
+    _asked_by_dict().add(id(module))
     return ((given[0][SINGLE],), {}) if SINGLE in given[0] else ((), dict(given[0]))
 
 
 def logits_alone(module: nn.Module, given: tuple, named: dict, made: Any) -> Any:
     """A forward hook: who asked with a dict gets the logits; whoever else, all that the model says."""
-    return logits_of(made) if module.__dict__.pop("_asked_by_dict", False) else None
+    if id(module) not in _asked_by_dict():
+        return None
+    _asked_by_dict().discard(id(module))
+    return logits_of(made)
 
 
 def logits_of(made: Any) -> Any:
