@@ -200,12 +200,13 @@ def together(
         where: Examples(torch.arange(len(part)), fetch(part.rows, targets[where]), where)
         for where, part in parts.items()
     }
+    seen = [part.seen for part in parts.values() if part.seen]
     first = examples["train"].batch(slice(0, 1)).inputs
     single = next(iter(first.values())) if isinstance(first, dict) and len(first) == 1 else first
     image = isinstance(single, Tensor) and single.ndim == 4 and single.shape[1] in (1, 3)
     return Labelled(
         examples["train"], examples["test"], targets["train"], targets["test"], tuple(classes),
-        digest(*hashes.values(), *targets.values(), tuple(classes), _inputs(parts["train"])),
+        digest(*hashes.values(), *targets.values(), tuple(classes), _inputs(parts["train"]), *seen),
         Stretched(examples["train"]) if image else None,
         single.shape[1] if image else 0,
         _about(parts, targets, classes),

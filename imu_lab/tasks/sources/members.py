@@ -29,6 +29,7 @@ class Side:
         files: where each sample came from, or None.
         kept: what can be asked whether the user's data are as they were.
         hashes: (n,) of the content of each row; None until the rows are read.
+        seen: a digest of some rows as a transform leaves them, where ``hashes`` are of rows before it; else empty.
     """
 
     rows: Any
@@ -38,6 +39,7 @@ class Side:
     files: Sequence[str] | None = None
     kept: tuple[Kept, ...] = ()
     hashes: np.ndarray | None = None
+    seen: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -79,10 +79,11 @@ def of_samples(data: Any, where: str, label: Any, accepts: Sequence[str]) -> Sid
             f"a {where} sample is a {type(first).__name__}; a sample is a pair (input, label), or a dict with label= its name"
         )
     rows = Stream(data, Member(wanted, where))
-    rows.few = _the_same_twice(rows, data, where)
+    rows.few, seen = _the_same_twice(rows, data, where)
     classes, files = _brought(data, at)
-    found, hashes = _known(data, at, files) or _read(rows, data, at, where)
-    made = checked(rows, found, where, said, files=files, hashes=hashes)
+    known = _known(data, at, files)
+    found, hashes = known or _read(rows, data, at, where)
+    made = checked(rows, found, where, said, files=files, hashes=hashes, seen=seen if known else "")
     return replace(made, classes=made.classes or classes, kept=(Kept.of(rows, f"samples of the {where} part"),))
 
 
@@ -97,15 +98,15 @@ def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no reason given"])[0]
 
 
-def _the_same_twice(rows: Stream, data: Any, where: str) -> tuple[int, ...]:
-    """Positions of a few samples, once each was found to be the same twice.
+def _the_same_twice(rows: Stream, data: Any, where: str) -> tuple[tuple[int, ...], str]:
+    """Positions of a few samples, once some were found to be the same twice, and a digest of those inputs.
 
     Raises:
         ValueError: one was not.
     """
     draws = _drawing(data)
     wanted = LOOKED_AT if draws else TWICE
-    few = sorted({round(k) for k in np.linspace(0, len(rows) - 1, wanted)})
+    few, seen = sorted({round(k) for k in np.linspace(0, len(rows) - 1, wanted)}), []
     for i in few:
         once, again = (rows.member(_sample(data, i, where), i) for _ in range(2))
         if not _same(once, again):
@@ -114,7 +115,8 @@ def _the_same_twice(rows: Stream, data: Any, where: str) -> tuple[int, ...]:
                 "the sample's own; hand over the data set with its transform for testing, without augmentation, and leave "
                 "augmentation to training (recipe=)"
             )
-    return tuple(few[:: max(1, len(few) // 4)])
+        seen.append(digest(*(once.values() if isinstance(once, dict) else [once])))
+    return tuple(few[:: max(1, len(few) // 4)]), digest(*seen)
 
 
 def _same(once: Any, again: Any) -> bool:
@@ -199,7 +201,10 @@ def _shape(value: Any) -> Any:
 
 
 def _known(data: Any, label: Any, files: Sequence[str] | None) -> tuple[list, np.ndarray] | None:
-    """Labels and hashes of a data set of torchvision's, from what it keeps and from its files, without reading samples."""
+    """Labels and hashes of a data set of torchvision's, from what it keeps and from its files, without reading samples.
+
+    What its transform does is not in them: a transform may print alike whatever it does, as ``Lambda()``.
+    """
     if not type(data).__module__.startswith("torchvision.") or getattr(data, "target_transform", None) or label != 1:
         return None
     found = next((each for name in ("targets", "labels") if (each := getattr(data, name, None)) is not None), None)

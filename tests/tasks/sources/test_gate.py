@@ -19,7 +19,9 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torchvision import datasets, transforms
 from torchvision.models import resnet18
+from torchvision.transforms import v2
 
 import imu_lab as imu
 from imu_lab.core.running import fingerprint, one_thread, tensors_of
@@ -472,3 +474,61 @@ task = imu.tasks.Classification.from_data(torch.nn.Linear(2048, 3), (many, label
 task.split("forget")
 print(peak() - before, many.nbytes)
 """  # noqa: E501
+
+
+# What torchvision's data sets are known by.
+
+
+class Unsaid:
+    """A transform that says nothing of what it does."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+    def __repr__(self) -> str:
+        return "Unsaid()"
+
+
+TELL_NOTHING = {
+    "Lambda": lambda factor: transforms.Lambda(lambda x: x * factor),
+    "Lambda of v2": lambda factor: v2.Lambda(lambda x: x * factor),
+    "of a user's own": Unsaid,
+}
+
+
+@pytest.mark.parametrize("kind", ["files", "memory"])
+@pytest.mark.parametrize("make", TELL_NOTHING.values(), ids=list(TELL_NOTHING))
+def test_transforms_that_print_alike_make_other_data(make: Callable, kind: str, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for folder in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / folder).mkdir(parents=True)
+        for i in range(12):
+            pixels = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{i}.png")
+
+    def side(part: str, how: Callable) -> Dataset:
+        steps = transforms.Compose([transforms.ToTensor(), how])
+        if kind == "files":
+            return datasets.ImageFolder(str(tmp_path / part), steps)
+        made = datasets.MNIST.__new__(datasets.MNIST)  # as it is once its files are read
+        made.transform, made.target_transform, made.root = steps, None, str(tmp_path)
+        seed = torch.Generator().manual_seed(len(part))
+        made.data = torch.randint(0, 256, (24, 8, 8), dtype=torch.uint8, generator=seed)
+        made.targets = torch.arange(24) % 2
+        return made
+
+    def of(train: float, test: float) -> Classification:
+        net = nn.Sequential(nn.Flatten(), nn.Linear(192, 2) if kind == "files" else nn.Linear(64, 10))
+        parts = side("train", make(train)), side("test", make(test))
+        return Classification.from_data(net, *parts, forget_indices=range(6))
+
+    plain, same, others = of(1, 1), of(1, 1), (of(-3, -3), of(1, -3), of(-3, 1))
+    assert plain.data_key == same.data_key
+    assert len({plain.data_key, *(each.data_key for each in others)}) == 4
+    net = others[0].make_model(0)
+    imu.influence(plain, net)
+    found = [imu.influence(others[0], net, cache=cache).values for cache in (True, False)]
+    assert cases.close(found[0], found[1], within=1e-3)
