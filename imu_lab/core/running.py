@@ -6,7 +6,7 @@ import copy
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -263,3 +263,28 @@ def tensors_of(model: nn.Module, without: str = "") -> list[object]:
     left_out = f"{without}." if without else None
     named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
     return [part for key, value in named if left_out is None or not key.startswith(left_out) for part in (key, value)]
+
+
+SAME = 100  # units in the last place by which answers may differ: as much as another number of threads does
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two answers to the same question differ by rounding alone: tensors, and rows and mappings of them.
+
+    What cannot be compared is not the same: nothing that rests on it may be kept.
+    """
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, (tuple, list)) and isinstance(second, (tuple, list)):
+        return len(first) == len(second) and all(map(same, first, second))
+    if not isinstance(first, Tensor) or not isinstance(second, Tensor):
+        return (
+            type(first) is type(second) and isinstance(first, (str, bool, int, float, type(None))) and first == second
+        )
+    if first.shape != second.shape or first.dtype != second.dtype or first.device != second.device:
+        return False
+    if torch.equal(first, second):
+        return True
+    largest = torch.maximum(first.abs(), second.abs()).nan_to_num(0.0, 0.0, 0.0).max() if first.numel() else 0.0
+    slack = SAME * torch.finfo(first.dtype).eps * largest if first.is_floating_point() else 0.0
+    return bool(torch.isclose(first, second, rtol=0.0, atol=float(slack), equal_nan=True).all())

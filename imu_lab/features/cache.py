@@ -16,18 +16,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..core.memo import Memo
-from ..core.running import device_of, evaluating, fingerprint, tensors_of
+from ..core.running import device_of, evaluating, fingerprint, row_hashes, same, tensors_of
 from ..tasks.around import Around, takes_examples
 from ..tasks.evaluation import outputs
-from ..tasks.protocol import Examples, ExamplesOf, Task, check_unchanged, offered, prepared
+from ..tasks.protocol import Batch, Examples, ExamplesOf, Task, check_unchanged, own_data_key, prepared
 from . import readout
 from .readout import ALL, Readout
 
-SAME = 100  # units in the last place by which a probe may differ: as much as another number of threads does
+CHECKED = 8  # examples that are read again before what was kept of them is used
 
 
 def view(task: Task, model: nn.Module, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
@@ -70,33 +71,36 @@ class ReadoutTask(Around):
 
     def __init__(self, task: Task, model: nn.Module, found: Readout, store: FeatureStore | None = None) -> None:
         self.task, self.name = task, found.names[0]
-        self._model, self._probe, self._store = (
-            model,
-            Probe(found.inputs, found.reached),
-            STORE if store is None else store,
-        )
+        self._model, self._probe = model, Probe(found.probe.inputs, found.reached)
+        self._store = STORE if store is None else store
         self._backbone = fingerprint(*tensors_of(model, without=self.name))
         self._splits: dict[str, Examples] = {}
 
     def split(self, name: str) -> Examples:
-        """The split's examples, their inputs replaced by what reaches the readout."""
+        """The split's examples, their inputs replaced by what reaches the readout, and their targets untouched."""
         if name not in self._splits:
-            self._splits[name] = self.features(self.task.split(name))
+            examples, data = self.task.split(name), own_data_key(self.task)
+            key = (self._backbone, device_of(self._model), data or self.task, examples.source)
+            trusted = CHECKED if data else len(examples)
+            self._splits[name] = self._seen(
+                examples, lambda: self._store.rows(key, examples, self._computed, self._still_true, trusted)
+            )
         return self._splits[name]
 
     def features(self, examples: Examples) -> Examples:
-        """Any examples of the inner task, as what reaches the readout; their targets untouched."""
+        """Examples that somebody hands over, as what reaches the readout: computed, for their ids may be anybody's."""
+        return self._seen(examples, lambda: self._computed(examples))
+
+    def _seen(self, examples: Examples, features: Callable[[], Features]) -> Examples:
         if not len(examples):
             return examples  # nothing reaches the readout
-        data = offered(self.task).data_key or self.task
-        key = (self._backbone, device_of(self._model), data, examples.source)
-        kept = self._store.rows(key, examples, self._computed, self._still_true)
+        kept = features()
         chunk = max(examples.chunk, 2**22 // max(1, kept.values[0].numel()))
         return replace(Examples.of(kept.values, kept.targets, examples.ids, examples.source), chunk=chunk)
 
     def _computed(self, examples: Examples) -> Features:
         """What reaches the readout, in one pass through the backbone."""
-        values, targets = torch.empty(0), []
+        values, targets, hashes = torch.empty(0), [], []
         reached = outputs(
             self.task, self._model, examples, lambda model, inputs: readout.capture(model, self.name, inputs)[0]
         )
@@ -104,7 +108,8 @@ class ReadoutTask(Around):
             values = _room(len(examples), rows) if positions.start == 0 else values
             values[positions] = rows
             targets.append(batch.targets)
-        return Features(examples.ids, values, _joined(targets), self._probe)
+            hashes.append(content(batch))
+        return Features(examples.ids, values, _joined(targets), np.concatenate(hashes), self._probe)
 
     def _still_true(self, kept: Features) -> bool:
         """Whether the backbone still does to the probe of some kept features what it did then."""
@@ -135,17 +140,20 @@ class Features:
         ids: (n,) rising.
         values: (n, ..., d).
         targets: what the loss needs besides, row by row.
+        hashes: (n,) of the content of each example, its input and its target.
         probe: what the backbone did when these were computed.
     """
 
     ids: Tensor
     values: Tensor
     targets: Any
+    hashes: np.ndarray
     probe: Probe
 
     def take(self, positions: Tensor) -> Features:
         """Some rows, in this order."""
-        return Features(self.ids[positions], self.values[positions], _rows(self.targets, positions), self.probe)
+        hashes = self.hashes[positions.numpy()]
+        return Features(self.ids[positions], self.values[positions], _rows(self.targets, positions), hashes, self.probe)
 
 
 class FeatureStore:
@@ -168,6 +176,7 @@ class FeatureStore:
         examples: Examples,
         compute: Callable[[Examples], Features],
         still_true: Callable[[Features], bool],
+        checked: int,
     ) -> Features:
         """The features of ``examples``, computing those that are missing.
 
@@ -175,9 +184,10 @@ class FeatureStore:
             key: the content of the backbone and of the data.
             compute: the features of some examples.
             still_true: whether the model still is the one that features were computed by.
+            checked: how many of the examples are read again, to see that they are those that are kept under their ids.
         """
         ids, kept = examples.ids, self._kept.get(key)
-        if kept is not None and not still_true(kept):
+        if kept is not None and not (still_true(kept) and _same_data(kept, examples, checked)):
             kept = None
         known = torch.isin(ids, kept.ids) if kept is not None else torch.zeros(len(ids), dtype=torch.bool)
         if not known.all():
@@ -194,21 +204,29 @@ class FeatureStore:
 STORE = FeatureStore()
 
 
-def same(first: Any, second: Any) -> bool:
-    """Whether two answers to the same probe differ by rounding alone: tensors, and tuples and mappings of them."""
-    if isinstance(first, Mapping) and isinstance(second, Mapping):
-        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
-    if isinstance(first, tuple) and isinstance(second, tuple):
-        return len(first) == len(second) and all(map(same, first, second))
-    if not isinstance(first, Tensor) or not isinstance(second, Tensor):
-        return type(first) is type(second) and (first == second if isinstance(first, (str, bool)) else True)
-    if first.shape != second.shape or first.dtype != second.dtype or first.device != second.device:
-        return False
-    if torch.equal(first, second):
+def content(batch: Batch) -> np.ndarray:
+    """(n,) int64, a hash of each example's input and target."""
+
+    def hashed(value: Any) -> list[np.ndarray]:
+        if isinstance(value, Mapping):
+            return [each for key in sorted(value) for each in hashed(value[key])]
+        return [row_hashes(value)] if isinstance(value, Tensor) else []
+
+    parts = hashed(batch.inputs) + hashed(batch.targets)
+    return row_hashes(np.stack(parts, 1)) if parts else np.empty(0, np.int64)
+
+
+def _same_data(kept: Features, examples: Examples, count: int) -> bool:
+    """Whether some of the examples, evenly spread, are what was kept under their ids."""
+    known = torch.isin(examples.ids, kept.ids).nonzero().flatten()
+    if not len(known):
         return True
-    largest = torch.maximum(first.abs(), second.abs()).nan_to_num(0.0, 0.0, 0.0).max() if first.numel() else 0.0
-    slack = SAME * torch.finfo(first.dtype).eps * largest if first.is_floating_point() else 0.0
-    return bool(torch.isclose(first, second, rtol=0.0, atol=float(slack), equal_nan=True).all())
+    wanted = known[torch.linspace(0, len(known) - 1, min(count, len(known))).long().unique()]
+    for positions in wanted.split(examples.chunk):
+        rows = torch.searchsorted(kept.ids, examples.ids[positions])
+        if not np.array_equal(content(examples.batch(positions)), kept.hashes[rows.numpy()]):
+            return False
+    return True
 
 
 def _room(count: int, rows: Tensor) -> Tensor:
@@ -233,7 +251,7 @@ def _joined(parts: list[Any]) -> Any:
         ids, values, targets = (
             _joined([getattr(part, name) for part in parts]) for name in ("ids", "values", "targets")
         )
-        return Features(ids, values, targets, parts[0].probe)
+        return Features(ids, values, targets, np.concatenate([part.hashes for part in parts]), parts[0].probe)
     return torch.cat(parts)
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import unknown
-from ..core.running import copied, device_of, evaluating, hooked
-from ..tasks.protocol import Batch, Task, prepared
+from ..core.running import copied, device_of, evaluating, hooked, same
+from ..tasks.protocol import Batch, Task, offered, prepared
 
 ALL = ""  # the name that torch gives to the whole model
 PROBE = 8  # examples that tell whether a model still does what it did
@@ -27,16 +27,18 @@ class Readout(NamedTuple):
     Attributes:
         names: the modules that influence and unlearning act on.
         linear: whether that is one linear layer whose output is the model's output: then everything has a closed form.
-        inputs: of the probe, a few examples.
+        probe: a few examples, which are the model's and the task's to answer.
         reached: what reaches the layer for them, (m, ..., d); None where it is not linear.
         outputs: what the model makes of them.
+        answers: what the task makes of those outputs: losses, margins and metrics, by name.
     """
 
     names: tuple[str, ...]
     linear: bool
-    inputs: Any
+    probe: Batch
     reached: Tensor | None
     outputs: Any
+    answers: dict[str, Tensor]
 
 
 def probe(task: Task, model: nn.Module) -> Batch:
@@ -53,12 +55,33 @@ def examine(task: Task, model: nn.Module) -> Readout:
         UnknownName, NoReadout: see :func:`resolve`.
     """
     model = prepared(task, model)
-    inputs = probe(task, model).inputs
-    outputs, calls = _watched(model, inputs)
+    batch = probe(task, model)
+    outputs, calls = _watched(model, batch.inputs)
     names = _may_move(model, named(task, model) or (_found(model, outputs, calls),))
-    linear = _produces(model, names, outputs, calls)
-    mine = [call for call in calls if call.name == names[0]] if linear else []
-    return Readout(names, linear, inputs, _in_shape(mine[0].given, outputs) if mine else None, outputs)
+    answers, reached = _answers(task, outputs, batch), None
+    if _produces(model, names, outputs, calls):
+        reached = _in_shape(next(call.given for call in calls if call.name == names[0]), outputs)
+        if _reads_inputs(task, outputs, batch, reached, answers):
+            reached = None
+    return Readout(names, reached is not None, batch, reached, outputs, answers)
+
+
+def _answers(task: Task, outputs: Any, batch: Batch) -> dict[str, Tensor]:
+    """What a task makes of a model's outputs: the losses, and margins and metrics where it has them."""
+    has = offered(task)
+    with torch.no_grad():
+        found = {"loss": task.example_loss(lambda _: outputs, batch)}
+        if has.example_margin is not None:
+            found["margin"] = has.example_margin(lambda _: outputs, batch)
+        return found | dict(has.example_metrics(lambda _: outputs, batch) if has.example_metrics is not None else {})
+
+
+def _reads_inputs(task: Task, outputs: Any, batch: Batch, reached: Tensor, answers: dict[str, Tensor]) -> bool:
+    """Whether the task looks at the inputs itself: then it cannot be asked with what reaches the readout in their place."""
+    try:
+        return not same(answers, _answers(task, outputs, batch._replace(inputs=reached)))
+    except Exception:  # whatever it does with the inputs, it cannot do it with these
+        return True
 
 
 def resolve(task: Task, model: nn.Module) -> tuple[str, ...]:
@@ -147,8 +170,19 @@ def _found(model: nn.Module, outputs: Any, calls: list[Call]) -> str:
 def _produces(model: nn.Module, names: tuple[str, ...], outputs: Any, calls: list[Call]) -> bool:
     """Whether the readout is one linear layer, called once, whose output the model gives, and whose weight is its own."""
     mine = [call for call in calls if call.name == names[0]]
-    alone = len(names) == 1 and len(mine) == 1 and _free(model, model.get_submodule(names[0]))
-    return alone and _is(mine[0], outputs) and not _shared(model, names[0])
+    if len(names) != 1 or len(mine) != 1 or not _is(mine[0], outputs) or _shared(model, names[0]):
+        return False
+    layer = model.get_submodule(names[0])
+    return _free(model, layer) and _is_plain(layer, mine[0])
+
+
+def _is_plain(layer: nn.Module, call: Call) -> bool:
+    """Whether a layer does what a linear layer does, W h + b with its own W and b, whatever class it is of."""
+    own = {name for name, _ in layer.named_parameters()}
+    if own not in ({"weight"}, {"weight", "bias"}):
+        return False
+    with torch.no_grad():
+        return same(nn.functional.linear(call.given, layer.weight, getattr(layer, "bias", None)), call.made)
 
 
 def _free(model: nn.Module, layer: nn.Module) -> bool:

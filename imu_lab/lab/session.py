@@ -20,7 +20,7 @@ from torch import nn
 from ..core import knobs, registry
 from ..core.knobs import check_count, name_of, plain
 from ..core.records import Influence, Intensity, Run
-from ..core.running import fingerprint, one_thread, tensors_of
+from ..core.running import checked_seed, evaluating, fingerprint, one_thread, same, tensors_of
 from ..features import readout
 from ..features.cache import ReadoutTask, seen_from
 from ..features.gradients import LinearGradients, gradients_of
@@ -61,7 +61,7 @@ class Session:
         self.names, self.linear = self.found.names, self.found.linear
         self._seen: tuple[Task, nn.Module] | None = None
         self._contexts: dict[bool, pd.DataFrame] = {}
-        self._references: dict[str, Reference] = {}
+        self._references: dict[str, tuple[Any, Reference]] = {}  # what it makes of the probe, and itself
         self._confidences: dict[Reference, np.ndarray] = {}
         self._measured: dict[tuple, driver.SplitMetrics] = {}
         self._rates: dict[tuple, Found] = {}
@@ -106,9 +106,12 @@ class Session:
 
     def defaults(self, method: str = "imu") -> dict[str, Any]:
         """A method's settings as this task starts them: its own where it declares them, else the method's."""
-        kind = registry.methods[method]
+        return knobs.settings(registry.methods[method](**self._own_settings(method)))
+
+    def _own_settings(self, method: str) -> dict[str, Any]:
+        """The settings of a method that the task declares itself."""
         own = offered(self.task).unlearning
-        return knobs.settings(kind(**{f.name: own[f.name] for f in fields(kind) if f.name in own}))
+        return {field.name: own[field.name] for field in fields(registry.methods[method]) if field.name in own}
 
     def unlearn(
         self,
@@ -146,7 +149,7 @@ class Session:
             task.split("forget"),
             torch.tensor(shares.values),
             task.split("retain") if registry.methods.declared(method, "needs_retain") else None,
-            int(seed),
+            checked_seed(seed),
         )
         started = time.perf_counter()
         with _threads(task):
@@ -184,7 +187,7 @@ class Session:
         has_rate = "lr" in {field.name for field in fields(registry.methods[given])}
         auto = has_rate and settings.get("lr", own.get("lr", AUTO)) == AUTO
         settings = {name: value for name, value in settings.items() if not (auto and name == "lr")}
-        return auto, registry.methods.create(given, **{**self.defaults(given), **settings})
+        return auto, registry.methods.create(given, **{**self._own_settings(given), **settings})
 
     def _with_learning_rate(self, method: Any, steps: int, rule: driver.StopRule | None, asked: bool) -> Any:
         """The method with the learning rate found for it, once for a run and its controls.
@@ -277,10 +280,13 @@ class Session:
         """This reference with its outputs, which are computed once per content."""
         if reference is None or isinstance(reference, Reference):
             return reference
-        key = fingerprint(*tensors_of(reference))
-        if key not in self._references:
-            self._references[key] = Reference(self.task, copy.deepcopy(prepared(self.task, reference)).eval())
-        return self._references[key]
+        model, key = prepared(self.task, reference), fingerprint(*tensors_of(reference))
+        with torch.no_grad(), evaluating(model):  # equal tensors under other code are another model
+            answer = model(readout.probe(self.task, model).inputs)
+        known = self._references.get(key)
+        if known is None or not same(known[0], answer):
+            known = self._references[key] = answer, Reference(self.task, copy.deepcopy(model).eval())
+        return known[1]
 
 
 def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:

@@ -13,11 +13,10 @@ from ..core import storage
 from ..core.memo import Memo
 from ..core.messages import listed
 from ..core.records import TABLES, Influence, Run
-from ..core.running import fingerprint, full_precision, tensors_of
+from ..core.running import fingerprint, full_precision, same, tensors_of
 from ..features import readout
-from ..features.cache import same
 from ..tasks.checks import checked_task
-from ..tasks.protocol import Task, check_unchanged, offered, prepared
+from ..tasks.protocol import Task, check_unchanged, own_data_key, prepared
 from ..unlearning.snapshots import Snapshots
 from .provenance import task_again
 from .session import Session
@@ -37,8 +36,8 @@ def _session(task: Task, model: nn.Module) -> Session:
     check_unchanged(checked_task(task))
     model = prepared(task, model)
     found = readout.examine(task, model)
-    key = (task, offered(task).data_key, fingerprint(*tensors_of(model)))
-    known = SESSIONS.get(key)
+    key = (task, own_data_key(task), fingerprint(*tensors_of(model)))
+    known = SESSIONS.get(key) if key[1] is not None else None  # without a digest, the data may have been edited since
     if known is None or not same(known.found, found):
         return SESSIONS.put(key, Session(task, model, found=found))
     return known
@@ -131,6 +130,8 @@ def unlearn(
         **settings,
     )
     session = _session(task, model)
+    if seeds is not None and not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds is several seeds, such as range(5); got {seeds!r}. One seed is seed={seeds!r}")
     if seeds is None:
         return session.unlearn(weights, seed=seed, **how)
     return [session.unlearn(weights, seed=each, **how) for each in seeds]

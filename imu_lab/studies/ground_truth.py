@@ -23,7 +23,7 @@ from ..core.records import Influence
 from ..core.running import digest, one_thread
 from ..features.targets import Target, target_examples
 from ..tasks.evaluation import mean_loss
-from ..tasks.protocol import Task, offered
+from ..tasks.protocol import Task, own_data_key
 from ..tasks.training import epochs, recipe_of
 from .refit import refitted_readout
 from .statistics import confidence_interval, one_row, spearman
@@ -197,7 +197,7 @@ def _kept(
     task: Task, model: nn.Module, groups: list[Tensor], l2: float, target: Target, way: str, seed: int
 ) -> Path | None:
     """Where finished groups are stored; None for a task without a digest of its data."""
-    if offered(task).data_key is None or not isinstance(target, str):
+    if own_data_key(task) is None or not isinstance(target, str):
         return None
     key = (repr(task), task.data_key, target, l2, way, seed, *groups)
     return storage.data_folder() / "ground_truth" / f"{digest(*key)}.npy"

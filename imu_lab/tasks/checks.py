@@ -19,7 +19,7 @@ from ..core.registry import metrics
 from ..core.running import device_of, evaluating
 from .around import innermost
 from .evaluation import are_averages
-from .protocol import Abilities, Batch, Examples, Task, offered
+from .protocol import Abilities, Batch, Examples, Task, offered, own_data_key
 from .training import Recipe
 
 FEW = 5  # examples that are asked about
@@ -50,6 +50,12 @@ def _not_comparable(task: Any) -> Iterator[str]:
             f"{kind.__name__} {what}. Write @dataclass(frozen=True) above the class, and its settings as fields"
         )
         return
+    hidden = [field.name for field in fields(task) if not field.compare and _holds_data(getattr(task, field.name))]
+    if hidden and own_data_key(task) is None:
+        yield (
+            f"{', '.join(hidden)} of {kind.__name__} holds data that do not count when tasks are compared; add a data_key, a "
+            "property that gives a digest of their content, such as hashlib.sha256(x.numpy().tobytes()).hexdigest()"
+        )
     wrong = [field.name for field in fields(task) if field.compare and not _hashable(getattr(task, field.name))]
     if wrong:
         yield (
@@ -57,6 +63,15 @@ def _not_comparable(task: Any) -> Iterator[str]:
             "a tuple instead of a list, and keep tensors out of the comparison: dataclasses.field(compare=False) beside a "
             "data_key that is a digest of their content"
         )
+
+
+def _holds_data(value: Any) -> bool:
+    """Whether a setting is data, or a row or a table of data."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_data, value.values()))
+    if isinstance(value, (tuple, list)):
+        return any(map(_holds_data, value))
+    return isinstance(value, (Tensor, np.ndarray)) or type(value).__module__.split(".")[0] == "pandas"
 
 
 def _hashable(value: Any) -> bool:

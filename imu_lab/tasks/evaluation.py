@@ -17,9 +17,8 @@ from ..core.running import device_of, evaluating, hooked, one_thread
 from .around import innermost
 from .protocol import Batch, Examples, ExamplesOf, Task, offered, prepared
 
-FIRST = 16  # examples in the first batch, on which the size of the others is decided
-ROOM = 2**20  # numbers in the largest layer of a batch: more would leave a processor's cache
-LEAST = 16  # examples in a batch at least: fewer leave the cores waiting for the next
+LEAST = 64  # examples in a batch at least, and in the first: fewer leave the cores waiting for the next
+ROOM = 2**18  # numbers in the largest layer of a batch above that: more would leave a processor's cache
 
 
 def threads_of(task: Task) -> AbstractContextManager[None]:
@@ -39,9 +38,10 @@ def outputs(
 ) -> Iterator[tuple[slice, Batch, Any]]:
     """Put examples through a model in eval mode and without gradients, a batch at a time.
 
-    How many go together is decided on the first few: as many as keep the largest layer's output in a processor's cache,
-    and never more than ``examples.chunk``. Pictures go through convolutions with channels last. Both make a network of
-    64 channels twice as fast on a processor as one large batch in torch's own layout.
+    How many go together is decided on the first few: ``LEAST``, or more where the largest layer's output then still fits a
+    processor's cache, and never more than ``examples.chunk``. Pictures go through convolutions with channels last. Measured
+    on two cores, in six networks from 8x8 digits to a ResNet-18, that is within a twentieth of the fastest of all sizes from
+    8 to 512 in both layouts, where one batch of 512 takes up to 2.2 times as long.
 
     Args:
         call: ``(model, inputs)`` to what is handed out; the model's outputs by default.
@@ -51,7 +51,7 @@ def outputs(
     """
     model = prepared(task, model)
     several = any(True for _ in model.children())
-    device, start, size = device_of(model), 0, min(FIRST, examples.chunk) if several else examples.chunk
+    device, start, size = device_of(model), 0, min(LEAST, examples.chunk) if several else examples.chunk
     while start < len(examples):
         positions = slice(start, min(start + size, len(examples)))
         batch = examples.batch(positions).to(device)

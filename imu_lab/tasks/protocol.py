@@ -261,6 +261,17 @@ def offered(task: Any) -> Abilities:
     return _Offered(task)  # type: ignore[return-value]
 
 
+def own_data_key(task: Any) -> str | None:
+    """The digest of a task's data, where it is of the data that the task gives: a subclass with a ``split`` of its own and
+    the ``data_key`` of the class above has none."""
+    for kind in type(task).__mro__:
+        if "data_key" in vars(kind) or "data_key" in getattr(kind, "__annotations__", {}):
+            return offered(task).data_key
+        if "split" in vars(kind):
+            return None
+    return None
+
+
 def labels_of(task: Any, examples: Any, source: str = "train") -> list[str]:
     """The labels of these samples of a source, by index; empty words where the task names none."""
     names = {"train": offered(task).labels, "test": offered(task).test_labels}.get(source)

@@ -22,7 +22,7 @@ from ..core.knobs import check, knob
 from ..core.running import device_of, digest, drawing_from, evaluating, one_thread, tensors_of
 from .evaluation import arranged
 from .networks.fresh import resting
-from .protocol import Batch, Examples, Task, check_unchanged, offered
+from .protocol import Batch, Examples, Task, check_unchanged, offered, own_data_key
 
 # Part of every checkpoint's key: raise it when training would give other weights for the same recipe.
 VERSION = 3
@@ -282,7 +282,7 @@ def train(
         )
     model = task.make_model(seed)
     path, examples = _checkpoint(task, split, seed, recipe, model), task.split(split)
-    fresh = _answer(model, examples)
+    fresh = _answer(task, model, examples)
     if path is not None and _restored(model, path, fresh):
         return model.eval()
     training, unfinished = Training(task, model, examples, recipe, seed), _Unfinished(path, fresh)
@@ -367,7 +367,7 @@ def _write(path: Path | None, state: Mapping[str, torch.Tensor]) -> None:
 
 def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe, fresh: nn.Module) -> Path | None:
     """Where this training is kept; None for a task that cannot tell its data by content."""
-    data = offered(task).data_key
+    data = own_data_key(task)
     if data is None:
         return None
     examples = task.split(split)
@@ -381,13 +381,15 @@ def _state(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
 
 
-def _answer(model: nn.Module, examples: Examples) -> torch.Tensor:
-    """What a model makes of a few examples, as one vector: equal weights under other code give another."""
-    inputs = examples.batch(slice(0, FEW)).to(device_of(model)).inputs
+def _answer(task: Task, model: nn.Module, examples: Examples) -> torch.Tensor:
+    """What a model makes of a few examples and the task of that, as one vector: equal weights under other code, or for another
+    loss, give another."""
+    batch = examples.batch(slice(0, FEW)).to(device_of(model))
     with torch.no_grad(), evaluating(model):
-        made = model(inputs)
+        made = model(batch.inputs)
+        losses = task.example_loss(lambda _: made, batch)
     made = made if isinstance(made, torch.Tensor) else next(iter(made.values()))
-    return made.detach().cpu().flatten().clone()
+    return torch.cat([made.detach().flatten().double(), losses.detach().flatten().double()]).cpu()
 
 
 def same_answer(first: torch.Tensor, second: torch.Tensor) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from tqdm.auto import tqdm
@@ -80,7 +81,7 @@ def stop_rule(
     if isinstance(given, (tuple, list)) and len(given) == 3 and given[1] in COMPARISONS:
         *split, metric = str(given[0]).split(" ")
         return StopRule(metric, given[1], float(given[2]), split[0] if split else "forget")
-    if isinstance(given, (int, float)) and not isinstance(given, bool):
+    if isinstance(given, (int, float, np.number)) and not isinstance(given, bool):
         return StopRule(*when, float(given))
     raise ValueError(
         f'stop_at must be a forget accuracy, "retrained", or (metric, one of {listed(list(COMPARISONS))}, '

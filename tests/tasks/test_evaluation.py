@@ -62,8 +62,12 @@ def test_every_example_once_and_in_order_in_eval_mode_without_gradients() -> Non
 def test_a_batch_is_as_large_as_its_largest_layer_leaves_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Noting()
     task = cases.own_data(copy.deepcopy(model))
-    monkeypatch.setattr(evaluation, "LEAST", 1)
-    for room, expected in ((4 * 9 * 8, [16, 8, 8, 8, 8, 8, 4]), (4 * 9 * 35, [16, 32, 12]), (10**9, [16, 44])):
+    for least, room, expected in (
+        (16, 4 * 9 * 8, [16, 16, 16, 12]),
+        (16, 4 * 9 * 35, [16, 32, 12]),
+        (8, 10**9, [8, 52]),
+    ):
+        monkeypatch.setattr(evaluation, "LEAST", least)
         monkeypatch.setattr(evaluation, "ROOM", room)
         model.noted.clear()
         list(outputs(task, model, task.split("train")))
@@ -94,5 +98,5 @@ class Averaged(imu.tasks.Toy):
 
 def test_a_loss_that_is_a_mean_is_told_what_was_expected() -> None:
     task = Averaged()
-    with pytest.raises(ValueError, match=r"one loss per example, shape \(16,\); it gave shape \(\)"):
+    with pytest.raises(ValueError, match=r"one loss per example, shape \(64,\); it gave shape \(\)"):
         outcomes(task, task.make_model(0), task.split("train"))

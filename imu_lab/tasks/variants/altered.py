@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...core.running import device_of, digest, evaluating
 from ..around import Around
 from ..outputs import two_sided
-from ..protocol import Batch, Examples, Task, offered
+from ..protocol import Batch, Examples, Task, offered, own_data_key
 from .replaced import replaced
 
 
@@ -63,7 +63,7 @@ class Altered(Around):
     @property
     def data_key(self) -> str | None:
         """A digest of the data as it is here; None where the task has none."""
-        own = offered(self.task).data_key
+        own = own_data_key(self.task)
         return None if own is None else digest(own, self.relabelled, self.doubled)
 
     @property

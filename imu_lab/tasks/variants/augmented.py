@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...core.running import digest, seeded
 from ..around import Around
-from ..protocol import Batch, Examples, Task, offered
+from ..protocol import Batch, Examples, Task, own_data_key
 from .replaced import replaced
 
 
@@ -41,7 +41,7 @@ class Augmented(Around):
     @property
     def data_key(self) -> str | None:
         """A digest of the data as it is here; None where the task has none."""
-        own = offered(self.task).data_key
+        own = own_data_key(self.task)
         return None if own is None else digest(own, self._ids, self.does, self.seed)
 
     @cached_property

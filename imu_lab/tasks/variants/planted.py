@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...core.knobs import check, knob
 from ...core.running import device_of, digest, evaluating, fingerprint, tensors_of
 from ..around import Around
-from ..protocol import Batch, Examples, Task, offered
+from ..protocol import Batch, Examples, Task, own_data_key
 from .replaced import replaced
 
 KINDS: dict[str, Callable[[Planted, Batch], Batch]] = {}
@@ -62,7 +62,7 @@ class Planted(Around):
     @property
     def data_key(self) -> str | None:
         """A digest of the data as it is here; None where the task has none."""
-        own = offered(self.task).data_key
+        own = own_data_key(self.task)
         settings = (self.kind, self.share, self.strength, self.steps, self.seed, self.against_key)
         return None if own is None else digest(own, self.task.split("forget").ids, *settings)
 
