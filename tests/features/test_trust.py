@@ -170,6 +170,7 @@ class Cosine(nn.Linear):
         return nn.functional.linear(nn.functional.normalize(x), nn.functional.normalize(self.weight))
 
 
+@pytest.mark.filterwarnings("ignore:.*cannot be differentiated in forward mode")  # torch's weight norm has none
 @pytest.mark.parametrize("layer", [
     lambda: Cosine(6, 3, bias=False),
     lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(6, 3)),
