@@ -29,7 +29,7 @@ def table(runs: Sequence[Run], at_forget: float, metric: str = "accuracy") -> pd
         runs: runs of one task, from one original, with the retrained model as their reference.
         at_forget: the forget accuracy at which they are compared.
     """
-    rows = compare(runs, at_forget=at_forget)
+    rows = compare(runs, at_forget=at_forget).head(len(runs))
     splits = list(dict.fromkeys(runs[0].curve["split"]))
     known = runs[0].reference[runs[0].reference["metric"] == metric].set_index("split")["value"]
     ends = {"original": {split: runs[0].value(split, metric, 0) for split in splits}, "retrained": known}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +12,11 @@ from ..core.records import Run
 from ..tasks.protocol import Abilities
 from ..unlearning import driver
 
+ORIGINAL = "original"  # the row of doing nothing
+
 
 def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float] | None = None) -> pd.DataFrame:
-    """One row per run: its metrics, and their gaps to the retrained model where the run recorded it.
+    """One row per run, then the original: the metrics, and their gaps to the retrained model where a run recorded it.
 
     >>> imu.compare([run, imu.again(run, weights=None)], at_forget=0.05)
 
@@ -27,27 +28,42 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
 
     Returns:
         DataFrame: ``run, seed, updates, reached``, then ``<split> <metric>``, ``<split> <metric> change`` (since the
-        original model) and ``<split> <metric> gap`` (to the retrained model).
+        original model) and ``<split> <metric> gap`` (to the retrained model). The last row, ``"original"``, is doing
+        nothing: the model that the first run began with, after 0 updates, whatever is left of the forget set.
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     when = [tuple(run.settings.get("forgotten_when", Abilities.forgotten_when)) for run in runs]
     rules = [driver.stop_rule(at_forget, None, mine) for mine in when]
-    return pd.DataFrame([_row(run, rule) for run, rule in zip(runs, rules)])
+    if not runs:
+        return pd.DataFrame()
+    steps = [_first_met(run, rule) for run, rule in zip(runs, rules)]
+    rows = [
+        {"run": run.label, "seed": run.settings.get("seed"), "updates": step, "reached": step == step}
+        | _values(run, step)
+        for run, step in zip(runs, steps)
+    ]
+    met = rules[0] is None or steps[0] == 0
+    rows.append({"run": ORIGINAL, "seed": None, "updates": 0, "reached": met} | _values(runs[0], 0))
+    return pd.DataFrame(rows).astype({"seed": "Int64"})
 
 
-def _row(run: Run, rule: driver.StopRule | None) -> dict[str, Any]:
-    keys = list(dict.fromkeys(zip(run.curve["split"], run.curve["metric"])))
-    step: float = run.steps[-1]
-    if rule is not None:
-        if (rule.split, rule.metric) not in keys:
-            names = [" ".join(key) for key in keys]
-            raise unknown("metric to compare at", f"{rule.split} {rule.metric}", names)
-        values = run.series(rule.split, rule.metric)
-        met = values.index[driver.COMPARISONS[rule.operator](values, rule.value)]
-        step = met[0] if len(met) else np.nan
-    row = {"run": run.label, "seed": run.settings.get("seed"), "updates": step, "reached": step == step}
+def _first_met(run: Run, rule: driver.StopRule | None) -> float:
+    """The first recorded update at which the rule is met, NaN where it never is; without a rule, the last."""
+    if rule is None:
+        return run.steps[-1]
+    keys = dict.fromkeys(zip(run.curve["split"], run.curve["metric"]))
+    if (rule.split, rule.metric) not in keys:
+        raise unknown("metric to compare at", f"{rule.split} {rule.metric}", [" ".join(key) for key in keys])
+    values = run.series(rule.split, rule.metric)
+    met = values.index[driver.COMPARISONS[rule.operator](values, rule.value)]
+    return met[0] if len(met) else np.nan
+
+
+def _values(run: Run, step: float) -> dict[str, float]:
+    """Each metric of a run after some update, its change since the start and its gap to the retrained model."""
     start, then, retrained = _by_key(run.curve, 0), _by_key(run.curve, step), _by_key(run.reference)
-    for key in keys:
+    row: dict[str, float] = {}
+    for key in dict.fromkeys(zip(run.curve["split"], run.curve["metric"])):
         value = then.get(key, np.nan)
         row[" ".join(key)] = value
         row[" ".join(key) + " change"] = value - start.get(key, np.nan)

@@ -66,7 +66,7 @@ def trial(
                 started = time.perf_counter()
                 run = _run(task, model, seed, {**settings, **arm}, steps=steps, stop_at=at_forget, step_norm=step_norm)
                 arm_columns = {"steps": kind, "arm": name, "seed": seed, "seconds": time.perf_counter() - started}
-                row = compare(run, at_forget=at_forget).drop(columns=["run", "seed"])
+                row = compare(run, at_forget=at_forget).head(1).drop(columns=["run", "seed"])
                 rows.append(row.assign(**arm_columns)[[*arm_columns, *row.columns]])
     return pd.concat(rows, ignore_index=True)
 

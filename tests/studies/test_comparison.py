@@ -35,7 +35,7 @@ def made(forget: list[float], test: list[float], reference: bool = True, every: 
 
 
 def test_the_last_updates_by_hand() -> None:
-    (row,) = imu.compare(made([1.0, 0.5, 0.2], [0.9, 0.9, 0.7])).to_dict("records")
+    row, _ = imu.compare(made([1.0, 0.5, 0.2], [0.9, 0.9, 0.7])).to_dict("records")
     assert (row["run"], row["seed"], row["updates"], row["reached"]) == ("imu", 5, 2, True)
     assert row["forget accuracy"] == 0.2 and row["test accuracy"] == 0.7
     assert row["forget accuracy change"] == pytest.approx(-0.8)
@@ -46,24 +46,37 @@ def test_the_last_updates_by_hand() -> None:
 def test_equal_forgetting_takes_each_runs_first_update_that_meets_it() -> None:
     slow = made([1.0, 0.8, 0.5, 0.3, 0.0], [0.9, 0.89, 0.88, 0.87, 0.5])
     fast = made([1.0, 0.2, 0.4, 0.0], [0.9, 0.7, 0.6, 0.5])
-    table = imu.compare([slow, fast], at_forget=0.3)
+    table = imu.compare([slow, fast], at_forget=0.3).head(2)
     assert table["updates"].tolist() == [3, 1]
     assert table["test accuracy"].tolist() == [0.87, 0.7] and table["forget accuracy"].tolist() == [0.3, 0.2]
 
 
 def test_a_run_that_never_gets_there_has_no_numbers() -> None:
     table = imu.compare([made([1.0, 0.9], [0.9, 0.9]), made([1.0, 0.0], [0.9, 0.8])], at_forget=0.5)
-    assert table["reached"].tolist() == [False, True]
+    assert table["reached"].tolist() == [False, True, False]
     assert table.loc[0, ["forget accuracy", "test accuracy", "test accuracy gap", "updates"]].isna().all()
+
+
+@pytest.mark.parametrize("at_forget", [None, 0.3, 0.0, 1.0])
+def test_doing_nothing_stands_in_the_last_row(at_forget: float | None) -> None:
+    runs = [made([1.0, 0.8, 0.2], [0.9, 0.7, 0.6]), made([0.7, 0.4], [0.5, 0.4])]
+    table = imu.compare(runs, at_forget=at_forget)
+    row = table.iloc[-1]
+    assert len(table) == 3 and row["run"] == "original" and row["updates"] == 0 and pd.isna(row["seed"])
+    assert row["forget accuracy"] == 1.0 and row["test accuracy"] == 0.9
+    assert row["forget accuracy change"] == row["test accuracy change"] == 0
+    assert row["forget accuracy gap"] == pytest.approx(0.9) and row["test accuracy gap"] == pytest.approx(0.1)
+    assert row["reached"] == (at_forget in (None, 1.0)), "it has forgotten nothing"
+    assert table["seed"].tolist()[:2] == [5, 5] and not len(imu.compare([]))
 
 
 def test_equal_in_another_metric() -> None:
     run = made([1.0, 0.9, 0.8], [0.9, 0.85, 0.7], every=10)
-    assert imu.compare(run, at_forget=("test accuracy", "<", 0.9))["updates"].tolist() == [10]
+    assert imu.compare(run, at_forget=("test accuracy", "<", 0.9))["updates"].tolist() == [10, 0]
 
 
 def test_without_a_reference_there_are_no_gaps_but_numbers() -> None:
-    (row,) = imu.compare(made([1.0, 0.5], [0.9, 0.8], reference=False)).to_dict("records")
+    row, _ = imu.compare(made([1.0, 0.5], [0.9, 0.8], reference=False)).to_dict("records")
     assert row["forget accuracy"] == 0.5 and np.isnan(row["forget accuracy gap"])
 
 
@@ -77,8 +90,9 @@ def test_real_and_loaded_runs_compare_alike(tmp_path) -> None:
     runs = imu.unlearn(task, model, steps=5, seeds=range(3), reference=cases.retrained("toy"))
     loaded = [imu.load_run(run.save(tmp_path / f"{k}.imu")) for k, run in enumerate(runs)]
     pd.testing.assert_frame_equal(imu.compare(runs), imu.compare(loaded))
-    assert imu.compare(runs)["seed"].tolist() == [0, 1, 2]
-    assert imu.compare(runs)["forget accuracy"].tolist() == [run.value("forget", "accuracy") for run in runs]
+    assert imu.compare(runs)["seed"].tolist()[:3] == [0, 1, 2]
+    values = [run.value("forget", "accuracy") for run in runs] + [runs[0].value("forget", "accuracy", 0)]
+    assert imu.compare(runs)["forget accuracy"].tolist() == values
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "identity_accuracy"])

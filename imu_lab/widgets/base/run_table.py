@@ -24,7 +24,7 @@ def run_table(runs: Sequence[Run], names: Sequence[str], at_forget: float | None
     """
     metric = runs[0].headline
     equal = at_forget is not None and describe(metric).unit == "share correct"
-    table = compare(runs, at_forget=at_forget if equal else None)
+    table = compare(runs, at_forget=at_forget if equal else None).head(len(runs))  # without the original
     table["updates"] = table["updates"].astype(object).where(table["reached"], "not reached")
     columns = {"updates": f"updates until {100 * (1 - at_forget):.0f} % forgotten" if equal else "updates"}
     for split in SPLITS[1:] if equal else SPLITS:
