@@ -28,7 +28,8 @@ class Influence:
     Attributes:
         frame: ``example``, ``influence``; one row per forget sample, in the order of the forget split.
         context: what else is known of each sample at no extra forward pass: ``example``, ``loss``, ``confidence``, and
-            for a linear readout ``gradient_norm`` and ``gradient_dot`` (the influence that a plain gradient step has).
+            for a linear readout ``gradient_norm`` and ``gradient_dot`` (the influence on the forget set that a plain gradient
+            step has).
         settings: estimator, its settings, target, task: what reproduces the numbers.
     """
 
@@ -43,8 +44,12 @@ class Influence:
 
     @property
     def opposed(self) -> float:
-        """Share of samples whose plain gradient step has the other sign than their influence (NaN if unknown)."""
-        if "gradient_dot" not in self.context:
+        """Share of samples whose plain gradient step has the other sign than their influence.
+
+        NaN where that is unknown: ``gradient_dot`` speaks of the forget set's own loss, so for another target there is
+        nothing to compare with.
+        """
+        if "gradient_dot" not in self.context or self.settings.get("target", "forget") != "forget":
             return float("nan")
         return float(np.mean(np.sign(self.context["gradient_dot"]) != np.sign(self.values)))
 

@@ -67,6 +67,15 @@ def test_the_share_of_opposed_signs() -> None:
     assert np.isnan(Influence(frame, pd.DataFrame({"loss": [0.0] * 4})).opposed)
 
 
+def test_signs_are_not_compared_with_another_targets() -> None:
+    task, original = cases.task("toy"), cases.original("toy")
+    for _ in range(2):  # the context is kept from one to the next
+        on_forget, on_retain = (imu.influence(task, original, target=name) for name in ("forget", "retain"))
+        plain = on_forget.context["gradient_dot"].to_numpy()
+        assert on_forget.opposed == np.mean(np.sign(plain) != np.sign(on_forget.values))
+        assert np.isnan(on_retain.opposed)
+
+
 def test_a_run_gives_single_numbers_and_lines(run: imu.Run) -> None:
     curve = run.curve
     forget = curve[(curve["split"] == "forget") & (curve["metric"] == "accuracy")].set_index("step")["value"]
