@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from tqdm.auto import tqdm
 
 from ..core.messages import listed
 from ..core.records import Run
+from ..core.registry import methods
 from ..core.running import one_thread
 from ..features import readout, view
 from ..features.cache import as_seen_by
@@ -207,8 +209,9 @@ def step_length(run: Run, updates: int) -> float:
 
     Raises:
         NoFirstOrder: a run without a fixed step length per unit of pressure (another optimizer, steps scaled to one
-            length, or a fork, which has the settings of two runs), a method that moves more than the readout, or one
-            without a learning rate.
+            length, or a fork, which has the settings of two runs), a method that moves more than the readout, one
+            without a learning rate, or one whose steps are no shares of a batch's pressure (``normalise="set"``) or
+            also follow an L1 term or the retain set.
     """
     settings = run.settings.get("settings") or {}
     plain = (
@@ -221,7 +224,28 @@ def step_length(run: Run, updates: int) -> float:
             f"optimizer={settings.get('optimizer')!r}, step_norm={settings.get('step_norm')!r}, "
             f"forked={run.settings.get('forked')!r}"
         )
+    if settings.get("normalise", "batch") != "batch":
+        raise NoFirstOrder(
+            f"first-order damage needs steps in which the pressure of a batch adds up to 1; this run has normalise="
+            f"{settings['normalise']!r}, whose steps have another length in each batch; unlearn with normalise='batch'"
+        )
+    if settings.get("alpha"):
+        raise NoFirstOrder(
+            f"first-order damage is that of the pressure; this run has alpha={settings['alpha']!r}, and the L1 term moves "
+            "the readout besides; unlearn with alpha=0"
+        )
+    if _needs_retain(run.settings.get("method")):
+        raise NoFirstOrder(
+            f"first-order damage needs steps along the forget samples' gradients alone; the method "
+            f"{run.settings.get('method')!r} also follows the retain set; compare with a method that sees the forget "
+            "set only, such as 'imu'"
+        )
     return float(settings["lr"]) * _momentum_gain(float(settings.get("momentum", 0.0)), max(1, updates))
+
+
+def _needs_retain(method: Any) -> bool:
+    """Whether a method of this name declares that it works on the retain set; False for one that is not registered."""
+    return method in methods and bool(methods.declared(methods[method], "needs_retain"))
 
 
 def _momentum_gain(momentum: float, updates: int) -> float:

@@ -11,7 +11,7 @@ import pytest
 
 import imu_lab as imu
 from imu_lab.features.gradients import explicit
-from imu_lab.studies.collateral import _momentum_gain, received
+from imu_lab.studies.collateral import NoFirstOrder, _momentum_gain, received
 from imu_lab.tasks.evaluation import outcomes
 from imu_lab.unlearning.snapshots import Snapshots
 
@@ -90,6 +90,29 @@ def test_what_has_no_step_length_is_refused() -> None:
         imu.damage_by_sample(made(step_norm=0.1))
     with pytest.raises(ValueError, match="example 0 is not in 'retain'; it holds 80"):
         imu.responsible(made(), 0)
+
+
+NO_SHARES = [
+    ({"normalise": "set"}, "normalise='set'"),
+    ({"alpha": 0.2}, "alpha=0.2"),
+    *(({"method": name}, f"{name}' also follows the retain set") for name in ("fine-tune", "gradient-difference")),
+    *(({"method": name}, f"{name}' also follows the retain set") for name in ("kl-ascent", "npo-kl")),
+]
+
+
+@pytest.mark.parametrize(("how", "said"), NO_SHARES)
+def test_runs_that_the_formula_does_not_describe_are_refused_in_words(how: dict, said: str) -> None:
+    run = made(lr=1e-3, batch_size=16, **how)
+    with pytest.raises(NoFirstOrder, match=said):
+        imu.damage_by_sample(run)
+    assert imu.collateral(run)["predicted"].isna().all()
+
+
+@pytest.mark.parametrize("method", ["imu", "imu-minibatch", "gradient-ascent", "npo", "simnpo"])
+def test_what_the_formula_describes_is_measured_as_predicted_batch_by_batch(method: str) -> None:
+    table = imu.collateral(made(lr=1e-3, batch_size=16, method=method))
+    error = (table["predicted"] - table["measured"]).abs().max() / table["measured"].abs().max()
+    assert table["measured"].abs().max() > 0 and error < 0.15
 
 
 @pytest.mark.parametrize("how", [{"optimizer": "adamw"}, {"step_norm": 0.1}])
