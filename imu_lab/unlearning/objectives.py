@@ -128,8 +128,8 @@ def descend(how: Descent, moving: Iterable[nn.Parameter], objectives: Iterable[O
     for objective in objectives:
         told: dict[str, float] = {}
         total: list[Tensor | None] = [None] * len(moving)
-        for name, term in _terms(objective).items():
-            gradient = _gradient(term, moving)
+        for at, (name, term) in enumerate(_terms(objective).items(), start=1):
+            gradient = _gradient(term, moving, again=at < len(objective.terms))
             told |= {name: term.item(), f"{name}_gradient": length(gradient)}
             total = [_sum(*parts) for parts in zip(total, gradient)]
         before = [value.detach().clone() for value in moving]
@@ -244,11 +244,15 @@ def _terms(objective: Objective) -> Mapping[str, Tensor]:
     return objective.terms
 
 
-def _gradient(term: Tensor, moving: list[nn.Parameter]) -> list[Tensor | None]:
-    """The term's gradient; None at each parameter that it does not depend on, such as all of them for a constant."""
+def _gradient(term: Tensor, moving: list[nn.Parameter], again: bool = False) -> list[Tensor | None]:
+    """The term's gradient; None at each parameter that it does not depend on, such as all of them for a constant.
+
+    Args:
+        again: whether other terms may come from the same forward pass, whose intermediate tensors are kept for them.
+    """
     if not term.requires_grad:
         return [None] * len(moving)
-    return list(torch.autograd.grad(term, moving, allow_unused=True))
+    return list(torch.autograd.grad(term, moving, retain_graph=again, allow_unused=True))
 
 
 def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:

@@ -387,3 +387,19 @@ def test_a_frozen_copy_stays_as_the_model_was() -> None:
         model.weight += 1
     assert not copy.training and not any(value.requires_grad for value in copy.parameters())
     assert model.training and model.weight.requires_grad and not torch.equal(copy.weight, model.weight)
+
+
+def test_terms_of_one_forward_pass_are_told_apart_and_added_up() -> None:
+    task, model = cases.task("toy"), copy.deepcopy(cases.original("toy"))
+    moving = imu.moving_parameters(task, model)
+    before = [value.detach().clone() for value in moving]
+    losses = task.example_loss(model, task.split("forget").batch())
+    terms = {"ascent": -losses.mean(), "spread": losses.var(), "largest": losses.max(), "constant": torch.zeros(())}
+    expected = torch.autograd.grad(sum(terms.values()), moving, retain_graph=True)
+    how = Descent(lr=0.1, momentum=0.0, weight_decay=0.0)
+    update = next(imu.descend(how, moving, iter([imu.Objective(terms)])))
+    for value, old, gradient in zip(moving, before, expected):
+        assert torch.allclose(value, old - 0.1 * gradient, atol=1e-6)
+    assert set(update.terms) >= {"ascent_gradient", "spread_gradient", "largest_gradient"}
+    with pytest.raises(RuntimeError):  # the last term that needs it lets the graph go
+        losses.mean().backward()
