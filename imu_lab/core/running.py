@@ -6,7 +6,7 @@ import copy
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -40,17 +40,42 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def drawing_from(state: Tensor) -> Iterator[Tensor]:
-    """Draw from torch's global generator in this state, which moves along, without leaving a trace in it.
+def drawing_from(states: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Draw from torch's global generators in these states, which move along, without leaving a trace in them.
+
+    Args:
+        states: as :func:`seeded_states` gave them, or the context before yielded them.
 
     Yields:
-        The state, written over with the one after the draws when the context ends.
+        The states, written over with those after the draws when the context ends.
     """
-    state = state.clone()
+    states = [state.clone() for state in states]
     with torch.random.fork_rng():
-        torch.set_rng_state(state)
-        yield state
-        state.copy_(torch.get_rng_state())
+        _set_states(states)
+        yield states
+        for state, after in zip(states, _states()):
+            state.copy_(after)
+
+
+def seeded_states(seed: int) -> list[Tensor]:
+    """The states of torch's global generators under a seed: the CPU's, then each GPU's where CUDA is in use."""
+    first = torch.Generator().manual_seed(seed).get_state()
+    return [first, *(torch.Generator(f"cuda:{at}").manual_seed(seed).get_state() for at in range(_gpus()))]
+
+
+def _gpus() -> int:
+    """How many GPUs this process draws from; none until it uses one."""
+    return torch.cuda.device_count() if torch.cuda.is_available() and torch.cuda.is_initialized() else 0
+
+
+def _states() -> list[Tensor]:
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(at) for at in range(_gpus()))]
+
+
+def _set_states(states: Sequence[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    for at, state in enumerate(states[1:]):
+        torch.cuda.set_rng_state(state, at)
 
 
 def checked_seed(given: Any) -> int:
@@ -112,6 +137,14 @@ def hooked(hooks: Iterable[tuple[nn.Module, Callable]]) -> Iterator[None]:
         with _HOOKS:
             for handle in handles:
                 handle.remove()
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """A model's state as tensors to be written: on the CPU, each with memory of its own, also where weights are tied."""
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in model.state_dict().items()
+    }
 
 
 def copied(model: nn.Module) -> nn.Module:

@@ -9,6 +9,7 @@ from typing import Any
 import safetensors.torch
 from torch import nn
 
+from ..core.running import state_of
 from ..features import readout
 from ..tasks.protocol import Task, offered
 
@@ -37,8 +38,7 @@ class Unlearned:
 
     def packed(self) -> bytes:
         """Its state as safetensors."""
-        state = self().state_dict()
-        return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in state.items()})
+        return safetensors.torch.save(state_of(self()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from ..core import storage
 from ..core.knobs import check, knob
-from ..core.running import device_of, digest, drawing_from, evaluating, one_thread, tensors_of
+from ..core.running import device_of, digest, drawing_from, evaluating, one_thread, seeded_states, state_of, tensors_of
 from .evaluation import arranged
 from .networks.fresh import resting
 from .protocol import Batch, Examples, Task, check_unchanged, offered, own_data_key
@@ -91,7 +91,7 @@ class Training:
         device = device_of(self.model)
         while self.epoch < self.recipe.epochs:
             positions = torch.randperm(len(self.examples), generator=self._order)
-            draws = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch).get_state()
+            draws = seeded_states(self.seed * 1_000_003 + self.epoch)
             for few in positions.split(self.recipe.batch_size):
                 if len(few) > 1 or len(self.examples) == 1:  # BatchNorm in train mode refuses a batch of one
                     with one_thread() if self.recipe.one_thread else nullcontext(), drawing_from(draws) as draws:
@@ -299,7 +299,7 @@ def train(
             )
             if progress:
                 progress(made, training.updates)
-    _write(path, _state(model) | {FRESH: fresh})
+    _write(path, state_of(model) | {FRESH: fresh})
     unfinished.remove()
     return model.eval()
 
@@ -375,10 +375,6 @@ def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe, fresh: nn.Mod
     how = (repr(fresh), *tensors_of(fresh), asdict(recipe), seed, VERSION, *still)
     key = digest(data, examples.source, examples.ids, *how)
     return storage.data_folder() / "checkpoints" / f"{key}.safetensors"
-
-
-def _state(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
 
 
 def _answer(task: Task, model: nn.Module, examples: Examples) -> torch.Tensor:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import imu_lab as imu
+from imu_lab.core.running import drawing_from, seeded_states
 from imu_lab.tasks import Classification, Recipe, Toy, training
 
 SHORT = Recipe(epochs=1, lr=0.05)
@@ -355,3 +356,42 @@ def test_shifting_keeps_shape_and_moves_whole_rows() -> None:
         assert (inside.diff(dim=0) == 8).all() and ((steps == 1).all() or (steps == -1).all())
         assert min(inside.shape) >= 4
     assert len({tuple(picture.flatten().tolist()) for picture in moved}) > 20
+
+
+class Tied(nn.Module):
+    """The last layer's weight is the first one's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.head.weight = self.words.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.words(x)))
+
+
+def test_tied_weights_are_trained_kept_and_saved(folder: Path, trainings: list[int], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(60, 4), torch.arange(60) % 4
+    task = Classification.from_data(Tied(), (x[:40], y[:40]), (x[40:], y[40:]), forget_indices=range(8), recipe=SHORT)
+    first, second = imu.train(task, "retain"), imu.train(task, "retain")
+    assert trainings == [32] and torch.equal(first(x), second(x)) and second.head.weight is second.words.weight
+    run = imu.unlearn(task, first, steps=2)
+    run.save(tmp_path / "run.imu")
+    read = imu.load_run(tmp_path / "run.imu", task, first)
+    assert torch.equal(read.model(x), run.model(x)) and not torch.equal(run.model(x), first(x))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_is_drawn_in_training_is_decided_by_the_seed_alone(order: tuple[int, int]) -> None:
+    """Two trainings in turn draw what each draws alone, and not the same in each of their updates."""
+    states = {seed: seeded_states(seed) for seed in order}
+    drawn: dict[int, list[torch.Tensor]] = {0: [], 1: []}
+    before = torch.get_rng_state()
+    for _ in range(2):
+        for seed in order:
+            with drawing_from(states[seed]) as states[seed]:
+                drawn[seed].append(torch.rand(4))
+    assert torch.equal(torch.get_rng_state(), before)
+    for seed, parts in drawn.items():
+        assert torch.equal(torch.cat(parts), torch.rand(8, generator=torch.Generator().manual_seed(seed)))
