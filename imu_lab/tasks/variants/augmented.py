@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
-from ...core.running import digest, seeded
+from ...core.running import digest, fingerprint, seeded
 from ..around import Around
 from ..protocol import Batch, Examples, Task, own_data_key
 from .replaced import replaced
@@ -22,14 +22,21 @@ class Augmented(Around):
     Attributes:
         task: any task with real-valued tensor inputs.
         transform: from one sample's input (C, h, w) to another of its shape, such as
-            ``v2.RandomAffine(0, translate=(1/8, 1/8))`` of ``torchvision.transforms``; its repr says what it does.
+            ``v2.RandomAffine(0, translate=(1/8, 1/8))`` of ``torchvision.transforms``.
         seed: of the draws.
+        does: what the transform prints, which may be the same at every strength.
+        drawn: a fingerprint of the augmented inputs, which tells such transforms apart; they are drawn at once.
+
+    Raises:
+        TypeError: a transform that cannot be called, or inputs that are no real-valued tensors.
+        ValueError: a transform that changes the shape.
     """
 
     task: Task
     transform: Callable[[Tensor], Tensor] = field(compare=False)
     seed: int = 0
     does: str = field(default="", init=False)
+    drawn: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         if not callable(self.transform):
@@ -37,12 +44,13 @@ class Augmented(Around):
                 f"transform must map an input to another, as those of torchvision.transforms.v2 do; got {self.transform!r}"
             )
         object.__setattr__(self, "does", repr(self.transform))
+        object.__setattr__(self, "drawn", fingerprint(self._rows.inputs))
 
     @property
     def data_key(self) -> str | None:
         """A digest of the data as it is here; None where the task has none."""
         own = own_data_key(self.task)
-        return None if own is None else digest(own, self._ids, self.does, self.seed)
+        return None if own is None else digest(own, self._ids, self.does, self.drawn, self.seed)
 
     @cached_property
     def _ids(self) -> Tensor:
@@ -51,12 +59,7 @@ class Augmented(Around):
 
     @cached_property
     def _rows(self) -> Batch:
-        """The augmented samples, in the order of ``_ids``.
-
-        Raises:
-            TypeError: inputs that are no real-valued tensors.
-            ValueError: a transform that changes the shape.
-        """
+        """The augmented samples, in the order of ``_ids``."""
         forget = self.task.split("forget")
         clean = forget.batch(forget.ids.argsort())
         if not isinstance(clean.inputs, Tensor) or not clean.inputs.is_floating_point():

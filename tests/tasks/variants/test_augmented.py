@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cases
 import pytest
 import torch
@@ -59,6 +61,40 @@ def test_equality_and_key_follow_the_content() -> None:
     assert augmented() == augmented(v2.RandomAffine(0, translate=(1 / 8, 1 / 8)))
     assert len({augmented(seed=seed).data_key for seed in (0, 0, 1)}) == 2
     assert augmented() != augmented(v2.RandomHorizontalFlip()) and "RandomAffine" in augmented().does
+
+
+class Silent(torch.nn.Module):
+    """Noise of some strength, or a fixed factor; it prints alike at every strength."""
+
+    def __init__(self, strength: float, draws: bool) -> None:
+        super().__init__()
+        self.strength, self.draws = strength, draws
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.strength * torch.randn_like(x) if self.draws else x * self.strength
+
+
+@pytest.mark.parametrize("make", [
+    lambda strength: Silent(strength, True), lambda strength: Silent(strength, False),
+    lambda strength: v2.Lambda(lambda x: x * strength),
+], ids=["noise", "factor", "Lambda"])  # fmt: skip
+def test_transforms_that_print_alike_are_told_apart_by_what_they_do(make: Callable) -> None:
+    weak, same, strong = (augmented(make(strength)) for strength in (0.1, 0.1, 3.0))
+    assert weak.does == strong.does and weak == same and hash(weak) == hash(same) and weak.data_key == same.data_key
+    assert weak != strong and weak.data_key != strong.data_key
+    model = cases.original("digits class")
+    imu.influence(weak, model)
+    found = [imu.influence(strong, model, cache=cache).values for cache in (True, False)]
+    assert cases.close(found[0], found[1], within=1e-3)
+
+
+def test_what_is_drawn_stays_when_the_transform_is_edited() -> None:
+    transform = Silent(0.1, False)
+    task = augmented(transform)
+    transform.strength = 3.0
+    assert task == augmented(Silent(0.1, False)) != augmented(transform)
+    clean = cases.task("digits class").split("forget").batch().inputs
+    assert cases.close(task.split("forget").batch().inputs, 0.1 * clean, within=1e-6)
 
 
 def test_cached_and_full_influence_are_the_same_and_differ_from_the_clean_one() -> None:
