@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,8 @@ def replaced(examples: Examples, ids: Tensor, rows: Callable[[], Batch]) -> Exam
 
     Args:
         ids: (m,) rising.
-        rows: gives the m new rows, of tensors, in the order of ``ids``; asked for when the first is fetched.
+        rows: gives the m new rows, in the order of ``ids``, as tensors or dicts of tensors; asked for when the first is
+            fetched. Inputs or targets that are None there stay as they are, whatever they are.
     """
     return replace(examples, fetch=_Replaced(examples, ids, rows))
 
@@ -35,7 +37,13 @@ class _Replaced:
         if not mine.any():
             return batch
         new, places = self.rows(), torch.searchsorted(self.ids, wanted[mine])
-        return Batch(
-            batch.inputs.clone().index_put_((mine,), new.inputs[places]),
-            batch.targets.clone().index_put_((mine,), new.targets[places]),
-        )
+        return Batch(*(_exchanged(old, mine, other, places) for old, other in zip(batch, new, strict=True)))
+
+
+def _exchanged(old: Any, mine: Tensor, new: Any, places: Tensor) -> Any:
+    """A copy of ``old`` with rows of ``new`` where ``mine``, member by member; ``old`` itself where there is no new."""
+    if new is None:
+        return old
+    if isinstance(old, Mapping):
+        return {name: _exchanged(each, mine, new[name], places) for name, each in old.items()}
+    return old.clone().index_put_((mine,), new[places])
