@@ -57,7 +57,11 @@ def task_with(named: object = None, inputs: Tensor | None = None) -> SimpleNames
     """As much of a task as finding a readout needs."""
     inputs = torch.randn(3, 4) if inputs is None else inputs
     examples = imu.tasks.Examples.of(inputs, torch.zeros(len(inputs)))
-    return SimpleNamespace(readout=named, split=lambda name: examples)
+    return SimpleNamespace(
+        readout=named,
+        example_loss=lambda forward, batch: forward(batch.inputs).sum() + torch.zeros(len(batch.inputs)),
+        split=lambda name: examples,
+    )
 
 
 REFUSED = {
