@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import imu_lab as imu
+from imu_lab.core.running import seeded
 from imu_lab.features import readout
 from imu_lab.features.gradients import forward_mode
 from imu_lab.tasks.protocol import Task
@@ -33,6 +34,29 @@ class Smoothed(imu.tasks.Classification):
     def example_loss(self, forward: Callable, batch: imu.tasks.Batch) -> Tensor:
         """(n,) cross-entropy with smoothed labels."""
         return nn.functional.cross_entropy(forward(batch.inputs), batch.targets, reduction="none", label_smoothing=0.2)
+
+
+@dataclass(frozen=True)
+class Pixels(cases.Tokens):
+    """Each pixel of a small picture has its own label: outputs have two axes of positions, (n, h, w, K)."""
+
+    def make_model(self, seed: int) -> nn.Module:
+        """A fresh network of two layers, both applied to each pixel."""
+        with seeded(seed):
+            return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4)).to(self.dtype).eval()
+
+    def split(self, name: str) -> imu.tasks.Examples:
+        """The first half is to be forgotten, the second kept."""
+        generator = torch.Generator().manual_seed(self.seed)
+        pixels = torch.randn(self.count, 2, 4, 3, generator=generator, dtype=self.dtype)
+        labels, half = torch.randint(4, (self.count, 2, 4), generator=generator), self.count // 2
+        rows = {"forget": slice(0, half), "retain": slice(half, None)}.get(name, slice(None))
+        return imu.tasks.Examples.of(pixels[rows], labels[rows], torch.arange(self.count)[rows])
+
+    def example_loss(self, forward: Callable, batch: imu.tasks.Batch) -> Tensor:
+        """(n,) mean cross-entropy over the pixels."""
+        logits = forward(batch.inputs).movedim(-1, 1)
+        return nn.functional.cross_entropy(logits, batch.targets, reduction="none").mean((1, 2))
 
 
 def sequences(kind: type = cases.Tokens, dtype: torch.dtype = torch.float64) -> tuple[Task, nn.Module]:
@@ -61,6 +85,8 @@ LINEAR: dict[str, Callable[[], tuple[Task, nn.Module]]] = {
     "sequences, double": sequences,
     "own loss, double": smoothed,
     "padded sequences, double": lambda: sequences(Padded),
+    "pixels": lambda: sequences(Pixels, torch.float32),
+    "pixels, double": lambda: sequences(Pixels),
 }
 
 

@@ -25,7 +25,8 @@ Factors = tuple[Tensor, Tensor]
 class LinearGradients:
     """Closed forms for one linear layer that produces the output; ``d`` inputs, ``K`` outputs.
 
-    A sequence model applies the layer at each of T positions; its per-example gradient is the sum over them.
+    A sequence model applies the layer at each of T positions, a model that labels pixels at each of h · w; the
+    per-example gradient is the sum over them.
     """
 
     task: Task
@@ -42,7 +43,10 @@ class LinearGradients:
         """
         if factors is None and len(examples) <= self.chunk(examples):
             factors = list(self.factors(examples))
-        return OfExamples(self if factors is None else _Known(self.task, self.model, self.name, factors), examples)
+        if factors is None:
+            return OfExamples(self, examples)
+        held = [_one_axis(*both) for both in factors]
+        return OfExamples(_Known(self.task, self.model, self.name, held), examples)
 
     def factors(self, examples: Examples) -> Iterable[Factors]:
         """Δ (c, K) or (c, T, K) and H (c, d) or (c, T, d), chunk by chunk.
@@ -51,7 +55,7 @@ class LinearGradients:
         and means over tokens are in it; for cross-entropy it is p − e_y.
         """
         for batch, inputs, made in self.captured(examples):
-            yield _derivative(self.task, made, batch), inputs
+            yield _one_axis(_derivative(self.task, made, batch), inputs)
 
     def captured(self, examples: Examples) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Batch by batch: the batch, what reaches the layer (c, ..., d), and the logits (c, ..., K)."""
@@ -150,6 +154,11 @@ def _derivative(task: Task, made: Tensor, batch: Batch) -> Tensor:
     with torch.enable_grad():
         logits = made.requires_grad_()
         return torch.autograd.grad(task.example_loss(lambda _: logits, batch).sum(), logits)[0]
+
+
+def _one_axis(delta: Tensor, inputs: Tensor) -> Factors:
+    """Both with their positions in one axis T: those of a picture, (c, h, w, ·), become (c, h · w, ·)."""
+    return (delta.flatten(1, -2), inputs.flatten(1, -2)) if delta.ndim > 3 else (delta, inputs)
 
 
 def _over_positions(delta: Tensor) -> Tensor:
