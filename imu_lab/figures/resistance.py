@@ -104,12 +104,29 @@ def plot_reasons(found: pd.DataFrame, *, count: int = 12) -> go.Figure:
         count: how many of the strongest to show.
     """
     shown = found.head(count).iloc[::-1]
-    names, rows = [theme.text(describe(name).title) for name in shown["column"]], list(range(len(shown)))
-    middle, given = (shown[name].to_numpy(dtype=float) for name in ("correlation", "given_pressure"))
-    bar = marks.dots(
+    names = [theme.text(describe(name).title) for name in shown["column"]]
+    samples = theme.number(found["samples"].iloc[0]) if len(found) else "No"
+    layout = {
+        "title.text": live.heading("What goes with resistance", f"{samples} samples. Right: withstands longer."),
+        "yaxis.tickvals": list(range(len(shown))),
+        "yaxis.ticktext": names,
+    }
+    frame = dict(
+        xaxis=dict(anchor="y", range=[-1.05, 1.05], title=dict(text="Spearman correlation (−1 to 1)")),
+        yaxis=dict(anchor="x", title=dict(text="what is known of the samples")),
+        showlegend=True,
+        shapes=[marks.upright()],
+    )
+    return live.draw(live.Content([_correlations(shown, names), _given_pressure(shown, names)], layout, frame))
+
+
+def _correlations(shown: pd.DataFrame, names: list[str]) -> dict[str, Any]:
+    """A dot with its interval in each row."""
+    middle = shown["correlation"].to_numpy(dtype=float)
+    return marks.dots(
         "correlation",
         middle,
-        rows,
+        list(range(len(shown))),
         colour=SOLID,
         symbol="circle",
         size=9,
@@ -119,10 +136,15 @@ def plot_reasons(found: pd.DataFrame, *, count: int = 12) -> go.Figure:
         hovertemplate="%{customdata[0]}<br>correlation %{x:.2f} (95 % interval %{customdata[1]:.2f} to "
         "%{customdata[2]:.2f})<extra></extra>",
     )
-    ring = marks.dots(
+
+
+def _given_pressure(shown: pd.DataFrame, names: list[str]) -> dict[str, Any]:
+    """A ring in each row: what is left of the correlation with pressure taken out."""
+    given = shown["given_pressure"].to_numpy(dtype=float)
+    return marks.dots(
         "given pressure",
         given,
-        rows,
+        list(range(len(shown))),
         colour=OPEN,
         symbol="circle-open",
         size=10,
@@ -132,19 +154,6 @@ def plot_reasons(found: pd.DataFrame, *, count: int = 12) -> go.Figure:
         customdata=names,
         hovertemplate="%{customdata}<br>correlation %{x:.2f} with pressure taken out<extra></extra>",
     )
-    samples = theme.number(found["samples"].iloc[0]) if len(found) else "No"
-    layout = {
-        "title.text": live.heading("What goes with resistance", f"{samples} samples. Right: withstands longer."),
-        "yaxis.tickvals": rows,
-        "yaxis.ticktext": names,
-    }
-    frame = dict(
-        xaxis=dict(anchor="y", range=[-1.05, 1.05], title=dict(text="Spearman correlation (−1 to 1)")),
-        yaxis=dict(anchor="x", title=dict(text="what is known of the samples")),
-        showlegend=True,
-        shapes=[marks.upright()],
-    )
-    return live.draw(live.Content([bar, ring], layout, frame))
 
 
 def plot_dependence(found: Any, *, count: int = 4) -> go.Figure:
