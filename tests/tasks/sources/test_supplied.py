@@ -174,7 +174,7 @@ def test_one_logit_tells_two_classes_apart(truth: Any, given: dict, dtype: torch
         logits = model(PICTURES.to(dtype)).reshape(-1)
     batch, as_called = made.split("train").batch(), made.prepared(model)
     margins = made.example_margin(as_called, batch).detach()
-    torch.testing.assert_close(margins, torch.where(numbers > 0, logits, -logits))
+    assert cases.close(margins, torch.where(numbers > 0, logits, -logits))
     right = ((logits > 0) == (numbers > 0)).double().mean().item()
     assert made.evaluate(model, "train")["accuracy"] == pytest.approx(right)
     reference = net(1, seed=5, **given).to(dtype)
