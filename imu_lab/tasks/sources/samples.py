@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...core.running import digest, row_hashes
-from .held import Kept, Stream, finite, hashes_of, stacked
+from .held import Array, Kept, Stream, finite, hashes_of, stacked
 from .members import Side, checked, chosen, label_of, numbers
 
 TWICE = 16  # samples of a dataset that are read twice
@@ -84,7 +84,10 @@ def of_samples(data: Any, where: str, label: Any, accepts: Sequence[str]) -> Sid
     known = _known(data, at, files)
     found, hashes = known or _read(rows, data, at, where)
     made = checked(rows, found, where, said, files=files, hashes=hashes, seen=seen if known else "")
-    return replace(made, classes=made.classes or classes, kept=(Kept.of(rows, f"samples of the {where} part"),))
+    kept = [Kept.of(rows, f"samples of the {where} part")]
+    if known and _in_memory(data):  # read whole, as arrays are: a few samples do not tell of an edit of another
+        kept.append(Kept.of(Array(data.data), f"samples of the {where} part"))
+    return replace(made, classes=made.classes or classes, kept=tuple(kept))
 
 
 def _sample(data: Any, i: int, where: str) -> Any:
@@ -208,12 +211,11 @@ def _known(data: Any, label: Any, files: Sequence[str] | None) -> tuple[list, np
     if not type(data).__module__.startswith("torchvision.") or getattr(data, "target_transform", None) or label != 1:
         return None
     found = next((each for name in ("targets", "labels") if (each := getattr(data, name, None)) is not None), None)
-    content = getattr(data, "data", None)
     if found is None or len(found) != len(data) or any(int(data[i][1]) != int(found[i]) for i in (0, len(data) - 1)):
         return None
     how = digest(repr(getattr(data, "transform", None)), repr(getattr(data, "loader", None)))
-    if isinstance(content, (Tensor, np.ndarray)) and len(content) == len(data):
-        rows = row_hashes(content)
+    if _in_memory(data):
+        rows = row_hashes(data.data)
     elif files is not None:
         stats = [os.stat(each[0]) for each in data.samples]
         rows = np.array(
@@ -223,6 +225,12 @@ def _known(data: Any, label: Any, files: Sequence[str] | None) -> tuple[list, np
     else:
         return None
     return list(found), rows ^ np.int64(hash_of(how))
+
+
+def _in_memory(data: Any) -> bool:
+    """Whether a data set of torchvision's holds all its samples."""
+    content = getattr(data, "data", None)
+    return isinstance(content, (Tensor, np.ndarray)) and len(content) == len(data)
 
 
 def hash_of(words: str) -> int:

@@ -492,6 +492,30 @@ class Unsaid:
         return "Unsaid()"
 
 
+def digits(seed: int, steps: Callable, root: str = "") -> datasets.MNIST:
+    """A data set of torchvision's as it is once its files are read; 24 random pictures of two kinds."""
+    made = datasets.MNIST.__new__(datasets.MNIST)
+    made.transform, made.target_transform, made.root = steps, None, root
+    generator = torch.Generator().manual_seed(seed)
+    made.data = torch.randint(0, 256, (24, 8, 8), dtype=torch.uint8, generator=generator)
+    made.targets = torch.arange(24) % 2
+    return made
+
+
+@pytest.mark.parametrize("row", range(24))
+def test_edits_of_what_torchvision_holds_are_noticed_in_any_row(row: int) -> None:
+    parts = [digits(seed, transforms.ToTensor()) for seed in (0, 1)]
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    made = Classification.from_data(net, *parts, forget_indices=range(6))
+    made.unchanged()
+    for where, part in zip(("train", "test"), parts):
+        part.data.numpy()[row, 3, 3] ^= 1
+        with pytest.raises(ValueError, match=f"samples of the {where} part were edited"):
+            made.unchanged()
+        part.data.numpy()[row, 3, 3] ^= 1
+    made.unchanged()
+
+
 TELL_NOTHING = {
     "Lambda": lambda factor: transforms.Lambda(lambda x: x * factor),
     "Lambda of v2": lambda factor: v2.Lambda(lambda x: x * factor),
@@ -513,12 +537,7 @@ def test_transforms_that_print_alike_make_other_data(make: Callable, kind: str, 
         steps = transforms.Compose([transforms.ToTensor(), how])
         if kind == "files":
             return datasets.ImageFolder(str(tmp_path / part), steps)
-        made = datasets.MNIST.__new__(datasets.MNIST)  # as it is once its files are read
-        made.transform, made.target_transform, made.root = steps, None, str(tmp_path)
-        seed = torch.Generator().manual_seed(len(part))
-        made.data = torch.randint(0, 256, (24, 8, 8), dtype=torch.uint8, generator=seed)
-        made.targets = torch.arange(24) % 2
-        return made
+        return digits(len(part), steps, str(tmp_path))
 
     def of(train: float, test: float) -> Classification:
         net = nn.Sequential(nn.Flatten(), nn.Linear(192, 2) if kind == "files" else nn.Linear(64, 10))
