@@ -127,7 +127,11 @@ def hooked(hooks: Iterable[tuple[nn.Module, Callable]]) -> Iterator[None]:
     owner = threading.get_ident()
 
     def mine(hook: Callable) -> Callable:
-        return lambda *given: hook(*given) if threading.get_ident() == owner else None
+        def called(*given: Any) -> Any:
+            return hook(*given) if threading.get_ident() == owner else None
+
+        called.passing = True  # a copy of the module has nothing to do with it
+        return called
 
     with _HOOKS:
         handles = [module.register_forward_hook(mine(hook)) for module, hook in hooks]
@@ -149,8 +153,17 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
 def copied(model: nn.Module) -> nn.Module:
     """A deep copy, whoever asks the model meanwhile."""
+    return _copied(model, {})
+
+
+def _copied(model: nn.Module, shared: dict[int, Any]) -> nn.Module:
+    """A deep copy without what :func:`hooked` has set for a while; ``shared`` holds by ``id`` what is not copied."""
     with _HOOKS:
-        return copy.deepcopy(model)
+        made = copy.deepcopy(model, shared)
+    for module in made.modules():
+        for key in [key for key, hook in module._forward_hooks.items() if getattr(hook, "passing", False)]:
+            del module._forward_hooks[key]
+    return made
 
 
 def own_modules(model: nn.Module) -> nn.Module:
@@ -158,10 +171,9 @@ def own_modules(model: nn.Module) -> nn.Module:
 
     ``torch.func.functional_call`` puts other values in a module's place while it runs; in these nobody else sees them.
     """
-    with _HOOKS:
-        kept = [*model.parameters(), *model.buffers()]
-        kept += [value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor)]
-        return copy.deepcopy(model, {id(value): value for value in kept})
+    kept = [*model.parameters(), *model.buffers()]
+    kept += [value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    return _copied(model, {id(value): value for value in kept})
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -11,7 +11,6 @@ what was kept is used only where the probe still gives the same.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.memo import Memo
-from ..core.running import device_of, evaluating, fingerprint, row_hashes, same, tensors_of
+from ..core.running import copied, device_of, evaluating, fingerprint, row_hashes, same, tensors_of
 from ..tasks.around import Around, takes_examples
 from ..tasks.evaluation import outputs
 from ..tasks.protocol import Batch, Examples, ExamplesOf, Task, check_unchanged, own_data_key, prepared
@@ -55,7 +54,7 @@ def seen_from(task: Task, model: nn.Module, found: Readout) -> tuple[Task, nn.Mo
     """:func:`view`, for a model that has been examined already."""
     if not found.linear:
         return task, model
-    return ReadoutTask(task, model, found), copy.deepcopy(model.get_submodule(found.names[0]))
+    return ReadoutTask(task, model, found), copied(model.get_submodule(found.names[0]))
 
 
 def as_seen_by(task: Task, examples: Examples) -> Examples:

@@ -7,7 +7,6 @@ sees all it wants, and the random state is put back.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..core.knobs import knob
 from ..core.registry import estimator
-from ..core.running import device_of, seeded
+from ..core.running import copied, device_of, seeded
 from ..features import readout
 from ..tasks.protocol import Batch, Examples, Task
 
@@ -160,7 +159,7 @@ def loader(examples: Examples, model: nn.Module) -> DataLoader:
 
 def private(model: nn.Module) -> nn.Module:
     """A copy in eval mode and double precision: captum's eigenvectors lose their way in single."""
-    return copy.deepcopy(model).eval().double().requires_grad_(True)
+    return copied(model).eval().double().requires_grad_(True)
 
 
 @contextmanager

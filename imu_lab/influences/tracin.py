@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from ..core.records import Run
 from ..core.registry import estimator
-from ..core.running import digest
+from ..core.running import copied, digest
 from ..features import readout
 from ..features.gradients import LinearGradients, gradients_of
 from ..tasks.protocol import Examples, Task
@@ -141,7 +140,7 @@ class TracIn:
             return _by_captum(task, model, gradients.name, held, forget, target)
         total: Tensor | float = 0.0
         for state, rate in held:
-            moved = copy.deepcopy(model)
+            moved = copied(model)
             moved.load_state_dict(state, strict=False)
             there = gradients_of(task, moved)
             total = total - rate * there.along(forget, there.mean(target))
@@ -158,7 +157,7 @@ class Folded(nn.Module):
 
     def __init__(self, model: nn.Module, name: str) -> None:
         super().__init__()
-        self.body, self.at = copy.deepcopy(model).eval(), name
+        self.body, self.at = copied(model).eval(), name
         layer = self.body.get_submodule(name)
         self.bias = layer.bias is not None
         self.head = nn.Linear(layer.in_features + self.bias, layer.out_features, bias=False).to(layer.weight)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from ..core.running import copied
 from ..tasks.protocol import Task, offered
 from ..unlearning import driver
 from ..unlearning.driver import StopRule
@@ -59,7 +59,7 @@ def find_learning_rate(
 
     def reached(lr: float) -> float:
         recorder = Recorder(task, forget, splits=("forget",))
-        states = driver.drive(recorder, copy.deepcopy(model), replace(method, lr=lr), request, steps, goal)
+        states = driver.drive(recorder, copied(model), replace(method, lr=lr), request, steps, goal)
         *_, state = states
         if state.diverged_at is not None:
             return DIVERGED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +19,7 @@ from torch import nn
 from ..core import knobs, registry
 from ..core.knobs import check_count, name_of, plain
 from ..core.records import Influence, Intensity, Run
-from ..core.running import checked_seed, evaluating, fingerprint, one_thread, same, tensors_of
+from ..core.running import checked_seed, copied, evaluating, fingerprint, one_thread, same, tensors_of
 from ..features import readout
 from ..features.cache import ReadoutTask, seen_from
 from ..features.gradients import LinearGradients, gradients_of
@@ -56,7 +55,7 @@ class Session:
         self, task: Task, model: nn.Module, reference: nn.Module | None = None, *, found: Readout | None = None
     ) -> None:
         self.task, self.reference = checked_task(task), reference
-        self.model = copy.deepcopy(prepared(task, model)).eval()
+        self.model = copied(prepared(task, model)).eval()
         self.found = readout.examine(task, self.model) if found is None else found
         self.names, self.linear = self.found.names, self.found.linear
         self._seen: tuple[Task, nn.Module] | None = None
@@ -285,7 +284,7 @@ class Session:
             answer = model(readout.probe(self.task, model).inputs)
         known = self._references.get(key)
         if known is None or not same(known[0], answer):
-            known = self._references[key] = answer, Reference(self.task, copy.deepcopy(model).eval())
+            known = self._references[key] = answer, Reference(self.task, copied(model).eval())
         return known[1]
 
 
@@ -356,7 +355,7 @@ def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensi
 
 def private_copy(model: nn.Module, names: tuple[str, ...] | None) -> nn.Module:
     """A copy in eval mode in which only the readout can move (all that may, where ``names`` is None)."""
-    private = copy.deepcopy(model).eval()
+    private = copied(model).eval()
     moving = readout.parameters(private, names or (readout.ALL,)).values()
     private.requires_grad_(False)
     for value in moving:

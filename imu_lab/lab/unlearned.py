@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
 import safetensors.torch
 from torch import nn
 
-from ..core.running import state_of
+from ..core.running import copied, state_of
 from ..features import readout
 from ..tasks.protocol import Task, offered
 
@@ -31,7 +30,7 @@ class Unlearned:
     def __call__(self) -> nn.Module:
         """A model of its own, in eval mode; what may move is as it was in the original."""
         made = self.private if self.name is None else readout.graft(self.original, self.name, self.private)
-        made = copy.deepcopy(made).eval()
+        made = copied(made).eval()
         for name, value in self.original.named_parameters():
             made.get_parameter(name).requires_grad_(value.requires_grad)
         return made
@@ -69,7 +68,7 @@ class Loaded:
                 f"the run in {self.path} was made on {self.made_on}, which cannot be made again from "
                 "its settings; pass load_run(path, task=...) or model=... to get the model"
             )
-        whole = copy.deepcopy(self.model)
+        whole = None if self.model is None else copied(self.model)
         if whole is None and (trained := offered(self.task).trained) is not None:
             whole = trained("train", 0)
         whole = self.task.make_model(0) if whole is None else whole

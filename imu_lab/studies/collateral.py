@@ -8,7 +8,6 @@ difference between the two is part of what there is to see.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,7 +20,7 @@ from tqdm.auto import tqdm
 from ..core.messages import listed
 from ..core.records import Run
 from ..core.registry import methods
-from ..core.running import one_thread
+from ..core.running import copied, one_thread
 from ..features import readout, view
 from ..features.cache import as_seen_by
 from ..features.gradients import gradients_of
@@ -139,7 +138,7 @@ def damaged(task: Task, split: str, label: str | None = None, example: int | Non
 
 def _alone(task: Task, before: nn.Module, examples: Examples, counts: np.ndarray, wanted: list[int]) -> list[float]:
     """The change of the mean loss of some examples after a step by the share of each wanted forget sample alone."""
-    moved = copy.deepcopy(before)
+    moved = copied(before)
     values = readout.parameters(moved, readout.resolve(task, moved))
     start = {name: value.detach().clone() for name, value in values.items()}
     gradients, forget, first = gradients_of(task, before), task.split("forget"), mean_loss(task, before, examples)

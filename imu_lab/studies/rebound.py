@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.records import Run
-from ..core.running import device_of, one_thread
+from ..core.running import copied, device_of, one_thread
 from ..features import readout, view
 from ..tasks.evaluation import outcomes
 from ..tasks.protocol import Examples, Task, labels_of, offered, original_ids
@@ -81,7 +80,7 @@ def _relearned(
     task: Task, model: nn.Module, descent: Descent, pool: Examples, watched: Examples, updates: int, seed: int
 ) -> np.ndarray:
     """(m,) the first update at which each watched example is right; infinite where there is none."""
-    private = copy.deepcopy(model).eval()
+    private = copied(model).eval()
     moving = list(readout.parameters(private, readout.resolve(task, model)).values())
     private.requires_grad_(False)
     for value in moving:

@@ -22,7 +22,6 @@ The built-in methods are made of nothing else.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import hypot, isfinite
@@ -33,7 +32,7 @@ from torch.optim.sgd import sgd
 
 from ..core.knobs import knob
 from ..core.messages import shown, unknown
-from ..core.running import device_of
+from ..core.running import copied, device_of
 from ..features import readout
 from ..tasks.protocol import Batch, Task
 from .request import Request, Update
@@ -149,7 +148,7 @@ def moving_parameters(task: Task, model: nn.Module, scope: str = "readout") -> l
 
 def frozen_copy(model: nn.Module) -> nn.Module:
     """A copy of the model as it is now, in eval mode, that nothing moves."""
-    return copy.deepcopy(model).eval().requires_grad_(False)
+    return copied(model).eval().requires_grad_(False)
 
 
 def batches(positions: Tensor, size: int, seed: int) -> Iterator[Tensor]:

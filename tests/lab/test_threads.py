@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import imu_lab as imu
-from imu_lab.core.running import evaluating, hooked
+from imu_lab.core.running import copied, evaluating, hooked, own_modules
 from imu_lab.features.gauss_newton import curvature_of
 from imu_lab.tasks import Classification, Recipe
 
@@ -102,6 +102,35 @@ def test_a_hook_answers_to_its_own_thread_alone() -> None:
         other.join()
     layer(torch.zeros(7, 2))
     assert seen == [3] and not layer._forward_hooks
+
+
+def test_a_copy_takes_no_passing_hook_along() -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    kept = model[0].register_forward_hook(lambda *_: None)
+    with hooked([(model[0], lambda *_: None)]):
+        copies = copied(model), own_modules(model)
+        assert len(model[0]._forward_hooks) == 2
+    for made in copies:
+        assert list(made[0]._forward_hooks) == [kept.id]
+    assert copies[1][0].weight is model[0].weight and copies[0][0].weight is not model[0].weight
+
+
+def test_a_model_is_copied_while_others_ask_it() -> None:
+    """Many layers, so that a copy takes longer than a thread is let run."""
+    model, ended = nn.Sequential(*[nn.Linear(2, 2) for _ in range(200)]), threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            with hooked((module, lambda *_: None) for module in model):
+                pass
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        assert all(not any(module._forward_hooks for module in copied(model)) for _ in range(20))
+    finally:
+        ended.set()
+        asking.join()
 
 
 def test_a_model_in_eval_mode_is_not_touched_by_asking_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...core.running import copied
+
 HALF = (torch.float16, torch.bfloat16)
 WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
 SINGLE = "_"  # stands for an input that has no name
@@ -31,9 +33,9 @@ def prepared(model: nn.Module, asked_by_dict: bool = False) -> nn.Module:
     refuse_closed(model)
     made = unwrapped_top(model)
     if any(_is_wrapped(module) for module in made.modules()):
-        made = unwrapped(copy.deepcopy(made))
+        made = unwrapped(copied(made))
     if half_kinds(made):
-        made = copy.deepcopy(made).float()
+        made = copied(made).float()
     return adapted(made) if asked_by_dict else made
 
 
@@ -59,7 +61,7 @@ def own_copy(model: nn.Module) -> nn.Module:
     made = prepared(model)
     if kinds := half_kinds(unwrapped_top(model)):
         warnings.warn(f"the model is in {' and '.join(kinds)}; a copy in float32 is worked on", stacklevel=4)
-    return (copy.deepcopy(made) if made is unwrapped_top(model) else made).eval()
+    return (copied(made) if made is unwrapped_top(model) else made).eval()
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
