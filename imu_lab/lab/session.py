@@ -156,24 +156,25 @@ class Session:
             states = driver.drive(recorder, private, method, request, steps, rule, record_every)
             state = driver.follow(states, steps, progress, stop, watch)
         events = driver.events(state, time.perf_counter() - started)
-        about = {
+        asked = {"steps": steps, "seed": request.seed, "stop_at": stop_at, "record_every": record_every}
+        about = asked | self._provenance(method, shares, metrics, cached=task is not self.task)
+        _warn_of_divergence(about, events)
+        return self._record(recorder, shares, private, about, events, reference, known)
+
+    def _provenance(self, method: Any, shares: Intensity, metrics: Iterable[Any], cached: bool) -> dict[str, Any]:
+        """What reproduces a run beside the numbers that were asked: the method, its weights, the task, the versions."""
+        return {
             "method": name_of(method),
             "settings": plain(method),
-            "steps": steps,
-            "seed": request.seed,
-            "stop_at": stop_at,
             "forgotten_when": list(offered(self.task).forgotten_when),
-            "record_every": record_every,
             "follow": [{"metric": name_of(metric), "settings": plain(metric)} for metric in metrics],
-            "cached": task is not self.task,
+            "cached": cached,
             "weights": dict(shares.settings) if registry.methods.declared(method, "takes_weights") else {},
             "readout": list(self.names),
             "task": repr(self.task),
             "task_settings": task_settings(self.task),
             "versions": versions(),
         }
-        _warn_of_divergence(about, events)
-        return self._record(recorder, shares, private, about, events, reference, known)
 
     def method(self, given: Any, settings: Mapping[str, Any]) -> tuple[bool, Any]:
         """The method to run, and whether its learning rate is still to be found.

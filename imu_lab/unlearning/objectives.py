@@ -127,8 +127,10 @@ def descend(how: Descent, moving: Iterable[nn.Parameter], objectives: Iterable[O
     for objective in objectives:
         told: dict[str, float] = {}
         total: list[Tensor | None] = [None] * len(moving)
-        for at, (name, term) in enumerate(_terms(objective).items(), start=1):
-            gradient = _gradient(term, moving, again=at < len(objective.terms))
+        terms = _terms(objective)
+        last = next((name for name in list(terms)[::-1] if terms[name].requires_grad), None)
+        for name, term in terms.items():
+            gradient = _gradient(term, moving, again=name != last)
             told |= {name: term.item(), f"{name}_gradient": length(gradient)}
             total = [_sum(*parts) for parts in zip(total, gradient)]
         before = [value.detach().clone() for value in moving]

@@ -226,7 +226,9 @@ def test_a_seed_decides_the_run(name: str) -> None:
 
 
 def test_only_those_that_say_so_are_given_the_retain_set() -> None:
-    assert not any(imu.methods.declared(imu.methods[name], "needs_retain") for name in ("imu", "gradient-ascent", *FREE))
+    assert not any(
+        imu.methods.declared(imu.methods[name], "needs_retain") for name in ("imu", "gradient-ascent", *FREE)
+    )
     assert all(imu.methods[name].needs_retain for name in BASED)
 
 
