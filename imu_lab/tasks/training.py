@@ -20,7 +20,6 @@ from tqdm.auto import tqdm
 from ..core import storage
 from ..core.knobs import check, knob
 from ..core.running import device_of, digest, drawing_from, evaluating, one_thread, seeded_states, state_of, tensors_of
-from .evaluation import arranged
 from .networks.fresh import resting
 from .protocol import Batch, Examples, Task, check_unchanged, offered, own_data_key
 
@@ -109,7 +108,7 @@ class Training:
             module.eval()
         if self.recipe.augment:
             batch = batch._replace(inputs=shifted(batch.inputs))
-        loss = self.task.example_loss(self.model, batch._replace(inputs=arranged(self.model, batch.inputs))).mean()
+        loss = self.task.example_loss(self.model, batch).mean()
         if not torch.isfinite(loss):
             raise DivergedTraining(
                 f"training diverged in epoch {self.epoch + 1}: the loss is {loss.item()}; lower lr={self.recipe.lr}"
