@@ -36,12 +36,17 @@ ARE_DRAWN = f"""([figure, wanted]) => {{
 }}"""
 
 # Where the first dot of a trace is on the page, in pixels.
-FIRST_DOT = """([figure, role]) => {
+# The dot that stands farthest from the others: of two that touch, plotly may hover the other one.
+LONE_DOT = """([figure, role]) => {
     const plot = document.querySelector(figure), trace = plot._fullData.find(each => each.meta.role === role);
     plot.scrollIntoView({block: 'center'});
     const {xaxis, yaxis} = plot._fullLayout._plots[trace.xaxis + trace.yaxis], box = plot.getBoundingClientRect();
-    return {x: box.left + xaxis._offset + xaxis.d2p(trace.x[0]), y: box.top + yaxis._offset + yaxis.d2p(trace.y[0]),
-            example: trace.customdata[0]};
+    const dots = Array.from(trace.x, (x, at) => [xaxis.d2p(x), yaxis.d2p(trace.y[at])]);
+    const room = dots.map(([x, y], at) => Math.min(...dots.filter((_, other) => other !== at)
+        .map(([otherX, otherY]) => Math.hypot(x - otherX, y - otherY))));
+    const at = room.indexOf(Math.max(...room));
+    return {x: box.left + xaxis._offset + dots[at][0], y: box.top + yaxis._offset + dots[at][1],
+            example: trace.customdata[at]};
 }"""
 
 # From the key that moves the slider to the figure's redraw, by the page's own clock; null where nothing was redrawn.
@@ -124,7 +129,7 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
 
     card = page.locator(".imu-card")
     assert "Click a dot" in card.inner_text()
-    dot = page.evaluate(FIRST_DOT, [INFLUENCE, "ascend"])
+    dot = page.evaluate(LONE_DOT, [INFLUENCE, "ascend"])
     page.mouse.move(dot["x"] - 5, dot["y"] - 5)
     page.mouse.move(dot["x"], dot["y"], steps=4)
     page.wait_for_selector(f"{INFLUENCE} .hoverlayer .hovertext")  # plotly clicks what is hovered
@@ -263,7 +268,7 @@ def test_the_page_tells_of_clicks_and_of_nothing_else(notebook: Callable[..., An
     drawn_lines(page)
     page.evaluate(AT_REST, INFLUENCE)
     for _ in range(2):
-        dot = page.evaluate(FIRST_DOT, [INFLUENCE, "ascend"])
+        dot = page.evaluate(LONE_DOT, [INFLUENCE, "ascend"])
         page.mouse.move(dot["x"] - 60, dot["y"] - 60)
         page.mouse.move(dot["x"], dot["y"], steps=4)
         page.wait_for_selector(f"{INFLUENCE} .hoverlayer .hovertext")
