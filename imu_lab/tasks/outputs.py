@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .around import innermost
 from .protocol import Batch, Task, offered
 
 
@@ -93,6 +94,42 @@ def derivative_of(loss: Callable) -> Callable[[Tensor, Batch], Tensor] | None:
     marked, derivative, when = getattr(function, "derived", (None, None, None))
     holds = marked is function and (when is None or when(getattr(loss, "__self__", None)))
     return derivative if holds else None
+
+
+def true_classes(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Which class each prediction should have been, and each prediction's share of its example's loss.
+
+    The task's own loss tells both, whatever its targets look like: where all logits are 0, its derivative at a prediction
+    is c (1/K − e_y), of which only the entry of the true class y is negative. Masked and padded predictions have c = 0.
+
+    Args:
+        outputs: logits (n, ..., K) of at least two classes, or (n, ..., 1) for two; only their shape is looked at.
+
+    Returns:
+        y (n, ...), the class, and c (n, ...), which sums to 1 over the predictions of an example that has any.
+
+    Raises:
+        ValueError: the outputs are no logits of classes, or a prediction has no single true class.
+    """
+    check_probabilities(task)
+    if not isinstance(outputs, Tensor) or outputs.ndim < 2:
+        raise ValueError(
+            f"outputs must be logits (n, ..., classes) to have a true class; {type(innermost(task)).__name__} has others"
+        )
+    with torch.enable_grad():
+        level = torch.zeros_like(outputs).requires_grad_()
+        slope = torch.autograd.grad(task.example_loss(lambda _: level, batch).sum(), level)[0]
+    slope = torch.cat([-slope, slope], -1) if slope.shape[-1] == 1 else slope
+    classes, truth = slope.shape[-1], slope.argmin(-1)
+    parts = -slope.gather(-1, truth[..., None]) / (1 - 1 / classes)  # c, (n, ..., 1)
+    expected = parts / classes - torch.zeros_like(slope).scatter(-1, truth[..., None], parts)
+    if (slope - expected).abs().max() > 1e-3 * parts.max():
+        raise ValueError(
+            f"the loss of {type(innermost(task)).__name__} names no single true class for each prediction, as cross-entropy "
+            "with one label does: soft labels and several labels at once have none to take out"
+        )
+    each = parts.reshape(len(parts), -1)
+    return truth, (each / each.sum(1, keepdim=True).clamp_min(1e-30)).view(truth.shape)
 
 
 def kl(first: Tensor, second: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import cases
@@ -74,3 +75,46 @@ def test_a_task_may_count_its_own_predictions() -> None:
     own = SimpleNamespace(example_divergence=lambda *given: torch.ones(4), example_length=lambda batch: torch.arange(4))
     assert outputs.divergences(own, None, None, BATCH).tolist() == [1.0] * 4
     assert outputs.lengths(own, BATCH).tolist() == [0, 1, 2, 3] and outputs.lengths(SimpleNamespace(), BATCH) == 1.0
+
+
+def losing(loss: Callable) -> SimpleNamespace:
+    """A task of which only the loss (logits, targets) -> (n,) is known."""
+    return SimpleNamespace(example_loss=lambda forward, batch: loss(forward(batch.inputs), batch.targets))
+
+
+def summed(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each prediction (n, T) from (n, T, K)."""
+    return torch.nn.functional.cross_entropy(logits.movedim(-1, 1), truth, reduction="none")
+
+
+def test_true_classes_are_read_from_the_loss_itself() -> None:
+    truth = torch.tensor([[2, 0, 1], [1, 1, 0]])
+    mask = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+    padded = losing(lambda z, y: (summed(z, y) * mask).sum(1) / mask.sum(1))
+    found, parts = outputs.true_classes(padded, torch.randn(2, 3, 4), Batch(None, truth))
+    assert torch.equal(found[mask > 0], truth[mask > 0])
+    assert cases.close(parts, [[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    flat = losing(lambda z, y: torch.nn.functional.cross_entropy(z, y, reduction="none", label_smoothing=0.3))
+    found, parts = outputs.true_classes(flat, torch.randn(2, 4), Batch(None, truth[:, 0]))
+    assert torch.equal(found, truth[:, 0]) and cases.close(parts, [1.0, 1.0])
+
+
+def test_true_classes_of_one_logit_are_its_two_sides() -> None:
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    single = losing(lambda z, y: bce(z[:, 0], y.float(), reduction="none"))
+    found, parts = outputs.true_classes(single, torch.randn(3, 1), Batch(None, torch.tensor([0, 1, 1])))
+    assert found.tolist() == [0, 1, 1] and cases.close(parts, [1.0, 1.0, 1.0])
+
+
+def test_without_one_true_class_each_the_words_say_so() -> None:
+    soft = losing(lambda z, y: torch.nn.functional.cross_entropy(z, y, reduction="none"))
+    several = losing(lambda z, y: torch.nn.functional.binary_cross_entropy_with_logits(z, y, reduction="none").mean(1))
+    targets = torch.tensor([[0.7, 0.3, 0.0]])
+    for task in (soft, several):
+        with pytest.raises(ValueError, match="no single true class"):
+            outputs.true_classes(task, torch.randn(1, 3), Batch(None, targets))
+    regression = SimpleNamespace(probabilities=False)
+    with pytest.raises(ValueError, match="the targets are no classes"):
+        outputs.true_classes(regression, torch.randn(1, 3), BATCH)
+    with pytest.raises(ValueError, match="must be logits"):
+        outputs.true_classes(soft, {"scores": torch.randn(1, 3)}, BATCH)

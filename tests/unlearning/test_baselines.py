@@ -1,4 +1,4 @@
-"""NPO, SimNPO and the methods that use the retain set: each objective against its formula, written out here again."""
+"""NPO, SimNPO, DELETE and the methods that use the retain set: each objective against its formula, written out here again."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from imu_lab.core.running import one_thread
 from imu_lab.tasks.protocol import Task
 from imu_lab.unlearning.objectives import Objective, descend
 from imu_lab.unlearning.request import Request
+from imu_lab.unlearning.retain_free import apart, without_truth
 
 SGD = dict(lr=0.05, momentum=0.0, weight_decay=0.0, batch_size=10_000, optimizer="sgd")  # one batch: no order to know
-FREE, BASED = ("npo", "simnpo"), ("fine-tune", "gradient-difference", "kl-ascent", "npo-kl")
+FREE, BASED = ("npo", "simnpo", "delete"), ("fine-tune", "gradient-difference", "kl-ascent", "npo-kl")
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +142,74 @@ def test_simnpo(given: Callable, beta: float, gamma: float) -> None:
     assert difference(moved, by_hand(model, loss, steps=4), model) < 1e-4
     expected = torch.sigmoid(gamma - beta * losses(task, model, "forget")).detach().double()[updates[0].positions]
     assert cases.close(updates[0].shares, expected / expected.sum(), within=1e-6)
+
+
+def taken_out(task: Task, model: nn.Module) -> Tensor:
+    """q', the probabilities of all but the true class of each prediction, made to sum to 1."""
+    batch = task.split("forget").batch()
+    truth = batch.targets["tokens"][:, 1:] if isinstance(task, imu.tasks.Sequence) else batch.targets
+    share = model(batch.inputs).softmax(-1).detach().scatter(-1, truth[..., None], 0.0)
+    return share / share.sum(-1, keepdim=True)
+
+
+@TASKS
+def test_delete(given: Callable) -> None:
+    task, model = given()
+    wanted, batch = taken_out(task, model), task.split("forget").batch()
+
+    def loss(moved: nn.Module) -> Tensor:
+        logs = moved(batch.inputs).softmax(-1).log()
+        each = torch.where(wanted > 0, wanted * (wanted.log() - logs), 0.0).sum(-1)
+        return each.mean()  # every sequence here has seven predictions
+
+    moved, updates = stepped(task, model, "delete", steps=4)
+    assert difference(moved, by_hand(model, loss, steps=4), model) < 1e-4
+    assert updates[0].terms["delete"] == pytest.approx(loss(model).item(), rel=1e-5)
+    assert losses(task, moved, "forget").mean() > losses(task, model, "forget").mean()
+
+
+@TASKS
+def test_the_pressure_of_delete_is_what_the_model_says_less_what_it_should(given: Callable) -> None:
+    task, model = given()
+    batch, wanted = task.split("forget").batch(), taken_out(task, model)
+    logits = (model(batch.inputs) + torch.randn(wanted.shape, generator=torch.Generator().manual_seed(0))).detach()
+    apart_by = apart(without_truth(task, model(batch.inputs), batch), logits.requires_grad_())
+    (slope,) = torch.autograd.grad(apart_by.sum(), logits)
+    expected = (logits.softmax(-1) - wanted) / (7 if isinstance(task, imu.tasks.Sequence) else 1)
+    assert cases.close(slope, expected.detach(), within=1e-5) and torch.isfinite(slope).all()
+
+
+def test_delete_by_hand() -> None:
+    task = cases.task("toy")
+    batch = imu.tasks.Batch(None, torch.tensor([1]))
+    first = torch.tensor([[0.0, 5.0, np.log(3.0)]])  # without class 1: 1/4 and 3/4
+    wanted = without_truth(task, first, batch)
+    assert cases.close(wanted.logs.exp(), [[0.25, 0.0, 0.75]])
+    even = apart(wanted, torch.zeros(1, 3))
+    assert even.item() == pytest.approx(0.25 * np.log(0.75) + 0.75 * np.log(2.25), rel=1e-6)
+    assert apart(wanted, torch.tensor([[0.0, -200.0, np.log(3.0)]])).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_delete_is_bounded_where_ascent_is_not() -> None:
+    task, model = toy()
+    runs = {
+        name: imu.unlearn(task, model, method=name, steps=300, lr=0.5, weight_decay=0.0) for name in ("delete", "imu")
+    }
+    assert runs["delete"].value("forget", "accuracy") == 0
+    last = runs["delete"].terms.query("term == 'delete_gradient'")["value"]
+    assert last.iloc[-1] < 0.02 * last.iloc[0]  # it comes to rest
+    assert runs["imu"].value("forget", "loss") > 5 * runs["delete"].value("forget", "loss")
+
+
+def test_delete_refuses_a_task_without_classes_before_it_moves_anything() -> None:
+    loss = nn.MSELoss(reduction="none")
+    pairs = [(torch.randn(12, 4, generator=torch.Generator().manual_seed(k)), torch.randn(12)) for k in range(2)]
+    model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1))
+    task = imu.tasks.Classification.from_data(model, *pairs, forget_indices=[0, 1], loss=lambda z, y: loss(z[:, 0], y))
+    before = cases.frozen(model)
+    with pytest.raises(ValueError, match="the targets are no classes"):
+        imu.unlearn(task, model, method="delete", steps=2, lr=0.1)
+    assert cases.same(before, model)
 
 
 @TASKS
