@@ -9,7 +9,6 @@ difference between the two is part of what there is to see.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -209,8 +208,8 @@ def step_length(run: Run, updates: int) -> float:
     Raises:
         NoFirstOrder: a run without a fixed step length per unit of pressure (another optimizer, steps scaled to one
             length, or a fork, which has the settings of two runs), a method that moves more than the readout, one
-            without a learning rate, or one whose steps are no shares of a batch's pressure (``normalise="set"``) or
-            also follow an L1 term or the retain set.
+            without a learning rate, or one whose steps are no shares of a batch's pressure (``normalise="set"``), do not
+            follow the samples' own losses, or also follow an L1 term or the retain set.
     """
     settings = run.settings.get("settings") or {}
     plain = (
@@ -233,7 +232,12 @@ def step_length(run: Run, updates: int) -> float:
             f"first-order damage is that of the pressure; this run has alpha={settings['alpha']!r}, and the L1 term moves "
             "the readout besides; unlearn with alpha=0"
         )
-    if _needs_retain(run.settings.get("method")):
+    if not _declared(run, "follows_losses"):
+        raise NoFirstOrder(
+            f"first-order damage needs steps along the forget samples' own loss gradients; the method "
+            f"{run.settings.get('method')!r} takes others; compare with a method that ascends the loss, such as 'imu'"
+        )
+    if _declared(run, "needs_retain"):
         raise NoFirstOrder(
             f"first-order damage needs steps along the forget samples' gradients alone; the method "
             f"{run.settings.get('method')!r} also follows the retain set; compare with a method that sees the forget "
@@ -242,9 +246,10 @@ def step_length(run: Run, updates: int) -> float:
     return float(settings["lr"]) * _momentum_gain(float(settings.get("momentum", 0.0)), max(1, updates))
 
 
-def _needs_retain(method: Any) -> bool:
-    """Whether a method of this name declares that it works on the retain set; False for one that is not registered."""
-    return method in methods and bool(methods.declared(methods[method], "needs_retain"))
+def _declared(run: Run, name: str) -> bool:
+    """What the run's method declares under ``name``; what the contract says of one that is not registered."""
+    method = run.settings.get("method")
+    return bool(methods.declared(methods[method] if method in methods else None, name))
 
 
 def _momentum_gain(momentum: float, updates: int) -> float:

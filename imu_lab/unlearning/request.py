@@ -73,11 +73,14 @@ class Method:
             whose inputs are cached features. ``"all"`` asks for the whole task and model.
         takes_weights: whether ``request.weights`` is used; where it is not, all samples to forget are alike.
         needs_retain: whether ``request.retain`` holds the retain set.
+        follows_losses: whether an update follows the forget samples' own losses, each by its share. Where it does not (it
+            draws the model to something else, or turns the direction), no damage is predicted from the pressure.
     """
 
     scope: ClassVar[str] = "readout"
     takes_weights: ClassVar[bool] = True
     needs_retain: ClassVar[bool] = False
+    follows_losses: ClassVar[bool] = True
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update | None]:
         """Update ``model``, which is private to the run, for ever, and yield after each update.

@@ -106,6 +106,7 @@ class Delete(Descent):
     """
 
     takes_weights: ClassVar[bool] = False
+    follows_losses: ClassVar[bool] = False
 
     scope: str = knob("readout", **SCOPE)
 

@@ -97,6 +97,7 @@ NO_SHARES = [
     ({"alpha": 0.2}, "alpha=0.2"),
     *(({"method": name}, f"{name}' also follows the retain set") for name in ("fine-tune", "gradient-difference")),
     *(({"method": name}, f"{name}' also follows the retain set") for name in ("kl-ascent", "npo-kl")),
+    ({"method": "delete"}, "'delete' takes others"),
 ]
 
 
