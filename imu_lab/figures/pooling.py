@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
+from ..core.labels import experiment, told_apart
 from ..core.records import Run
-
-APART = ("seed", "versions")  # settings, at any depth, in which runs of one group may differ
 
 
 class Group(NamedTuple):
@@ -34,33 +32,9 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
     """
     found: dict[tuple, list[Run]] = {}
     for run in runs:
-        found.setdefault((run.label, repr(sorted(_flat(run.settings).items()))), []).append(run)
-    groups = [Group(label, members) for (label, _), members in found.items()]
-    return [Group(_told_apart(group, groups), group.runs) for group in groups]
-
-
-def _flat(settings: Any, path: str = "") -> dict[str, Any]:
-    """``{"settings": {"lr": 0.01}}`` as ``{"settings.lr": "0.01"}``, without seeds and versions."""
-    if not isinstance(settings, Mapping):
-        return {path: re.sub(r"\bseed=\d+", "seed", str(settings))}
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name not in APART:
-            flat |= _flat(value, f"{path}.{name}" if path else str(name))
-    return flat
-
-
-def _told_apart(group: Group, groups: list[Group]) -> str:
-    same = [other for other in groups if other.label == group.label]
-    if len(same) == 1:
-        return group.label
-    flats = [_flat(other.runs[0].settings) for other in same]
-    paths = list(dict.fromkeys(path for flat in flats for path in flat))
-    apart = [path for path in paths if len({flat.get(path) for flat in flats}) > 1]
-    apart = sorted(apart, key=lambda path: len(str(flats[0].get(path))))[:2]  # the shortest say it best
-    mine = _flat(group.runs[0].settings)
-    said = ", ".join(f"{path.split('.')[-1]} {mine[path]}"[:32] for path in apart if path in mine)
-    return f"{group.label} ({said})" if said else group.label
+        found.setdefault((run.label, repr(sorted(experiment(run).items()))), []).append(run)
+    labels = told_apart(members[0] for members in found.values())
+    return [Group(label, members) for label, members in zip(labels, found.values())]
 
 
 def together(lines: list[Series]) -> tuple[np.ndarray, np.ndarray]:

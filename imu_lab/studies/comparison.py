@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from ..core.labels import told_apart
 from ..core.messages import unknown
 from ..core.records import Run
 from ..tasks.protocol import Abilities
@@ -29,7 +30,9 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
     Returns:
         DataFrame: ``run, seed, updates, reached``, then ``<split> <metric>``, ``<split> <metric> change`` (since the
         original model) and ``<split> <metric> gap`` (to the retrained model). The last row, ``"original"``, is doing
-        nothing: the model that the first run began with, after 0 updates, whatever is left of the forget set.
+        nothing: the model that the first run began with, after 0 updates, whatever is left of the forget set. ``run``
+        names the settings in which runs of one method differ; runs that differ by ``seed`` alone share their name, so that
+        ``groupby("run")`` is over seeds.
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     when = [tuple(run.settings.get("forgotten_when", Abilities.forgotten_when)) for run in runs]
@@ -38,9 +41,8 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
         return pd.DataFrame()
     steps = [_first_met(run, rule) for run, rule in zip(runs, rules)]
     rows = [
-        {"run": run.label, "seed": run.settings.get("seed"), "updates": step, "reached": step == step}
-        | _values(run, step)
-        for run, step in zip(runs, steps)
+        {"run": label, "seed": run.settings.get("seed"), "updates": step, "reached": step == step} | _values(run, step)
+        for label, run, step in zip(told_apart(runs), runs, steps)
     ]
     met = rules[0] is None or steps[0] == 0
     rows.append({"run": ORIGINAL, "seed": None, "updates": 0, "reached": met} | _values(runs[0], 0))

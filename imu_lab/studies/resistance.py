@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from ..core.labels import told_apart
 from ..core.records import Run
 from ..lab.again import again
 from ..unlearning.recorder import time_to_forget
@@ -50,7 +51,8 @@ def resistance(
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     controls = _controls(uniform, runs)
-    rows = [_of_run(run, number, control, rebound) for number, (run, control) in enumerate(zip(runs, controls))]
+    named = enumerate(zip(told_apart(runs), runs, controls))
+    rows = [_of_run(run, label, number, control, rebound) for number, (label, run, control) in named]
     if not rows:
         raise ValueError("resistance needs at least one run; got none")
     return pd.concat(rows, ignore_index=True)
@@ -67,10 +69,10 @@ def _controls(uniform: Run | Sequence[Run] | bool | None, runs: list[Run]) -> li
     return others
 
 
-def _of_run(run: Run, number: int, uniform: Run | None, rebound: int | None) -> pd.DataFrame:
+def _of_run(run: Run, label: str, number: int, uniform: Run | None, rebound: int | None) -> pd.DataFrame:
     table = _measured(run)
     table.insert(0, "number", number)
-    table.insert(1, "run", run.label)
+    table.insert(1, "run", label)
     table.insert(2, "seed", run.settings.get("seed"))
     if uniform is not None:
         other = _measured(uniform).set_index("example")

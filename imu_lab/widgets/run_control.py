@@ -12,6 +12,7 @@ import ipywidgets as W
 
 from .. import figures
 from ..core import registry
+from ..core.labels import told_apart
 from ..core.records import Run
 from ..lab.fork import continued, fork
 from ..lab.live import Estimate, Gate, estimate, so_far
@@ -245,7 +246,7 @@ class RunControl(Panel):
         self.runs = [*self.runs, answer][-KEPT_RUNS:]
         self.bar.value = answer.events["steps"] - (answer.settings.get("forked") or {"step": 0})["step"]
         self._draw_runs(self.runs)
-        names = [f"{number}: {run.label}" for number, run in enumerate(self.runs, 1)]
+        names = [f"{number}: {label}" for number, label in enumerate(told_apart(self.runs, seeds=True), 1)]
         self.scores.value = run_table(self.runs, names)
         with self._drawing:
             self._rewind_in(answer)

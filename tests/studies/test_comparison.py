@@ -57,6 +57,16 @@ def test_a_run_that_never_gets_there_has_no_numbers() -> None:
     assert table.loc[0, ["forget accuracy", "test accuracy", "test accuracy gap", "updates"]].isna().all()
 
 
+def test_two_settings_of_one_method_have_two_names_and_two_seeds_have_one() -> None:
+    slow, fast = ({"settings": {"lr": lr, "momentum": 0.9}} for lr in (0.01, 0.1))
+    runs = [made([1.0, 0.5], [0.9, 0.9], **how) for how in (slow, fast, slow | {"seed": 6})]
+    table = imu.compare(runs)
+    assert table["run"].tolist() == ["imu (lr 0.01)", "imu (lr 0.1)", "imu (lr 0.01)", "original"]
+    assert table["seed"].tolist()[:3] == [5, 5, 6]
+    assert imu.compare(runs[:1])["run"].tolist() == ["imu", "original"]
+    assert len(imu.plot_comparison(table).layout.yaxis.ticktext) == 3, "seeds of one setting share a row of the figure"
+
+
 @pytest.mark.parametrize("at_forget", [None, 0.3, 0.0, 1.0])
 def test_doing_nothing_stands_in_the_last_row(at_forget: float | None) -> None:
     runs = [made([1.0, 0.8, 0.2], [0.9, 0.7, 0.6]), made([0.7, 0.4], [0.5, 0.4])]

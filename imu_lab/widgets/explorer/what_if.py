@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import ipywidgets as W
 
 from ... import figures
+from ...core.labels import told_apart
 from ...core.records import Run
 from ...lab.again import again
 from ...lab.what_if import differences, what_if
@@ -148,4 +149,5 @@ def comparison(run: Run, other: Run) -> str:
     quantities = {"time_to_forget": "time to forget", "time_to_forget_other": "now", "confidence_after": "confidence left",
                   "confidence_after_other": "now", "pressure": "pressure", "pressure_other": "now"}  # fmt: skip
     samples = tables.scores(rows, quantities) if rows else ""
-    return run_table([run, other], [f"0: {run.label}", f"1: {other.label}"]) + samples
+    names = [f"{number}: {label}" for number, label in enumerate(told_apart([run, other], seeds=True))]
+    return run_table([run, other], names) + samples

@@ -1,0 +1,68 @@
+"""What runs are called beside each other: a label that two share is told apart by the settings in which they differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .records import Run
+
+APART = ("seed", "versions")  # settings, at any depth, in which runs of one experiment may differ
+NAMED = 3  # settings that a label names; more only where these do not tell all runs apart
+LONGEST = 32  # letters of a setting with its value
+
+
+def experiment(run: Run) -> dict[str, str]:
+    """All that makes a run what it is, seeds and versions aside: ``{"settings.lr": "0.01", ...}``."""
+    return _flat(run.settings)
+
+
+def _flat(settings: Any, path: str = "") -> dict[str, str]:
+    if not isinstance(settings, Mapping):
+        return {path: re.sub(r"\bseed=\d+", "seed", str(settings))}
+    flat: dict[str, str] = {}
+    for name, value in settings.items():
+        if name not in APART:
+            flat |= _flat(value, f"{path}.{name}" if path else str(name))
+    return flat
+
+
+def told_apart(runs: Iterable[Run], *, seeds: bool = False) -> list[str]:
+    """The label of each run; where several share one, it names the settings in which those differ, the method's first.
+
+    >>> told_apart([imu.unlearn(task, model, lr=lr) for lr in (0.01, 0.1)])
+    ['imu · uniform (lr 0.01)', 'imu · uniform (lr 0.1)']
+
+    Args:
+        runs: in the order of the labels.
+        seeds: name the seed, too, of runs that differ in it alone; without it they are one experiment under one label.
+    """
+    runs = list(runs)
+    known, labels = [experiment(run) for run in runs], [run.label for run in runs]
+    for label in dict.fromkeys(labels):
+        mine = [at for at, run in enumerate(runs) if run.label == label]
+        paths = _differing([known[at] for at in mine])
+        for at in mine:
+            words = [f"{path.split('.')[-1]} {known[at][path]}"[:LONGEST] for path in paths if path in known[at]]
+            alike = [other for other in mine if known[other] == known[at]]
+            if seeds and len({runs[other].settings.get("seed") for other in alike}) > 1:
+                words.append(f"seed {runs[at].settings.get('seed')}")
+            labels[at] = f"{label} ({', '.join(words)})" if words else label
+    return labels
+
+
+def _differing(settings: list[dict[str, str]]) -> list[str]:
+    """The settings that are not the same in all of these: a few, and as many more as it takes to tell them apart."""
+    paths = list(dict.fromkeys(path for each in settings for path in each))
+    apart = [path for path in paths if len({each.get(path) for each in settings}) > 1]
+    own = [path for path in apart if path.startswith("settings.")]  # the method's, in the order in which it has them
+    others = sorted(
+        (path for path in apart if path not in own), key=lambda path: max(len(each.get(path, "")) for each in settings)
+    )
+    apart = own + others  # of the others the shortest say it best
+    kinds = len({tuple(sorted(each.items())) for each in settings})
+    count = min(NAMED, len(apart))
+    while count < len(apart) and len({tuple(each.get(path) for path in apart[:count]) for each in settings}) < kinds:
+        count += 1
+    return apart[:count]
