@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..core.memo import Memo
 from ..core.running import copied, device_of, evaluating, fingerprint, row_hashes, same, tensors_of
 from ..tasks.around import Around, takes_examples
-from ..tasks.evaluation import outputs
+from ..tasks.evaluation import outputs, threads_of
 from ..tasks.protocol import Batch, Examples, ExamplesOf, Task, check_unchanged, own_data_key, prepared
 from . import readout
 from .readout import ALL, Readout
@@ -114,7 +114,8 @@ class ReadoutTask(Around):
         """Whether the backbone still does to the probe of some kept features what it did then."""
         if same(kept.probe.inputs, self._probe.inputs):
             return same(kept.probe.reached, self._probe.reached)
-        with torch.no_grad(), evaluating(self._model):  # kept for another request, whose probe was of other samples
+        # It was kept for another request, whose probe was of other samples.
+        with threads_of(self.task), torch.no_grad(), evaluating(self._model):
             return same(kept.probe.reached, readout.capture(self._model, self.name, kept.probe.inputs)[0])
 
     def evaluate(self, model: nn.Module, split: str, examples_of: ExamplesOf | None = None) -> dict[str, float]:

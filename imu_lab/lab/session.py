@@ -19,7 +19,7 @@ from torch import nn
 from ..core import knobs, registry
 from ..core.knobs import check_count, name_of, plain
 from ..core.records import Influence, Intensity, Run
-from ..core.running import checked_seed, copied, evaluating, fingerprint, one_thread, same, tensors_of
+from ..core.running import checked_seed, copied, device_of, evaluating, fingerprint, one_thread, same, tensors_of
 from ..features import readout
 from ..features.cache import ReadoutTask, seen_from
 from ..features.gradients import LinearGradients, gradients_of
@@ -281,8 +281,9 @@ class Session:
         if reference is None or isinstance(reference, Reference):
             return reference
         model, key = prepared(self.task, reference), fingerprint(*tensors_of(reference))
-        with torch.no_grad(), evaluating(model):  # equal tensors under other code are another model
-            answer = model(readout.probe(self.task, model).inputs)
+        # Equal tensors under other code are another model.
+        with threads_of(self.task), torch.no_grad(), evaluating(model):
+            answer = model(self.found.probe.to(device_of(model)).inputs)
         known = self._references.get(key)
         if known is None or not same(known[0], answer):
             known = self._references[key] = answer, Reference(self.task, copied(model).eval())

@@ -186,7 +186,7 @@ def _blocks(
     updates: Iterator[Any], moving: MovingState, steps: int, record_every: int, size: int
 ) -> Iterator[UpdateBlock]:
     """Make updates, and hand them on when ``size`` of them are to be recorded."""
-    last, waiting = moving.copy(), []
+    last, waiting, recorded = moving.copy(), [], 0
     for step in range(1, steps + 1):
         try:
             update = _next(updates, moving.moving.values())
@@ -199,11 +199,12 @@ def _blocks(
             waiting[-1:] = [made._replace(state=last) for made in waiting[-1:]]  # the end is recorded in any case
             yield UpdateBlock(waiting, True, step if update == DIVERGED else None)
             return
-        last, recorded = moving.copy(), step % record_every == 0 or step == steps
-        waiting.append(MadeUpdate(step, update, last if recorded else None))
-        if step == steps or recorded and sum(made.state is not None for made in waiting) == size:
+        last, is_recorded = moving.copy(), step % record_every == 0 or step == steps
+        waiting.append(MadeUpdate(step, update, last if is_recorded else None))
+        recorded += is_recorded
+        if step == steps or recorded == size:
             yield UpdateBlock(waiting)
-            waiting = []
+            waiting, recorded = [], 0
 
 
 DIVERGED, ENDED = "diverged", "ended"

@@ -44,12 +44,14 @@ def _sgd(values: list[nn.Parameter], how: Descent) -> Step:
     """torch's own SGD, by its function: the class around it costs more than the step, and two seconds the first time."""
     settings = {"lr": how.lr, "momentum": how.momentum, "weight_decay": how.weight_decay}
     plain = {"dampening": 0.0, "nesterov": False, "maximize": False, "foreach": False}
-    momenta: list[list[Tensor | None]] = [[None] for _ in values]
+    momenta: list[Tensor | None] = [None] * len(values)
 
     def step(gradients: Sequence[Tensor | None]) -> None:
-        for value, gradient, momentum in zip(values, gradients, momenta):
-            if gradient is not None:
-                sgd([value], [gradient], momentum, **settings, **plain)
+        at = [k for k, gradient in enumerate(gradients) if gradient is not None]
+        kept = [momenta[k] for k in at]
+        sgd([values[k] for k in at], [gradients[k] for k in at], kept, **settings, **plain)
+        for k, momentum in zip(at, kept):
+            momenta[k] = momentum
 
     return step
 
