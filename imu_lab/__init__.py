@@ -50,7 +50,9 @@ from .core.memo import clear_caches as clear_caches
 from .core.messages import UnknownName as UnknownName
 from .features.readout import NoReadout as NoReadout
 
-# Measures that need no new run
+# Measures that need no new run, and what they are measured against
+from .measures.ensemble import References as References
+from .measures.ensemble import references as references
 from .measures.attribution import gradcam as gradcam
 from .measures.retrieval import embedding_map as embedding_map
 from .measures.retrieval import retrieve as retrieve

@@ -11,12 +11,17 @@ from typing import NamedTuple
 
 
 class Quantity(NamedTuple):
-    """What a column or a metric means. ``good`` says which direction is good, in words."""
+    """What a column or a metric means.
+
+    ``good`` says which direction is good, in words; ``goal`` is what the retrained model itself has, where the values tell
+    how far a model is from it, such as 0 for a distance.
+    """
 
     title: str
     unit: str
     meaning: str
     good: str = ""
+    goal: float | None = None
 
 
 QUANTITIES: dict[str, Quantity] = {

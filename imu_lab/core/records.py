@@ -123,7 +123,8 @@ class Run:
             and where a retrained model was given ``confidence_retrained``.
         trajectory: long table ``example, step, loss, confidence, margin``.
         terms: long table ``step, term, value``: the objective's terms, their gradients and the update length, apart.
-        reference: ``split, metric, value`` of the retrained model, empty when none was given.
+        reference: ``split, metric, value`` of the retrained model, empty when none was given. Of several
+            (:func:`imu_lab.references`) the means, and for a distance how far two of them are from each other.
         settings: everything that reproduces the run.
         events: ``steps`` made, ``stopped_at``, ``diverged_at``, ``utility_limit`` (None where it did not happen),
             ``seconds``.
@@ -223,6 +224,17 @@ class Run:
         rows = self.curve[(self.curve["split"] == split) & (self.curve["metric"] == metric)]
         rows = rows if step is None else rows[rows["step"] == step]
         return float(rows["value"].iloc[-1]) if len(rows) else float("nan")
+
+    def noise_floor(self, metric: str) -> dict[str, float]:
+        """How far two of the references are from each other by this distance, on each split.
+
+        Empty where the metric is no distance to the retrained model, and where the run was compared with fewer than two.
+        """
+        several = len((self.settings.get("reference") or {}).get("digests", ())) > 1
+        if not several or describe(metric).goal is None:
+            return {}
+        rows = self.reference[self.reference["metric"] == metric]
+        return dict(zip(rows["split"], rows["value"]))
 
     def series(self, split: str, metric: str) -> pd.Series:
         """One line of the curve: values indexed by step."""

@@ -155,13 +155,17 @@ intensity_rule = intensity_rules.register
 method = methods.register
 
 
-def metric(name: str, unit: str = "", good: str = "", title: str = "") -> Callable[[type], type]:
+def metric(
+    name: str, unit: str = "", good: str = "", title: str = "", goal: float | None = None
+) -> Callable[[type], type]:
     """A decorator that makes a frozen dataclass with ``__call__`` known as the metric ``name``.
 
     Args:
         unit: of its values, for axes and tables, such as ``"nats per prediction"``.
         good: which direction is good, in words, such as ``"low everywhere; 0 is the retrained model"``.
         title: of its values in figures; ``name`` in words where it is left out.
+        goal: what the retrained model itself has, for a metric that tells how far a model is from it: 0 for a distance, 1 for
+            an agreement. Comparisons then say whether a model is farther from it than one that did nothing.
 
     Raises:
         TypeError: the class is no frozen dataclass, or cannot be called with ``(task, model, reference)``.
@@ -170,7 +174,7 @@ def metric(name: str, unit: str = "", good: str = "", title: str = "") -> Callab
 
     def keep(item: type) -> type:
         keep_known(item)
-        quantities.declare(name, quantities.Quantity(title, unit, quantities.meaning_of(item), good))
+        quantities.declare(name, quantities.Quantity(title, unit, quantities.meaning_of(item), good, goal))
         return item
 
     return keep

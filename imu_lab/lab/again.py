@@ -13,6 +13,7 @@ from torch import nn
 
 from ..core.records import Intensity, Run
 from ..core.registry import metrics
+from ..measures.ensemble import References
 from .verbs import unlearn
 
 SAME: Any = object()  # stands for the run's own weights, as None stands for uniform ones
@@ -26,7 +27,7 @@ def again(
     steps: int | None = None,
     seed: int | None = None,
     method: str | None = None,
-    reference: nn.Module | None = None,
+    reference: nn.Module | References | None = None,
     progress: Callable[[int, int], None] | None = None,
     stop: Event | None = None,
     watch: Callable[[Any], None] | None = None,
@@ -42,7 +43,7 @@ def again(
         start: the recorded update whose model to start from; 0 is the original. The optimizer starts without momentum.
         steps, seed, method, settings: as in :func:`imu_lab.unlearn`; by default those of the run. Another method starts
             with its own defaults.
-        reference: the retrained model; without it, what the run recorded of it is used again.
+        reference: the retrained model, or several; without it, what the run recorded of it is used again.
 
     Raises:
         ValueError: the run has no task, did not keep the model of ``start``, or is a fork and ``start`` lies before it.
@@ -74,7 +75,7 @@ def again(
     return other if reference is not None else with_reference_of(other, run)
 
 
-def followed(run: Run, reference: nn.Module | None = None) -> list[Any] | None:
+def followed(run: Run, reference: Any = None) -> list[Any] | None:
     """The metrics that a run followed, except those that need a retrained model where none is given."""
     recorded = run.settings.get("follow")
     if recorded is None:
@@ -99,10 +100,11 @@ def with_reference_of(other: Run, run: Run) -> Run:
     if "confidence_retrained" in run.samples:
         confidence = run.samples.set_index("example")["confidence_retrained"]
         samples = samples.assign(confidence_retrained=confidence.reindex(samples["example"]).to_numpy())
-    return replace(other, reference=run.reference, samples=samples)
+    told = {"reference": run.settings["reference"]} if "reference" in run.settings else {}
+    return replace(other, reference=run.reference, samples=samples, settings={**other.settings, **told})
 
 
-def stop_rule(run: Run, stop_at: Any, reference: nn.Module | None = None) -> Any:
+def stop_rule(run: Run, stop_at: Any, reference: Any = None) -> Any:
     """When to stop; without a retrained model its level is the number that the run recorded."""
     if stop_at == "retrained" and reference is None:
         metric, operator = run.settings["forgotten_when"]

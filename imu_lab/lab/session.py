@@ -28,6 +28,8 @@ from ..features.targets import target_examples
 from ..influences.contract import checked_influence
 from ..intensities import intensity
 from ..measures.contract import measure
+from ..measures.distance import KLRetrained
+from ..measures.ensemble import References
 from ..measures.reference import Reference
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
@@ -52,7 +54,12 @@ class Session:
     """
 
     def __init__(
-        self, task: Task, model: nn.Module, reference: nn.Module | None = None, *, found: Readout | None = None
+        self,
+        task: Task,
+        model: nn.Module,
+        reference: nn.Module | References | None = None,
+        *,
+        found: Readout | None = None,
     ) -> None:
         self.task, self.reference = checked_task(task), reference
         self.model = copied(prepared(task, model)).eval()
@@ -61,8 +68,6 @@ class Session:
         self._seen: tuple[Task, nn.Module] | None = None
         self._contexts: dict[bool, pd.DataFrame] = {}
         self._references: dict[str, tuple[Any, Reference]] = {}  # what it makes of the probe, and itself
-        self._confidences: dict[Reference, np.ndarray] = {}
-        self._measured: dict[tuple, driver.SplitMetrics] = {}
         self._rates: dict[tuple, Found] = {}
 
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
@@ -120,7 +125,7 @@ class Session:
         steps: int = 50,
         seed: int = 0,
         stop_at: Any = None,
-        reference: nn.Module | None = None,
+        reference: nn.Module | References | None = None,
         cache: bool = True,
         record_every: int = 1,
         follow: Iterable[Any] | None = None,
@@ -157,7 +162,7 @@ class Session:
             state = driver.follow(states, steps, progress, stop, watch)
         events = driver.events(state, time.perf_counter() - started)
         asked = {"steps": steps, "seed": request.seed, "stop_at": stop_at, "record_every": record_every}
-        about = asked | self._provenance(method, shares, metrics, cached=task is not self.task)
+        about = asked | self._provenance(method, shares, metrics, cached=task is not self.task) | _told(reference)
         _warn_of_divergence(about, events)
         return self._record(recorder, shares, private, about, events, reference, known)
 
@@ -219,7 +224,7 @@ class Session:
         private: nn.Module,
         about: Mapping[str, Any],
         events: Mapping[str, Any],
-        reference: Reference | None,
+        reference: Reference | References | None,
         known: driver.SplitMetrics,
     ) -> Run:
         """What a run is remembered by."""
@@ -227,7 +232,7 @@ class Session:
         unlearned = Unlearned(self.model, private, self.names[0] if seen else None)
         return Run(
             curve=recorder.curve(),
-            samples=_ledger(recorder, shares, self.task, self._confidence(reference)),
+            samples=_ledger(recorder, shares, self.task, None if reference is None else reference.confidence),
             trajectory=recorder.trajectory(),
             terms=recorder.term_table(),
             reference=pd.DataFrame(
@@ -242,43 +247,38 @@ class Session:
             snapshots=snapshots.renamed(self.names[0]) if seen else snapshots,
         )
 
-    def followed(self, reference: nn.Module | Reference | None, follow: Iterable[Any] | None = None) -> tuple[Any, ...]:
+    def followed(self, reference: Any, follow: Iterable[Any] | None = None) -> tuple[Any, ...]:
         """The metrics that a run records beside the task's own: those asked for, else those that the task follows.
 
-        Of the task's, those that compare with a reference are left out where there is none.
+        Of the task's, those that compare with a reference are left out where there is none. Beside several references the
+        KL to them is followed in any case: the distance is what they are there for.
         """
         wanted = offered(self.task).follows if follow is None else [follow] if isinstance(follow, str) else follow
         metrics = [registry.metrics.create(each) for each in wanted]
         known = reference is not None or follow is not None
+        if follow is None and isinstance(reference, References) and offered(self.task).probabilities:
+            metrics = list(dict.fromkeys([*metrics, KLRetrained()]))
         return tuple(metric for metric in metrics if known or not registry.metrics.declared(metric, "needs_reference"))
 
-    def measured(self, reference: nn.Module | None, metrics: Iterable[Any] | None = None) -> driver.SplitMetrics:
-        """The retrained model's metrics on every split, measured once per model; empty without one."""
+    def measured(self, reference: Any, metrics: Iterable[Any] | None = None) -> driver.SplitMetrics:
+        """The retrained model's metrics on every split, measured once per model; empty without one.
+
+        Of several they are the means, and a distance is the noise floor: the mean distance of two of them.
+        """
         if reference is None:
             return {}
         metrics = self.followed(reference) if metrics is None else tuple(metrics)
-        key = (self._beside(reference), metrics)
-        if key not in self._measured:
-            recorder = Recorder(self.task, self.task.split("forget"), self._against(reference, metrics))
-            self._measured[key] = recorder.record(0, key[0].model)
-        return self._measured[key]
+        return self._beside(reference).measured(metrics)
 
-    def _confidence(self, reference: Reference | None) -> np.ndarray | None:
-        """(n,) the retrained model's confidence in each forget sample's label, computed once per model."""
-        if reference is None:
-            return None
-        if reference not in self._confidences:
-            losses = outcomes(self.task, reference.model, self.task.split("forget"))[:, 0]
-            self._confidences[reference] = np.exp(-losses.double().numpy())
-        return self._confidences[reference]
-
-    def _against(self, reference: Reference | None, metrics: Iterable[Any]) -> list[Callable]:
+    def _against(self, reference: Reference | References | None, metrics: Iterable[Any]) -> list[Callable]:
         """The metrics as functions of (task, model), with the reference settled."""
         return [partial(measure, metric, reference=reference) for metric in metrics]
 
-    def _beside(self, reference: nn.Module | Reference | None) -> Reference | None:
+    def _beside(self, reference: nn.Module | Reference | References | None) -> Reference | References | None:
         """This reference with its outputs, which are computed once per content."""
-        if reference is None or isinstance(reference, Reference):
+        if isinstance(reference, References):
+            reference.check(self.task)
+        if reference is None or isinstance(reference, (Reference, References)):
             return reference
         model, key = prepared(self.task, reference), fingerprint(*tensors_of(reference))
         # Equal tensors under other code are another model.
@@ -306,6 +306,14 @@ def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:
 def _threads(task: Task) -> AbstractContextManager[None]:
     """One thread for the small products of a view and for networks trained on one, all cores for the others."""
     return one_thread() if isinstance(task, ReadoutTask) else threads_of(task)
+
+
+def _told(reference: Reference | References | None) -> dict[str, Any]:
+    """What tells later which models a run was compared with: their digests, and the seeds of several."""
+    if reference is None:
+        return {}
+    seeds = {"seeds": list(reference.seeds)} if isinstance(reference, References) else {}
+    return {"reference": seeds | {"digests": [member.digest for member in reference.members]}}
 
 
 def _why_no_search(task: Task, method: Any) -> str | None:

@@ -15,6 +15,7 @@ from ..core.messages import listed
 from ..core.records import TABLES, Influence, Run
 from ..core.running import fingerprint, full_precision, same, tensors_of
 from ..features import readout
+from ..measures.ensemble import References
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task, check_unchanged, own_data_key, prepared
 from ..unlearning.snapshots import Snapshots
@@ -78,7 +79,7 @@ def unlearn(
     seed: int = 0,
     seeds: Iterable[int] | None = None,
     stop_at: Any = None,
-    reference: nn.Module | None = None,
+    reference: nn.Module | References | None = None,
     cache: bool = True,
     record_every: int = 1,
     follow: Iterable[Any] | None = None,
@@ -100,7 +101,8 @@ def unlearn(
         seed: of the batch order; ``seeds`` instead gives a list of runs, one per seed.
         stop_at: a forget accuracy, ``"retrained"`` (the reference's), ``"forgotten"`` (the task's own goal, where it needs no
             retrained model: a class, a person, a source), or ``(metric, "<=", value)``.
-        reference: the retrained model, to measure the distance to.
+        reference: the retrained model, to measure the distance to; or several, from :func:`imu_lab.references`: distances
+            are then means over them, and ``run.reference`` holds the noise floor in the place of a distance.
         cache: work on cached features where the method moves only a linear readout; the result is the same.
         record_every: record each k-th update (and the last).
         follow: names in ``imu_lab.metrics`` (or instances) to measure at each recorded update beside the task's own,

@@ -3,5 +3,7 @@
 from .distance import Agreement as Agreement
 from .distance import JSRetrained as JSRetrained
 from .distance import KLRetrained as KLRetrained
+from .ensemble import References as References
+from .ensemble import references as references
 from .reference import Reference as Reference
 from .transitions import Transitions as Transitions

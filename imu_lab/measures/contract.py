@@ -36,16 +36,20 @@ class Metric:
     Attributes:
         needs_reference: whether it compares with the retrained model. Where the task follows such a metric and there is
             no retrained model, the metric is left out.
+        takes_several: whether it makes its own mean over several retrained models (``reference.members``). Any other metric
+            is called for each of them, and the mean of its values is recorded.
     """
 
     needs_reference: ClassVar[bool] = False
+    takes_several: ClassVar[bool] = False
 
     def __call__(self, task: Task, model: nn.Module, reference: Any = None) -> Mapping[str, Mapping[str, float]]:
         """{split: {name: number}}; the names are those under which a run's curve holds the values.
 
         Args:
             task, model: the whole task and model, or both as seen from the readout.
-            reference: the retrained model with its outputs (:class:`~imu_lab.measures.reference.Reference`), or None.
+            reference: the retrained model with its outputs (:class:`~imu_lab.measures.reference.Reference`), or None; for a
+                metric that ``takes_several``, it may be :class:`~imu_lab.References`.
         """
         raise NotImplementedError
 
@@ -53,10 +57,23 @@ class Metric:
 def measure(metric: Any, task: Task, model: nn.Module, reference: Any = None) -> dict[str, dict[str, float]]:
     """{split: {name: number}} what a metric answers, once it has that form; from here on its values have a meaning.
 
+    Beside several retrained models it is the mean over them.
+
     Raises:
         TypeError: it gave something else; the message shows what, and what is expected.
     """
-    found = metric(task, model, reference)
+    members = getattr(reference, "members", (reference,))
+    if len(members) == 1 or metrics.declared(metric, "takes_several"):
+        return _checked(metric, metric(task, model, reference if len(members) > 1 else members[0]))
+    each = [_checked(metric, metric(task, model, member)) for member in members]
+    return {
+        split: {name: float(np.mean([one[split][name] for one in each])) for name in values}
+        for split, values in each[0].items()
+    }
+
+
+def _checked(metric: Any, found: Any) -> dict[str, dict[str, float]]:
+    """What a metric gave as plain numbers."""
     name = name_of(metric)
     expected = f'{{split: {{name: number}}}}, such as {{"forget": {{"{name.replace("-", "_")}": 0.5}}}}'
     if not isinstance(found, Mapping) or not all(isinstance(values, Mapping) for values in found.values()):

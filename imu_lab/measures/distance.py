@@ -24,13 +24,15 @@ class Distance:
     """What all distances share: both models' outputs on each split, side by side, a batch at a time."""
 
     needs_reference: ClassVar[bool] = True
+    takes_several: ClassVar[bool] = True
 
     def __call__(self, task: Task, model: nn.Module, reference: Any = None) -> dict[str, dict[str, float]]:
         """{split: {metric: value}} on every split that a run of the task follows.
 
         Args:
             task, model: the whole task and model, or both as seen from the readout.
-            reference: a whole model, or a :class:`~imu_lab.measures.reference.Reference` that keeps its outputs.
+            reference: a whole model, a :class:`~imu_lab.measures.reference.Reference` that keeps its outputs, or several of
+                them (:class:`~imu_lab.References`), of whose distances it is the mean.
         """
         check_probabilities(task)
         reference = Reference.of(task, reference)
@@ -40,9 +42,11 @@ class Distance:
             examples = task.split(split)
             if not len(examples):
                 continue
-            known = reference.outputs(split, examples.ids)
+            known = [member.outputs(split, examples.ids) for member in reference.members]
             values = [
-                self.between(task, made, known[positions].to(made.device), batch)
+                torch.stack([self.between(task, made, each[positions].to(made.device), batch) for each in known]).mean(
+                    0
+                )
                 for positions, batch, made in outputs(task, model, examples)
             ]
             found[split] = {name: torch.cat(values).mean().item()}
@@ -56,7 +60,7 @@ class Distance:
 CLOSER = "low everywhere; 0 is the retrained model"
 
 
-@metric("kl-retrained", unit="nats per prediction", good=CLOSER, title="KL to the retrained model")
+@metric("kl-retrained", unit="nats per prediction", good=CLOSER, title="KL to the retrained model", goal=0.0)
 @dataclass(frozen=True)
 class KLRetrained(Distance):
     """KL(retrained ‖ model), the mean over predictions.
@@ -70,7 +74,11 @@ class KLRetrained(Distance):
 
 
 @metric(
-    "js-retrained", unit="nats per prediction", good=CLOSER, title="Jensen-Shannon divergence to the retrained model"
+    "js-retrained",
+    unit="nats per prediction",
+    good=CLOSER,
+    title="Jensen-Shannon divergence to the retrained model",
+    goal=0.0,
 )
 @dataclass(frozen=True)
 class JSRetrained(Distance):
@@ -91,6 +99,7 @@ class JSRetrained(Distance):
     unit="share of predictions",
     good="high everywhere; 1 is full agreement",
     title="agreement with the retrained model",
+    goal=1.0,
 )
 @dataclass(frozen=True)
 class Agreement(Distance):

@@ -1,34 +1,52 @@
-"""The model to compare with, usually the retrained one, and its outputs on every split, computed once."""
+"""The model to compare with, usually the retrained one, and what is known of it: its outputs, computed once, its metrics."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..tasks.evaluation import outputs
+from ..core.running import fingerprint, tensors_of
+from ..tasks.evaluation import outcomes, outputs
 from ..tasks.protocol import Task
+from ..unlearning.recorder import Recorder, SplitMetrics
+from .contract import measure
 
 
 class Reference:
     """A whole model beside the task, with its outputs on each split kept.
 
     A run works on cached features, which a whole model cannot read; it is measured against these outputs, row by row.
+
+    Attributes:
+        digest: of the model's tensors, as they were when this was made.
     """
 
     def __init__(self, task: Task, model: nn.Module) -> None:
-        self.task, self.model = task, model
+        self.task, self.model, self.digest = task, model, fingerprint(*tensors_of(model))
         self._outputs: dict[str, tuple[Tensor, Tensor]] = {}
+        self._measured: dict[tuple[Any, ...], SplitMetrics] = {}
+        self._confidence: np.ndarray | None = None
 
     @classmethod
-    def of(cls, task: Task, given: Reference | nn.Module | None) -> Reference:
-        """The reference given, or one around a model.
+    def of(cls, task: Task, given: Any) -> Any:
+        """The reference given (or several: :class:`~imu_lab.References`), or one around a model.
 
         Raises:
             ValueError: there is none.
         """
         if given is None:
             raise ValueError('no model to compare with; pass reference=imu.train(task, "retain")')
-        return given if isinstance(given, Reference) else cls(task, given)
+        return cls(task, given) if isinstance(given, nn.Module) else given
+
+    @property
+    def members(self) -> tuple[Reference, ...]:
+        """The models that a distance is the mean over: this one."""
+        return (self,)
 
     def outputs(self, split: str, ids: Tensor) -> Tensor:
         """(n, ...) the model's outputs on a split, on the CPU.
@@ -52,3 +70,23 @@ class Reference:
     def _computed(self, split: str) -> tuple[Tensor, Tensor]:
         examples = self.task.split(split)
         return examples.ids, torch.cat([made.cpu() for _, _, made in outputs(self.task, self.model, examples)])
+
+    def measured(self, metrics: tuple[Any, ...]) -> SplitMetrics:
+        """{split: {metric: value}} of the model itself, its own task's metrics and these, measured once."""
+        if metrics not in self._measured:
+            self._measured[metrics] = measured(self.task, self.model, metrics, self)
+        return self._measured[metrics]
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(n,) the model's confidence in each forget sample's label, computed once."""
+        if self._confidence is None:
+            losses = outcomes(self.task, self.model, self.task.split("forget"))[:, 0]
+            self._confidence = np.exp(-losses.double().numpy())
+        return self._confidence
+
+
+def measured(task: Task, model: nn.Module, metrics: Iterable[Any], reference: Any) -> SplitMetrics:
+    """{split: {metric: value}} a task's metrics of a model, and these metrics of it beside a reference."""
+    follow = [partial(measure, metric, reference=reference) for metric in metrics]
+    return Recorder(task, task.split("forget"), follow).look(model).measured

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ class Transitions:
     from the tokens before which source it is. A model that has learned the source has its transition matrix here.
     Needs a task with sequences; others give nothing.
     """
+
+    takes_several: ClassVar[bool] = True  # it looks at none
 
     source: int = knob(1, help="The source whose held-out sequences are read.", valid="[0, inf)", range=(0, 2))
 

@@ -49,7 +49,7 @@ def test_an_unknown_column_speaks_for_itself() -> None:
 
 
 def test_the_gradient_of_a_term_is_known_by_the_term() -> None:
-    assert describe("npo_gradient") == ("NPO gradient", "norm", "length of the NPO term's gradient", "")
+    assert describe("npo_gradient") == ("NPO gradient", "norm", "length of the NPO term's gradient", "", None)
     assert describe("l1_gradient").title == "L1 gradient" and describe("my_term_gradient").title == "my gradient"
     assert describe("uniform_ascent_gradient").title == "ascent gradient, uniform pressure"
 

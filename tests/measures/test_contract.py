@@ -105,8 +105,8 @@ def test_a_metric_registered_again_means_what_it_says_now(registered: None) -> N
             return {"forget": {"largest_logit": 1.0}}
 
     imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1, follow=["one-number"])
-    assert describe("one_number") == ("one number", "", "", "")
-    assert describe("largest_logit") == ("largest logit", "", "", "")
+    assert describe("one_number") == ("one number", "", "", "", None)
+    assert describe("largest_logit") == ("largest logit", "", "", "", None)
 
 
 def test_the_built_in_metrics_mean_something_before_anything_is_measured() -> None:

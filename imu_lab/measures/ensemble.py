@@ -1,0 +1,200 @@
+"""Several retrained models as one reference: the distance to them is a mean, and theirs to each other is the noise floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from ..core.messages import listed
+from ..core.running import checked_seed, copied, fingerprint, full_precision, tensors_of
+from ..tasks.checks import checked_task
+from ..tasks.protocol import Task, offered, prepared
+from ..tasks.training import train
+from ..unlearning.recorder import SplitMetrics
+from .distance import KLRetrained
+from .reference import Reference, measured
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class References:
+    """Retrained models of one task that differ by their seed alone; wherever ``reference=`` takes a model, it takes these.
+
+    One retrained model is one draw of what training without the forget set may give. The distance of a model to several is
+    the mean of its distances to each; how far two of them are from each other is the *noise floor*, below which a distance
+    says nothing. :func:`imu_lab.references` makes one.
+
+    Attributes:
+        task: what they were retrained for.
+        members: the models with their outputs, in the order of ``seeds``.
+        seeds: of each model's training.
+    """
+
+    task: Any
+    members: tuple[Reference, ...]
+    seeds: tuple[int, ...]
+    _measured: dict[tuple[Any, ...], SplitMetrics] = field(default_factory=dict, init=False)
+
+    @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """The retrained models, in eval mode."""
+        return tuple(member.model for member in self.members)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of each model's tensors."""
+        return tuple(member.digest for member in self.members)
+
+    @cached_property
+    def distances(self) -> pd.DataFrame:
+        """``split, reference, model, distance``: KL(reference ‖ model) in nats per prediction, every ordered pair of seeds.
+
+        Empty for fewer than two models, and where a task's outputs are no probabilities.
+        """
+        rows = []
+        pairs = permutations(zip(self.seeds, self.members), 2) if offered(self.task).probabilities else ()
+        for (seed, reference), (other, model) in pairs:
+            found = KLRetrained()(self.task, model.model, reference)
+            rows += [(split, seed, other, values["kl_retrained"]) for split, values in found.items()]
+        return pd.DataFrame(rows, columns=["split", "reference", "model", "distance"])
+
+    @property
+    def noise_floor(self) -> pd.Series:
+        """The mean distance of two of them by split, both directions, in nats per prediction."""
+        return self.distances.groupby("split", sort=False)["distance"].mean()
+
+    def measured(self, metrics: tuple[Any, ...]) -> SplitMetrics:
+        """{split: {metric: value}} the mean over the models, each beside all others: a distance is then the noise floor."""
+        if metrics not in self._measured:
+            each = [
+                measured(self.task, member.model, metrics, self.without(position))
+                for position, member in enumerate(self.members)
+            ]
+            self._measured[metrics] = {
+                split: {name: float(np.mean([one[split][name] for one in each])) for name in values}
+                for split, values in each[0].items()
+            }
+        return self._measured[metrics]
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """(n,) the models' mean confidence in each forget sample's label."""
+        return np.mean([member.confidence for member in self.members], axis=0)
+
+    def without(self, position: int) -> References:
+        """All but one; a single one has no others, and stands for itself."""
+        others = [place for place in range(len(self)) if place != position] or [position]
+        members, seeds = (tuple(values[place] for place in others) for values in (self.members, self.seeds))
+        return replace(self, members=members, seeds=seeds)
+
+    def check(self, task: Task) -> None:
+        """Make sure that these are references of this task, as they were made.
+
+        Raises:
+            ValueError: they were retrained without other samples, or a model was changed since.
+        """
+        mine, other = self.task.split("forget"), task.split("forget")
+        if mine.source != other.source or not torch.equal(mine.ids, other.ids):
+            raise ValueError(
+                f"these references were retrained without {len(mine)} samples of {mine.source!r}, and this task forgets "
+                f"{len(other)} others; make them for it: imu.references(task)"
+            )
+        changed = [
+            seed for seed, one in zip(self.seeds, self.members) if fingerprint(*tensors_of(one.model)) != one.digest
+        ]
+        if changed:
+            raise ValueError(
+                f"the references of seeds {listed(list(map(str, changed)))} were changed after they were made; make them "
+                "again: imu.references(task)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __repr__(self) -> str:
+        models = f"{len(self)} retrained model{'s' * (len(self) > 1)}, seeds {', '.join(map(str, self.seeds))}"
+        floor = ", ".join(f"{split} {value:.3g}" for split, value in self.noise_floor.items())
+        return f"References({models}" + (f", noise floor {floor} nats)" if floor else ")")
+
+    def _repr_html_(self) -> str:
+        floor = self.distances.groupby("split", sort=False)["distance"].agg(["mean", "min", "max"]).reset_index()
+        words = "The noise floor: KL(reference ‖ model) of two of them in nats per prediction, both directions"
+        return f"<div><p>{self!r}</p>{floor.to_html(index=False, border=0, float_format='{:.4g}'.format)}<p>{words}</p></div>"
+
+
+SEEDS = range(5)
+
+
+@full_precision()
+def references(
+    task: Task,
+    seeds: Iterable[int] = SEEDS,
+    *,
+    models: Sequence[nn.Module] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> References:
+    """Several retrained models, trained once each and then found on disk, as one reference.
+
+    >>> references = imu.references(task)
+    >>> run = imu.unlearn(task, original, reference=references, stop_at="retrained")
+    >>> imu.compare(run)
+
+    A call that was interrupted goes on where it was.
+
+    Args:
+        task: what was forgotten; each model is trained on its retain set by its own recipe.
+        seeds: of the trainings, all different.
+        models: retrained models of your own, one per seed, in place of a training; ``seeds`` are then their names, by default
+            0, 1, 2, ...
+        progress: called with (updates made, updates in all, ``"model 2 of 5"``); None shows a bar for work longer than
+            two seconds.
+
+    Raises:
+        TypeError: ``seeds`` is one number.
+        ValueError: there is no seed, one stands there twice, or two models are the same.
+    """
+    task = checked_task(task)
+    if not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds is several seeds, such as range(5); got {seeds!r}")
+    if models is not None:
+        models = list(models)
+        seeds = range(len(models)) if seeds is SEEDS else seeds
+    seeds = [checked_seed(seed) for seed in seeds]
+    if not seeds or len(set(seeds)) < len(seeds) or models is not None and len(models) != len(seeds):
+        raise ValueError(
+            f"references need one or more different seeds{'' if models is None else f', one for each of {len(models)} models'}; "
+            f"got {seeds}"
+        )
+    members = []
+    with tqdm(total=len(seeds), unit="model", delay=2, leave=False, disable=progress is not None) as bar:
+        for number, seed in enumerate(seeds, 1):
+            words = f"model {number} of {len(seeds)}"
+            bar.set_description(f"retraining, {words}", refresh=False)
+            model = models[number - 1] if models is not None else _trained(task, seed, words, progress)
+            members.append(Reference(task, copied(prepared(task, model)).eval()))
+            bar.update()
+    made = References(task, tuple(members), tuple(seeds))
+    if same := [
+        pair for pair in permutations(range(len(made)), 2) if len({made.digests[place] for place in pair}) == 1
+    ]:
+        one, other = (seeds[place] for place in same[0])
+        raise ValueError(
+            f"the retrained models of seeds {one} and {other} are the same, so that they tell of no noise: the seed changes "
+            "nothing in how this task makes its models"
+        )
+    return made
+
+
+def _trained(task: Task, seed: int, words: str, progress: Callable[[int, int, str], None] | None) -> nn.Module:
+    if progress is None:
+        return train(task, "retain", seed=seed)
+    progress(0, 1, words)
+    return train(task, "retain", seed=seed, progress=lambda made, total: progress(made, total, words))
