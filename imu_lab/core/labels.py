@@ -8,7 +8,7 @@ from typing import Any
 
 from .records import Run
 
-APART = ("seed", "versions")  # settings, at any depth, in which runs of one experiment may differ
+APART = ("seed", "versions", "compared_with")  # settings, at any depth, in which runs of one experiment may differ
 NAMED = 3  # settings that a label names; more only where these do not tell all runs apart
 LONGEST = 32  # letters of a setting with its value
 

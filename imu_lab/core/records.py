@@ -230,7 +230,7 @@ class Run:
 
         Empty where the metric is no distance to the retrained model, and where the run was compared with fewer than two.
         """
-        several = len((self.settings.get("reference") or {}).get("digests", ())) > 1
+        several = len((self.settings.get("compared_with") or {}).get("digests", ())) > 1
         if not several or describe(metric).goal is None:
             return {}
         rows = self.reference[self.reference["metric"] == metric]

@@ -100,7 +100,7 @@ def with_reference_of(other: Run, run: Run) -> Run:
     if "confidence_retrained" in run.samples:
         confidence = run.samples.set_index("example")["confidence_retrained"]
         samples = samples.assign(confidence_retrained=confidence.reindex(samples["example"]).to_numpy())
-    told = {"reference": run.settings["reference"]} if "reference" in run.settings else {}
+    told = {"compared_with": run.settings["compared_with"]} if "compared_with" in run.settings else {}
     return replace(other, reference=run.reference, samples=samples, settings={**other.settings, **told})
 
 

@@ -313,7 +313,7 @@ def _told(reference: Reference | References | None) -> dict[str, Any]:
     if reference is None:
         return {}
     seeds = {"seeds": list(reference.seeds)} if isinstance(reference, References) else {}
-    return {"reference": seeds | {"digests": [member.digest for member in reference.members]}}
+    return {"compared_with": seeds | {"digests": [member.digest for member in reference.members]}}
 
 
 def _why_no_search(task: Task, method: Any) -> str | None:

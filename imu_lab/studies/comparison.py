@@ -1,4 +1,4 @@
-"""Runs side by side: one row each, at the end or at equal forgetting, with the gap to the retrained model."""
+"""Runs side by side: one row each, at the end or at equal forgetting, with the gap to the retrained model and a verdict."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..core.labels import told_apart
 from ..core.messages import unknown
+from ..core.quantities import describe
 from ..core.records import Run
 from ..tasks.protocol import Abilities
 from ..unlearning import driver
@@ -33,6 +34,11 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
         nothing: the model that the first run began with, after 0 updates, whatever is left of the forget set. ``run``
         names the settings in which runs of one method differ; runs that differ by ``seed`` alone share their name, so that
         ``groupby("run")`` is over seeds.
+
+        Of a distance to several references (:func:`imu_lab.references`), ``<split> <metric> floor`` is how far two of them are
+        from each other, and the gap counts from there. Where a run recorded a distance to the retrained model, ``verdict``
+        says of the first such distance, on what is to forget and on unseen data that is to keep, whether the run is farther
+        from the retrained model than doing nothing, and whether that difference lies inside the noise floor.
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     when = [tuple(run.settings.get("forgotten_when", Abilities.forgotten_when)) for run in runs]
@@ -46,7 +52,9 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
     ]
     met = rules[0] is None or steps[0] == 0
     rows.append({"run": ORIGINAL, "seed": None, "updates": 0, "reached": met} | _values(runs[0], 0))
-    return pd.DataFrame(rows).astype({"seed": "Int64"})
+    table = pd.DataFrame(rows).astype({"seed": "Int64"})
+    verdicts = [_verdict(run, step) for run, step in zip([*runs, runs[0]], [*steps, 0])]
+    return table.assign(verdict=verdicts) if any(verdicts) else table
 
 
 def _first_met(run: Run, rule: driver.StopRule | None) -> float:
@@ -70,7 +78,38 @@ def _values(run: Run, step: float) -> dict[str, float]:
         row[" ".join(key)] = value
         row[" ".join(key) + " change"] = value - start.get(key, np.nan)
         row[" ".join(key) + " gap"] = value - retrained.get(key, np.nan)
+        if key[0] in (floor := run.noise_floor(key[1])):
+            row[" ".join(key) + " floor"] = floor[key[0]]
     return row
+
+
+def _verdict(run: Run, step: float) -> str:
+    """How a run after some update compares with doing nothing, by the first distance to the retrained model that it recorded.
+
+    Empty where it recorded none.
+    """
+    metric = next((name for name in run.curve["metric"].unique() if describe(name).goal is not None), None)
+    if metric is None:
+        return ""
+    if step != step:
+        return "never got there"
+    goal, floors = describe(metric).goal, run.noise_floor(metric)
+    recorded = run.curve.loc[run.curve["metric"] == metric, "split"].unique()
+    splits = [split for split in ("forget", "test") if split in recorded] or list(recorded)
+    words = []
+    for split in splits:
+        start, value, floor = run.value(split, metric, 0), run.value(split, metric, step), floors.get(split, np.nan)
+        change, noise = abs(value - goal) - abs(start - goal), abs(floor - goal)
+        if step == 0:
+            there = "inside" if abs(value - goal) <= noise else "outside"
+            words.append(
+                f"{split}: {value:.3g}" + (f", {there} the noise floor ({floor:.3g})" if noise == noise else "")
+            )
+            continue
+        which = "farther than" if change > 0 else "nearer than" if change < 0 else "as far as"
+        inside = f", a difference inside the noise floor ({floor:.3g})" if abs(change) <= noise else ""
+        words.append(f"{split}: {which} doing nothing ({value:.3g} against {start:.3g}{inside})")
+    return "; ".join(words)
 
 
 def _by_key(table: pd.DataFrame, step: float | None = None) -> dict[tuple[str, str], float]:

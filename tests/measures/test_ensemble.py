@@ -82,7 +82,7 @@ def test_one_of_several_is_the_model_alone() -> None:
         for each in (model, imu.references(task, seeds=[0]))
     )
     assert one.curve.equals(alone.curve) and one.reference.equals(alone.reference) and one.samples.equals(alone.samples)
-    assert one.settings["reference"] == {"seeds": [0], **alone.settings["reference"]}
+    assert one.settings["compared_with"] == {"seeds": [0], **alone.settings["compared_with"]}
     assert one.noise_floor("kl_retrained") == alone.noise_floor("kl_retrained") == {}
     assert not len(imu.references(task, seeds=[0]).distances)
 
@@ -100,10 +100,10 @@ def test_a_saved_run_knows_its_references_and_is_made_again_with_them(
     run: Run, three: imu.References, tmp_path
 ) -> None:
     loaded = imu.load_run(run.save(tmp_path / "run.imu"))
-    assert loaded.settings["reference"] == {"seeds": [4, 0, 2], "digests": list(three.digests)}
+    assert loaded.settings["compared_with"] == {"seeds": [4, 0, 2], "digests": list(three.digests)}
     assert loaded.noise_floor("kl_retrained") == run.noise_floor("kl_retrained")
     other = imu.again(loaded, steps=2)
-    assert other.settings["reference"] == run.settings["reference"] and other.reference.equals(run.reference)
+    assert other.settings["compared_with"] == run.settings["compared_with"] and other.reference.equals(run.reference)
     assert imu.again(run, reference=three).curve.equals(run.curve)
 
 

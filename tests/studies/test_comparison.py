@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import imu_lab as imu
+from imu_lab.core.quantities import describe
 from imu_lab.core.records import Run
 from imu_lab.studies.comparison import usual_step
 
@@ -112,3 +113,69 @@ def test_the_usual_step_looks_at_the_updates_while_something_was_remembered(metr
     terms = pd.DataFrame({"step": [1, 2, 3], "term": "update_norm", "value": [1.0, 3.0, 100.0]})
     told = replace(run, curve=curve, terms=terms, settings={"forgotten_when": [metric, "<="]})
     assert usual_step(told) == 2.0
+
+
+def beside(
+    forget: list[float], test: list[float], floor: tuple[float, float] | None, metric: str = "kl_retrained"
+) -> Run:
+    """A run with these distances at its updates; the floor on both splits where there are several references."""
+    run = made(forget, test, compared_with={"digests": ["a", "b"] if floor else ["a"]})
+    levels = floor or (describe(metric).goal,) * 2
+    known = [("forget", metric, levels[0]), ("test", metric, levels[1])]
+    reference = pd.DataFrame(known, columns=["split", "metric", "value"])
+    return replace(run, curve=run.curve.assign(metric=metric), reference=reference)
+
+
+def test_a_run_that_is_farther_than_doing_nothing_is_told_in_words() -> None:
+    uniform = beside([0.037, 0.05], [0.005, 0.038], floor=(0.02, 0.012))
+    curvature = beside([0.037, 0.01], [0.005, 0.01], floor=(0.02, 0.012))
+    table = imu.compare([uniform, curvature])
+    assert table["verdict"].tolist() == [
+        "forget: farther than doing nothing (0.05 against 0.037, a difference inside the noise floor (0.02)); "
+        "test: farther than doing nothing (0.038 against 0.005)",
+        "forget: nearer than doing nothing (0.01 against 0.037); "
+        "test: farther than doing nothing (0.01 against 0.005, a difference inside the noise floor (0.012))",
+        "forget: 0.037, outside the noise floor (0.02); test: 0.005, inside the noise floor (0.012)",
+    ]
+    assert table["test kl_retrained floor"].tolist() == [0.012] * 3
+    assert table["test kl_retrained gap"].tolist() == pytest.approx([0.026, -0.002, -0.007])
+    assert table.columns[-1] == "verdict"
+
+
+def test_beside_one_retrained_model_there_is_no_floor() -> None:
+    table = imu.compare(beside([0.3, 0.3], [0.1, 0.2], floor=None))
+    assert table["verdict"].tolist() == [
+        "forget: as far as doing nothing (0.3 against 0.3); test: farther than doing nothing (0.2 against 0.1)",
+        "forget: 0.3; test: 0.1",
+    ]
+    assert not any(name.endswith("floor") for name in table)
+    assert "verdict" not in imu.compare(made([1.0, 0.5], [0.9, 0.8])), "accuracy is no distance"
+
+
+def test_an_agreement_is_farther_where_it_is_lower() -> None:
+    table = imu.compare(beside([0.9, 0.7], [0.95, 0.96], floor=(0.94, 0.98), metric="agreement"))
+    assert table["verdict"].tolist() == [
+        "forget: farther than doing nothing (0.7 against 0.9); "
+        "test: nearer than doing nothing (0.96 against 0.95, a difference inside the noise floor (0.98))",
+        "forget: 0.9, outside the noise floor (0.94); test: 0.95, outside the noise floor (0.98)",
+    ]
+
+
+def test_a_run_that_never_got_there_has_no_verdict() -> None:
+    table = imu.compare(beside([0.3, 0.3], [0.1, 0.2], floor=None), at_forget=("kl_retrained", "<=", 0.1))
+    assert table["verdict"].tolist() == ["never got there", "forget: 0.3; test: 0.1"]
+
+
+def test_references_are_in_the_table_of_real_runs() -> None:
+    task = cases.task("toy")
+    references = imu.references(task, seeds=(0, 1))
+    run = imu.unlearn(task, cases.original("toy"), steps=2, reference=references)
+    table = imu.compare(run)
+    assert table["test kl_retrained floor"].tolist() == pytest.approx([references.noise_floor["test"]] * 2, rel=1e-5)
+    original = imu.metrics.create("kl-retrained")(task, cases.original("toy"), references)
+    assert table["test kl_retrained"].iloc[-1] == pytest.approx(original["test"]["kl_retrained"], rel=1e-5)
+    assert "than doing nothing" in table["verdict"][0] and "the noise floor" in table["verdict"].iloc[-1]
+    others = imu.unlearn(task, cases.original("toy"), steps=2, reference=references.models[0], follow=["kl-retrained"])
+    assert set(imu.compare([run, others])["run"]) == {run.label, "original"}, (
+        "one experiment, whatever it is held against"
+    )
