@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 
 from ..core.messages import unknown
 from ..core.quantities import SPLITS, describe
-from . import live, marks, theme
+from . import floor, live, marks, theme
 
 LEVELS = {"original": "change", "retrained": "gap"}  # the column in which imu.compare says how far a run is from it
+FLOOR = "noise floor"  # stands in the retrained model's place where there are several
 KINDS = ("circle", "diamond-open", "square-open", "triangle-up-open")  # plain steps filled, equal ones open
 
 
@@ -22,7 +23,8 @@ class ComparisonInfo(NamedTuple):
     Attributes:
         metric: its name. splits: those that have it. labels: the runs, in the order of the table, with their updates.
         dots: long table ``row, split, value``: every row of the frame that has a number.
-        levels: long table ``row, split, level, value``: the original and the retrained model's value beside each run.
+        levels: long table ``row, split, level, value``: the original and the retrained model's value beside each run, and in
+            the latter's place the noise floor where there are several.
         missing: rows of runs that never reached the level at which the table compares.
     """
 
@@ -37,7 +39,8 @@ class ComparisonInfo(NamedTuple):
 def plot_comparison(frame: pd.DataFrame, *, metric: str | None = None) -> go.Figure:
     """Dots for the table that ``imu.compare`` makes: one row per run, one marker per split and seed.
 
-    Vertical ticks show where the original model was, stars where the retrained model is.
+    Vertical ticks show where the original model was, stars where the retrained model is. Beside several retrained models a
+    bar reaches from the goal to the noise floor, which is how far two of them are from each other.
 
     Args:
         frame: from ``imu.compare``.
@@ -55,7 +58,7 @@ def update_comparison(figure: go.Figure, frame: pd.DataFrame, *, metric: str | N
 
 
 def _comparison_info(frame: pd.DataFrame, metric: str | None = None) -> ComparisonInfo:
-    """Unfolds the wide table; original = value − change, retrained = value − gap."""
+    """Unfolds the wide table; original = value − change, retrained = value − gap, unless that is the noise floor."""
     known = [name.removesuffix(" gap").split(" ", 1)[-1] for name in frame.columns if str(name).endswith(" gap")]
     metric = metric or next(iter(known), "accuracy")
     splits = [name[: -len(metric) - 1] for name in frame.columns if str(name).endswith(f" {metric}")]
@@ -71,7 +74,9 @@ def _comparison_info(frame: pd.DataFrame, metric: str | None = None) -> Comparis
         for level, column in LEVELS.items():
             if f"{split} {metric} {column}" in frame:
                 found = values - frame[f"{split} {metric} {column}"].to_numpy(dtype=float)
-                levels.append(pd.DataFrame({"row": row, "split": split, "level": level, "value": found}))
+                known = frame.get(f"{split} {metric} floor", pd.Series(np.nan, frame.index)).notna() & (column == "gap")
+                names = np.where(known, FLOOR, level)
+                levels.append(pd.DataFrame({"row": row, "split": split, "level": names, "value": found}))
     empty = pd.DataFrame(columns=["row", "split", "level", "value"])
     dots = pd.concat(dots).dropna() if dots else empty
     levels = pd.concat(levels).dropna().groupby(["row", "split", "level"], as_index=False).mean() if levels else empty
@@ -93,6 +98,8 @@ def _content(info: ComparisonInfo) -> live.Content:
     quantity = describe(info.metric)
     sides = {axis: splits for axis, splits in (("", _side(info, True)), ("2", _side(info, False))) if splits}
     traces = [_dots(split, info, splits, axis) for axis, splits in sides.items() for split in splits]
+    if (info.levels["level"] == FLOOR).any():
+        traces = [_floors(info, splits, axis) for axis, splits in sides.items()] + traces
     traces += [_levels(level, info, splits, axis) for axis, splits in sides.items() for level in LEVELS]
     title = (
         f"{theme.text(quantity.title[:1].upper() + quantity.title[1:])} by run" if info.labels else "No runs to show"
@@ -158,6 +165,28 @@ def _levels(level: str, info: ComparisonInfo, side: list[str], axis: str) -> dic
         customdata=[theme.text(split) for split in mine["split"]],
         marker=dict(symbol=symbol, size=12, color=theme.INK, line=dict(width=width, color=theme.INK)),
         hovertemplate=f"{level} model<br>%{{customdata}}: {theme.measured('%{x:.4f}', info.metric)}<extra></extra>",
+        showlegend=bool(len(mine)) and side[0] == info.splits[0],
+    )
+
+
+def _floors(info: ComparisonInfo, side: list[str], axis: str) -> dict[str, Any]:
+    """A bar in each row from the goal to how far two retrained models are from each other."""
+    mine = info.levels[(info.levels["level"] == FLOOR) & info.levels["split"].isin(side)]
+    up = mine["row"].to_numpy(dtype=float) + np.array([_offset(split, side) for split in mine["split"]])
+    goal, gaps = np.full(len(mine), describe(info.metric).goal, dtype=float), np.full(len(mine), np.nan)
+    words = f"{floor.FLOOR}<br>%{{customdata}}: {theme.measured('%{x:.4g}', info.metric)}<extra></extra>"
+    return dict(
+        type="scatter",
+        mode="lines",
+        meta={"role": FLOOR},
+        name=floor.FLOOR,
+        legendgroup=FLOOR,
+        x=np.column_stack([goal, mine["value"], gaps]).ravel(),
+        y=np.repeat(up, 3),
+        customdata=np.repeat([theme.text(split) for split in mine["split"]], 3),
+        line=dict(color=theme.faint(theme.INK, 0.45), width=9),
+        hovertemplate=words,
+        xaxis=f"x{axis}",
         showlegend=bool(len(mine)) and side[0] == info.splits[0],
     )
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.quantities import SPLITS, describe
-from . import live, theme
+from . import floor, live, theme
 
 BOUNDED = ("share correct", "probability")  # units of quantities between 0 and 1
 EVENTS = {  # name in run.events: what it says, its marker, the splits on whose lines it is shown
@@ -46,7 +46,9 @@ class Mark(NamedTuple):
 class CurvesInfo(NamedTuple):
     """What is drawn: a line per split and label, marks, and per split the retrained model's level (mean over runs).
 
-    ``limits`` holds, per label that reached it, the update from which on its lines show a collapsed model.
+    ``limits`` holds, per label that reached it, the update from which on its lines show a collapsed model. Of a distance to
+    the retrained model ``starts`` holds, per split, where the original is; beside several of them ``floored`` says that the
+    levels are how far two of those are from each other.
     """
 
     metric: str
@@ -56,6 +58,8 @@ class CurvesInfo(NamedTuple):
     marks: list[Mark]
     levels: dict[str, float]
     limits: dict[str, int]
+    starts: dict[str, float] = {}
+    floored: bool = False
 
 
 class Panel(NamedTuple):
@@ -94,6 +98,8 @@ def content(info: CurvesInfo, faint: Collection[str] = ()) -> live.Content:
     traces = []
     for panel in panels:
         lines = [line for split in panel.splits for line in info.lines if line.split == split]
+        traces += [_floor(split, info, panel, several) for split in panel.splits if info.floored]
+        traces += [_nothing(split, info, panel, several) for split in panel.splits if split in info.starts]
         if any(line.seeds > 1 for line in info.lines):
             traces += [_band(line, panel, several) for line in lines]
         traces += [_mean(line, info, panel, several) for line in lines]
@@ -101,6 +107,7 @@ def content(info: CurvesInfo, faint: Collection[str] = ()) -> live.Content:
         traces += [_reference(split, info, panel, several) for split in panel.splits]
         traces += [_events(event, info, panel, several) for event in EVENTS if _shown_on(event, info, panel)]
     traces.append(_reference_key(info))
+    traces += [floor.key("key of nothing", floor.NOTHING, floor.NOTHING, floor.NOTHING_DASH, True)] * bool(info.starts)
     for trace in traces:
         trace["opacity"] = FAINT if _is_faint(trace["meta"], faint) else 1.0
     veils = (
@@ -198,32 +205,37 @@ def _reference(split: str, info: CurvesInfo, panel: Panel, several: bool) -> dic
         type="scatter",
         mode="lines",
         meta={"role": "retrained", "split": split},
-        name="retrained model",
+        name=_level_name(info),
         legendgroup="retrained",
         x=[0, _last(info)] if known else [],
         y=[level, level] if known else [],
         line=dict(color=theme.colour("retrain" if several else split), dash=theme.REFERENCE_DASH, width=2),
-        hovertemplate=f"<b>retrained model</b><br>{theme.text(split)} %{{y:.4f}}<extra></extra>",
+        hovertemplate=f"<b>{_level_name(info)}</b><br>{theme.text(split)} %{{y:.4f}}<extra></extra>",
         showlegend=False,
         **_place(panel),
     )
 
 
+def _level_name(info: CurvesInfo) -> str:
+    return floor.FLOOR if info.floored else "retrained model"
+
+
 def _reference_key(info: CurvesInfo) -> dict[str, Any]:
     """The legend's entry for all retrained levels, in no split's colour."""
-    return dict(
-        type="scatter",
-        mode="lines",
-        meta={"role": "key"},
-        name="retrained model",
-        legendgroup="retrained",
-        x=[None],
-        y=[None],
-        line=dict(color=theme.INK, dash=theme.REFERENCE_DASH, width=2),
-        hoverinfo="skip",
-        showlegend=bool(np.isfinite(list(info.levels.values())).any()) if info.levels else False,
-        **_place(Panel("", [], [], [])),
-    )
+    known = bool(np.isfinite(list(info.levels.values())).any()) if info.levels else False
+    return floor.key("key", _level_name(info), "retrained", theme.REFERENCE_DASH, known)
+
+
+def _floor(split: str, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
+    """Under the lines: from the goal to the noise floor."""
+    colour, goal = theme.colour("retrain" if several else split), describe(info.metric).goal
+    return floor.band([0, _last(info)], info.levels[split], goal, colour, split, **_place(panel))
+
+
+def _nothing(split: str, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
+    """Where a run is that does nothing."""
+    colour = theme.INK if several else theme.colour(split)
+    return floor.nothing([0, _last(info)], info.starts[split], colour, split, **_place(panel))
 
 
 def _shown_on(event: str, info: CurvesInfo, panel: Panel | None = None) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..core.messages import unknown
-from ..core.quantities import SPLITS
+from ..core.quantities import SPLITS, describe
 from ..core.records import Run
 from . import live
 from .curve_panels import EVENTS, CurvesInfo, Line, Mark, content
@@ -27,6 +27,10 @@ def plot_curves(
 
     Runs that differ by seed alone become one line, their mean, in a band from the lowest to the highest. Dotted lines
     are the retrained model; update 0 is the original. A trace's ``meta`` holds its role, split and run label.
+
+    Of a distance to the retrained model a dashed line goes on from update 0, which is doing nothing. Beside several
+    retrained models (:func:`imu_lab.references`) the dotted line is how far two of them are from each other, and the area
+    from there to the goal is shaded: differences as small as that say nothing.
 
     From the utility limit on, where kept accuracy has fallen 5 points, it is grey: behind all lines of one kind of run,
     and where several are compared, along each line by itself, for each has its own limit. The mean of several seeds is
@@ -77,10 +81,19 @@ def _curves_info(
     lines = [_line(split, group, series) for split in shown for group in groups]
     members = [(group, run) for group in groups for run in group.runs]
     marks = [mark for split in shown for group, run in members for mark in _marks(split, group, run, series)]
-    known_levels = _levels(runs, metric)
+    floors = _mean_by_split([(split, value) for run in runs for split, value in run.noise_floor(metric).items()])
+    known_levels = floors or _levels(runs, metric)
     levels = {split: known_levels.get(split, float("nan")) for split in shown}
     limits = {group.label: limit for group in groups if (limit := _limit(group)) is not None}
-    return CurvesInfo(metric, shown, [group.label for group in groups], lines, marks, levels, limits)
+    starts = _starts(series, shown) if describe(metric).goal is not None else {}
+    labels = [group.label for group in groups]
+    return CurvesInfo(metric, shown, labels, lines, marks, levels, limits, starts, bool(floors))
+
+
+def _starts(series: dict[int, dict[str, Series]], splits: list[str]) -> dict[str, float]:
+    """{split: the original's value}, the mean over runs."""
+    found = [(split, line[split]) for split in splits for line in series.values() if split in line]
+    return _mean_by_split([(split, float(line.values[0])) for split, line in found if len(line.steps)])
 
 
 def _limit(group: Group) -> int | None:
@@ -126,9 +139,14 @@ def _marks(split: str, group: Group, run: Run, series: dict[int, dict[str, Serie
 def _levels(runs: list[Run], metric: str) -> dict[str, float]:
     """{split: the retrained model's value}, the mean over runs that know one."""
     tables = [run.reference for run in runs if len(run.reference)]
+    rows = [row for table in tables for row in zip(table["split"], table["metric"], table["value"])]
+    return _mean_by_split([(split, float(value)) for split, name, value in rows if name == metric])
+
+
+def _mean_by_split(pairs: list[tuple[str, float]]) -> dict[str, float]:
+    """{split: the mean of its finite values}."""
     found: dict[str, list[float]] = {}
-    for table in tables:
-        for split, name, value in zip(table["split"], table["metric"], table["value"]):
-            if name == metric and np.isfinite(value):
-                found.setdefault(split, []).append(float(value))
+    for split, value in pairs:
+        if np.isfinite(value):
+            found.setdefault(split, []).append(value)
     return {split: sum(values) / len(values) for split, values in found.items()}

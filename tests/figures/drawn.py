@@ -76,6 +76,13 @@ def several(word: str) -> list[imu.Run]:
     return [run(word), run(word, 0.8, seed=1), run("uniform", 0.5, utility_limit=3)]
 
 
+def distances(word: str) -> imu.Run:
+    """A run that was compared with several retrained models."""
+    curves = {split: 0.05 * values for split, values in records.four_splits().items()}
+    made = records.run(curves, word, metric="kl_retrained", reference=dict.fromkeys(curves, 0.01))
+    return replace(made, settings=made.settings | {"compared_with": {"digests": ["a", "b"]}})
+
+
 def comparison(word: str) -> pd.DataFrame:
     """A table as ``imu.compare`` makes it."""
     values = {"forget accuracy": [0.01, 0.0, 0.01], "retain accuracy": [0.98, 0.97, 0.95]}
@@ -239,6 +246,8 @@ FIGURES: dict[str, Figure] = {
             "faint": lambda word: given(several(word), splits=["forget", "retain"], faint={several(word)[2].label}),
             "limit": lambda word: given([run(word, utility_limit=2, stopped_at=4, diverged_at=6)]),
             "other splits": lambda word: given(records.run({word: [1.0, 0.5]}, steps=[0, 1])),
+            "distance": lambda word: given([distances(word)], metric="kl_retrained"),
+            "distances": lambda word: given([distances(word), distances("uniform")], metric="kl_retrained"),
         },
         (lambda: given([]), lambda: given(records.run({})), lambda: given([records.run({}), records.run({}, "b")])),
     ),
@@ -258,6 +267,7 @@ FIGURES: dict[str, Figure] = {
         lambda word: given(comparison(word)),
         {
             "retain alone": lambda word: given(comparison(word)[["run", "retain accuracy"]], metric="accuracy"),
+            "floor": lambda word: given(imu.compare([distances(word), distances("uniform")]), metric="kl_retrained"),
             "none got there": lambda word: given(comparison(word).assign(**{"forget accuracy": np.nan})),
         },
         (lambda: given(pd.DataFrame()), lambda: given(comparison("a").iloc[:0])),

@@ -115,3 +115,15 @@ def test_differences_say_to_whom() -> None:
     figure = imu.plot_trial(imu.over_seeds(TABLE, BOTH, against="imu"))
     assert "minus imu" in figure.layout.title.text and list(figure.data[0].x) == [0, 25.0]
     assert "difference" in figure.layout.xaxis.title.text
+
+
+def test_beside_several_retrained_models_a_bar_reaches_from_the_goal_to_the_noise_floor():
+    frame = table().rename(columns=lambda name: name.replace("accuracy", "kl_retrained"))
+    frame["retain kl_retrained floor"] = frame["retain kl_retrained"] - frame["retain kl_retrained gap"]
+    figure = plot_comparison(frame)
+    forget, kept = traces(figure, "noise floor")
+    assert not len(forget.x) and kept.xaxis == "x2" and kept.showlegend is False
+    assert np.allclose(kept.x, [0, 0.99, np.nan] * 2, equal_nan=True), "one in the row of each run"
+    assert np.round(kept.y).tolist() == [0] * 3 + [1] * 3
+    assert [list(trace.x) for trace in traces(figure, "retrained")][1] == [], "no star: the mean of several is no model"
+    assert not traces(plot_comparison(table()), "noise floor")

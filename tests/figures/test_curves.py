@@ -1,5 +1,7 @@
 """The curves: drawn values are the record's, seeds are pooled honestly, an update draws the same as a new figure."""
 
+from dataclasses import replace
+
 import cases
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from imu_lab.core.messages import UnknownName
 from imu_lab.core.quantities import SPLITS
 from imu_lab.figures import colour, dash, plot_curves, update_curves
 from imu_lab.figures.pooling import grouped
+from imu_lab.figures.theme import INK, faint
 
 REFERENCE = {"forget": 0.0, "retain": 1.0, "test": 0.97, "test-forget": 0.05}
 
@@ -263,3 +266,47 @@ def test_without_a_metric_it_is_the_one_that_tells_of_forgetting_on_the_task():
     figure = plot_curves(mine)
     assert [trace.meta["split"] for trace in traces(figure, "line")] == list(SPLITS)
     assert as_values(update_curves(figure, mine)) == as_values(plot_curves(mine, metric="identity_accuracy"))
+
+
+def distances(seeds=("a", "b"), metric="kl_retrained", **more):
+    known = {"forget": 0.02, "test": 0.01}
+    curves = {"forget": [0.04, 0.03, 0.05], "test": [0.005, 0.02, 0.03]}
+    made = run(curves, metric=metric, steps=[0, 1, 2], reference=known, **more)
+    return replace(made, settings=made.settings | {"compared_with": {"digests": list(seeds)}})
+
+
+def test_the_noise_floor_and_doing_nothing_are_drawn_under_a_distance():
+    figure = plot_curves(distances(), metric="kl_retrained")
+    bands = {trace.meta["split"]: trace for trace in traces(figure, "noise floor")}
+    assert [list(bands["test"].x), list(bands["test"].y)] == [[0, 2, 2, 0], [0, 0, 0.01, 0.01]]
+    assert bands["forget"].fillcolor == faint(colour("forget")) and bands["forget"].fill == "toself"
+    assert {trace.meta["split"]: list(trace.y) for trace in traces(figure, "nothing")} == {
+        "forget": [0.04, 0.04],
+        "test": [0.005, 0.005],
+    }
+    names = [trace.name for trace in figure.data if trace.showlegend]
+    assert names[-2:] == ["noise floor: two retrained models", "doing nothing"] and "retrained model" not in names
+    roles = [trace.meta["role"] for trace in figure.data]
+    assert roles.index("noise floor") < roles.index("line"), "it lies under the lines"
+
+
+def test_an_agreement_has_its_floor_below_one():
+    figure = plot_curves(distances(metric="agreement"), metric="agreement")
+    assert list(traces(figure, "noise floor")[0].y) == [1, 1, 0.02, 0.02]
+
+
+def test_beside_one_retrained_model_there_is_no_floor_and_beside_accuracy_no_line_of_doing_nothing():
+    alone = plot_curves(distances(seeds=("a",)), metric="kl_retrained")
+    assert not traces(alone, "noise floor") and len(traces(alone, "nothing")) == 2
+    assert set(traces(alone, "retrained")[0].y) == {0.02} and traces(alone, "key")[0].name == "retrained model"
+    plain = plot_curves(run(four_splits(), reference=REFERENCE))
+    assert not traces(plain, "noise floor") and not traces(plain, "nothing")
+
+
+def test_the_floor_is_in_every_panel_where_runs_are_compared():
+    figure = plot_curves([distances(), distances(rule="uniform")], metric="kl_retrained")
+    assert [(trace.meta["split"], trace.xaxis) for trace in traces(figure, "noise floor")] == [
+        ("forget", "x"),
+        ("test", "x2"),
+    ]
+    assert {trace.line.color for trace in traces(figure, "nothing")} == {INK}
