@@ -59,6 +59,8 @@ from .measures.retrieval import retrieve as retrieve
 
 # Studies: questions put to records
 from .studies.comparison import compare as compare
+from .studies.head_only import head_only as head_only
+from .studies.margins import klom as klom
 from .studies.trial import trial as trial
 from .studies.trial import over_seeds as over_seeds
 from .studies.pressure import lorenz_curve as lorenz_curve

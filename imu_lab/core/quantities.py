@@ -113,6 +113,12 @@ QUANTITIES: dict[str, Quantity] = {
     "class_overlap": Quantity("class overlap", "share", "share of its nearest training samples with another label"),
     "duplicate": Quantity("duplicate", "yes or no", "another training sample has the very same features"),
     "near_duplicate": Quantity("near-duplicate", "yes or no", "its nearest sample is unusually close"),
+    "klom_references_runs": Quantity(
+        "KLoM (references ‖ runs)",
+        "nats",
+        "KL of a sample's margin, z_y − log Σ_{k≠y} exp z_k, over retrained models from that over unlearned ones",
+        "low everywhere; 0 means that a margin cannot tell the two apart",
+    ),
     "predicted": Quantity("predicted damage", "nats", "first-order rise of the loss: Σ lr · pressure_i · g_r·g_i"),
     "measured": Quantity("measured damage", "nats", "loss after the run minus loss before"),
     "accuracy": Quantity(
