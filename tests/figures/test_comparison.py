@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cases
 import numpy as np
 import pandas as pd
 import pytest
@@ -123,7 +124,7 @@ def test_beside_several_retrained_models_a_bar_reaches_from_the_goal_to_the_nois
     figure = plot_comparison(frame)
     forget, kept = traces(figure, "noise floor")
     assert not len(forget.x) and kept.xaxis == "x2" and kept.showlegend is False
-    assert np.allclose(kept.x, [0, 0.99, np.nan] * 2, equal_nan=True), "one in the row of each run"
+    assert cases.close(kept.x, [0, 0.99, np.nan] * 2), "one in the row of each run"
     assert np.round(kept.y).tolist() == [0] * 3 + [1] * 3
     assert [list(trace.x) for trace in traces(figure, "retrained")][1] == [], "no star: the mean of several is no model"
     assert not traces(plot_comparison(table()), "noise floor")
