@@ -9,6 +9,7 @@ from pathlib import Path
 import imu_lab as imu
 from imu_lab import report
 from imu_lab.core import storage
+from imu_lab.core.messages import unheard
 
 RULES = ("sqrt-clipped", "uniform", "shuffled", "gradient-norm")
 
@@ -32,9 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     scores = imu.influence(task, original)
     weights = [imu.intensity(scores, rule) for rule in RULES]
     how = dict(steps=given.steps, stop_at=given.at_forget, reference=retrained, seed=given.seed)
-    plain = [imu.unlearn(task, original, each, **how) for each in weights]
+    with unheard():  # the report shows what became of each
+        plain = [imu.unlearn(task, original, each, **how) for each in weights]
     length = 2 * float(plain[0].terms.query("term == 'update_norm'")["value"].median())
-    equal = [imu.unlearn(task, original, each, step_norm=length, **how) for each in weights]
+    with unheard():
+        equal = [imu.unlearn(task, original, each, step_norm=length, **how) for each in weights]
     shown = report.table(plain + equal, given.at_forget)
     title = f"Forgetting class {task.classes[task.forgotten]}: {len(scores)} samples, {given.data}"
     page = report.write(plain, weights[0], shown, title)

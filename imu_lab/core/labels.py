@@ -9,18 +9,20 @@ from typing import Any
 from .records import Run
 
 APART = ("seed", "versions", "compared_with")  # settings, at any depth, in which runs of one experiment may differ
+MEASURED = ("follow", "record_every", "cached")  # what is looked at and how, which changes nothing in the run
 NAMED = 3  # settings that a label names; more only where these do not tell all runs apart
 LONGEST = 32  # letters of a setting with its value
 
 
 def experiment(run: Run) -> dict[str, str]:
     """All that makes a run what it is, seeds and versions aside: ``{"settings.lr": "0.01", ...}``."""
-    return _flat(run.settings)
+    return _flat({name: value for name, value in run.settings.items() if name not in MEASURED})
 
 
 def _flat(settings: Any, path: str = "") -> dict[str, str]:
     if not isinstance(settings, Mapping):
-        return {path: re.sub(r"\bseed=\d+", "seed", str(settings))}
+        plain = list(settings) if isinstance(settings, tuple) else settings  # as a saved run has it
+        return {path: re.sub(r"\bseed=\d+", "seed", str(plain))}
     flat: dict[str, str] = {}
     for name, value in settings.items():
         if name not in APART:

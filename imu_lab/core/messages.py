@@ -1,9 +1,14 @@
-"""The words of an error: what was given, the nearest name, and all that exist."""
+"""The words of an error: what was given, the nearest name, and all that exist; and who hears a warning."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 SHOWN = 100  # names in a message; a run that follows transition matrices knows hundreds
@@ -40,3 +45,31 @@ def shown(value: Any, most: int = 120) -> str:
     """A value in one line, or its kind where that would be long."""
     words = " ".join(repr(value).split())
     return words if len(words) <= most else f"a {type(value).__name__}"
+
+
+LIBRARY = str(Path(__file__).parents[1])
+_HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+
+
+def warn(message: str) -> None:
+    """Warn whoever called the library: the warning names their line, however deep inside it arose."""
+    if (heard := _HEARD.get()) is not None:
+        heard.append(message)
+        return
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((LIBRARY, contextlib.__file__)):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[list[str]]:
+    """Within it, in this thread, nobody is warned by :func:`warn`; the messages are in the list.
+
+    For work of the library's own, such as the runs of a trial, whose outcomes stand in its table.
+    """
+    token = _HEARD.set(heard := [])
+    try:
+        yield heard
+    finally:
+        _HEARD.reset(token)

@@ -126,8 +126,8 @@ class Run:
         reference: ``split, metric, value`` of the retrained model, empty when none was given. Of several
             (:func:`imu_lab.references`) the means, and for a distance how far two of them are from each other.
         settings: everything that reproduces the run.
-        events: ``steps`` made, ``stopped_at``, ``diverged_at``, ``utility_limit`` (None where it did not happen),
-            ``seconds``.
+        events: ``steps`` made, ``stopped_at``, ``diverged_at``, ``utility_limit``, ``collapsed_at``, ``goal_at`` (None where
+            it did not happen), ``forgotten`` (how many samples were right before and are wrong after), ``seconds``.
         build_model: makes the unlearned model when asked.
         pack_weights: safetensors bytes of the unlearned model.
         task: what was unlearned, where it is known.
@@ -219,6 +219,24 @@ class Run:
         known = self.curve.loc[self.curve["split"] == "forget", "metric"].unique() if len(self.curve) else []
         return told if told in known or not len(known) else str(known[0])
 
+    @property
+    def forgot_nothing(self) -> bool:
+        """Whether the updates did nothing to the forget set: no sample became wrong, and the headline stood still.
+
+        Of a run of a few updates only where the loss stood still, too: it may be on its way. Of fewer than five, never.
+        """
+        steps = self.events.get("steps") or 0
+        if steps < BRIEF or self.events.get("forgotten") or np.isnan(self.value("forget", self.headline)):
+            return False
+        _, operator = self.settings.get("forgotten_when", ("accuracy", "<="))
+        falls = operator in ("<=", "<")
+        return not self._moved(self.headline, -1 if falls else 1) and (steps >= LONG or not self._moved("loss", 1))
+
+    def _moved(self, metric: str, sign: int) -> bool:
+        """Whether a metric of the forget set has risen (fallen, for -1) in the run, by more than a hair."""
+        first, last = (self.value("forget", metric, step) for step in (0, None))
+        return sign * (last - first) > STOOD_STILL * abs(first)
+
     def value(self, split: str, metric: str, step: int | None = None) -> float:
         """One number of the curve, at a step (the last by default); NaN where it was not recorded."""
         rows = self.curve[(self.curve["split"] == split) & (self.curve["metric"] == metric)]
@@ -274,8 +292,12 @@ class Run:
         parts = [self.label, f"{events.get('steps')} updates"]
         for split, value in zip(table["split"], table["after"]):
             parts.append(f"{split} {metric} {value:.3f}" if split == table["split"].iloc[0] else f"{split} {value:.3f}")
+        if self.forgot_nothing:
+            parts.append("nothing was forgotten")
         if events.get("utility_limit") is not None:
             parts.append(f"kept {metric} fell 5 points at update {events['utility_limit']}")
+        if events.get("collapsed_at") is not None:
+            parts.append(f"collapsed at update {events['collapsed_at']}")
         if events.get("diverged_at") is not None:
             parts.append(f"diverged at update {events['diverged_at']}")
         return f"Run({', '.join(parts)})"
@@ -284,6 +306,11 @@ class Run:
         return _as_html(repr(self), self.summary(), f"{describe(self.headline).title} on each split")
 
 
+STOOD_STILL = 0.01  # of what a metric was at first: as little as that is no forgetting
+BRIEF, LONG = (
+    5,
+    20,
+)  # updates: what fewer than so many did not do says nothing; after so many something should be forgotten
 SHOWN = 8  # rows of a long table in a notebook
 
 

@@ -10,8 +10,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from . import live, marks, theme
+from .takes import takes
 
 
+@takes(
+    pd.DataFrame,
+    "the table of imu.rank_correlations(scores)",
+    fits=lambda table: list(table.index) == list(table.columns),
+)
 def plot_agreement(correlations: pd.DataFrame) -> go.Figure:
     """A square of rank correlations: 1 is the same order, 0 no relation, −1 the opposite order.
 
@@ -54,6 +60,11 @@ def _square(places: list[int], labels: list[str]) -> dict[str, Any]:
     return {"xaxis": axis, "yaxis": axis | {"autorange": "reversed"}}
 
 
+@takes(
+    pd.DataFrame,
+    "the table of imu.damping_effect(sweep)",
+    columns=("damping", "correlation", "spearman", "indifferent"),
+)
 def plot_damping(effect: pd.DataFrame) -> go.Figure:
     """Agreement with the plain product of gradients at each damping: at 1 the preconditioner does nothing.
 
@@ -89,6 +100,12 @@ def _line(effect: pd.DataFrame, column: str, like: str) -> dict[str, Any]:
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 
 
+@takes(
+    pd.DataFrame,
+    'tables of imu.rank_stability(draws) by what was drawn, such as {"training seeds": table}',
+    columns=("estimator", "spearman", "low", "high", "draws"),
+    by_label=True,
+)
 def plot_stability(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
     """Mean rank correlation between draws, with its 95 % interval; 1 is the same order every time.
 
@@ -139,6 +156,9 @@ def _draws(label: str, table: pd.DataFrame, estimators: list[str], place: int, c
     )
 
 
+@takes(
+    pd.DataFrame, "the table of imu.largest_disagreements(one, other)", columns=("example", "rank_one", "rank_other")
+)
 def plot_disagreements(table: pd.DataFrame, *, one: str = "one", other: str = "other") -> go.Figure:
     """A row per sample: a dot at its rank with one estimator, a square at its rank with the other, a line between.
 

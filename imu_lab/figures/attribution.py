@@ -12,11 +12,13 @@ from plotly.colors import hex_to_rgb
 from ..measures.attribution import Attribution
 from . import live, theme
 from .pictures import address, tile
+from .takes import takes
 
 FULL = 0.9  # how much of the picture the strongest place covers
 STRONGEST = 0.99  # quantile of |values| that has full colour, so that one place does not pale all others
 
 
+@takes(Attribution, "what imu.gradcam(task, model) gives, one or several", several=True)
 def plot_attribution(attributions: Attribution | Iterable[Attribution], *, pictures: int = 6) -> go.Figure:
     """One row per attribution, one column per picture, all on one scale; the first row shows the pictures themselves.
 

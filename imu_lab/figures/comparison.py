@@ -10,7 +10,10 @@ import plotly.graph_objects as go
 
 from ..core.messages import unknown
 from ..core.quantities import SPLITS, describe
+from ..core.records import Run
+from ..studies.comparison import compare
 from . import floor, live, marks, theme
+from .takes import takes
 
 LEVELS = {"original": "change", "retrained": "gap"}  # the column in which imu.compare says how far a run is from it
 FLOOR = "noise floor"  # stands in the retrained model's place where there are several
@@ -36,6 +39,18 @@ class ComparisonInfo(NamedTuple):
     missing: list[int]
 
 
+def _is_comparison(table: pd.DataFrame) -> bool:
+    """Whether a table has columns ``<split> <metric>``."""
+    return any(" " in str(name) for name in table)
+
+
+def _compared(given: Any) -> pd.DataFrame | None:
+    """The comparison of a run, or of several."""
+    runs = given if isinstance(given, list) else [given]
+    return compare(runs) if all(isinstance(run, Run) for run in runs) else None
+
+
+@takes(pd.DataFrame, "the table of imu.compare(runs)", columns=("run",), fits=_is_comparison, made=_compared)
 def plot_comparison(frame: pd.DataFrame, *, metric: str | None = None) -> go.Figure:
     """Dots for the table that ``imu.compare`` makes: one row per run, one marker per split and seed.
 
@@ -200,6 +215,11 @@ def _frame(sides: dict[str, list[str]], title: str) -> dict[str, Any]:
     return frame
 
 
+@takes(
+    pd.DataFrame,
+    'the table of imu.over_seeds(imu.trial(...), ["updates"])',
+    columns=("steps", "arm", "quantity", "mean", "low", "high", "seeds", "of"),
+)
 def plot_trial(summary: pd.DataFrame) -> go.Figure:
     """A panel per quantity, a row per arm, a dot with its 95 % interval per kind of step.
 

@@ -14,8 +14,10 @@ from ..core.records import Run
 from . import live
 from .curve_panels import EVENTS, CurvesInfo, Line, Mark, content
 from .pooling import Group, Series, grouped, together
+from .takes import takes
 
 
+@takes(Run, "runs of imu.unlearn, one or several", several=True)
 def plot_curves(
     run_or_runs: Run | Iterable[Run],
     *,

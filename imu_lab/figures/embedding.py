@@ -11,10 +11,12 @@ import plotly.graph_objects as go
 from ..measures.retrieval import EmbeddingMap
 from . import live, marks, theme
 from .pictures import address, tile
+from .takes import takes
 
 LOOKS = (("#0072B2", "square"), ("#009E73", "diamond"), ("#8e6bb8", "triangle-up"), ("#A9772B", "cross"))
 
 
+@takes(EmbeddingMap, "what imu.embedding_map(task, models) gives")
 def plot_embedding(known: EmbeddingMap) -> go.Figure:
     """A point for each held-out picture; the forgotten persons and those most like them stand out, with a portrait.
 

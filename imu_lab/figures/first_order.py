@@ -9,10 +9,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..core.quantities import describe
+from ..studies.collateral import collateral, damage_by_class, damage_by_sample
 from ..studies.one_step import OneStepCheck
 from . import live, marks, theme
+from .takes import of_a_run, takes
 
 
+@takes(OneStepCheck, "what imu.one_step_check(task, model) gives")
 def plot_one_step(check: OneStepCheck) -> go.Figure:
     """A dot per sample: predicted against measured change of the target's loss; on the line the prediction came true.
 
@@ -36,6 +39,12 @@ def plot_one_step(check: OneStepCheck) -> go.Figure:
     return _drawn("Does the number come true?", words, traces, *axes)
 
 
+@takes(
+    pd.DataFrame,
+    "the table of imu.collateral(run)",
+    columns=("example", "label", "predicted", "measured", "lost"),
+    made=of_a_run(collateral),
+)
 def plot_collateral(table: pd.DataFrame) -> go.Figure:
     """A dot per kept sample of :func:`imu_lab.collateral`: predicted against measured damage; crosses were lost.
 
@@ -57,6 +66,12 @@ def plot_collateral(table: pd.DataFrame) -> go.Figure:
     return _drawn("Collateral damage", words, line + traces, *axes)
 
 
+@takes(
+    pd.DataFrame,
+    "the table of imu.damage_by_sample(run) or imu.ablate_pressure(run)",
+    columns=("example", "label", "predicted", "measured", "intervention"),
+    made=of_a_run(damage_by_sample),
+)
 def plot_damage_by_sample(table: pd.DataFrame) -> go.Figure:
     """A dot per forget sample: the damage that it does, predicted and measured. ``customdata``: example.
 
@@ -105,6 +120,13 @@ def _dots(
     return marks.dots(role, *place, colour=colour, symbol=symbol, among=among, **about)
 
 
+def _is_damage(table: pd.DataFrame) -> bool:
+    """Whether a table is of numbers alone, a row for each of some samples by their ids."""
+    ids = table.index.dtype.kind in "iu" and not isinstance(table.index, pd.RangeIndex)
+    return table.empty or ids and all(kind.kind == "f" for kind in table.dtypes)
+
+
+@takes(pd.DataFrame, "the table of imu.damage_by_class(run)", fits=_is_damage, made=of_a_run(damage_by_class))
 def plot_damage(by_class: pd.DataFrame, *, count: int = 40) -> go.Figure:
     """Heat map: for the forget samples that do most, the damage that first order predicts on each kept class.
 

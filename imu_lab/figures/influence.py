@@ -11,6 +11,7 @@ from ..core.messages import unknown
 from ..core.quantities import describe
 from ..core.records import Influence
 from . import live, marks, theme
+from .takes import takes
 
 KNOWN = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)  # where the axis of p(y) has its ticks
 SIDES = {"ascend": (theme.ASCEND, "circle"), "dropped": (theme.DROPPED, "x")}  # of zero: colour, marker
@@ -39,6 +40,7 @@ class InfluenceInfo(NamedTuple):
     opposed: float
 
 
+@takes(Influence, "what imu.influence(task, model) gives")
 def plot_influence(scores: Influence, *, colour_by: str | None = None) -> go.Figure:
     """Histogram of the influences, and below it every sample as a dot that can be clicked (``customdata``: example).
 
@@ -180,6 +182,7 @@ def _frame() -> dict[str, Any]:
     )
 
 
+@takes(Influence, "what imu.influence(task, model) gives")
 def plot_fit(scores: Influence) -> go.Figure:
     """A dot per forget sample: its influence against p(y), the model's probability of its label.
 

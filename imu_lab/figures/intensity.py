@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from ..core.quantities import describe
 from ..core.records import Intensity
 from . import live, marks, theme
+from .takes import takes
 
 
 class IntensityInfo(NamedTuple):
@@ -39,6 +40,7 @@ class IntensityInfo(NamedTuple):
     rule: str
 
 
+@takes(Intensity, "what imu.intensity(scores) gives")
 def plot_intensity(weights: Intensity) -> go.Figure:
     """Left: each sample's weight against its influence. Right: how much of all pressure the heaviest samples take.
 
@@ -179,6 +181,12 @@ def _frame() -> dict[str, Any]:
     )
 
 
+@takes(
+    pd.DataFrame,
+    'tables of imu.pressure_shares(weights) by rule, such as {"uniform": table}',
+    columns=("part", "samples", "weight", "selected", "confidence_low", "confidence_high"),
+    by_label=True,
+)
 def plot_pressure(shares: Mapping[str, pd.DataFrame]) -> go.Figure:
     """A line per rule over the parts of the forget set, from worst to best known; level is uniform pressure.
 

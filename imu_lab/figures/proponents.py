@@ -9,10 +9,12 @@ import plotly.graph_objects as go
 
 from ..core.quantities import describe
 from . import live, theme
+from .takes import takes
 
 COLOURS = {"proponent": theme.ASCEND, "opponent": theme.colour("retain")}
 
 
+@takes(pd.DataFrame, "the table of imu.proponents(matrix, example)", columns=("example", "influence", "role"))
 def plot_proponents(table: pd.DataFrame, example: int) -> go.Figure:
     """A bar per forget sample: proponents of one sample to the left, opponents to the right, the strongest outside.
 

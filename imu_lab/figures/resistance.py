@@ -10,7 +10,10 @@ import plotly.graph_objects as go
 
 from ..core.messages import unknown
 from ..core.quantities import describe
+from ..studies.explanation import Prediction, reasons
+from ..studies.resistance import resistance
 from . import live, marks, theme
+from .takes import of_a_run, takes
 
 # What became of a sample: colour, marker. Grey says nothing about resistance.
 STATES = {
@@ -34,6 +37,12 @@ class ResistanceInfo(NamedTuple):
     value: str
 
 
+@takes(
+    pd.DataFrame,
+    "the table of imu.resistance(run)",
+    columns=("example", "censored", "after_limit", "pressed"),
+    made=of_a_run(resistance),
+)
 def plot_resistance(table: pd.DataFrame, *, against: str = "pressure", value: str = "rank") -> go.Figure:
     """A dot per sample of :func:`imu_lab.resistance`: how it withstood, against what it received.
 
@@ -96,6 +105,18 @@ def _dots(info: ResistanceInfo, state: str) -> dict[str, Any]:
     )
 
 
+def _explained(given: Any) -> pd.DataFrame | None:
+    """The reasons in a table of :func:`imu_lab.explain_resistance`."""
+    explains = isinstance(given, pd.DataFrame) and {"rank", "censored", "confidence_before", "curvature"} <= {*given}
+    return reasons(given) if explains else None
+
+
+@takes(
+    pd.DataFrame,
+    "the table of imu.reasons(imu.explain_resistance(run))",
+    columns=("column", "correlation", "low", "high", "given_pressure", "samples"),
+    made=_explained,
+)
 def plot_reasons(found: pd.DataFrame, *, count: int = 12) -> go.Figure:
     """Rank correlation of each why-column with resistance, with its interval; a ring: with pressure taken out.
 
@@ -156,7 +177,8 @@ def _given_pressure(shown: pd.DataFrame, names: list[str]) -> dict[str, Any]:
     )
 
 
-def plot_dependence(found: Any, *, count: int = 4) -> go.Figure:
+@takes(Prediction, "what imu.predict_resistance(imu.explain_resistance(run)) gives")
+def plot_dependence(found: Prediction, *, count: int = 4) -> go.Figure:
     """How the predicted resistance moves with each of the most important columns, all else as it is.
 
     Args:

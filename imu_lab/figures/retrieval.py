@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from ..measures.retrieval import IGNORED, RIGHT, WRONG, Retrieval
 from . import live, theme
 from .pictures import address, tile
+from .takes import takes
 
 
 class Look(NamedTuple):
@@ -57,6 +58,7 @@ class StripInfo(NamedTuple):
     places: int
 
 
+@takes(Retrieval, "what imu.retrieve(task, model) gives, one or several", several=True)
 def plot_retrieval(
     retrievals: Retrieval | Iterable[Retrieval], *, queries: Sequence[int] | None = None, places: int = 10
 ) -> go.Figure:
@@ -180,6 +182,7 @@ def _marks(mark: str, info: StripInfo) -> dict[str, Any]:
     )
 
 
+@takes(Retrieval, "what imu.retrieve(task, model) gives, one or several", several=True)
 def plot_cmc(retrievals: Retrieval | Iterable[Retrieval]) -> go.Figure:
     """The cumulative matching curve: the share of queries with a right answer among the first k counted places."""
     several = [retrievals] if isinstance(retrievals, Retrieval) else list(retrievals)

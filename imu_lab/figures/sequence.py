@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from ..core.messages import listed
 from ..core.records import Run
 from . import live, marks, theme
+from .takes import of_a_run, takes
 
 ROWS = 12  # sequences in a strip figure, unless examples are named
 
@@ -33,6 +34,7 @@ class TransitionsInfo(NamedTuple):
     owner: np.ndarray
 
 
+@takes(Run, "one run of imu.unlearn that followed transitions", made=of_a_run(lambda run: run))
 def plot_transitions(run: Run, *, source: int | None = None, step: int | None = None) -> go.Figure:
     """The true transition matrix, the model's after an update, and the retrained model's; the slider moves the update.
 
@@ -199,6 +201,11 @@ class TokensInfo(NamedTuple):
     count: int
 
 
+@takes(
+    pd.DataFrame,
+    "the table of imu.token_scores(task, model)",
+    columns=("example", "place", "token", "loss", "influence"),
+)
 def plot_tokens(table: pd.DataFrame, *, examples: list[int] | None = None) -> go.Figure:
     """Strips of sequences, each token coloured by its loss (left) and by its share of the influence (right).
 

@@ -11,6 +11,7 @@ from ..core.messages import unknown
 from ..core.quantities import describe
 from ..core.records import Run
 from . import live, marks, theme
+from .takes import of_a_run, takes
 
 ROWS = 1000  # more than a screen has lines; beyond, evenly spaced samples are shown
 VEIL = theme.faint("#bebebe", 0.6)  # the veil over the map: a light grey, for both colour scales have a mid-grey
@@ -40,6 +41,7 @@ class TrajectoriesInfo(NamedTuple):
     wrong: int
 
 
+@takes(Run, "one run of imu.unlearn", made=of_a_run(lambda run: run))
 def plot_trajectories(run: Run, *, value: str = "confidence") -> go.Figure:
     """Heat map of samples × updates, sorted by time to forget: the first at the bottom, never forgotten on top.
 

@@ -36,12 +36,16 @@ def fork(run: Run, step: int, **changes: Any) -> Run:
     kept = {at: state for at, state in run.snapshots.kept.items() if at < step}
     kept |= {at + step: state for at, state in after.snapshots.kept.items()}
     events = {name: _moved(after.events.get(name), step) for name in ("steps", "stopped_at", "diverged_at")}
-    early, late = run.events.get("utility_limit"), _moved(after.events.get("utility_limit"), step)
-    events["utility_limit"] = early if early is not None and early <= step else late
+    for name in ("utility_limit", "collapsed_at", "goal_at"):
+        early, late = run.events.get(name), _moved(after.events.get(name), step)
+        events[name] = early if early is not None and early <= step else late
+    ledger = _ledger(run, after, joined.trajectory, step)
+    if after.events.get("forgotten") is not None:
+        events["forgotten"] = int(((ledger["margin_before"] >= 0) & (ledger["margin_after"] < 0)).sum())
     settings = {**after.settings, "forked": {"run": run.label, "step": int(step)}}
     return replace(
         joined,
-        samples=_ledger(run, after, joined.trajectory, step),
+        samples=ledger,
         events={**after.events, **events},
         settings=settings,
         snapshots=Snapshots(kept),

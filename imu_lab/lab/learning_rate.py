@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from ..core.messages import warn
 from ..core.running import copied
 from ..tasks.protocol import Task, offered
 from ..unlearning import driver
@@ -69,10 +69,9 @@ def find_learning_rate(
         return Found(method.lr, 0)
     best = _bisected(reached, method.lr, steps)
     if best.reached is None:
-        warnings.warn(
+        warn(
             f'lr="auto": no learning rate from {LOWEST:g} to {HIGHEST:g} reaches {goal.metric} {goal.operator} {goal.value:.3g} on '
-            f"the forget set in {steps} updates; {best.lr:.2g} is used. Ask for more updates, or give lr=",
-            stacklevel=5,
+            f"the forget set in {steps} updates; {best.lr:.2g} is used. Ask for more updates, or give lr="
         )
     return best
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ..core.messages import unheard
 from ..core.records import Run
 from .session import Session
 
@@ -31,7 +32,8 @@ def estimate(session: Session, weights: Any, method: str, *, steps: int, **setti
         least = math.inf
         for _ in range(TURNS):
             started = time.perf_counter()
-            run = session.unlearn(weights, method, steps=updates, progress=lambda *_: None, **settings)
+            with unheard():
+                run = session.unlearn(weights, method, steps=updates, progress=lambda *_: None, **settings)
             least = min(least, taken := time.perf_counter() - started)
             if taken > BRIEF:
                 break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
@@ -18,6 +17,8 @@ from torch import nn
 
 from ..core import knobs, registry
 from ..core.knobs import check_count, name_of, plain
+from ..core.messages import warn
+from ..core.outcome import beware
 from ..core.records import Influence, Intensity, Run
 from ..core.running import checked_seed, copied, device_of, evaluating, fingerprint, one_thread, same, tensors_of
 from ..features import readout
@@ -160,11 +161,20 @@ class Session:
             recorder = Recorder(task, request.forget, self._against(reference, metrics))
             states = driver.drive(recorder, private, method, request, steps, rule, record_every)
             state = driver.follow(states, steps, progress, stop, watch)
-        events = driver.events(state, time.perf_counter() - started)
+        events = driver.events(state, time.perf_counter() - started, self._goals(known))
         asked = {"steps": steps, "seed": request.seed, "stop_at": stop_at, "record_every": record_every}
         about = asked | self._provenance(method, shares, metrics, cached=task is not self.task) | _told(reference)
-        _warn_of_divergence(about, events)
-        return self._record(recorder, shares, private, about, events, reference, known)
+        run = self._record(recorder, shares, private, about, events, reference, known)
+        if events["diverged_at"] is not None:  # of the rest the verb tells: a panel shows it in its curves
+            warn(beware(run))
+        return run
+
+    def _goals(self, known: driver.SplitMetrics) -> dict[str, driver.StopRule]:
+        """When the request counts as forgotten, by the words of ``stop_at`` that stand for it."""
+        own, when = offered(self.task).goal, offered(self.task).forgotten_when
+        goals = {} if own is None else {"forgotten": driver.stop_rule("forgotten", None, when, own)}
+        measured = bool(known) and when[0] in known["forget"]
+        return goals | ({"retrained": driver.stop_rule("retrained", known, when)} if measured else {})
 
     def _provenance(self, method: Any, shares: Intensity, metrics: Iterable[Any], cached: bool) -> dict[str, Any]:
         """What reproduces a run beside the numbers that were asked: the method, its weights, the task, the versions."""
@@ -204,10 +214,9 @@ class Session:
         reason = _why_no_search(task, method)
         if reason is not None:
             if asked:
-                warnings.warn(
+                warn(
                     f'lr="auto": no learning rate is searched for where {reason}; lr={method.lr:g}, the default of '
-                    f"{name_of(method)} here, is used. Give lr= to choose another",
-                    stacklevel=4,
+                    f"{name_of(method)} here, is used. Give lr= to choose another"
                 )
             return method
         key = (method, steps, rule)
@@ -327,16 +336,6 @@ def _why_no_search(task: Task, method: Any) -> str | None:
     if not isinstance(task, ReadoutTask):
         return "the readout is not one linear layer: each trial would take as long as the run"
     return None
-
-
-def _warn_of_divergence(about: Mapping[str, Any], events: Mapping[str, Any]) -> None:
-    if events["diverged_at"]:
-        warnings.warn(
-            f"the run diverged at update {events['diverged_at']}: {about['method']} with lr="
-            f"{about['settings'].get('lr')} made the loss or the weights infinite; the model of the update "
-            "before and all that was recorded are kept",
-            stacklevel=4,
-        )
 
 
 def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensity:

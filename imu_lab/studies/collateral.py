@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..core.messages import listed
+from ..core.messages import listed, unheard
 from ..core.records import Run
 from ..core.registry import methods
 from ..core.running import copied, one_thread
@@ -324,7 +324,8 @@ def ablate_pressure(
     whole = _loss(run, damaged(task, split, label, example), step)
     changes = {}
     for each in tqdm(wanted, desc="runs without one sample's pressure", unit="run", delay=2, leave=False):
-        other = what_if(run, drop=[each], steps=step, record_every=max(1, step), stop_at=None, follow=())
+        with unheard():
+            other = what_if(run, drop=[each], steps=step, record_every=max(1, step), stop_at=None, follow=())
         changes[each] = whole - _loss(other, damaged(task, split, label, example), step)
     table = table[table["example"].isin(wanted)]
     table = table.assign(measured=table["example"].map(changes), intervention="each without its pressure")

@@ -60,7 +60,7 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
 def _first_met(run: Run, rule: driver.StopRule | None) -> float:
     """The first recorded update at which the rule is met, NaN where it never is; without a rule, the last."""
     if rule is None:
-        return run.steps[-1]
+        return run.steps[-1] if len(run.steps) else np.nan
     keys = dict.fromkeys(zip(run.curve["split"], run.curve["metric"]))
     if (rule.split, rule.metric) not in keys:
         raise unknown("metric to compare at", f"{rule.split} {rule.metric}", [" ".join(key) for key in keys])

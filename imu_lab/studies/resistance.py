@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.labels import told_apart
+from ..core.messages import unheard
 from ..core.records import Run
 from ..lab.again import again
 from ..unlearning.recorder import time_to_forget
@@ -62,7 +63,8 @@ def _controls(uniform: Run | Sequence[Run] | bool | None, runs: list[Run]) -> li
     if uniform is None or uniform is False:
         return [None] * len(runs)
     if uniform is True:
-        return [again(run, weights=None) for run in runs]
+        with unheard():
+            return [again(run, weights=None) for run in runs]
     others = [uniform] if isinstance(uniform, Run) else list(uniform)
     if len(others) != len(runs):
         raise ValueError(f"uniform must hold a run for each of the {len(runs)} runs, got {len(others)}")

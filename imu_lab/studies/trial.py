@@ -12,7 +12,7 @@ import pandas as pd
 from torch import nn
 
 from ..core import registry
-from ..core.messages import unknown
+from ..core.messages import unheard, unknown
 from ..core.records import Run
 from ..intensities import intensity
 from ..lab.verbs import influence, unlearn
@@ -24,6 +24,7 @@ PLAIN = "plain steps"
 LEVEL = 0.95  # of the intervals
 
 
+@unheard()  # what became of each run stands in the table
 def trial(
     task: Task,
     arms: Mapping[str, Mapping[str, Any]],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Event
 from typing import Any, NamedTuple
@@ -13,13 +14,14 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..core.messages import listed, unknown
-from ..tasks.protocol import Abilities, offered
+from ..tasks.protocol import Abilities, Task, labels_of, offered
 from ..tasks.training import DivergedTraining
 from .recorder import Recorder, SplitMetrics
 from .request import Request, updates_of
 from .snapshots import State, moving_state
 
 AHEAD = 16  # updates made before a look whether to stop, where states are measured together
+AT_CHANCE = 0.25  # of what accuracy was above chance: who has no more left knows next to nothing
 UTILITY_LOSS = 0.05  # a run marks the update at which kept accuracy has fallen by 5 points
 
 
@@ -222,20 +224,70 @@ def _next(updates: Iterator[Any], moving: Iterable[nn.Parameter]) -> Any:
     return update if finite and all(value - value == 0 for value in terms.values()) else DIVERGED
 
 
-def utility_limit(recorder: Recorder, splits: tuple[str, ...] = ("retain", "test")) -> int | None:
+KEPT = ("retain", "test")
+
+
+def utility_limit(recorder: Recorder, splits: tuple[str, ...] = KEPT) -> int | None:
     """The first recorded update at which accuracy on a kept split has fallen 5 points; None if it never did.
 
     None, too, where forgetting is told by something that rises, such as a loss: points say nothing of it.
     """
+    return _first(recorder, splits, lambda split, before, now: before - now >= UTILITY_LOSS - 1e-12, ("<=", "<"))
+
+
+def collapsed_at(recorder: Recorder) -> int | None:
+    """The first recorded update at which a kept split is not known any more; None if that never happened.
+
+    Accuracy is then near what always giving one answer would reach, with at most a quarter left of what it was above
+    that; something that rises, such as a loss, is ten times what it was, and at least one more than it was.
+    """
+    if offered(recorder.task).forgotten_when[1] not in ("<=", "<"):
+        return _first(recorder, KEPT, lambda split, before, now: now > max(10 * before, before + 1), (">=", ">"))
+    if utility_limit(recorder) is None:
+        return None
+    chance = {split: _chance(recorder.task, split) for split in KEPT}
+
+    def lost(split: str, before: float, now: float) -> bool:
+        return before - now >= UTILITY_LOSS and now <= chance[split] + AT_CHANCE * (before - chance[split])
+
+    return _first(recorder, KEPT, lost, ("<=", "<"))
+
+
+def _chance(task: Task, split: str) -> float:
+    """The accuracy of giving the commonest label of a split for every sample; 0 where samples have no labels.
+
+    Of a task that names no labels the targets tell, of a few hundred samples from all over the split.
+    """
+    examples = task.split(split)
+    labels: list = labels_of(task, examples.ids, examples.source)
+    if len(examples) and not any(labels):
+        few = torch.linspace(0, len(examples) - 1, min(len(examples), examples.chunk)).long()
+        targets = examples.batch(few).targets
+        single = isinstance(targets, torch.Tensor) and targets.ndim == 1 and not targets.is_floating_point()
+        labels = targets.tolist() if single else []
+    return max(Counter(labels).values()) / len(labels) if len(set(labels)) > 1 else 0.0
+
+
+def _first(
+    recorder: Recorder, splits: Iterable[str], happened: Callable[[str, float, float], bool], operators: tuple[str, ...]
+) -> int | None:
+    """The first recorded update at which something happened to the headline of a split, given what it was and is."""
     start, (metric, operator) = recorder.metrics[0], offered(recorder.task).forgotten_when
-    if operator not in ("<=", "<"):
+    if operator not in operators:
         return None
     for step, measured in zip(recorder.steps, recorder.metrics):
         for split in splits:
             before, now = (values.get(split, {}).get(metric) for values in (start, measured))
-            if before is not None and now is not None and before - now >= UTILITY_LOSS - 1e-12:
+            if before is not None and now is not None and happened(split, before, now):
                 return step
     return None
+
+
+def forgotten(recorder: Recorder) -> int | None:
+    """How many forget samples were right before the first update and are wrong after the last; None without margins."""
+    first, last = recorder.outcomes[0][:, 1], recorder.outcomes[-1][:, 1]
+    known = torch.isfinite(first) & torch.isfinite(last)
+    return int(((first >= 0) & (last < 0) & known).sum()) if known.any() else None
 
 
 def follow(
@@ -264,12 +316,23 @@ def follow(
     return state
 
 
-def events(state: RunState, seconds: float) -> dict[str, Any]:
-    """What happened in a run, by name; ``None`` for what did not."""
+def events(state: RunState, seconds: float, goals: Mapping[str, StopRule]) -> dict[str, Any]:
+    """What happened in a run, by name; ``None`` for what did not.
+
+    Args:
+        goals: when the request counts as forgotten, by the words of ``stop_at``; the first is told of.
+    """
+    recorder = state.recorder
+    goal, rule = next(iter(goals.items()), (None, None))
+    met = [step for step, measured in zip(recorder.steps, recorder.metrics) if rule is not None and rule(measured)]
     return {
         "steps": state.step,
         "stopped_at": state.stopped_at,
         "diverged_at": state.diverged_at,
-        "utility_limit": utility_limit(state.recorder),
+        "utility_limit": utility_limit(recorder),
+        "collapsed_at": collapsed_at(recorder),
+        "goal": goal,
+        "goal_at": met[0] if met else None,
+        "forgotten": forgotten(recorder),
         "seconds": round(seconds, 4),
     }

@@ -45,6 +45,12 @@ def test_as_many_settings_are_named_as_tell_all_runs_apart() -> None:
     assert told_apart(runs[:1]) == ["imu · uniform"] and told_apart([]) == []
 
 
+def test_what_is_measured_makes_no_other_experiment_and_a_saved_tuple_is_a_list() -> None:
+    one, other = made(top={"follow": [], "stop_at": ("accuracy", "<=", 0.1)}), made(top={"record_every": 5})
+    other.settings["stop_at"] = ["accuracy", "<=", 0.1]
+    assert told_apart([one, other]) == ["imu · uniform"] * 2
+
+
 def test_seeds_and_versions_are_no_part_of_an_experiment() -> None:
     one, other = made(seed=1, top={"versions": {"torch": "2"}}), made(seed=2, top={"versions": {"torch": "3"}})
     assert experiment(one) == experiment(other) and experiment(one) != experiment(made(lr=0.1))

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-from figures.drawn import FIGURES, UPDATED, USUAL, Given
+from figures import records
+from figures.drawn import FIGURES, MARGINS, UPDATED, USUAL, Given
 from figures.records import as_values
 
 import imu_lab as imu
@@ -232,3 +233,75 @@ def test_a_split_a_rule_and_a_run_have_their_own_colour(name: str, way: str) -> 
         fixed |= {theme.faint(colour) for colour in fixed}
         used = {trace.line.color if "line" in trace else None, getattr(trace.marker, "color", None), trace.fillcolor}
         assert {each for each in used if each is not None} <= fixed, (named, used)
+
+
+# What each figure refuses: everything that another one takes, unless it is the obvious thing.
+
+RUN = records.run({"forget": [1.0, 0.0]}, steps=[0, 1], margins=MARGINS[:2])
+WRONG = {
+    "a run": RUN,
+    "runs": [RUN, RUN],
+    "nothing": None,
+    "a word": "imu",
+    "numbers": np.arange(5.0),
+    "another table": pd.DataFrame({"word": ["a", "b"], "number": [1, 2]}),
+    "a table of numbers": pd.DataFrame({"samples": [0.0, 1.0], "weight": [0.0, 1.0]}),
+    "labelled": {"a": 1.0},
+}
+RUNS = {"plot_curves": ("a run", "runs"), "plot_comparison": ("a run", "runs"), "plot_trajectories": ("a run",),
+        "plot_resistance": ("a run",)}  # fmt: skip
+ASKED = {  # a run is the obvious thing, but this one has no model that could be asked
+    "plot_collateral": "a run", "plot_damage_by_sample": "a run", "plot_damage": "a run", "plot_transitions": "a run",
+}  # fmt: skip
+
+
+def refused(name: str, given: Any, *more: Any) -> None:
+    """One sentence that begins with the figure's name and says which call gives what it draws."""
+    with pytest.raises(TypeError, match=rf"^{name} draws .*imu\.\w+.*; got [^\n]+$") as caught:
+        getattr(imu, name)(given, *more)
+    assert len(str(caught.value)) < 300 and caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("name", FIGURES)
+def test_what_it_does_not_draw_is_refused_with_the_call_that_gives_what_it_does(name: str, wrong: str) -> None:
+    more = asked(name, "usual")[0][1:]
+    if wrong in RUNS.get(name, ()):
+        assert getattr(imu, name)(WRONG[wrong], *more).data
+    elif ASKED.get(name) == wrong:
+        with pytest.raises(ValueError, match="this run|followed"):
+            getattr(imu, name)(WRONG[wrong], *more)
+    else:
+        refused(name, WRONG[wrong], *more)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_figure_draws_the_record_of_another(name: str) -> None:
+    """Figures of one kind of record aside, such as two that draw influences, or that take what the other takes."""
+    mine = FIGURES[name].usual(USUAL)[0]
+    for other in FIGURES:
+        given = asked(other, "usual")[0]
+        alike = type(given[0]) is type(mine[0]) and not isinstance(given[0], (pd.DataFrame, dict, list))
+        try:
+            figure = getattr(imu, name)(given[0], *mine[1:])
+        except (TypeError, ValueError) as error:
+            assert not alike or isinstance(error, ValueError)
+            assert "\n" not in str(error) and "Traceback" not in str(error)
+            continue
+        same = other == name or alike or {name, other} <= FAMILY or {name, other} in TAKEN
+        assert same, f"{name} drew the record of {other}: {figure.layout.title.text}"
+
+
+FAMILY = {"plot_retrieval", "plot_cmc"}
+TAKEN = [  # a run, or runs, is the obvious thing; the table of one sample's damage has what that of all has
+    {"plot_comparison", "plot_curves"}, {"plot_comparison", "plot_trajectories"}, {"plot_comparison", "plot_transitions"},
+    {"plot_resistance", "plot_trajectories"}, {"plot_resistance", "plot_transitions"}, {"plot_curves", "plot_trajectories"},
+    {"plot_curves", "plot_transitions"}, {"plot_collateral", "plot_damage_by_sample"}, {"plot_resistance", "plot_curves"},
+    {"plot_trajectories", "plot_transitions"},
+]  # fmt: skip
+
+
+def test_a_run_draws_what_its_table_draws() -> None:
+    assert as_values(imu.plot_resistance(RUN)) == as_values(imu.plot_resistance(imu.resistance(RUN)))
+    assert as_values(imu.plot_comparison([RUN, RUN])) == as_values(imu.plot_comparison(imu.compare([RUN, RUN])))
+    assert imu.plot_resistance(table=imu.resistance(RUN)).data

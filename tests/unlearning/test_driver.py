@@ -252,6 +252,17 @@ def test_the_utility_limit_is_the_first_fall_of_five_points(accuracies: list, li
     assert driver.utility_limit(Told(*accuracies)) == limit
 
 
+@pytest.mark.parametrize(("accuracies", "at"), [
+    ([(1.0, 1.0), (0.7, 0.7), (0.63, 0.7), (0.62, 0.7)], 30),
+    ([(1.0, 1.0), (0.7, 0.62), (0.5, 0.7)], 10),
+    ([(1.0, 1.0), (0.9, 0.9)], None),
+    ([(0.52, 0.52), (0.5, 0.5)], None),
+])  # fmt: skip
+def test_a_collapse_is_near_what_one_answer_reaches(accuracies: list, at: int | None) -> None:
+    """Two blobs are kept, so one answer reaches a half; a model that knew as little as that has nothing to lose."""
+    assert driver.collapsed_at(Told(*accuracies)) == at
+
+
 def test_a_loss_that_rises_has_no_limit_in_points() -> None:
     class Losses(Told):
         def __init__(self) -> None:

@@ -1,0 +1,89 @@
+"""What a person should hear of a run that is over: it collapsed, kept samples were lost, or nothing was forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .quantities import describe
+from .records import Run
+
+
+def beware(run: Run) -> str:
+    """One sentence on what went wrong in a run and what to try; empty where nothing did."""
+    events = run.events
+    if events.get("diverged_at") is not None:
+        return (
+            f"the run diverged at update {events['diverged_at']}: {_made_by(run)} made the loss or the weights infinite; "
+            "the model of the update before and all that was recorded are kept"
+        )
+    if events.get("collapsed_at") is not None:
+        return f"the run collapsed at update {events['collapsed_at']}: {_kept(run)}; {_calmer(run)}"
+    if events.get("utility_limit") is not None:
+        return f"the run passed its utility limit at update {events['utility_limit']}: {_kept(run)}; {_calmer(run)}"
+    if run.forgot_nothing:
+        return f"the run forgot nothing in {events['steps']} updates: {_left(run)}; {_stronger(run)}"
+    return ""
+
+
+def beware_of(runs: Sequence[Run]) -> str:
+    """The same of several runs that differ by their seeds: the first that has something to tell, and how many do."""
+    told = [words for words in map(beware, runs) if words]
+    if len(told) < 2:
+        return "".join(told)
+    return f"{len(told)} of {len(runs)} runs went wrong, the first so: {told[0]}"
+
+
+def _made_by(run: Run) -> str:
+    rate = run.settings.get("settings", {}).get("lr")
+    return str(run.settings.get("method")) + ("" if rate is None else f" with lr={rate:g}")
+
+
+def _kept(run: Run) -> str:
+    """What became of the splits to keep, and of the loss on the forget set."""
+    metric, parts = run.headline, []
+    for split in ("retain", "test"):
+        before, after = run.value(split, metric, 0), run.value(split, metric)
+        if after == after and abs(before - after) > 1e-12:
+            parts.append(f"{split} {describe(metric).title} went from {_number(before)} to {_number(after)}")
+    loss = run.value("forget", "loss")
+    words = ", ".join(parts) or f"{describe(metric).title} on what is kept had fallen and came back"
+    return words + (
+        f", the loss on the forget set to {_number(loss)} nats" if loss == loss and metric != "loss" else ""
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _calmer(run: Run) -> str:
+    """What to try where a run went too far."""
+    events, settings = run.events, run.settings.get("settings", {})
+    if events.get("goal_at") and run.settings.get("stop_at") is None and events["goal_at"] <= events["utility_limit"]:
+        return f"its goal was reached at update {events['goal_at']}, where stop_at={events['goal']!r} would end it"
+    if settings.get("step_norm") is not None:
+        return f"try a shorter step_norm (it was {settings['step_norm']}), or fewer steps"
+    if settings.get("lr") is not None:
+        return f"try a smaller lr (it was {settings['lr']:g}), or fewer steps"
+    return "try fewer steps"
+
+
+def _left(run: Run) -> str:
+    """That the forget set is what it was."""
+    metric, first, last = run.headline, *(run.value("forget", run.headline, step) for step in (0, None))
+    if run.events.get("forgotten") is None:
+        return f"{describe(metric).title} on the forget set went from {first:.4g} to {last:.4g}"
+    right = int((run.samples["margin_before"] >= 0).sum())
+    return f"{right} of {len(run.samples)} samples were right before, and none of them is wrong after"
+
+
+def _stronger(run: Run) -> str:
+    """What to try where a run did nothing."""
+    settings = run.settings.get("settings", {})
+    if run.events.get("forgotten") is not None and not (run.samples["margin_before"] >= 0).any():
+        return "request samples that the original knows, or train it for longer"
+    if settings.get("step_norm") is not None:
+        return f"try a longer step_norm (it was {settings['step_norm']}), or more steps"
+    if settings.get("lr") is not None:
+        return f'try a larger lr (it was {settings["lr"]:g}), or more steps; lr="auto" looks for one where the readout moves'
+    return "try more steps"
