@@ -6,7 +6,7 @@ so sums over examples are matrix products.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -145,6 +145,31 @@ class _Known(LinearGradients):
     def factors(self, examples: Examples) -> Iterable[Factors]:
         """What is held."""
         return self.held
+
+
+def closed_form(
+    task: Task, model: nn.Module, moving: Sequence[nn.Parameter]
+) -> Callable[[Batch, Tensor], tuple[Tensor, list[Tensor]]] | None:
+    """What gives Σ w_i ℓ_i of a batch and its gradient, ΔᵀH and the sum over Δ's rows, without autograd: a fifth of an update's time.
+
+    Returns:
+        A function of a batch and (n,) weights; None unless the model is one linear layer that moves whole, under a loss
+        whose derivative is known.
+    """
+    derivative = derivative_of(task.example_loss)
+    if derivative is None or type(model) is not nn.Linear or [*map(id, moving)] != [*map(id, model.parameters())]:
+        return None
+
+    def weighted(batch: Batch, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
+        with torch.no_grad():
+            made = model(batch.inputs)
+            losses, delta = task.example_loss(lambda _: made, batch), derivative(made, batch)
+            weights = weights.to(made.dtype)
+            delta = (delta * weights.view(-1, *[1] * (delta.ndim - 1))).flatten(0, -2)
+            bias = [] if model.bias is None else [delta.sum(0)]
+            return weights @ losses, [delta.T @ batch.inputs.flatten(0, -2), *bias]
+
+    return weighted
 
 
 def _derivative(task: Task, made: Tensor, batch: Batch) -> Tensor:

@@ -49,18 +49,21 @@ def probe(task: Task, model: nn.Module) -> Batch:
     return forget.batch(positions).to(device_of(model))
 
 
-def examine(task: Task, model: nn.Module) -> Readout:
+def examine(task: Task, model: nn.Module, batch: Batch | None = None) -> Readout:
     """One pass of the probe through the model, and all that it tells of the readout.
+
+    Args:
+        batch: the probe, where it is known and the data are known to be what they were.
 
     Raises:
         UnknownName, NoReadout: see :func:`resolve`.
     """
     with threads_of(task):  # two threads beside a busy core take a hundred times as long for eight small pictures
-        return _examined(task, prepared(task, model))
+        return _examined(task, prepared(task, model), batch)
 
 
-def _examined(task: Task, model: nn.Module) -> Readout:
-    batch = probe(task, model)
+def _examined(task: Task, model: nn.Module, batch: Batch | None) -> Readout:
+    batch = probe(task, model) if batch is None else batch.to(device_of(model))
     outputs, calls = _watched(model, batch.inputs)
     names = _may_move(model, named(task, model) or (_found(model, outputs, calls),))
     answers, reached = _answers(task, outputs, batch), None

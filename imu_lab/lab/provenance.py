@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -44,4 +45,9 @@ def task_settings(task: Task) -> dict[str, Any] | None:
 
 def versions() -> dict[str, str]:
     """What ran."""
-    return {"imu_lab": version("imu_lab"), "torch": torch.__version__, "python": platform.python_version()}
+    return {"imu_lab": _installed(), "torch": torch.__version__, "python": platform.python_version()}
+
+
+@cache  # reading the metadata takes as long as ten updates, and they do not change while a process runs
+def _installed() -> str:
+    return version("imu_lab")

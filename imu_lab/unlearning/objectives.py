@@ -33,7 +33,7 @@ from torch.optim.sgd import sgd
 from ..core.knobs import knob
 from ..core.messages import shown, unknown
 from ..core.running import copied, device_of
-from ..features import readout
+from ..features import linear, readout
 from ..tasks.protocol import Batch, Task
 from .request import Request, Update
 
@@ -103,11 +103,14 @@ class Objective:
         terms: scalar tensors by name, in nats.
         positions: (b,) which forget examples are in it, from 0; none for an objective on other data.
         shares: (b,) the pressure that each of them receives; left out, all the same.
+        gradients: by name, the gradients of those terms for which they are known: a tensor for each parameter that moves.
+            The others are differentiated by autograd.
     """
 
     terms: Mapping[str, Tensor]
     positions: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     shares: Tensor | None = None
+    gradients: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.shares is None:
@@ -132,7 +135,7 @@ def descend(how: Descent, moving: Iterable[nn.Parameter], objectives: Iterable[O
         terms = _terms(objective)
         last = next((name for name in list(terms)[::-1] if terms[name].requires_grad), None)
         for name, term in terms.items():
-            gradient = _gradient(term, moving, again=name != last)
+            gradient = objective.gradients.get(name) or _gradient(term, moving, again=name != last)
             told |= {name: term.item(), f"{name}_gradient": length(gradient)}
             total = [_sum(*parts) for parts in zip(total, gradient)]
         before = [value.detach().clone() for value in moving]
@@ -214,16 +217,20 @@ def ascend(
 def _weighted_ascent(
     how: Ascent, task: Task, model: nn.Module, moving: list[nn.Parameter], request: Request
 ) -> Iterator[Objective]:
-    device = device_of(model)
+    device, closed = device_of(model), linear.closed_form(task, model, moving)
     weights = request.weights.to(device)
     taking_part = (request.weights > 0).nonzero().flatten()
     for positions in batches(taking_part, how.batch_size, request.seed):
         batch, mine = request.forget.batch(positions).to(device), weights[positions]
         shares = mine / mine.sum()
         scale = shares if how.normalise == "batch" else len(taking_part) / len(positions) * mine / weights.sum()
-        losses = task.example_loss(model, batch)
-        ascent = -(scale.to(losses.dtype) * losses).sum()
-        yield Objective({"ascent": ascent, "l1": l1_term(moving, how.alpha)}, positions, shares)
+        l1 = l1_term(moving, how.alpha)
+        if closed is None:
+            losses = task.example_loss(model, batch)
+            yield Objective({"ascent": -(scale.to(losses.dtype) * losses).sum(), "l1": l1}, positions, shares)
+        else:
+            ascent, gradient = closed(batch, -scale)
+            yield Objective({"ascent": ascent, "l1": l1}, positions, shares, {"ascent": gradient})
 
 
 def l1_term(moving: list[nn.Parameter], alpha: float) -> Tensor:

@@ -9,12 +9,13 @@ from dataclasses import replace
 import cases
 import pytest
 import torch
-from linear_heads import LINEAR, Padded, own, sequences, tolerance
+from linear_heads import LINEAR, Padded, own, sequences, smoothed, tolerance
 from torch import Tensor, nn
 
 import imu_lab as imu
 from imu_lab.core.running import one_thread, seeded
 from imu_lab.features import gradients, linear, readout
+from imu_lab.features.cache import view
 from imu_lab.features.gradients import GeneralGradients, LinearGradients, explicit, flat, gradients_of
 from imu_lab.tasks.protocol import Task
 
@@ -215,3 +216,24 @@ def test_a_parameter_that_the_loss_does_not_use_has_a_zero_gradient() -> None:
     mean = gradients_of(task, model).mean(task.split("forget"))
     assert not mean["unused.weight"].any()
     assert cases.relative(flat(mean), each.mean(0)) <= 1e-3
+
+
+@pytest.mark.parametrize("case", ["toy", "digits class"])
+def test_a_weighted_loss_and_its_gradient_in_closed_form_are_those_of_autograd(case: str) -> None:
+    task, head = view(*cases.in_double(case))
+    batch = task.split("forget").batch(torch.arange(7))
+    weights = torch.tensor([0.0, 1.0, -2.0, 0.5, 0.25, 3.0, 1e-3], dtype=torch.float64)
+    value, gradient = linear.closed_form(task, head, list(head.parameters()))(batch, weights)
+    expected = (weights * task.example_loss(head, batch)).sum()
+    assert abs(value - expected.detach()) <= 1e-12 * abs(expected.detach())
+    for found, part in zip(gradient, torch.autograd.grad(expected, list(head.parameters())), strict=True):
+        assert cases.relative(found, part) <= 1e-12
+
+
+def test_only_a_whole_layer_under_a_loss_of_known_derivative_has_a_closed_form() -> None:
+    whole, model = cases.in_double("toy")
+    task, head = view(whole, model)
+    assert linear.closed_form(task, head, [head.weight]) is None  # the bias stays
+    assert linear.closed_form(whole, model, list(model.parameters())) is None
+    own_task, own_head = view(*smoothed())
+    assert linear.closed_form(own_task, own_head, list(own_head.parameters())) is None
