@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
-from functools import partial
 from threading import Event
 from typing import Any
 
@@ -28,7 +27,7 @@ from ..features.readout import Readout
 from ..features.targets import target_examples
 from ..influences.contract import checked_influence
 from ..intensities import intensity
-from ..measures.contract import measure
+from ..measures.contract import Beside
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References
 from ..measures.reference import Reference
@@ -158,7 +157,7 @@ class Session:
         )
         started = time.perf_counter()
         with _threads(task):
-            recorder = Recorder(task, request.forget, self._against(reference, metrics))
+            recorder = Recorder(task, request.forget, [Beside(metric, reference) for metric in metrics])
             states = driver.drive(recorder, private, method, request, steps, rule, record_every)
             state = driver.follow(states, steps, progress, stop, watch)
         events = driver.events(state, time.perf_counter() - started, self._goals(known))
@@ -278,10 +277,6 @@ class Session:
             return {}
         metrics = self.followed(reference) if metrics is None else tuple(metrics)
         return self._beside(reference).measured(metrics)
-
-    def _against(self, reference: Reference | References | None, metrics: Iterable[Any]) -> list[Callable]:
-        """The metrics as functions of (task, model), with the reference settled."""
-        return [partial(measure, metric, reference=reference) for metric in metrics]
 
     def _beside(self, reference: nn.Module | Reference | References | None) -> Reference | References | None:
         """This reference with its outputs, which are computed once per content."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from numbers import Number
 from typing import Any, ClassVar
 
@@ -52,6 +54,23 @@ class Metric:
                 metric that ``takes_several``, it may be :class:`~imu_lab.References`.
         """
         raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """A metric with the reference settled: a function of a task and a model, as a recorder follows it."""
+
+    metric: Any
+    reference: Any
+
+    def __call__(self, task: Task, model: nn.Module) -> dict[str, dict[str, float]]:
+        """{split: {name: number}} of one model."""
+        return measure(self.metric, task, model, self.reference)
+
+    @property
+    def means(self) -> Callable[[Task, nn.Module, int], Mapping[str, Mapping[str, Tensor]]] | None:
+        """From a task, several heads as one model and their number to {split: {name: (copies,)}}; None where not offered."""
+        return partial(self.metric.means, self.reference) if hasattr(self.metric, "means") else None
 
 
 def measure(metric: Any, task: Task, model: nn.Module, reference: Any = None) -> dict[str, dict[str, float]]:

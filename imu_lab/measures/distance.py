@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.registry import metric, name_of
-from ..tasks.evaluation import outputs
+from ..tasks.evaluation import outputs, repeated
 from ..tasks.outputs import check_probabilities, divergences, kl, log_probabilities, per_example, two_sided
 from ..tasks.protocol import Batch, Task, offered
 from .reference import Reference
@@ -34,6 +34,11 @@ class Distance:
             reference: a whole model, a :class:`~imu_lab.measures.reference.Reference` that keeps its outputs, or several of
                 them (:class:`~imu_lab.References`), of whose distances it is the mean.
         """
+        found = self.means(reference, task, model)
+        return {split: {name: value.item() for name, value in values.items()} for split, values in found.items()}
+
+    def means(self, reference: Any, task: Task, model: nn.Module, copies: int = 1) -> dict[str, dict[str, Tensor]]:
+        """{split: {metric: (copies,)}} of as many models as ``model`` is (see :func:`~imu_lab.tasks.evaluation.mean_metrics`)."""
         check_probabilities(task)
         reference = Reference.of(task, reference)
         name = name_of(self).replace("-", "_")
@@ -43,14 +48,18 @@ class Distance:
             if not len(examples):
                 continue
             known = [member.outputs(split, examples.ids) for member in reference.members]
-            values = [
-                torch.stack([self.between(task, made, each[positions].to(made.device), batch) for each in known]).mean(
-                    0
-                )
-                for positions, batch, made in outputs(task, model, examples)
-            ]
-            found[split] = {name: torch.cat(values).mean().item()}
+            values = []
+            for positions, batch, made in outputs(task, model, examples):
+                beside = [each[positions].to(made.device) for each in known]
+                values.append(self.against(task, made, beside, batch, copies).view(copies, -1))
+            found[split] = {name: torch.cat(values, 1).mean(1)}
         return found
+
+    def against(self, task: Task, made: Tensor, references: list[Tensor], batch: Batch, copies: int) -> Tensor:
+        """(copies · n,) the mean distance to several references (n, ..., K), model by model."""
+        rows = [each.repeat(copies, *[1] * (each.ndim - 1)) if copies > 1 else each for each in references]
+        batch = repeated(batch, copies)
+        return torch.stack([self.between(task, made, each, batch) for each in rows]).mean(0)
 
     def between(self, task: Task, made: Tensor, reference: Tensor, batch: Batch) -> Tensor:
         """(n,) the distance of each example, from logits (n, ..., K)."""
@@ -71,6 +80,17 @@ class KLRetrained(Distance):
     def between(self, task: Task, made: Tensor, reference: Tensor, batch: Batch) -> Tensor:
         """(n,) KL(reference ‖ model)."""
         return divergences(task, made, reference, batch)
+
+    def against(self, task: Task, made: Tensor, references: list[Tensor], batch: Batch, copies: int) -> Tensor:
+        """The mean in one pass over the models' probabilities: mean_r Σ q_r log q_r − Σ (mean_r q_r) log p."""
+        if len(references) == 1 or offered(task).example_divergence is not None:
+            return super().against(task, made, references, batch, copies)
+        logs = torch.stack([log_probabilities(each) for each in references])  # (r, n, ..., K)
+        shares = logs.exp()
+        certain = torch.where(shares > 0, shares * logs, 0.0).sum(-1).mean(0)
+        shares, mine = shares.mean(0), log_probabilities(made).view(copies, *logs.shape[1:])
+        crossed = torch.where(shares > 0, shares * mine, 0.0).sum(-1)  # (copies, n, ...)
+        return per_example((certain - crossed).flatten(0, 1))
 
 
 @metric(

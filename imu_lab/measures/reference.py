@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from ..core.running import fingerprint, tensors_of
 from ..tasks.evaluation import outcomes, outputs
 from ..tasks.protocol import Task
 from ..unlearning.recorder import Recorder, SplitMetrics
-from .contract import measure
+from .contract import Beside
 
 
 class Reference:
@@ -88,5 +87,5 @@ class Reference:
 
 def measured(task: Task, model: nn.Module, metrics: Iterable[Any], reference: Any) -> SplitMetrics:
     """{split: {metric: value}} a task's metrics of a model, and these metrics of it beside a reference."""
-    follow = [partial(measure, metric, reference=reference) for metric in metrics]
+    follow = [Beside(metric, reference) for metric in metrics]
     return Recorder(task, task.split("forget"), follow).look(model).measured

@@ -19,7 +19,8 @@ from .snapshots import Snapshots, State, moving_state
 TOGETHER = 64  # states measured at once, at most
 ROOM = 2**19  # logits that they make at once: more would leave the processor's cache
 SplitMetrics = dict[str, dict[str, float]]  # {split: {metric: value}}
-Followed = Callable[[Task, nn.Module], SplitMetrics]  # what a run measures beside the task's own metrics
+# What a run measures beside the task's own metrics; one with ``means(task, heads, copies)`` measures several heads at once.
+Followed = Callable[[Task, nn.Module], SplitMetrics]
 
 
 class Measurement(NamedTuple):
@@ -56,7 +57,8 @@ class Recorder:
 
     def at_once(self, model: nn.Module) -> int:
         """How many states of ``model`` are best measured together: several of a linear layer, where metrics are means."""
-        if not are_averages(self.task) or self.follow or type(model) is not nn.Linear:
+        means = are_averages(self.task) and all(getattr(metric, "means", None) for metric in self.follow)
+        if not means or type(model) is not nn.Linear:
             return 1
         most = max(_predictions(each, model) for each in (self.forget, *map(self.task.split, self.splits)))
         return min(TOGETHER, max(1, ROOM // (model.out_features * most)))
@@ -72,6 +74,12 @@ class Recorder:
                     measured.setdefault(split, {})[name] = value
         for measured, loss in zip(values, found[..., 0].mean(1).tolist()):
             measured.setdefault("forget", {})["loss"] = loss
+        for split, named in (
+            pair for metric in self.follow for pair in metric.means(self.task, heads, heads.copies).items()
+        ):
+            for name, means in named.items():
+                for measured, value in zip(values, means.tolist()):
+                    measured.setdefault(split, {})[name] = value
         return [Measurement(measured, outcome) for measured, outcome in zip(values, found)]
 
     def record(self, step: int, model: nn.Module, keep: bool = False) -> SplitMetrics:

@@ -44,6 +44,18 @@ def test_names_of_the_classes_and_shifts_of_the_logits_do_not_matter(name: str) 
     assert cases.close(between(name, P.log()[:, order] + 3, Q.log()[:, order] - 5), plain, within=1e-6)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3), (4, 1)])
+def test_beside_several_it_is_the_mean_of_the_distances_for_each_of_several_models(name: str, shape: tuple) -> None:
+    chance = torch.Generator().manual_seed(0)
+    made, *references = (torch.randn(size, *shape[1:], generator=chance) for size in (8, 4, 4, 4))
+    references[0][0] = 200 * torch.eye(3)[1].expand(shape[1:]) if shape[-1] == 3 else 200  # sure, so that others are 0
+    batch, metric = Batch(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64)), imu.metrics.create(name)
+    found = metric.against(cases.task("toy"), made, references, batch, 2)
+    both = [[metric.between(cases.task("toy"), half, each, batch) for each in references] for half in made.split(4)]
+    assert cases.close(found, torch.cat([torch.stack(half).mean(0) for half in both]), within=1e-5)
+
+
 def test_jensen_shannon_is_symmetric_and_bounded() -> None:
     assert between("js-retrained", P.log(), Q.log()) == pytest.approx(between("js-retrained", Q.log(), P.log()))
     sure = 100 * torch.eye(3)[[0, 1]]

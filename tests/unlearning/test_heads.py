@@ -14,6 +14,7 @@ from torch import nn
 
 import imu_lab as imu
 from imu_lab.lab.session import Session
+from imu_lab.measures.contract import Beside
 from imu_lab.tasks import Classification, Examples
 from imu_lab.tasks.evaluation import mean_metrics
 from imu_lab.unlearning import driver
@@ -51,6 +52,22 @@ def test_what_is_seen_at_once_is_what_is_seen_alone() -> None:
         }
         assert seen.measured["forget"]["loss"] == pytest.approx(alone.measured["forget"]["loss"], rel=1e-5)
         assert cases.close(seen.outcome, alone.outcome, within=1e-4)
+
+
+@pytest.mark.parametrize("models", [1, 3])
+@pytest.mark.parametrize("metric", ["kl-retrained", "js-retrained", "agreement"])
+def test_distances_are_seen_at_once_too(models: int, metric: str) -> None:
+    recorder, head, states = recorded_heads()
+    references = imu.references(cases.task("digits class"), seeds=range(models))
+    followed = Recorder(recorder.task, recorder.forget, [Beside(imu.metrics.create(metric), references)])
+    assert followed.at_once(head) == recorder.at_once(head) > 1
+    for state, seen in zip(states[:5], followed.look_at_heads(states[:5]), strict=True):
+        head.load_state_dict(state)
+        alone = followed.look(head).measured
+        for split, values in seen.measured.items():
+            assert cases.close(values, alone[split], within=1e-4)
+    followed.follow = (lambda task, model: {}, *followed.follow)
+    assert followed.at_once(head) == 1, "nobody knows of any other metric how to measure several heads"
 
 
 def test_no_more_at_once_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
