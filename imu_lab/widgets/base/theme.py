@@ -74,10 +74,11 @@ STYLE_SHEET = """
   margin-right: 6px }
 .imu-card-body { display: grid; grid-template-columns: max-content max-content minmax(0, 1fr); gap: 4px 28px;
   align-items: start }
-.imu-side .imu-card-body { grid-template-columns: max-content minmax(0, 1fr); gap: 4px 14px }
-.imu-side .imu-card-body svg { grid-column: 1 / -1 }
 .imu-card-body dl { display: grid; grid-template-columns: max-content max-content; gap: 1px 14px; margin: 0;
   font-size: 12px; font-variant-numeric: tabular-nums }
+.imu-side .imu-card-body { display: flex; flex-wrap: wrap; gap: 4px 14px }
+.imu-side .imu-card-body svg { flex-basis: 100% }
+.imu-side .imu-card-body dl { column-gap: 8px }
 .imu-card-body dt { color: var(--imu-soft); font-weight: 400; white-space: nowrap }
 .imu-card-body dd { margin: 0; text-align: right }
 .imu-card-body svg text { fill: var(--imu-soft); font-size: 10px }
