@@ -34,6 +34,8 @@ from .influences.tokens import token_scores as token_scores
 from .intensities import intensity as intensity
 
 # Unlearning: runs, made once, made again, forked and asked what would be
+from .lab.verbs import statistics as statistics
+from .features.statistics import load_statistics as load_statistics
 from .lab.verbs import load_run as load_run
 from .lab.verbs import unlearn as unlearn
 from .lab.again import again as again
@@ -45,6 +47,7 @@ from .lab.session import Session as Session
 from .core.records import Influence as Influence
 from .core.records import Intensity as Intensity
 from .core.records import Run as Run
+from .features.statistics import Statistics as Statistics
 from .core.storage import DamagedFile as DamagedFile
 from .core.memo import clear_caches as clear_caches
 from .core.messages import UnknownName as UnknownName

@@ -128,7 +128,8 @@ def test_methods(name: str, method: str) -> None:
         first, again = (imu.unlearn(task, model, method=method, steps=2, reference=reference) for _ in "ab")
     assert first.curve.equals(again.curve) and first.trajectory.equals(again.trajectory)
     assert np.isfinite(first.curve["value"]).all() and np.isfinite(first.terms["value"].astype(float)).all()
-    assert len(first.samples) == len(task.split("forget")) and first.events["steps"] == 2
+    assert len(first.samples) == len(task.split("forget"))
+    assert first.events["steps"] == min(2, imu.methods.declared(imu.methods.create(method), "updates") or 2)
     one, other = first.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(one[key], other[key]) and torch.isfinite(one[key]).all() for key in one)
     assert any(not torch.equal(one[key], value) for key, value in model.state_dict().items())
@@ -154,9 +155,39 @@ def test_methods_leave_the_retain_set_alone_unless_they_declare_it(name: str, me
         with pytest.raises(Exception):  # noqa: B017  it was promised a retain set: without one it cannot work
             next(how(Guarded(task), private, request(task, None)))
         return
+    held = statistics(name, how)
     with nothing_else_changes(cases.original(name)):
-        updates = list(islice(how(Guarded(task), private, request(task, None)), 3))
-    assert len(updates) == 3
+        updates = list(islice(how(Guarded(task), private, request(task, None, held)), 3))
+    assert len(updates) == (imu.methods.declared(how, "updates") or 3)
+
+
+@pytest.mark.parametrize("method", imu.methods)
+def test_methods_that_declare_a_statistic_get_its_parts_and_nothing_else(name: str, method: str, monkeypatch) -> None:
+    """They work with the parts they declare where every split but the forget set raises, and do not work without."""
+    task, how = cases.task(name), imu.methods.create(method)
+    declared = imu.methods.declared(how, "needs_statistics")
+    if not declared:
+        with pytest.raises(ValueError, match="uses no statistic"):
+            imu.unlearn(
+                task, cases.original(name), method=method, statistics=imu.statistics(task, cases.original(name))
+            )
+        return
+    assert not imu.methods.declared(how, "needs_retain")
+    private, held = copy.deepcopy(cases.original(name)).eval(), statistics(name, how)
+    assert next(how(Guarded(task), private, request(task, None, held))) is not None
+    with pytest.raises(Exception):  # noqa: B017  it was promised a statistic: without one it cannot work
+        next(how(Guarded(task), private, request(task, None)))
+    seen, real = [], type(how).__call__
+
+    def looks(self: object, task: object, model: nn.Module, request: Request) -> Iterator:
+        seen.append(request)
+        return real(self, task, model, request)
+
+    monkeypatch.setattr(type(how), "__call__", looks)
+    more = imu.statistics(task, cases.original(name), {*declared, "S", "G"})
+    for given in (None, more):
+        imu.unlearn(task, cases.original(name), method=method, steps=1, statistics=given)
+    assert seen and all(each.retain is None and set(each.statistics.parts) == set(declared) for each in seen)
 
 
 @pytest.mark.parametrize("method", imu.methods)
@@ -174,13 +205,21 @@ def test_methods_that_declare_it_get_the_retain_set_and_others_do_not(name: str,
     declared = imu.methods.declared(item, "needs_retain")
     assert seen
     for given in seen:  # the search for a learning rate, where there is one, and the run
+        assert (given.statistics is not None) == bool(imu.methods.declared(item(), "needs_statistics"))
         assert (given.retain is not None) == declared
         if declared:
             assert torch.equal(given.retain.ids, task.split("retain").ids)
         assert given.weights.sum().item() == pytest.approx(1)
 
 
-def request(task: Any, retain: Examples | None) -> Request:
+def request(task: Any, retain: Examples | None, statistics: imu.Statistics | None = None) -> Request:
     """A request with even weights."""
     forget = task.split("forget")
-    return Request(forget, torch.full((len(forget),), 1 / len(forget), dtype=torch.float64), retain, 0)
+    even = torch.full((len(forget),), 1 / len(forget), dtype=torch.float64)
+    return Request(forget, even, retain, 0, statistics)
+
+
+def statistics(name: str, how: Any) -> imu.Statistics | None:
+    """The parts that a method declares."""
+    parts = imu.methods.declared(how, "needs_statistics")
+    return imu.statistics(cases.task(name), cases.original(name), parts) if parts else None

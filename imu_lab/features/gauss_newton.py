@@ -19,8 +19,11 @@ from ..tasks.outputs import cross_entropy_derivative, derivative_of, log_probabi
 from ..tasks.protocol import Batch, Examples, Task
 from . import readout
 from .gradients import Gradient, LinearGradients, flat, forward_mode, gradients_of
+from .kronecker import kronecker_inverse, with_ones
 from .layers import ROOM
 
+DENSE_LIMIT = 6_000  # parameters: a matrix of 288 MB in double precision
+SIGNS = 16  # random vectors for a trace
 COLUMNS = 32  # of the matrix, computed together
 WORTH = 100  # products that may be paid for a likeness of the inverse: it saves more of them where there are many
 
@@ -69,7 +72,7 @@ class HeadCurvature:
     @property
     def forming(self) -> float:
         """How many products cost about as much as forming and factoring the matrix."""
-        return self._size / 4 * (1 + self._size / (3 * len(self.examples)))
+        return self.size / 4 * (1 + self.size / (3 * len(self.examples)))
 
     def times(self, vector: Tensor) -> Tensor:
         """(P,) H v, in the precision of v."""
@@ -84,12 +87,12 @@ class HeadCurvature:
     def matrix(self) -> Tensor:
         """(P, P) H, in double precision."""
         count = self._layer.out_features
-        whole = self._layer.weight.new_zeros(self._size, self._size, dtype=torch.float64)
+        whole = self._layer.weight.new_zeros(self.size, self.size, dtype=torch.float64)
         for inputs, bend, probabilities in self._rows(torch.float64):
             if inputs.ndim > 2:  # a loss may bind positions together
                 return _by_columns(self.times, whole[0])
             second = _second(bend, probabilities, count, inputs)
-            few = max(1, ROOM // (4 * self._size))
+            few = max(1, ROOM // (4 * self.size))
             for part, rows in zip(second.split(few), self._wide(inputs).split(few)):
                 _add_blocks(whole, part, rows)
         return self._in_order(_mirrored(whole, count).div_(len(self.examples)))
@@ -99,8 +102,8 @@ class HeadCurvature:
 
         It is the inverse itself where S_i and a_i say nothing of each other.
         """
-        count, width = self._layer.out_features, self._size // self._layer.out_features
-        if 10 * (count**3 + width**3) > WORTH * 4 * len(self.examples) * self._size:
+        count, width = self._layer.out_features, self.size // self._layer.out_features
+        if 10 * (count**3 + width**3) > WORTH * 4 * len(self.examples) * self.size:
             return None
         errors, inputs, total = 0.0, 0.0, 0.0
         for given, _, probabilities in self._rows(self._layer.weight.dtype):
@@ -117,8 +120,14 @@ class HeadCurvature:
         return self.gradients.model.get_submodule(self.gradients.name)
 
     @property
-    def _size(self) -> int:
-        return sum(value.numel() for value in self._layer.parameters())
+    def values(self) -> Gradient:
+        """What H is over, by name."""
+        return dict(self._layer.named_parameters())
+
+    @property
+    def size(self) -> int:
+        """P, how many parameters."""
+        return sum(value.numel() for value in self.values.values())
 
     def _split(self, vector: Tensor) -> list[Tensor]:
         """[weight (K, d), bias (K,) if there is one] from (P,)."""
@@ -139,11 +148,11 @@ class HeadCurvature:
 
     def _wide(self, inputs: Tensor) -> Tensor:
         """(c, d+1) the rows a_i."""
-        return torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1) if self._bias else inputs
+        return with_ones(inputs, self._bias)
 
     def _in_order(self, matrix: Tensor) -> Tensor:
         """From the order of ``_joined`` to that of ``flat``."""
-        order = self._flat(torch.arange(self._size, device=matrix.device).view(self._layer.out_features, -1))
+        order = self._flat(torch.arange(self.size, device=matrix.device).view(self._layer.out_features, -1))
         return matrix[order[:, None], order] if self._bias else matrix
 
     def _rows(self, dtype: torch.dtype) -> Iterable[Rows]:
@@ -169,6 +178,16 @@ class HeadCurvature:
         inputs = inputs.to(dtype)
         outputs = readout.product(inputs, *(value.detach().to(dtype) for value in self._layer.parameters()))
         return Rows(inputs, *_bending(self.gradients.task, outputs, batch))
+
+
+def trace_of(curvature: HeadCurvature | NetworkCurvature) -> float:
+    """About tr H, by the products with a few random signs (Hutchinson 1990): for an H too large to be formed."""
+    generator = torch.Generator().manual_seed(0)
+    like, total = flat(curvature.values), 0.0
+    for _ in range(SIGNS):
+        signs = (2 * torch.randint(2, like.shape, generator=generator) - 1).to(like)
+        total += signs.dot(curvature.times(signs)).item()
+    return total / SIGNS
 
 
 def _bending(task: Task, outputs: Tensor, batch: Batch) -> tuple[Map, Tensor | None]:
@@ -212,13 +231,6 @@ def _mirrored(whole: Tensor, count: int) -> Tensor:
     return whole
 
 
-def kronecker_inverse(errors: Tensor, inputs: Tensor, damping: float) -> Map:
-    """From V (K, D) to (S ⊗ A + λ)⁻¹ V for S (K, K) and A (D, D), both diagonalised; a negative eigenvalue counts as 0."""
-    (sizes, across), (lengths, along) = torch.linalg.eigh(errors), torch.linalg.eigh(inputs)
-    scale = sizes.clamp_min(0)[:, None] * lengths.clamp_min(0) + damping
-    return lambda given: across @ ((across.T @ given @ along) / scale) @ along.T
-
-
 @dataclass(frozen=True, eq=False)
 class NetworkCurvature:
     """H of any readout.
@@ -237,18 +249,24 @@ class NetworkCurvature:
         return own_modules(self.model)
 
     @cached_property
-    def _values(self) -> Gradient:
+    def values(self) -> Gradient:
+        """What H is over, by name."""
         names = readout.resolve(self.task, self.model)
         return {name: value.detach() for name, value in readout.parameters(self.model, names).items()}
 
     @property
+    def size(self) -> int:
+        """P, how many parameters."""
+        return sum(value.numel() for value in self.values.values())
+
+    @property
     def forming(self) -> float:
         """How many products cost about as much as forming and factoring the matrix."""
-        return float(len(flat(self._values)))
+        return float(self.size)
 
     def times(self, vector: Tensor) -> Tensor:
         """(P,) H v, in the model's precision."""
-        direction: Gradient = unflat(vector, self._values)
+        direction: Gradient = unflat(vector, self.values)
         total: Tensor | float = 0.0
         with evaluating(self._own), forward_mode(), torch.no_grad():
             for _, batch in self.examples.batches():
@@ -261,18 +279,18 @@ class NetworkCurvature:
             return torch.func.functional_call(self._own, given, (batch.inputs,))
 
         try:
-            made, moved = torch.func.jvp(outputs, (self._values,), (direction,))
+            made, moved = torch.func.jvp(outputs, (self.values,), (direction,))
         except (NotImplementedError, RuntimeError) as error:
             raise NotImplementedError(
                 f"{type(self.model).__name__} has no forward mode, which its curvature needs "
                 f"({str(error).splitlines()[0]}); use fisher-diagonal, which falls back to per-example gradients"
             ) from error
         bend, _ = _bending(self.task, made, batch)
-        return torch.func.vjp(outputs, self._values)[1](bend(moved))[0]
+        return torch.func.vjp(outputs, self.values)[1](bend(moved))[0]
 
     def matrix(self) -> Tensor:
         """(P, P) H, in double precision."""
-        return _by_columns(self.times, flat(self._values))
+        return _by_columns(self.times, flat(self.values))
 
     def likeness(self, damping: float) -> None:
         """None: nothing cheap is known."""

@@ -55,7 +55,7 @@ class LinearGradients:
         and means over tokens are in it; for cross-entropy it is p − e_y.
         """
         for batch, inputs, made in self.captured(examples):
-            yield _one_axis(_derivative(self.task, made, batch), inputs)
+            yield _one_axis(derivative(self.task, made, batch), inputs)
 
     def captured(self, examples: Examples) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Batch by batch: the batch, what reaches the layer (c, ..., d), and the logits (c, ..., K)."""
@@ -156,14 +156,14 @@ def closed_form(
         A function of a batch and (n,) weights; None unless the model is one linear layer that moves whole, under a loss
         whose derivative is known.
     """
-    derivative = derivative_of(task.example_loss)
-    if derivative is None or type(model) is not nn.Linear or [*map(id, moving)] != [*map(id, model.parameters())]:
+    known = derivative_of(task.example_loss)
+    if known is None or type(model) is not nn.Linear or [*map(id, moving)] != [*map(id, model.parameters())]:
         return None
 
     def weighted(batch: Batch, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
         with torch.no_grad():
             made = model(batch.inputs)
-            losses, delta = task.example_loss(lambda _: made, batch), derivative(made, batch)
+            losses, delta = task.example_loss(lambda _: made, batch), known(made, batch)
             weights = weights.to(made.dtype)
             delta = (delta * weights.view(-1, *[1] * (delta.ndim - 1))).flatten(0, -2)
             bias = [] if model.bias is None else [delta.sum(0)]
@@ -172,7 +172,7 @@ def closed_form(
     return weighted
 
 
-def _derivative(task: Task, made: Tensor, batch: Batch) -> Tensor:
+def derivative(task: Task, made: Tensor, batch: Batch) -> Tensor:
     """Δ, of the outputs' shape: each example's loss, differentiated at them; in closed form where the loss has one."""
     if (closed := derivative_of(task.example_loss)) is not None:
         return closed(made, batch)

@@ -1,5 +1,6 @@
 """The estimators: each says how much pressing one sample moves the target's loss. Negative means ascend."""
 
+from .curvature import CurvatureInfluence as CurvatureInfluence
 from .exact import GaussNewton as GaussNewton
 from .fisher import FisherDiagonal as FisherDiagonal
 from .fisher import MiniBatchFisher as MiniBatchFisher

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import estimator
-from ..features.gauss_newton import HeadCurvature, NetworkCurvature, curvature_of, unflat
+from ..features.gauss_newton import DENSE_LIMIT, HeadCurvature, NetworkCurvature, curvature_of, unflat
 from ..features.gradients import Preconditioner, flat, gradients_of
 from ..tasks.protocol import Examples, Task
 
-DENSE_LIMIT = 6_000  # parameters: a matrix of 288 MB in double precision
 AT_ONCE = 20  # products below which the matrix is formed without trying anything else
 MOST = 1_000  # products for one vector where no matrix fits
 ROUGH = 1e-4  # relative residual of a solve in single precision, refined in double

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import estimator
-from ..features.gauss_newton import kronecker_inverse
-from ..features.gradients import Gradient, LinearGradients, Preconditioner, gradients_of
+from ..features.gradients import LinearGradients, Preconditioner, gradients_of
+from ..features.kronecker import by_matrix, kronecker_inverse, with_ones
 from ..tasks.protocol import Examples, Task
 
 
@@ -47,7 +45,7 @@ class KroneckerFisher:
             )
         inputs, errors = _factors(gradients, forget)
         inverse = kronecker_inverse(errors, inputs, self.damping)
-        return lambda gradient: _by_column(gradient, inverse)
+        return lambda gradient: by_matrix(gradient, inverse)
 
 
 def _factors(gradients: LinearGradients, examples: Examples) -> tuple[Tensor, Tensor]:
@@ -56,15 +54,7 @@ def _factors(gradients: LinearGradients, examples: Examples) -> tuple[Tensor, Te
     errors: Tensor | float = 0.0
     rows = 0
     for delta, given in gradients.factors(examples):
-        wide, flat = delta.flatten(0, -2), given.flatten(0, -2)
-        if gradients.model.get_submodule(gradients.name).bias is not None:
-            flat = torch.cat([flat, flat.new_ones(len(flat), 1)], 1)
+        bias = gradients.model.get_submodule(gradients.name).bias is not None
+        wide, flat = delta.flatten(0, -2), with_ones(given.flatten(0, -2), bias)
         inputs, errors, rows = inputs + flat.T @ flat, errors + wide.T @ wide, rows + len(flat)
     return inputs / rows, errors / len(examples)
-
-
-def _by_column(gradient: Gradient, inverse: Callable[[Tensor], Tensor]) -> Gradient:
-    """A map of (K, d+1) matrices, on a gradient whose bias is the last column."""
-    weight, *bias = gradient.values()
-    solved = inverse(torch.cat([weight, bias[0][:, None]], 1) if bias else weight)
-    return dict(zip(gradient, [solved[:, :-1], solved[:, -1]] if bias else [solved]))

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..core.messages import warn
 from ..core.running import copied
+from ..features.statistics import Statistics
 from ..tasks.protocol import Task, offered
 from ..unlearning import driver
 from ..unlearning.driver import StopRule
@@ -36,7 +37,13 @@ class Found(NamedTuple):
 
 
 def find_learning_rate(
-    task: Task, model: nn.Module, method: Any, steps: int, stop: StopRule | None, seed: int
+    task: Task,
+    model: nn.Module,
+    method: Any,
+    steps: int,
+    stop: StopRule | None,
+    seed: int,
+    statistics: Statistics | None = None,
 ) -> Found:
     """Search for the learning rate with which ``method`` reaches its goal in about half of ``steps`` updates.
 
@@ -47,12 +54,14 @@ def find_learning_rate(
         method: an instance whose ``lr`` is where the search begins.
         stop: the goal, where it speaks of a metric that the task itself measures on the forget split; else, and for None,
             the task's own goal, or a mild one: accuracy falls by a tenth, or the loss rises by half a nat.
+        statistics: what the method is handed of the training set, where it declares that.
 
     Warns:
         UserWarning: no rate reaches the goal within ``steps`` updates.
     """
     forget = task.split("forget")
-    request = Request(forget, torch.full((len(forget),), 1 / len(forget), dtype=torch.float64), seed=seed)
+    even = torch.full((len(forget),), 1 / len(forget), dtype=torch.float64)
+    request = Request(forget, even, seed=seed, statistics=statistics)
     start = Recorder(task, forget, splits=("forget",)).record(0, model)
     known = stop is not None and stop.split == "forget" and stop.metric in start["forget"]
     goal = stop if known else mild_goal(task, start)

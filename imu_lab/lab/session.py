@@ -24,6 +24,7 @@ from ..features import readout
 from ..features.cache import ReadoutTask, seen_from
 from ..features.gradients import LinearGradients, gradients_of
 from ..features.readout import Readout
+from ..features.statistics import Statistics, collect, origin_of
 from ..features.targets import target_examples
 from ..influences.contract import checked_influence
 from ..intensities import intensity
@@ -36,7 +37,8 @@ from ..tasks.evaluation import outcomes, threads_of
 from ..tasks.protocol import Examples, Task, labels_of, offered, prepared
 from ..unlearning import driver
 from ..unlearning.recorder import Recorder
-from ..unlearning.request import Request
+from ..unlearning.request import Request, needs
+from .handed import handed
 from .learning_rate import Found, find_learning_rate
 from .provenance import task_settings, versions
 from .unlearned import Unlearned
@@ -69,6 +71,7 @@ class Session:
         self._contexts: dict[bool, pd.DataFrame] = {}
         self._references: dict[str, tuple[Any, Reference]] = {}  # what it makes of the probe, and itself
         self._rates: dict[tuple, Found] = {}
+        self._statistics: dict[tuple | None, Statistics] = {}
 
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
         """The task and model to work on (see :func:`imu_lab.features.view`); seen from the readout once for all verbs."""
@@ -117,6 +120,16 @@ class Session:
         own = offered(self.task).unlearning
         return {field.name: own[field.name] for field in fields(registry.methods[method]) if field.name in own}
 
+    def statistics(self, parts: Iterable[str] | None = None) -> Statistics:
+        """See :func:`statistics`; made once."""
+        key = parts if parts is None else (parts,) if isinstance(parts, str) else tuple(parts)
+        if key not in self._statistics:
+            task, model = self.view()
+            with _threads(task):
+                about = origin_of(self.task, self.model, self.names)
+                self._statistics[key] = collect(task, model, task.split("train"), key, about)
+        return self._statistics[key]
+
     def unlearn(
         self,
         weights: Intensity | np.ndarray | None = None,
@@ -126,6 +139,7 @@ class Session:
         seed: int = 0,
         stop_at: Any = None,
         reference: nn.Module | References | None = None,
+        statistics: Statistics | None = None,
         cache: bool = True,
         record_every: int = 1,
         follow: Iterable[Any] | None = None,
@@ -145,15 +159,17 @@ class Session:
         with _threads(self.task):
             known = self.measured(reference, metrics)
         rule = driver.stop_rule(stop_at, known, offered(self.task).forgotten_when, offered(self.task).goal)
+        held, origin = handed(method, statistics, self)
         task, model = self.view(cache, scope := registry.methods.declared(method, "scope"))
         if auto:
-            method = self._with_learning_rate(method, steps, rule, asked=settings.get("lr") == AUTO)
+            method = self._with_learning_rate(method, steps, rule, held, asked=settings.get("lr") == AUTO)
         private = private_copy(model, readout.resolve(task, model) if scope == "readout" else None)
         request = Request(
             task.split("forget"),
             torch.tensor(shares.values),
             task.split("retain") if registry.methods.declared(method, "needs_retain") else None,
             checked_seed(seed),
+            held,
         )
         started = time.perf_counter()
         with _threads(task):
@@ -162,7 +178,8 @@ class Session:
             state = driver.follow(states, steps, progress, stop, watch)
         events = driver.events(state, time.perf_counter() - started, self._goals(known))
         asked = {"steps": steps, "seed": request.seed, "stop_at": stop_at, "record_every": record_every}
-        about = asked | self._provenance(method, shares, metrics, cached=task is not self.task) | _told(reference)
+        about = asked | self._provenance(method, shares, metrics, cached=task is not self.task)
+        about |= _told(reference) | origin
         run = self._record(recorder, shares, private, about, events, reference, known)
         if events["diverged_at"] is not None:  # of the rest the verb tells: a panel shows it in its curves
             warn(beware(run))
@@ -179,6 +196,7 @@ class Session:
         """What reproduces a run beside the numbers that were asked: the method, its weights, the task, the versions."""
         return {
             "method": name_of(method),
+            "needs": needs(method),
             "settings": plain(method),
             "forgotten_when": list(offered(self.task).forgotten_when),
             "follow": [{"metric": name_of(metric), "settings": plain(metric)} for metric in metrics],
@@ -203,7 +221,9 @@ class Session:
         settings = {name: value for name, value in settings.items() if not (auto and name == "lr")}
         return auto, registry.methods.create(given, **{**self._own_settings(given), **settings})
 
-    def _with_learning_rate(self, method: Any, steps: int, rule: driver.StopRule | None, asked: bool) -> Any:
+    def _with_learning_rate(
+        self, method: Any, steps: int, rule: driver.StopRule | None, held: Statistics | None, asked: bool
+    ) -> Any:
         """The method with the learning rate found for it, once for a run and its controls.
 
         A method that works on the whole network, or needs more than the forget set, keeps its default: a search would take
@@ -218,11 +238,11 @@ class Session:
                     f"{name_of(method)} here, is used. Give lr= to choose another"
                 )
             return method
-        key = (method, steps, rule)
+        key = (method, steps, rule, None if held is None else held.digest)
         if key not in self._rates:
-            names = readout.resolve(task, model)
+            private = private_copy(model, readout.resolve(task, model))
             with one_thread():
-                self._rates[key] = find_learning_rate(task, private_copy(model, names), method, steps, rule, seed=0)
+                self._rates[key] = find_learning_rate(task, private, method, steps, rule, seed=0, statistics=held)
         return replace(method, lr=self._rates[key].lr)
 
     def _record(

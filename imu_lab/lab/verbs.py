@@ -15,6 +15,7 @@ from ..core.messages import listed
 from ..core.records import TABLES, Influence, Run
 from ..core.running import fingerprint, full_precision, same, tensors_of
 from ..features import readout
+from ..features.statistics import Statistics
 from ..measures.ensemble import References
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task, check_unchanged, own_data_key
@@ -68,6 +69,25 @@ def influence(
 
 
 @full_precision()
+def statistics(task: Task, model: nn.Module, parts: Iterable[str] | None = None) -> Statistics:
+    """What a method that declares it may know of the training set: a few means over it, made while it is at hand.
+
+    >>> held = imu.statistics(task, original)
+    >>> held.save("original.statistics")  # and later, without the training set
+    >>> imu.unlearn(task, original, method="curvature-ascent", statistics=imu.load_statistics("original.statistics"))
+
+    Args:
+        task, model: whose train split, under which model.
+        parts: ``"S"``, ``"G"``, ``"diagonal"``, ``"matrix"`` (see :class:`imu_lab.Statistics`); None for S and G, of which
+            G is left out where it cannot be had.
+
+    Raises:
+        UnknownName, ValueError: a part that does not exist, or that cannot be had for this readout or this loss.
+    """
+    return _session(task, model).statistics(parts)
+
+
+@full_precision()
 def unlearn(
     task: Task,
     model: nn.Module,
@@ -79,6 +99,7 @@ def unlearn(
     seeds: Iterable[int] | None = None,
     stop_at: Any = None,
     reference: nn.Module | References | None = None,
+    statistics: Statistics | None = None,
     cache: bool = True,
     record_every: int = 1,
     follow: Iterable[Any] | None = None,
@@ -102,6 +123,8 @@ def unlearn(
             retrained model: a class, a person, a source), or ``(metric, "<=", value)``.
         reference: the retrained model, to measure the distance to; or several, from :func:`imu_lab.references`: distances
             are then means over them, and ``run.reference`` holds the noise floor in the place of a distance.
+        statistics: what :func:`statistics` gave when the training set was at hand, for a method that declares it. Without
+            it, such a method has it computed from the train split before its first update, and the run's settings say so.
         cache: work on cached features where the method moves only a linear readout; the result is the same.
         record_every: record each k-th update (and the last).
         follow: names in ``imu_lab.metrics`` (or instances) to measure at each recorded update beside the task's own,
@@ -112,7 +135,8 @@ def unlearn(
             :func:`imu_lab.lab.live.so_far`); while it does not return, the run waits.
 
     Raises:
-        UnknownName, TypeError, ValueError: an unknown method or setting, or weights that do not fit the forget set.
+        UnknownName, TypeError, ValueError: an unknown method or setting, weights that do not fit the forget set, or a
+            statistic of another model or readout.
 
     Warns:
         UserWarning: the run diverged; it stopped by itself and kept the last finite model.
@@ -122,6 +146,7 @@ def unlearn(
         steps=steps,
         stop_at=stop_at,
         reference=reference,
+        statistics=statistics,
         cache=cache,
         record_every=record_every,
         follow=follow,

@@ -11,8 +11,10 @@ from ..core.labels import told_apart
 from ..core.messages import unknown
 from ..core.quantities import describe
 from ..core.records import Run
+from ..core.registry import methods
 from ..tasks.protocol import Abilities
 from ..unlearning import driver
+from ..unlearning.request import needs
 
 ORIGINAL = "original"  # the row of doing nothing
 
@@ -29,7 +31,7 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
             there has ``reached`` False and no numbers.
 
     Returns:
-        DataFrame: ``run, seed, updates, reached``, then ``<split> <metric>``, ``<split> <metric> change`` (since the
+        DataFrame: ``run, needs, seed, updates, reached``, then ``<split> <metric>``, ``<split> <metric> change`` (since the
         original model) and ``<split> <metric> gap`` (to the retrained model). The last row, ``"original"``, is doing
         nothing: the model that the first run began with, after 0 updates, whatever is left of the forget set. ``run``
         names the settings in which runs of one method differ; runs that differ by ``seed`` alone share their name, so that
@@ -39,6 +41,7 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
         from each other, and the gap counts from there. Where a run recorded a distance to the retrained model, ``verdict``
         says of the first such distance, on what is to forget and on unseen data that is to keep, whether the run is farther
         from the retrained model than doing nothing, and whether that difference lies inside the noise floor.
+        ``needs`` says what a method works from: the forget set, a statistic of the training set, or retain data.
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     when = [tuple(run.settings.get("forgotten_when", Abilities.forgotten_when)) for run in runs]
@@ -47,14 +50,29 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
         return pd.DataFrame()
     steps = [_first_met(run, rule) for run, rule in zip(runs, rules)]
     rows = [
-        {"run": label, "seed": run.settings.get("seed"), "updates": step, "reached": step == step} | _values(run, step)
+        {
+            "run": label,
+            "needs": _needs(run),
+            "seed": run.settings.get("seed"),
+            "updates": step,
+            "reached": step == step,
+        }
+        | _values(run, step)
         for label, run, step in zip(told_apart(runs), runs, steps)
     ]
     met = rules[0] is None or steps[0] == 0
-    rows.append({"run": ORIGINAL, "seed": None, "updates": 0, "reached": met} | _values(runs[0], 0))
+    rows.append({"run": ORIGINAL, "needs": "nothing", "seed": None, "updates": 0, "reached": met} | _values(runs[0], 0))
     table = pd.DataFrame(rows).astype({"seed": "Int64"})
     verdicts = [_verdict(run, step) for run, step in zip([*runs, runs[0]], [*steps, 0])]
     return table.assign(verdict=verdicts) if any(verdicts) else table
+
+
+def _needs(run: Run) -> str:
+    """What a run's method worked from; empty where a run of an earlier version had a method that is not known here."""
+    if "needs" in run.settings:
+        return run.settings["needs"]
+    name = run.settings.get("method")
+    return needs(methods[name]) if name in methods else ""
 
 
 def _first_met(run: Run, rule: driver.StopRule | None) -> float:

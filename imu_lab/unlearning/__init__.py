@@ -1,5 +1,6 @@
 """The methods, and what drives them."""
 
+from .curvature import CurvatureAscent as CurvatureAscent
 from .driver import drive as drive
 from .imu import InfluenceGuided as InfluenceGuided
 from .imu_minibatch import MiniBatchInfluence as MiniBatchInfluence

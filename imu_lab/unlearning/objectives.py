@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import hypot, isfinite
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ from ..tasks.protocol import Batch, Task
 from .request import Request, Update
 
 Step = Callable[[Sequence[Tensor | None]], None]  # moves the values along their gradients; without one a value stays
+Turn = Callable[[list[Tensor | None]], Sequence[Tensor | None]]  # from a gradient to the direction to follow
 
 
 def _sgd(values: list[nn.Parameter], how: Descent) -> Step:
@@ -118,11 +120,20 @@ class Objective:
             object.__setattr__(self, "shares", even)
 
 
-def descend(how: Descent, moving: Iterable[nn.Parameter], objectives: Iterable[Objective]) -> Iterator[Update]:
+def descend(
+    how: Descent,
+    moving: Iterable[nn.Parameter],
+    objectives: Iterable[Objective],
+    turned: Turn | None = None,
+) -> Iterator[Update]:
     """Minimise one objective after the other over ``moving``, yielding after each update.
 
     ``objectives`` is asked for the next one only when the update before has been made. Each term and its gradient are
     told apart, so that a reader sees which of them did the work.
+
+    Args:
+        turned: from the whole gradient, in the order of ``moving``, to the direction that is followed in its place, as a
+            preconditioner does; None follows the gradient.
 
     Raises:
         TypeError, ValueError: something that is no objective, or a term that is no single number.
@@ -140,7 +151,7 @@ def descend(how: Descent, moving: Iterable[nn.Parameter], objectives: Iterable[O
             total = [_sum(*parts) for parts in zip(total, gradient)]
         before = [value.detach().clone() for value in moving]
         with torch.no_grad():
-            step(total)
+            step(total if turned is None else turned(total))
         told["update_norm"] = _scaled(moving, before, how.step_norm)
         yield Update(told, objective.positions, objective.shares)
 
@@ -185,6 +196,18 @@ def retain_batches(how: Descent, model: nn.Module, request: Request) -> Iterator
         yield request.retain.batch(positions).to(device_of(model))
 
 
+NORMALISE = {"help": "Divide by the weights of the batch (the paper) or of the whole set.", "choices": ("batch", "set")}
+
+
+@dataclass(frozen=True)
+class Weighted(Descent):
+    """The settings of weighted ascent without an L1 term."""
+
+    alpha: ClassVar[float] = 0.0
+
+    normalise: str = knob("batch", **NORMALISE)
+
+
 @dataclass(frozen=True)
 class Ascent(Descent):
     """The settings that every method by weighted ascent has: those of the descent, and the objective's own."""
@@ -192,13 +215,16 @@ class Ascent(Descent):
     alpha: float = knob(
         0.0, help="α of the L1 term on what moves; the paper's code uses 0.2.", valid="[0, inf)", range=(0.0, 0.5)
     )
-    normalise: str = knob(
-        "batch", help="Divide by the weights of the batch (the paper) or of the whole set.", choices=("batch", "set")
-    )
+    normalise: str = knob("batch", **NORMALISE)
 
 
 def ascend(
-    how: Ascent, task: Task, model: nn.Module, moving: Iterable[nn.Parameter], request: Request
+    how: Ascent | Weighted,
+    task: Task,
+    model: nn.Module,
+    moving: Iterable[nn.Parameter],
+    request: Request,
+    turned: Turn | None = None,
 ) -> Iterator[Update]:
     """Minimise L = −Σ w_i ℓ_i / Σ w_i + α‖θ‖₁ over ``moving``, one mini-batch of the forget set at a time, for ever.
 
@@ -209,13 +235,14 @@ def ascend(
     Args:
         how: the method's settings.
         moving: the parameters that move; the caller has frozen the rest.
+        turned: see :func:`descend`.
     """
     moving = list(moving)
-    return descend(how, moving, _weighted_ascent(how, task, model, moving, request))
+    return descend(how, moving, _weighted_ascent(how, task, model, moving, request), turned)
 
 
 def _weighted_ascent(
-    how: Ascent, task: Task, model: nn.Module, moving: list[nn.Parameter], request: Request
+    how: Ascent | Weighted, task: Task, model: nn.Module, moving: list[nn.Parameter], request: Request
 ) -> Iterator[Objective]:
     device, closed = device_of(model), linear.closed_form(task, model, moving)
     weights = request.weights.to(device)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..core.knobs import name_of
 from ..core.messages import shown
 from ..core.registry import methods
+from ..features.statistics import Statistics
 from ..tasks.protocol import Examples, Task
 
 
@@ -25,12 +26,14 @@ class Request:
         weights: (n,) intensity of each forget example, summing to 1.
         retain: the retain set where the method declares ``needs_retain``, else None.
         seed: of everything random in the method.
+        statistics: means over the training set where the method declares ``needs_statistics``, else None.
     """
 
     forget: Examples
     weights: Tensor
     retain: Examples | None = None
     seed: int = 0
+    statistics: Statistics | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,19 +78,32 @@ class Method:
         needs_retain: whether ``request.retain`` holds the retain set.
         follows_losses: whether an update follows the forget samples' own losses, each by its share. Where it does not (it
             draws the model to something else, or turns the direction), no damage is predicted from the pressure.
+        needs_statistics: the names of the means over the training set that ``request.statistics`` holds, such as
+            ``("S", "G")`` (see :class:`imu_lab.Statistics`); a property where it depends on the settings. A method that
+            declares some gets them and nothing else of the training set.
+        updates: after how many updates the method has done all it does and ends; None for those that go on for ever.
     """
 
     scope: ClassVar[str] = "readout"
     takes_weights: ClassVar[bool] = True
     needs_retain: ClassVar[bool] = False
     follows_losses: ClassVar[bool] = True
+    needs_statistics: ClassVar[tuple[str, ...]] = ()
+    updates: ClassVar[int | None] = None
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update | None]:
-        """Update ``model``, which is private to the run, for ever, and yield after each update.
+        """Update ``model``, which is private to the run, and yield after each update: for ever, or ``updates`` times.
 
         The caller counts, records and stops; it asks for the next update when it wants one.
         """
         raise NotImplementedError
+
+
+def needs(method: Any) -> str:
+    """What an instance of a method works from: ``"forget set"``, ``"statistic"`` or ``"retain data"``."""
+    if methods.declared(method, "needs_retain"):
+        return "retain data"
+    return "statistic" if methods.declared(method, "needs_statistics") else "forget set"
 
 
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

@@ -16,7 +16,7 @@ import imu_lab as imu
 from imu_lab.core.running import one_thread
 from imu_lab.features import gauss_newton as curvatures
 from imu_lab.features import linear
-from imu_lab.features.gauss_newton import HeadCurvature, NetworkCurvature, curvature_of, dense, kronecker_inverse
+from imu_lab.features.gauss_newton import HeadCurvature, NetworkCurvature, curvature_of, dense
 from imu_lab.tasks.protocol import Task
 
 DOUBLE = [name for name in LINEAR if "double" in name]
@@ -138,16 +138,6 @@ def test_the_likeness_is_symmetric_and_left_out_where_it_would_cost_more_than_it
     few = curvature_of(task, model, task.split("forget").take(torch.arange(1)))
     assert few.likeness(0.1) is None
     assert curvature_of(*LINEAR["own loss, double"](), task.split("forget").take(torch.arange(0))).likeness(0.1) is None
-
-
-def test_kronecker_inverse_is_the_dense_one() -> None:
-    generator = torch.Generator().manual_seed(0)
-    first, second = (torch.randn(n, n, generator=generator, dtype=torch.float64) for n in (3, 5))
-    errors, inputs = first @ first.T, second @ second.T
-    given = torch.randn(3, 5, generator=generator, dtype=torch.float64)
-    matrix = torch.kron(errors, inputs) + 0.3 * torch.eye(15, dtype=torch.float64)
-    expected = torch.linalg.solve(matrix, given.flatten()).view(3, 5)
-    assert cases.relative(kronecker_inverse(errors, inputs, 0.3)(given), expected) <= 1e-9
 
 
 def test_a_loss_without_forward_mode_of_the_model_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

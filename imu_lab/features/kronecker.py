@@ -1,0 +1,267 @@
+"""Curvature of a linear readout by Kronecker factors: S of what reaches it, G of what it answers, and their inverses.
+
+With rows a = [h; 1] and answers p = softmax(W a), the Gauss-Newton matrix of cross-entropy is mean (diag p − ppᵀ) ⊗ a aᵀ.
+Its two factors are S = mean a aᵀ (D, D) and G = mean (diag p − ppᵀ) (K, K); D is d + 1, or d where the layer has no bias.
+Each is damped in units of its own mean eigenvalue, so that one setting ρ speaks of any model::
+
+    Ŝ = (S / s̄ + ρ I) / (1 + ρ),  s̄ = tr S / D;      Ĝ = (G / ḡ + ρ I) / (1 + ρ),  ḡ = tr G / K
+
+Both tend to the identity as ρ grows: a gradient V (K, D), preconditioned, Ĝ⁻¹ V Ŝ⁻¹, is then the gradient itself. Positions
+of a sequence count as rows of their own.
+
+Source: K-FAC (Martens & Grosse 2015, arXiv 1503.05671).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..tasks.outputs import cross_entropy_derivative, derivative_of, log_probabilities
+from ..tasks.protocol import Batch, Examples, Task
+from .layers import Gradient
+from .linear import LinearGradients, derivative
+
+Matrices = Callable[[Tensor], Tensor]  # a map of (K, D) matrices
+
+CHECKED = 16  # examples on which a loss is asked whether it bends as cross-entropy does
+MOST_ANSWERS = 4_096  # K up to which G is held: 128 MB in double precision
+
+# What can be added up over rows a (r, D) and answers p (r, K), by name.
+SUMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "S": lambda rows, likely: rows.T @ rows,
+    "G": lambda rows, likely: torch.diag(likely.sum(0)) - likely.T @ likely,
+    "diagonal": lambda rows, likely: (likely - likely.square()).T @ rows.square(),
+}
+
+
+def moments(
+    gradients: LinearGradients, examples: Examples, names: Iterable[str] = ("S", "G")
+) -> tuple[dict[str, Tensor], int]:
+    """Means over rows, in double precision, in one pass over the examples; and how many rows there were.
+
+    Args:
+        names: of ``SUMS``: ``"S"`` (D, D), ``"G"`` (K, K), and ``"diagonal"`` (K, D), the diagonal of mean (diag p − ppᵀ) ⊗ a aᵀ.
+
+    Raises:
+        ValueError: the loss is no cross-entropy and more than S is asked; or there are too many classes for G.
+    """
+    names, totals, count = tuple(names), {}, 0
+    for name in names:
+        if reason := why_not(name, gradients, examples):
+            raise ValueError(reason)
+    for rows, likely in _rows(gradients, examples):
+        found = {name: SUMS[name](rows, likely) for name in names}
+        totals = {name: totals[name].add_(part) for name, part in found.items()} if totals else found
+        count += len(rows)
+    if not count:
+        raise ValueError("curvature needs at least one example")
+    return {name: total / count for name, total in totals.items()}, count
+
+
+def why_not(name: str, gradients: LinearGradients, examples: Examples) -> str | None:
+    """Why this mean cannot be had, in one sentence; None where it can."""
+    if name == "S":
+        return None
+    answers = gradients.model.get_submodule(gradients.name).out_features
+    if name == "G" and answers > MOST_ANSWERS:
+        return (
+            f"G of {answers:,} outputs would be a matrix of {answers**2 * 8 / 2**30:.1f} GiB, and {MOST_ANSWERS:,} outputs "
+            'are the most that it is formed for; use factors="inputs", which takes S alone, or "diagonal"'
+        )
+    if not is_cross_entropy(gradients, examples):
+        return (
+            f"{name} is the curvature of cross-entropy, diag p − ppᵀ, and the loss of this task is no cross-entropy: "
+            'its second derivative is another; use factors="inputs", which takes S alone and serves any loss, or '
+            'factors="exact", which takes the loss\'s own'
+        )
+    return None
+
+
+def is_cross_entropy(gradients: LinearGradients, examples: Examples) -> bool:
+    """Whether the loss bends as cross-entropy does: at each row, ∇²ℓ is diag p − ppᵀ times a number.
+
+    So does cross-entropy with smoothed or soft labels, masked, or as a mean over tokens. A loss that does not tell its
+    derivative is asked on a few examples, in one random direction.
+    """
+    task = gradients.task
+    if derivative_of(task.example_loss) is cross_entropy_derivative:
+        return True
+    few = examples.take(torch.linspace(0, len(examples) - 1, min(CHECKED, len(examples))).long().unique())
+    return all(_bends(task, made.double(), batch) for batch, _, made in gradients.captured(few))
+
+
+def _bends(task: Task, made: Tensor, batch: Batch) -> bool:
+    """Whether ∇²ℓ along a random direction is what cross-entropy's is, up to one number per row."""
+    generator = torch.Generator().manual_seed(0)
+    change = torch.randn(made.shape, generator=generator, dtype=made.dtype).to(made.device)
+    if not (made.is_floating_point() and made.shape[-1] >= 1):
+        return False
+    try:
+        with torch.enable_grad():
+            logits = made.detach().requires_grad_()
+            first = torch.autograd.grad(task.example_loss(lambda _: logits, batch).sum(), logits, create_graph=True)[0]
+            found = torch.autograd.grad(first, logits, change)[0].flatten(0, -2)
+    except RuntimeError:  # a loss without a second derivative
+        return False
+    expected = _bent(made, change).flatten(0, -2)
+    told = expected.norm(dim=1) > 1e-6 * change.norm(dim=-1).max()  # elsewhere p is all on one class, and tells nothing
+    found, expected = found[told], expected[told]
+    factor = (found * expected).sum(1) / expected.square().sum(1)  # 1, 1/T, a class's weight, 0 under a mask
+    if not len(factor) or not (factor.abs() > 0).any() or (factor < -1e-9).any():
+        return False
+    if made.shape[-1] == 1:  # every number is another's multiple
+        return bool((factor - factor.mean()).abs().max() <= 1e-3 * factor.abs().max())
+    return bool(((found - factor[:, None] * expected).norm(dim=1) <= 1e-3 * found.norm(dim=1) + 1e-9).all())
+
+
+def _bent(made: Tensor, change: Tensor) -> Tensor:
+    """(diag p − ppᵀ) v of each row."""
+    likely = _probabilities(made)
+    if made.shape[-1] == 1:
+        return (likely - likely.square()) * change
+    return likely * (change - (likely * change).sum(-1, keepdim=True))
+
+
+def _probabilities(made: Tensor) -> Tensor:
+    """(..., K) p; of one logit σ(z)."""
+    return made.sigmoid() if made.shape[-1] == 1 else log_probabilities(made).exp()
+
+
+def _rows(gradients: LinearGradients, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
+    """(r, D) rows a and (r, K) answers p, chunk by chunk; positions that enter no loss, such as padding, are left out."""
+    bias = gradients.model.get_submodule(gradients.name).bias is not None
+    for batch, inputs, made in gradients.captured(examples):
+        rows, likely = inputs.flatten(0, -2).double(), _probabilities(made.double()).flatten(0, -2)
+        if made.ndim > 2:
+            counts = (derivative(gradients.task, made, batch) != 0).flatten(0, -2).any(1)
+            rows, likely = rows[counts], likely[counts]
+        yield with_ones(rows, bias), likely
+
+
+def with_ones(rows: Tensor, bias: bool) -> Tensor:
+    """(r, d + 1) the rows a = [h; 1] of a layer with a bias; the rows themselves without."""
+    return torch.cat([rows, rows.new_ones(len(rows), 1)], 1) if bias else rows
+
+
+def damped(factor: Tensor, rho: float) -> Tensor:
+    """(F / f̄ + ρ I) / (1 + ρ), f̄ the mean of the diagonal of F (m, m): Ŝ from S, Ĝ from G.
+
+    Raises:
+        ValueError: F is zero, or not finite.
+    """
+    identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+    return (factor / _scale(factor.diagonal()) + rho * identity) / (1 + rho)
+
+
+def _scale(diagonal: Tensor) -> Tensor:
+    """The mean eigenvalue of a matrix with this diagonal."""
+    scale = diagonal.mean()
+    if not (torch.isfinite(scale) and scale > 0):
+        raise ValueError(
+            "the curvature is zero or not finite: the model is certain of every answer, or its outputs are not finite"
+        )
+    return scale
+
+
+def inverse(factor: Tensor, rho: float, what: str = "S", empty: int = 0) -> Tensor:
+    """(m, m) the inverse of :func:`damped` F.
+
+    Args:
+        what: F's name in a message.
+        empty: in how many directions F is zero by its making, and nothing that is solved for has a part: G has one, for
+            G 1 = 0. With ρ = 0 they are left out.
+
+    Raises:
+        ValueError: ρ = 0 and F has no inverse.
+    """
+    sizes, vectors = torch.linalg.eigh(damped(factor, rho))
+    if rho > 0:
+        return (vectors / sizes) @ vectors.T
+    zero = sizes <= len(sizes) * torch.finfo(sizes.dtype).eps * sizes[-1]
+    if int(zero.sum()) > empty:
+        raise ValueError(
+            f"{what} is singular, {int(zero.sum())} of its {len(sizes)} eigenvalues are zero, so it has no inverse with "
+            "rho=0; give rho > 0"
+        )
+    return (vectors[:, ~zero] / sizes[~zero]) @ vectors[:, ~zero].T
+
+
+def output_inverse(outputs: Tensor, rho: float) -> Tensor:
+    """(K, K) Ĝ⁻¹; with ρ = 0 on the range of G, where every gradient of cross-entropy lies."""
+    return inverse(outputs, rho, "G", empty=int(len(outputs) > 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Preconditioned:
+    """From a gradient V to Ĝ⁻¹ V Ŝ⁻¹, or to V divided by a damped diagonal; the bias is the last column of V.
+
+    Attributes:
+        left: (K, K) Ĝ⁻¹, or None for the identity.
+        right: (D, D) Ŝ⁻¹, or None for the identity.
+        divisor: (K, D) by which each entry is divided, or None.
+    """
+
+    left: Tensor | None = None
+    right: Tensor | None = None
+    divisor: Tensor | None = None
+
+    def __call__(self, gradient: Gradient) -> Gradient:
+        """The direction, part by part."""
+        return by_matrix(gradient, self.solved)
+
+    def solved(self, matrix: Tensor) -> Tensor:
+        """Of one (K, D) matrix, in its own precision."""
+        made = self.like(matrix)
+        matrix = matrix if made.left is None else made.left @ matrix
+        matrix = matrix if made.right is None else matrix @ made.right
+        return matrix if made.divisor is None else matrix / made.divisor
+
+    def like(self, given: Tensor) -> Preconditioned:
+        """The same in the precision and on the device of ``given``."""
+        held = {name: getattr(self, name) for name in ("left", "right", "divisor")}
+        return replace(self, **{name: value.to(given) for name, value in held.items() if value is not None})
+
+
+def _both(parts: dict[str, Tensor], rho: float) -> Preconditioned:
+    return Preconditioned(output_inverse(parts["G"], rho), inverse(parts["S"], rho))
+
+
+def _inputs(parts: dict[str, Tensor], rho: float) -> Preconditioned:
+    return Preconditioned(right=inverse(parts["S"], rho))
+
+
+def _diagonal(parts: dict[str, Tensor], rho: float) -> Preconditioned:
+    whole = parts["diagonal"]
+    divisor = (whole / _scale(whole.flatten()) + rho) / (1 + rho)
+    if not (divisor > 0).all():
+        raise ValueError(
+            f"the diagonal is zero at {int((divisor <= 0).sum())} of {divisor.numel()} entries, so rho=0 divides by zero; "
+            "give rho > 0"
+        )
+    return Preconditioned(divisor=divisor)
+
+
+# Which means a preconditioner is made of, and how, by the name of the setting.
+FACTORS: dict[str, tuple[tuple[str, ...], Callable[[dict[str, Tensor], float], Preconditioned]]] = {
+    "both": (("S", "G"), _both),
+    "inputs": (("S",), _inputs),
+    "diagonal": (("diagonal",), _diagonal),
+}
+
+
+def by_matrix(gradient: Gradient, change: Matrices) -> Gradient:
+    """A map of (K, D) matrices, on the gradient of one layer whose bias, where it has one, is the last column."""
+    weight, *bias = gradient.values()
+    made = change(torch.cat([weight, bias[0][:, None]], 1) if bias else weight)
+    return dict(zip(gradient, [made[:, :-1], made[:, -1]] if bias else [made]))
+
+
+def kronecker_inverse(errors: Tensor, inputs: Tensor, damping: float) -> Matrices:
+    """From V (K, D) to (S ⊗ A + λ)⁻¹ V for S (K, K) and A (D, D), both diagonalised; a negative eigenvalue counts as 0."""
+    (sizes, across), (lengths, along) = torch.linalg.eigh(errors), torch.linalg.eigh(inputs)
+    scale = sizes.clamp_min(0)[:, None] * lengths.clamp_min(0) + damping
+    return lambda given: across @ ((across.T @ given @ along) / scale) @ along.T

@@ -1,0 +1,65 @@
+"""Ascent along a direction that curvature allows: the forget set's loss rises where other answers change least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ..core.knobs import knob
+from ..core.registry import method
+from ..features import readout
+from ..features.gradients import Preconditioner
+from ..influences.curvature import Curved
+from ..tasks.protocol import Task
+from .objectives import Turn, Weighted, ascend, moving_parameters
+from .request import Request, Update
+
+
+@method("curvature-ascent")
+@dataclass(frozen=True)
+class CurvatureAscent(Curved, Weighted):
+    """Weighted ascent, preconditioned: W ← W + η Ĝ⁻¹ ∇ℓ̄_F Ŝ⁻¹, the gradient refreshed at each update, the factors not.
+
+    Ŝ and Ĝ are the damped factors of the original's curvature (:mod:`imu_lab.features.kronecker`), so a step goes where the
+    answers to other samples change least. As ρ grows it is gradient ascent. With ``curvature="train"`` they come from a
+    statistic of the training set (:func:`imu_lab.statistics`), with ``"forget"`` from the forget set alone. Weight decay and
+    momentum act as everywhere.
+
+    Source: K-FAC (Martens & Grosse 2015, arXiv 1503.05671); as ascent, K-FADE (arXiv 2602.10568).
+    """
+
+    follows_losses: ClassVar[bool] = False
+
+    curvature: str = knob(
+        "train",
+        help="Whose curvature: the training set's, by its statistic, or the forget set's.",
+        choices=("train", "forget"),
+    )
+
+    @property
+    def needs_statistics(self) -> tuple[str, ...]:
+        """What this works from beside the forget set."""
+        return self.parts if self.curvature == "train" else ()
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        turned = turn(self.direction(task, model, request), task, model)
+        return ascend(self, task, model, moving_parameters(task, model), request, turned)
+
+    def direction(self, task: Task, model: nn.Module, request: Request) -> Preconditioner:
+        """From a gradient to the direction followed in its place."""
+        if self.curvature == "train":
+            return self.of_statistic(request.statistics)
+        return self.of_examples(task, model, request.forget)
+
+
+def turn(precondition: Preconditioner, task: Task, model: nn.Module) -> Turn:
+    """A preconditioner of named gradients, for :func:`descend`."""
+    names = list(readout.parameters(model, readout.resolve(task, model)))
+
+    def turned(gradient: list[Tensor | None]) -> Sequence[Tensor]:
+        return list(precondition(dict(zip(names, gradient))).values())
+
+    return turned
