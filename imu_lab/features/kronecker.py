@@ -215,13 +215,12 @@ class Preconditioned:
 
     def solved(self, matrix: Tensor) -> Tensor:
         """Of one (K, D) matrix, in its own precision."""
-        made = self.like(matrix)
-        matrix = matrix if made.left is None else made.left @ matrix
-        matrix = matrix if made.right is None else matrix @ made.right
-        return matrix if made.divisor is None else matrix / made.divisor
+        matrix = matrix if self.left is None else self.left.to(matrix) @ matrix
+        matrix = matrix if self.right is None else matrix @ self.right.to(matrix)
+        return matrix if self.divisor is None else matrix / self.divisor.to(matrix)
 
     def like(self, given: Tensor) -> Preconditioned:
-        """The same in the precision and on the device of ``given``."""
+        """The same in the precision and on the device of ``given``: what is called often is held so."""
         held = {name: getattr(self, name) for name in ("left", "right", "divisor")}
         return replace(self, **{name: value.to(given) for name, value in held.items() if value is not None})
 

@@ -12,6 +12,7 @@ from ..core.knobs import knob
 from ..core.registry import method
 from ..features import readout
 from ..features.gradients import Preconditioner
+from ..features.kronecker import Preconditioned
 from ..influences.curvature import Curved
 from ..tasks.protocol import Task
 from .objectives import Turn, Weighted, ascend, moving_parameters
@@ -57,9 +58,11 @@ class CurvatureAscent(Curved, Weighted):
 
 def turn(precondition: Preconditioner, task: Task, model: nn.Module) -> Turn:
     """A preconditioner of named gradients, for :func:`descend`."""
-    names = list(readout.parameters(model, readout.resolve(task, model)))
+    values = readout.parameters(model, readout.resolve(task, model))
+    if isinstance(precondition, Preconditioned):
+        precondition = precondition.like(next(iter(values.values())))
 
     def turned(gradient: list[Tensor | None]) -> Sequence[Tensor]:
-        return list(precondition(dict(zip(names, gradient))).values())
+        return list(precondition(dict(zip(values, gradient))).values())
 
     return turned

@@ -1,0 +1,114 @@
+"""The influence step and the Newton step against dense solves, and that a method which ends is a run of one update."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import cases
+import pytest
+import torch
+from linear_heads import LINEAR, gauss_newton
+from torch import Tensor, nn
+
+import imu_lab as imu
+from imu_lab.core.running import one_thread
+from imu_lab.features import kronecker, readout
+from imu_lab.features.gradients import explicit, flat
+from imu_lab.features.statistics import linear_gradients
+from imu_lab.tasks.protocol import Examples, Task
+from imu_lab.unlearning import Request
+
+BOTH = ("influence-step", "newton-step")
+
+
+@pytest.fixture(autouse=True)
+def single() -> Iterator[None]:
+    """Many tiny products: one thread is faster."""
+    with one_thread():
+        yield
+
+
+def moved(task: Task, model: nn.Module, method: str, **settings: object) -> Tensor:
+    """(P,) how far the readout went, once it is known that one update was all."""
+    private, how = copy.deepcopy(model).eval(), imu.methods.create(method, **settings)
+    values = readout.parameters(private, readout.resolve(task, private))
+    before, forget = flat(values).detach().clone(), task.split("forget")
+    held = imu.statistics(task, model, how.needs_statistics)
+    even = torch.full((len(forget),), 1 / len(forget), dtype=torch.float64)
+    assert len(list(how(task, private, Request(forget, even, None, 0, held)))) == 1
+    return flat(values).detach() - before
+
+
+def mean_gradient(task: Task, model: nn.Module, examples: Examples) -> Tensor:
+    """(P,) by one backward pass for each example."""
+    return explicit(task, model, examples).mean(0).double()
+
+
+@pytest.mark.parametrize("name", ["toy, double", "BatchNorm, double", "no bias, double", "sequences, double"])
+@pytest.mark.parametrize("rho", [0.1, 3.0])
+def test_each_is_its_dense_solve(name: str, rho: float) -> None:
+    task, model = LINEAR[name]()
+    forget, train = task.split("forget"), task.split("train")
+    share, gradient = len(forget) / len(train), mean_gradient(task, model, forget)
+    whole = gauss_newton(task, model, train)
+    ridge = rho * whole.trace() / len(whole) * torch.eye(len(whole)).double()
+    expected = share * torch.linalg.solve(whole + ridge, gradient)
+    assert cases.close(moved(task, model, "influence-step", rho=rho), expected, within=1e-6)
+    kept = len(task.split("retain")) / len(train) * gauss_newton(task, model, task.split("retain"))
+    expected = share * torch.linalg.solve(kept + ridge, gradient)
+    assert cases.close(moved(task, model, "newton-step", rho=rho), expected, within=1e-6)
+
+
+@pytest.mark.parametrize("method", BOTH)
+def test_by_factors_it_is_the_solve_with_their_kronecker_product(method: str) -> None:
+    task, model = LINEAR["toy, double"]()
+    forget, train, retain = (task.split(name) for name in ("forget", "train", "retain"))
+    gradients, gradient = linear_gradients(task, model), mean_gradient(task, model, forget)
+    whole, _ = kronecker.moments(gradients, train)
+    held, _ = (whole, 0) if method == "influence-step" else kronecker.moments(gradients, retain)
+    share = 1.0 if method == "influence-step" else len(retain) / len(train)
+    matrix = share * torch.kron(held["G"], held["S"])
+    matrix += 0.5 * torch.kron(whole["G"], whole["S"]).trace() / len(matrix) * torch.eye(len(matrix)).double()
+    layer = model.get_submodule(readout.resolve(task, model)[0])
+    at = torch.cat(
+        [
+            torch.arange(layer.weight.numel()).view_as(layer.weight),
+            layer.weight.numel() + torch.arange(len(layer.bias))[:, None],
+        ],
+        1,
+    )
+    expected = torch.empty_like(gradient)
+    expected[at.flatten()] = len(forget) / len(train) * torch.linalg.solve(matrix, gradient[at.flatten()])
+    assert cases.close(moved(task, model, method, rho=0.5, factors="both"), expected, within=1e-6)
+
+
+@pytest.mark.parametrize("method", BOTH)
+def test_a_method_that_ends_is_a_run_of_its_own_length(method: str) -> None:
+    task, model = cases.task("digits fraction"), cases.original("digits fraction")
+    run = imu.unlearn(task, model, method=method, steps=30, stop_at=("loss", ">=", 1e9))
+    assert run.events["steps"] == 1 and run.steps.tolist() == [0, 1] and run.events["stopped_at"] is None
+    assert run.settings["needs"] == "statistic" and run.events["diverged_at"] is None
+    assert run.value("forget", "loss") > run.value("forget", "loss", 0)
+    assert run.samples["pressure"].sum() == pytest.approx(1)
+    rare = imu.unlearn(task, model, method=method, steps=30, record_every=10)
+    assert rare.steps.tolist() == [0, 1] and rare.curve.equals(run.curve)
+
+
+def test_the_newton_step_goes_farther_on_what_only_the_forget_set_holds_still() -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    lengths = [
+        imu.unlearn(task, model, method=name, steps=1).terms.set_index("term")["value"]["update_norm"] for name in BOTH
+    ]
+    assert lengths[1] > lengths[0] > 0
+
+
+def test_a_head_too_large_for_a_matrix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from imu_lab.features import statistics
+
+    monkeypatch.setattr(statistics, "DENSE_LIMIT", 100)
+    task, model = cases.task("digits indices"), cases.original("digits indices")
+    imu.clear_caches()
+    with pytest.raises(ValueError, match='650 parameters.*factors="both"'):
+        imu.unlearn(task, model, method="newton-step", steps=1)
+    assert imu.unlearn(task, model, method="newton-step", factors="both", steps=1).events["steps"] == 1
