@@ -79,6 +79,7 @@ from .studies.ground_truth import leave_one_out as leave_one_out
 from .studies.ground_truth import linear_datamodeling_score as linear_datamodeling_score
 from .studies.refit import refit as refit
 from .studies.one_step import one_step_check as one_step_check
+from .studies.spectrum import curvature_spectrum as curvature_spectrum
 from .studies.resistance import mean_ranks as mean_ranks
 from .studies.resistance import resistance as resistance
 from .studies.explanation import explain_resistance as explain_resistance
@@ -131,6 +132,7 @@ _LATER = {
     "plot_stability": "figures",
     "plot_disagreements": "figures",
     "plot_proponents": "figures",
+    "plot_spectrum": "figures",
     "plot_fit": "figures",
     "plot_one_step": "figures",
     "plot_pressure": "figures",

@@ -27,9 +27,11 @@ from .first_order import plot_collateral as plot_collateral
 from .first_order import plot_damage as plot_damage
 from .first_order import plot_damage_by_sample as plot_damage_by_sample
 from .first_order import plot_one_step as plot_one_step
+
 from .resistance import plot_dependence as plot_dependence
 from .resistance import plot_reasons as plot_reasons
 from .resistance import plot_resistance as plot_resistance
+from .spectrum import plot_spectrum as plot_spectrum
 from .retrieval import plot_cmc as plot_cmc
 from .retrieval import plot_retrieval as plot_retrieval
 from .embedding import plot_embedding as plot_embedding

@@ -19,6 +19,7 @@ from imu_lab.measures.attribution import Attribution
 from imu_lab.measures.retrieval import EmbeddingMap, Retrieval
 from imu_lab.studies.explanation import Prediction
 from imu_lab.studies.one_step import OneStepCheck
+from imu_lab.studies.spectrum import Spectrum
 
 Given = tuple[tuple, dict[str, Any]]
 
@@ -211,6 +212,14 @@ def damping() -> pd.DataFrame:
     return pd.DataFrame({"damping": [1e-6, 1e-2, 1e3], **known})
 
 
+def spectrum(word: str, count: int = 4) -> Spectrum:
+    """A few directions, one of them flat, of a target that a user named."""
+    relative = np.array([30.0, 2.0, 0.05, 0.0])
+    columns = {"curvature": relative / 7, "relative": relative, "gradient": [0.7, 0.2, 0.1, 0.0]}
+    table = pd.DataFrame(columns | {"step": [0.1, 0.3, 0.6, 0.0]}).iloc[:count]
+    return Spectrum(table, {"rho": 0.1, "curvature": "train", "target": word})
+
+
 def correlations(word: str) -> pd.DataFrame:
     """Two estimators."""
     return pd.DataFrame([[1.0, 0.25], [0.25, 1.0]], index=[word, "two"], columns=[word, "two"])
@@ -274,6 +283,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "plot_trial": Figure(lambda word: given(trial(word)), empty=(lambda: given(trial("a").iloc[:0]),)),
     "plot_agreement": Figure(lambda word: given(correlations(word)), empty=(lambda: given(pd.DataFrame()),)),
+    "plot_spectrum": Figure(lambda word: given(spectrum(word)), empty=(lambda: given(spectrum("a", 0)),)),
     "plot_damping": Figure(lambda word: given(damping()), empty=(lambda: given(damping().iloc[:0]),), settled=True),
     "plot_stability": Figure(
         lambda word: given({word: draws(word), "shifts": draws(word)}),
