@@ -127,12 +127,20 @@ class GeneralGradients:
         self._visit(examples, add)
         return totals
 
+    def graphs(self, examples: Examples) -> Iterator[tuple[Batch, Tensor, list[Tensor]]]:
+        """Batch by batch: the batch, the model's outputs with their graph, and the readout's parameters that it leads to."""
+        for _, batch in self._batches(examples):
+            values = {name: value.requires_grad_() for name, value in self._values().items()}
+            with torch.enable_grad():
+                made = torch.func.functional_call(self._own, values, (batch.inputs,))
+            yield batch, made, list(values.values())
+
     def _visit(self, examples: Examples, use: Callable[[str, Part, slice], None]) -> Gradient:
         """Show ``use`` each parameter's per-example gradients, a few examples at a time; returns Σ g_i.
 
         One backward pass serves all layers with a product form; what else there is, is differentiated one by one.
         """
-        layers, total = self._layers, None
+        layers, total = self.layers, None
         served = {joined(name, key) for name, layer in layers.items() for key in own(layer)}
         rest = {name: value for name, value in self._values().items() if name not in served}
         for positions, batch in self._batches(examples):
@@ -152,7 +160,7 @@ class GeneralGradients:
         return total
 
     @cached_property
-    def _layers(self) -> dict[str, nn.Module]:
+    def layers(self) -> dict[str, nn.Module]:
         """The layers whose product form holds, as seen on two examples: one call each, squares as differentiated.
 
         Not so for a layer that is called twice, whose weight is used elsewhere, or whose rows are no examples.

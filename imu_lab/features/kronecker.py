@@ -18,13 +18,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..tasks.evaluation import outputs
 from ..tasks.outputs import cross_entropy_derivative, derivative_of, log_probabilities
 from ..tasks.protocol import Batch, Examples, Task
+from .general import GeneralGradients
 from .layers import Gradient
 from .linear import LinearGradients, derivative
 
+Make = Callable[[dict[str, Tensor], float], "Preconditioned"]  # from means and ρ to a preconditioner
 Matrices = Callable[[Tensor], Tensor]  # a map of (K, D) matrices
 
 CHECKED = 16  # examples on which a loss is asked whether it bends as cross-entropy does
@@ -62,17 +65,18 @@ def moments(
     return {name: total / count for name, total in totals.items()}, count
 
 
-def why_not(name: str, gradients: LinearGradients, examples: Examples) -> str | None:
+def why_not(name: str, gradients: LinearGradients | GeneralGradients, examples: Examples) -> str | None:
     """Why this mean cannot be had, in one sentence; None where it can."""
     if name == "S":
         return None
-    answers = gradients.model.get_submodule(gradients.name).out_features
+    linear = isinstance(gradients, LinearGradients)
+    answers = gradients.model.get_submodule(gradients.name).out_features if linear else 0
     if name == "G" and answers > MOST_ANSWERS:
         return (
             f"G of {answers:,} outputs would be a matrix of {answers**2 * 8 / 2**30:.1f} GiB, and {MOST_ANSWERS:,} outputs "
             'are the most that it is formed for; use factors="inputs", which takes S alone, or "diagonal"'
         )
-    if not is_cross_entropy(gradients, examples):
+    if not is_cross_entropy(gradients.task, gradients.model, examples):
         return (
             f"{name} is the curvature of cross-entropy, diag p − ppᵀ, and the loss of this task is no cross-entropy: "
             'its second derivative is another; use factors="inputs", which takes S alone and serves any loss, or '
@@ -81,17 +85,16 @@ def why_not(name: str, gradients: LinearGradients, examples: Examples) -> str | 
     return None
 
 
-def is_cross_entropy(gradients: LinearGradients, examples: Examples) -> bool:
+def is_cross_entropy(task: Task, model: nn.Module, examples: Examples) -> bool:
     """Whether the loss bends as cross-entropy does: at each row, ∇²ℓ is diag p − ppᵀ times a number.
 
     So does cross-entropy with smoothed or soft labels, masked, or as a mean over tokens. A loss that does not tell its
     derivative is asked on a few examples, in one random direction.
     """
-    task = gradients.task
     if derivative_of(task.example_loss) is cross_entropy_derivative:
         return True
     few = examples.take(torch.linspace(0, len(examples) - 1, min(CHECKED, len(examples))).long().unique())
-    return all(_bends(task, made.double(), batch) for batch, _, made in gradients.captured(few))
+    return all(_bends(task, made.double(), batch) for _, batch, made in outputs(task, model, few))
 
 
 def _bends(task: Task, made: Tensor, batch: Batch) -> bool:
@@ -120,13 +123,13 @@ def _bends(task: Task, made: Tensor, batch: Batch) -> bool:
 
 def _bent(made: Tensor, change: Tensor) -> Tensor:
     """(diag p − ppᵀ) v of each row."""
-    likely = _probabilities(made)
+    likely = probabilities(made)
     if made.shape[-1] == 1:
         return (likely - likely.square()) * change
     return likely * (change - (likely * change).sum(-1, keepdim=True))
 
 
-def _probabilities(made: Tensor) -> Tensor:
+def probabilities(made: Tensor) -> Tensor:
     """(..., K) p; of one logit σ(z)."""
     return made.sigmoid() if made.shape[-1] == 1 else log_probabilities(made).exp()
 
@@ -135,11 +138,18 @@ def _rows(gradients: LinearGradients, examples: Examples) -> Iterator[tuple[Tens
     """(r, D) rows a and (r, K) answers p, chunk by chunk; positions that enter no loss, such as padding, are left out."""
     bias = gradients.model.get_submodule(gradients.name).bias is not None
     for batch, inputs, made in gradients.captured(examples):
-        rows, likely = inputs.flatten(0, -2).double(), _probabilities(made.double()).flatten(0, -2)
+        rows, likely = inputs.flatten(0, -2).double(), probabilities(made.double()).flatten(0, -2)
         if made.ndim > 2:
-            counts = (derivative(gradients.task, made, batch) != 0).flatten(0, -2).any(1)
+            counts = counted(gradients.task, made, batch).flatten()
             rows, likely = rows[counts], likely[counts]
         yield with_ones(rows, bias), likely
+
+
+def counted(task: Task, made: Tensor, batch: Batch) -> Tensor:
+    """(n, ...) whether each row of the answers (n, ..., K) enters the loss: all examples, and not positions such as padding."""
+    if made.ndim == 2:
+        return torch.ones(len(made), dtype=torch.bool, device=made.device)
+    return (derivative(task, made, batch) != 0).any(-1)
 
 
 def with_ones(rows: Tensor, bias: bool) -> Tensor:
@@ -245,7 +255,7 @@ def _diagonal(parts: dict[str, Tensor], rho: float) -> Preconditioned:
 
 
 # Which means a preconditioner is made of, and how, by the name of the setting.
-FACTORS: dict[str, tuple[tuple[str, ...], Callable[[dict[str, Tensor], float], Preconditioned]]] = {
+FACTORS: dict[str, tuple[tuple[str, ...], Make]] = {
     "both": (("S", "G"), _both),
     "inputs": (("S",), _inputs),
     "diagonal": (("diagonal",), _diagonal),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from ..core.messages import listed, unknown
 from ..core.running import digest, fingerprint, tensors_of
 from ..tasks.protocol import Examples, Task, own_data_key
 from .gauss_newton import DENSE_LIMIT, curvature_of
-from .gradients import LinearGradients, gradients_of
+from .gradients import GeneralGradients, LinearGradients, gradients_of
 from .kronecker import SUMS, moments, why_not
+from .layered import OF, by_layer, layer_moments
 
 MATRIX = "matrix"  # the whole Gauss-Newton matrix, where it is small
 USUAL = ("S", "G")
@@ -29,7 +30,8 @@ class Statistics:
     Attributes:
         parts: by name, in double precision. ``"S"`` (D, D) is mean a aᵀ of the rows a = [h; 1] that reach the readout;
             ``"G"`` (K, K) is mean (diag p − ppᵀ) of its answers; ``"diagonal"`` (K, D) is that of the Gauss-Newton matrix, and
-            ``"matrix"`` (P, P) the whole of it. D counts the bias.
+            ``"matrix"`` (P, P) the whole of it. D counts the bias. Of a readout of several layers each has its own,
+            ``"S of <layer>"`` and ``"G of <layer>"``.
         rows: n, how many rows the means are over; positions of a sequence count one by one.
         examples: N, how many training examples.
         about: ``model`` a digest of the model, ``readout`` the modules that may move, ``data`` the digest of the data or
@@ -76,6 +78,18 @@ class Statistics:
             f"this statistic holds {listed(list(self.parts))}, not {name!r}; make one that does with "
             f"imu.statistics(task, model, parts=({name!r},))"
         )
+
+    def only(self, names: Iterable[str]) -> Statistics:
+        """The same with these parts alone, of every layer.
+
+        Raises:
+            ValueError: one is not held.
+        """
+        layers, kept = by_layer(self.parts), {}
+        for name in names:
+            mine = {f"{name}{OF}{layer}": found[name] for layer, found in layers.items() if name in found}
+            kept |= mine or {name: self.part(name)}
+        return replace(self, parts=kept)
 
     def check(self, model: nn.Module, names: tuple[str, ...]) -> None:
         """Make sure that it speaks of this model and these modules.
@@ -134,14 +148,22 @@ def collect(
             raise unknown("part of a statistic", name, PARTS)
     without, found, rows = {}, {}, len(examples)
     if sums := [name for name in wanted if name != MATRIX]:
-        gradients = linear_gradients(task, model)
+        gradients = gradients_of(task, model)
         if parts is None:
             without = {name: reason for name in sums if (reason := why_not(name, gradients, examples))}
-        found, rows = moments(gradients, examples, [name for name in sums if name not in without])
+        found, rows = means_of(gradients, examples, [name for name in sums if name not in without])
     if MATRIX in wanted:
         found[MATRIX] = _matrix(task, model, examples)
     held = {name: value.cpu() for name, value in found.items()}
     return Statistics(held, rows, len(examples), dict(about or {}) | {"without": without})
+
+
+def means_of(
+    gradients: LinearGradients | GeneralGradients, examples: Examples, names: Iterable[str]
+) -> tuple[dict[str, Tensor], int]:
+    """Means by name, of one linear layer or of each of several; and over how many rows."""
+    make = moments if isinstance(gradients, LinearGradients) else layer_moments
+    return make(gradients, examples, names)
 
 
 def linear_gradients(task: Task, model: nn.Module) -> LinearGradients:
@@ -154,9 +176,8 @@ def linear_gradients(task: Task, model: nn.Module) -> LinearGradients:
     if isinstance(gradients, LinearGradients):
         return gradients
     raise ValueError(
-        "Kronecker factors need a readout that is one linear layer producing the output; this one acts on "
-        f'{", ".join(gradients.names) or "the whole model"}. Use factors="exact" with curvature="forget", which serves any '
-        "readout"
+        "this needs a readout that is one linear layer producing the output; this one acts on "
+        f"{', '.join(gradients.names) or 'the whole model'}"
     )
 
 

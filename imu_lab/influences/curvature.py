@@ -5,18 +5,20 @@ The same preconditioner turns the gradient of ``curvature-ascent``: so these inf
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..core.knobs import knob
+from ..core.messages import listed
 from ..core.registry import estimator
 from ..features.gauss_newton import DENSE_LIMIT, HeadCurvature, NetworkCurvature, curvature_of, trace_of, unflat
 from ..features.gradients import Gradient, Preconditioner, flat, gradients_of
-from ..features.kronecker import FACTORS, damped, moments
-from ..features.statistics import MATRIX, Statistics, collect, linear_gradients
+from ..features.kronecker import FACTORS, damped
+from ..features.layered import Layered, by_layer
+from ..features.statistics import MATRIX, Statistics, collect, means_of
 from ..tasks.protocol import Examples, Task
 from .exact import Solver
 
@@ -29,7 +31,8 @@ class Curved:
     """The settings of whatever is preconditioned by curvature: in which units it is damped, and in which form it is taken.
 
     The curvature M is taken relative to its mean eigenvalue m, (M/m + ρ I)/(1 + ρ), each factor by itself; as ρ grows, it
-    tends to the identity.
+    tends to the identity. Of a readout of several layers, each linear layer and convolution has its own factors, and what else
+    moves, such as the scales of a normalisation, follows its plain gradient.
     """
 
     rho: float = knob(
@@ -58,8 +61,7 @@ class Curved:
         """
         if self.factors == EXACT:
             return dense_inverse(statistics.part(MATRIX), self.rho)
-        names, make = FACTORS[self.factors]
-        return make({name: statistics.part(name) for name in names}, self.rho)
+        return self._made(statistics.only(self.parts).parts)
 
     def of_examples(self, task: Task, model: nn.Module, examples: Examples) -> Preconditioner:
         """The same, with the curvature of some examples.
@@ -71,8 +73,19 @@ class Curved:
             curvature = curvature_of(task, model, examples)
             few = curvature.size <= DENSE_LIMIT
             return dense_inverse(curvature.matrix(), self.rho) if few else iterated_inverse(curvature, self.rho)
-        names, make = FACTORS[self.factors]
-        return make(moments(linear_gradients(task, model), examples, names)[0], self.rho)
+        return self._made(means_of(gradients_of(task, model), examples, self.parts)[0])
+
+    def _made(self, parts: Mapping[str, Tensor]) -> Preconditioner:
+        """From means of one linear layer, or of each of several layers."""
+        make, layers = FACTORS[self.factors][1], by_layer(parts)
+        if not layers:
+            return make(dict(parts), self.rho)
+        if not self.rho > 0:
+            raise ValueError(
+                f"the factors of {listed(list(layers))} may have no inverse with rho=0, and are not looked at one by one; give "
+                "rho > 0"
+            )
+        return Layered({name: make(each, self.rho) for name, each in layers.items()})
 
 
 @estimator("curvature")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, Protocol
 
 from torch import nn
@@ -52,4 +51,4 @@ def handed(method: Any, given: Statistics | None, source: Source) -> tuple[Stati
         "rows": held.rows,
         "digest": held.digest,
     }
-    return replace(held, parts={name: held.part(name) for name in wanted}), {"statistics": about}
+    return held.only(wanted), {"statistics": about}

@@ -13,6 +13,7 @@ from ..core.registry import method
 from ..features import readout
 from ..features.gradients import Preconditioner
 from ..features.kronecker import Preconditioned
+from ..features.layered import Layered
 from ..influences.curvature import Curved
 from ..tasks.protocol import Task
 from .objectives import Turn, Weighted, ascend, moving_parameters
@@ -59,7 +60,7 @@ class CurvatureAscent(Curved, Weighted):
 def turn(precondition: Preconditioner, task: Task, model: nn.Module) -> Turn:
     """A preconditioner of named gradients, for :func:`descend`."""
     values = readout.parameters(model, readout.resolve(task, model))
-    if isinstance(precondition, Preconditioned):
+    if isinstance(precondition, (Preconditioned, Layered)):
         precondition = precondition.like(next(iter(values.values())))
 
     def turned(gradient: list[Tensor | None]) -> Sequence[Tensor]:

@@ -57,6 +57,8 @@ class OneShot:
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
         """One update, and no more."""
         forget, weights = request.forget, request.weights
+        if MATRIX not in self.needs_statistics:
+            linear_gradients(task, model)  # refuses any other readout: factors of several layers are no factors of H
         gradient = gradients_of(task, model).mean(forget, weights * len(forget))
         solve = SOLVERS[self.factors](self.curvature(task, model, request), self.rho)
         share = len(forget) / request.statistics.examples

@@ -425,7 +425,7 @@ def test_layers_whose_product_form_does_not_hold_are_differentiated_example_by_e
     model = Odd().double().eval()
     task = cases.own_data(model, torch.float64, readout="all", forget_indices=range(12))
     gradients = GeneralGradients(task, model, ("",))
-    assert set(gradients._layers) == {"norm", "head"}
+    assert set(gradients.layers) == {"norm", "head"}
     each = explicit(task, model, task.split("forget"))
     squares = torch.cat([part.flatten() for part in gradients.moments(task.split("forget"))[1].values()])
     assert cases.relative(squares, each.square().mean(0)) <= 1e-9
@@ -442,7 +442,7 @@ def test_convolutions_of_every_shape(setting: dict, size: int) -> None:
     pictures = [(x[..., :size, :size], y) for x, y in (cases.images(9, seed, torch.float64) for seed in (0, 1))]
     task = imu.tasks.Classification.from_data(model, *pictures, forget_indices=range(6), readout="all")
     gradients = GeneralGradients(task, model, ("",))
-    assert len(gradients._layers) == 3
+    assert len(gradients.layers) == 3
     squares = torch.cat([part.flatten() for part in gradients.moments(task.split("forget"))[1].values()])
     assert cases.relative(squares, explicit(task, model, task.split("forget")).square().mean(0)) <= 1e-9
 

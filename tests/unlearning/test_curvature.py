@@ -21,6 +21,7 @@ from imu_lab.core.running import one_thread
 from imu_lab.features import kronecker, readout
 from imu_lab.features.gauss_newton import curvature_of, trace_of
 from imu_lab.features.gradients import explicit, flat
+from imu_lab.features.statistics import linear_gradients
 from imu_lab.influences import curvature as preconditioning
 from imu_lab.studies.collateral import step_length
 from imu_lab.tasks.protocol import Task
@@ -79,7 +80,7 @@ def relative_to_mean(factor: Tensor, rho: float) -> Tensor:
 @pytest.mark.parametrize("rho", [0.1, 2.0])
 def test_one_update_is_the_dense_kronecker_solve(name: str, where: str, rho: float) -> None:
     task, model = LINEAR[name]()
-    parts, _ = kronecker.moments(preconditioning.linear_gradients(task, model), task.split(where))
+    parts, _ = kronecker.moments(linear_gradients(task, model), task.split(where))
     matrix = torch.kron(relative_to_mean(parts["G"], rho), relative_to_mean(parts["S"], rho))
     at, expected = order(model, task), torch.empty(len(matrix), dtype=torch.float64)
     expected[at] = torch.linalg.solve(matrix, mean_gradient(task, model)[at])

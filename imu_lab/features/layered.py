@@ -1,0 +1,131 @@
+"""Kronecker factors of a readout of several layers: S and G of each linear layer or convolution, by backward passes.
+
+At a layer, G = mean Jᵀ (diag p − ppᵀ) J, J the derivative of the answers at the layer's outputs. As diag p − ppᵀ is
+Σ_k p_k (p − e_k)(p − e_k)ᵀ, K backward passes give it exactly, and the layers' hooks see what comes by
+(:mod:`imu_lab.features.layers`). The patches that a convolution sees are rows of their own; positions of the answer, as in a
+sequence, get a random sign each, so that on average nothing is left of the products between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..tasks.protocol import Examples
+from .general import GeneralGradients
+from .kronecker import Preconditioned, by_matrix, counted, probabilities, why_not, with_ones
+from .layers import Gradient, joined, parts, watching
+
+OF = " of "  # "S of layer4.0.conv1"
+
+
+def layer_moments(
+    gradients: GeneralGradients, examples: Examples, names: Iterable[str] = ("S", "G")
+) -> tuple[dict[str, Tensor], int]:
+    """``"S of <layer>"`` and ``"G of <layer>"`` of each linear layer and convolution that moves whole; and how many rows.
+
+    Raises:
+        ValueError: there is no such layer, another part is asked, or the loss is no cross-entropy.
+    """
+    names, count = tuple(names), 0
+    layers = {name: layer for name, layer in gradients.layers.items() if isinstance(layer, (nn.Linear, nn.Conv2d))}
+    if not layers or set(names) - {"S", "G"}:
+        raise ValueError(
+            f"{' and '.join(names)} cannot be had of the readout {', '.join(gradients.names) or 'all'}: of several layers, S and "
+            'G of linear layers and convolutions are known, and no more; use factors="exact" with curvature="forget"'
+        )
+    for name in names:
+        if reason := why_not(name, gradients, examples):
+            raise ValueError(reason)
+    sums, generator = Sums(names), torch.Generator().manual_seed(0)
+    with watching(layers, sums.visit):
+        for batch, made, values in gradients.graphs(examples):
+            count += (rows := counted(gradients.task, made.detach(), batch)).sum().item()
+            sums.fresh = set(layers)
+            for direction in _roots(made.detach(), rows, generator, every="G" in names):
+                torch.autograd.grad(made, values, direction, retain_graph=True, allow_unused=True)
+    return {name: total / count for name, total in sums.totals.items()}, count
+
+
+def _roots(made: Tensor, rows: Tensor, generator: torch.Generator, every: bool) -> Iterator[Tensor]:
+    """Vectors (n, ..., K) whose outer products add up to diag p − ppᵀ at each row that counts; the first alone unless ``every``."""
+    likely, count = probabilities(made), made.shape[-1]
+    scale = rows.to(made.dtype)[..., None]
+    if made.ndim > 2:
+        signs = torch.randint(2, rows.shape, generator=generator, device="cpu").to(made)
+        scale = scale * (2 * signs - 1)[..., None]
+    if count == 1:
+        yield scale * (likely - likely.square()).sqrt()
+        return
+    for k in range(count if every else 1):
+        away = likely.clone()
+        away[..., k] -= 1
+        yield scale * likely[..., k : k + 1].sqrt() * away
+
+
+@dataclass
+class Sums:
+    """What hooks add up during backward passes.
+
+    Attributes:
+        names: ``"S"``, ``"G"`` or both.
+        totals: by name and layer, in double precision.
+        fresh: the layers whose inputs have not been seen in this batch.
+    """
+
+    names: tuple[str, ...]
+    totals: dict[str, Tensor] = field(default_factory=dict)
+    fresh: set[str] = field(default_factory=set)
+
+    def visit(self, name: str, layer: nn.Module, inputs: Tensor, error: Tensor) -> None:
+        """Add a layer's inputs, once a batch, and the derivative at its outputs."""
+        for _, made in parts(name, layer, inputs, error):
+            outer = made[joined(name, "weight")]
+            if "G" in self.names:
+                self._add(f"G{OF}{name}", outer.delta.flatten(0, -2).double())
+            if "S" in self.names and name in self.fresh:
+                rows = outer.inputs.flatten(0, -2).double()
+                self._add(f"S{OF}{name}", with_ones(rows, layer.bias is not None))
+        self.fresh.discard(name)
+
+    def _add(self, key: str, rows: Tensor) -> None:
+        found = rows.T @ rows
+        self.totals[key] = self.totals[key].add_(found) if key in self.totals else found
+
+
+def by_layer(held: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """From ``"S of a"``, ``"G of a"``, ... to the parts of each layer; empty where they are of one linear layer alone."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, value in held.items():
+        name, of, layer = key.partition(OF)
+        if of:
+            found.setdefault(layer, {})[name] = value
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Layered:
+    """From a gradient to what each layer's own preconditioner makes of its part; the parts of other layers as they are.
+
+    Attributes:
+        layers: by the layer's name in the model.
+    """
+
+    layers: Mapping[str, Preconditioned]
+
+    def __call__(self, gradient: Gradient) -> Gradient:
+        """The direction, part by part."""
+        turned = dict(gradient)
+        for name, precondition in self.layers.items():
+            keys = [joined(name, key) for key in ("weight", "bias") if joined(name, key) in gradient]
+            weight, *bias = (gradient[key] for key in keys)
+            made = by_matrix(dict(zip(keys, [weight.flatten(1), *bias])), precondition.solved)
+            turned |= {key: value.view_as(gradient[key]) for key, value in made.items()}
+        return turned
+
+    def like(self, given: Tensor) -> Layered:
+        """The same in the precision and on the device of ``given``."""
+        return Layered({name: each.like(given) for name, each in self.layers.items()})
