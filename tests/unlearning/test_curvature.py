@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -185,49 +183,3 @@ def test_first_order_damage_is_not_predicted_from_turned_steps() -> None:
     run = imu.unlearn(task, model, method="curvature-ascent", lr=1e-3, momentum=0.0, weight_decay=0.0, steps=1)
     with pytest.raises(imu.NoFirstOrder, match="curvature-ascent"):
         step_length(run, 1)
-
-
-@dataclass(frozen=True)
-class Updates:
-    """A method's updates on a wide head, whose features are at hand; each call makes some more."""
-
-    method: str
-    count: int = 40
-
-    def made(self) -> Callable[[], None]:
-        """The call."""
-        task, head = wide()
-        how = imu.methods.create(self.method, lr=1e-4)
-        parts = imu.methods.declared(how, "needs_statistics")
-        held = imu.statistics(task, head, parts) if parts else None
-        forget = task.split("forget")
-        updates = how(task, copy.deepcopy(head), Request(forget, uneven(len(forget)), None, 0, held))
-
-        def some() -> None:
-            for _ in islice(updates, self.count):
-                pass
-
-        return some
-
-
-def wide() -> tuple[Task, nn.Module]:
-    """The head of a ResNet-18 on ten classes, with 500 samples to forget."""
-    generator = torch.Generator().manual_seed(0)
-    rows, labels = torch.randn(2000, 512, generator=generator).relu(), torch.arange(2000) % 10
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        head = nn.Linear(512, 10)
-    return imu.tasks.Classification.from_data(
-        head, (rows, labels), (rows[:50] + 1, labels[:50]), forget_indices=range(500)
-    ), head
-
-
-def test_an_update_costs_little_more_than_one_of_imu() -> None:
-    calls = {name: Updates(name).made() for name in ("imu", "curvature-ascent")}
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(15):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    assert min(times["curvature-ascent"][1:]) <= 1.3 * min(times["imu"][1:])
