@@ -11,7 +11,8 @@ from torch import nn
 
 from ..core import storage
 from ..core.memo import Memo
-from ..core.messages import listed
+from ..core.messages import listed, unheard, warn
+from ..core.outcome import beware, beware_of
 from ..core.records import TABLES, Influence, Run
 from ..core.running import fingerprint, full_precision, same, tensors_of
 from ..features import readout
@@ -139,7 +140,8 @@ def unlearn(
             statistic of another model or readout.
 
     Warns:
-        UserWarning: the run diverged; it stopped by itself and kept the last finite model.
+        UserWarning: the run diverged (it stopped by itself and kept the last finite model), collapsed, passed its utility
+            limit, or forgot nothing; with what to try. Once for all ``seeds``.
     """
     how = dict(
         method=method,
@@ -158,9 +160,13 @@ def unlearn(
     session = _session(task, model)
     if seeds is not None and not isinstance(seeds, Iterable):
         raise TypeError(f"seeds is several seeds, such as range(5); got {seeds!r}. One seed is seed={seeds!r}")
-    if seeds is None:
-        return session.unlearn(weights, seed=seed, **how)
-    return [session.unlearn(weights, seed=each, **how) for each in seeds]
+    with unheard() as said:
+        runs = [session.unlearn(weights, seed=each, **how) for each in ([seed] if seeds is None else seeds)]
+    outcomes = {beware(run) for run in runs}
+    for words in dict.fromkeys([*(each for each in said if each not in outcomes), beware_of(runs)]):
+        if words:
+            warn(words)
+    return runs[0] if seeds is None else runs
 
 
 def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None = None) -> Run:

@@ -1,0 +1,118 @@
+"""A verb warns once of what a run did; work of the library's own does not; a panel shows it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import cases
+import pytest
+import torch
+
+import imu_lab as imu
+from imu_lab.core.messages import unheard, warn
+
+TOO_FAR, NOTHING = {"lr": 1.0, "steps": 60}, {"lr": 1e-6, "steps": 30}
+
+
+def told(work: Callable[[], Any]) -> list[warnings.WarningMessage]:
+    """What was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        work()
+    return caught
+
+
+def unlearned(**how: Any) -> Any:
+    """The toy, unlearned so."""
+    return imu.unlearn(cases.task("toy"), cases.original("toy"), **how)
+
+
+def test_a_run_that_collapses_warns_once_at_the_line_that_asked_for_it() -> None:
+    (said,) = told(lambda: unlearned(**TOO_FAR))
+    assert issubclass(said.category, UserWarning) and said.filename == __file__
+    with unheard():
+        run = unlearned(**TOO_FAR)
+    assert f"collapsed at update {run.events['collapsed_at']}" in str(said.message) and "stop_at='forgotten'" in str(
+        said.message
+    )
+    retain = run.series("retain", "accuracy")
+    commonest = 0.5  # of two blobs that are kept
+    at = run.events["collapsed_at"]
+    tests, lost = run.series("test", "accuracy"), {}
+    for name, line in (("retain", retain), ("test", tests)):
+        lost[name] = line[line <= commonest + 0.25 * (line[0] - commonest)].index[0]
+    assert at == min(lost.values())
+    assert (
+        run.events["utility_limit"] <= at and run.events["goal_at"] == run.series("forget", "accuracy").eq(0).idxmax()
+    )
+
+
+def test_a_run_in_which_nothing_happens_says_so() -> None:
+    (said,) = told(lambda: unlearned(**NOTHING))
+    assert "the run forgot nothing in 30 updates: 40 of 40 samples were right before" in str(said.message)
+    with unheard():
+        run = unlearned(**NOTHING)
+    assert run.events["forgotten"] == 0 and "nothing was forgotten" in repr(run)
+
+
+def test_a_run_that_reaches_its_goal_is_silent_and_counts_what_was_forgotten() -> None:
+    runs = []
+    assert not told(lambda: runs.append(unlearned(lr=0.3, steps=60, stop_at="forgotten")))
+    assert runs[0].events["forgotten"] == 40 and runs[0].events["goal_at"] == runs[0].events["stopped_at"]
+
+
+def test_several_seeds_are_told_of_in_one_warning() -> None:
+    (said,) = told(lambda: unlearned(**TOO_FAR, seeds=range(3)))
+    assert str(said.message).startswith("3 of 3 runs went wrong, the first so: the run collapsed")
+
+
+def test_work_of_the_librarys_own_does_not_warn() -> None:
+    task = cases.task("toy")
+    arms = {"a": {}, "b": {"rule": "uniform"}}
+    assert not told(lambda: imu.trial(task, arms, at_forget=0.0, seeds=range(1), steps=60, lr=1.0))
+    with unheard():
+        run = unlearned(**TOO_FAR)
+    assert not told(lambda: imu.resistance(run, uniform=True))
+    assert not told(lambda: imu.ablate_pressure(run, run.samples["example"].tolist()[:2]))
+
+
+def test_messages_are_collected_within_and_told_without() -> None:
+    with unheard() as said:
+        with unheard() as inner:
+            warn("one")
+        warn("two")
+    assert (said, inner) == (["two"], ["one"])
+    with pytest.warns(UserWarning, match="three"):
+        warn("three")
+
+
+def test_a_fork_says_what_became_of_the_whole_run() -> None:
+    with unheard():
+        run = unlearned(lr=0.3, steps=30)
+        early = run.events["goal_at"]
+        fork = imu.fork(run, early + 2, lr=1.0, steps=30)
+    assert fork.events["goal_at"] == early and fork.events["forgotten"] == 40
+    assert fork.events["collapsed_at"] is None or fork.events["collapsed_at"] > early + 2
+
+
+def test_what_rises_collapses_at_ten_times_and_a_nat_more() -> None:
+    points = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    values = points.sum(1, keepdim=True)
+    model = torch.nn.Linear(3, 1)
+    with torch.no_grad():
+        model.weight.fill_(1.0), model.bias.zero_()
+    square = lambda made, wanted: (made - wanted).square().flatten(1).sum(1)  # noqa: E731
+    task = imu.tasks.Classification.from_data(
+        model, (points, values), (points + 0.1, values), loss=square, forget_indices=range(6)
+    )
+    with unheard() as said:
+        run = imu.unlearn(task, model, lr=1.0, steps=40)
+    losses = run.series("test", "loss")
+    first = next((step for step, now in losses.items() if now > max(10 * losses[0], losses[0] + 1)), None)
+    kept = run.series("retain", "loss")
+    other = next((step for step, now in kept.items() if now > max(10 * kept[0], kept[0] + 1)), None)
+    found = [step for step in (first, other) if step is not None]
+    assert run.events["collapsed_at"] == (min(found) if found else None) is not None
+    assert any("collapsed" in words or "diverged" in words for words in said)
