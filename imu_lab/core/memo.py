@@ -76,6 +76,7 @@ def remembered(limit: int) -> Callable[[Callable[..., Value]], Callable[..., Val
             return memo.once(key, lambda: (function(*given, **named),))[0]
 
         answer.cache_clear = memo.clear
+        answer.knows = lambda *given, **named: (given, tuple(sorted(named.items()))) in memo
         return answer
 
     return decorate

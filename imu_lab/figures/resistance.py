@@ -127,8 +127,13 @@ def plot_reasons(found: pd.DataFrame, *, count: int = 12) -> go.Figure:
     shown = found.head(count).iloc[::-1]
     names = [theme.text(describe(name).title) for name in shown["column"]]
     samples = theme.number(found["samples"].iloc[0]) if len(found) else "No"
+    forgotten = (
+        f", {theme.number(found['forgotten'].iloc[0])} of them forgotten" if "forgotten" in found and len(found) else ""
+    )
     layout = {
-        "title.text": live.heading("What goes with resistance", f"{samples} samples. Right: withstands longer."),
+        "title.text": live.heading(
+            "What goes with resistance", f"{samples} samples{forgotten}. Right: withstands longer."
+        ),
         "yaxis.tickvals": list(range(len(shown))),
         "yaxis.ticktext": names,
     }
@@ -197,9 +202,10 @@ def plot_dependence(found: Prediction, *, count: int = 4) -> go.Figure:
         )
     if names:
         frame["yaxis"]["title"] = dict(text="predicted resistance rank (1 = forgotten first)")
+    about = found.importance.attrs.get("about")
     words = (
         f"Held-out score {found.score:.2f} ({found.low:.2f} to {found.high:.2f}); with shuffled targets "
-        f"{found.control:.2f}. Higher: withstands longer."
+        f"{found.control:.2f}. Higher: withstands longer." + (f" {theme.text(about)}." if about else "")
     )
     return live.draw(live.Content(traces, {"title.text": live.heading("What the prediction leans on", words)}, frame))
 

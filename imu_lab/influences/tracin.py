@@ -14,8 +14,9 @@ from ..core.registry import estimator
 from ..core.running import copied, digest
 from ..features import readout
 from ..features.gradients import LinearGradients, gradients_of
+from ..tasks.announced import announced
 from ..tasks.protocol import Examples, Task
-from ..tasks.training import Recipe, epochs, learning_rates, recipe_of
+from ..tasks.training import Recipe, learning_rates, recipe_of
 from .hessian import Loss, loader, undisturbed
 
 State = Mapping[str, Tensor]
@@ -102,8 +103,9 @@ def _of_training(task: Task, split: str, seed: int, recipe: Recipe | None) -> It
     recipe = recipe or recipe_of(task)
     examples, model = task.split(split), task.make_model(seed)
     rates = learning_rates(recipe, len(examples))
-    for rate, trained in zip(rates, epochs(task, model, examples, recipe, seed)):
-        yield {name: value.detach().clone() for name, value in trained.state_dict().items()}, rate
+    with announced(1, "checkpoints(run) takes those of a run") as models:
+        for rate, trained in zip(rates, models.epochs(task, model, examples, recipe, seed)):
+            yield {name: value.detach().clone() for name, value in trained.state_dict().items()}, rate
 
 
 @estimator("tracin")

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from ..core.messages import listed
 from ..core.running import checked_seed, copied, fingerprint, full_precision, tensors_of
+from ..tasks.announced import Row, announced
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task, offered, prepared
-from ..tasks.training import train
+from ..tasks.training import is_known, train
 from ..unlearning.recorder import SplitMetrics
 from .distance import KLRetrained
 from .reference import Reference, measured
@@ -174,13 +174,12 @@ def references(
             f"got {seeds}"
         )
     members = []
-    with tqdm(total=len(seeds), unit="model", delay=2, leave=False, disable=progress is not None) as bar:
+    missing = 0 if models is not None else sum(not is_known(task, "retain", seed) for seed in seeds)
+    with announced(missing, "seeds= says how many, models= takes your own") as row:
         for number, seed in enumerate(seeds, 1):
             words = f"model {number} of {len(seeds)}"
-            bar.set_description(f"retraining, {words}", refresh=False)
-            model = models[number - 1] if models is not None else _trained(task, seed, words, progress)
+            model = models[number - 1] if models is not None else _trained(task, seed, words, progress, row)
             members.append(Reference(task, copied(prepared(task, model)).eval()))
-            bar.update()
     made = References(task, tuple(members), tuple(seeds))
     if same := [
         pair for pair in permutations(range(len(made)), 2) if len({made.digests[place] for place in pair}) == 1
@@ -193,8 +192,10 @@ def references(
     return made
 
 
-def _trained(task: Task, seed: int, words: str, progress: Callable[[int, int, str], None] | None) -> nn.Module:
+def _trained(
+    task: Task, seed: int, words: str, progress: Callable[[int, int, str], None] | None, row: Row
+) -> nn.Module:
     if progress is None:
-        return train(task, "retain", seed=seed)
+        return row.train(task, "retain", seed)
     progress(0, 1, words)
     return train(task, "retain", seed=seed, progress=lambda made, total: progress(made, total, words))

@@ -12,6 +12,7 @@ from ..core.running import device_of, one_thread
 from ..features import view
 from ..features.cache import ReadoutTask
 from ..tasks import training
+from ..tasks.announced import announced
 from ..tasks.evaluation import outcomes, outputs
 from ..tasks.outputs import log_probabilities
 from ..tasks.protocol import Batch, Examples, Task, offered, original_ids
@@ -37,13 +38,19 @@ def learning_events(task: Task, seed: int = 0) -> pd.DataFrame:
 def _events(task: Task, seed: int) -> pd.DataFrame:
     recipe = training.recipe_of(task)
     forget, model = task.split("forget"), task.make_model(seed)
-    epochs = training.epochs(task, model, task.split("train"), recipe, seed)
-    margins = np.stack([outcomes(task, each, forget)[:, 1].numpy() for each in epochs])  # (epochs, n)
+    with announced(1) as models:
+        epochs = models.epochs(task, model, task.split("train"), recipe, seed)
+        margins = np.stack([outcomes(task, each, forget)[:, 1].numpy() for each in epochs])  # (epochs, n)
     first = time_to_forget(
         -margins - 1e-12, np.arange(1, len(margins) + 1)
     )  # learning is time-to-forget with the sign turned
     frame = {"example": forget.ids.numpy(), "training_events": forgetting_events(margins)}
     return pd.DataFrame(frame | {"first_learned": np.where(np.isnan(first), len(margins) + 1, first)})
+
+
+def models_to_train(task: Task, folds: int, seed: int) -> int:
+    """How many models :func:`learning_events` and :func:`held_out_confidence` would train that are not known yet."""
+    return (0 if _events.knows(task, seed) else 1) + (0 if _held_out.knows(task, folds, seed) else folds)
 
 
 def held_out_confidence(task: Task, folds: int = 3, seed: int = 0) -> pd.DataFrame:
@@ -76,9 +83,10 @@ def _held_out(task: Task, folds: int, seed: int) -> pd.DataFrame:
     unique, owner = torch.unique(original_ids(task, forget.ids), return_inverse=True)
     order = torch.randperm(len(unique), generator=torch.Generator().manual_seed(seed))
     measured = torch.empty(len(forget), 2, dtype=torch.float64)
-    for fold in order.tensor_split(folds):
-        positions = torch.isin(owner, fold).nonzero().flatten()  # with all its copies
-        measured[positions] = _trained_without(task, forget.take(positions), seed).double()
+    with announced(folds):
+        for fold in order.tensor_split(folds):
+            positions = torch.isin(owner, fold).nonzero().flatten()  # with all its copies
+            measured[positions] = _trained_without(task, forget.take(positions), seed).double()
     confidence, margin = np.exp(-measured[:, 0].numpy()), measured[:, 1].numpy()
     return pd.DataFrame(
         {"example": forget.ids.numpy(), "held_out_confidence": confidence, "label_suspicion": expit(-margin)}
@@ -90,8 +98,9 @@ def _trained_without(task: Task, out: Examples, seed: int) -> torch.Tensor:
     everything = task.split("train")
     rest = everything.take((~torch.isin(everything.ids, out.ids)).nonzero().flatten())
     model = task.make_model(seed)
-    for _ in training.epochs(task, model, rest, training.recipe_of(task), seed):
-        pass
+    with announced(1) as models:
+        for _ in models.epochs(task, model, rest, training.recipe_of(task), seed):
+            pass
     return outcomes(task, model, out)
 
 

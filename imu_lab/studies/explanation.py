@@ -13,8 +13,9 @@ from ..core.messages import unknown
 from ..core.records import Run
 from ..core.registry import estimators as registered
 from ..lab.verbs import influence
-from .beforehand import curvature, held_out_confidence, learning_events, neighbours
-from .resistance import latest, resistance, withstanding
+from ..tasks.announced import announced
+from .beforehand import curvature, held_out_confidence, learning_events, models_to_train, neighbours
+from .resistance import counted, latest, resistance, withstanding
 from .statistics import confidence_interval, one_row, spearman
 
 CHEAP = ("fisher-diagonal", "gradient-cosine", "self-influence", "el2n")
@@ -22,6 +23,8 @@ TRAINING = ("training_events", "first_learned", "held_out_confidence", "label_su
 NEAR = ("nearest_distance", "retain_distance", "retain_share", "class_overlap", "duplicate", "near_duplicate")
 BEFORE = ("pressure", "confidence_before", "margin_before", "gradient_norm", "curvature")
 TREES = 60
+SAMPLES, FORGOTTEN = 10, 5  # fewer to explain, or fewer of them forgotten, and chance decides
+OF_FORGETTING = ("rank", "time_to_forget")  # that say nothing where nothing was forgotten
 
 
 def explain_resistance(
@@ -44,15 +47,24 @@ def explain_resistance(
         original: the model before; None takes it from the run.
         estimators: the influences to add, each as a column ``influence_<name>``; the defaults cost milliseconds, ``"all"``
             takes every registered estimator, the random control too.
-        training: whether to train models: one for the learning events, and one per fold for the held-out columns.
+        training: whether to train models: one for the learning events, and one per fold for the held-out columns. How many
+            and about how long is said first.
         uniform: the same run under uniform weights, or True to make it; see :func:`imu_lab.resistance`.
         folds, seed: see :func:`imu_lab.studies.beforehand.held_out_confidence`.
 
     Returns:
         The columns of :func:`imu_lab.resistance` and those of :func:`why_columns`, and the ids of the neighbours.
+
+    Raises:
+        ValueError: too few samples were pressed or forgotten to explain anything (said before anything is trained), or the
+            run has no task.
     """
     task, original = run.known_task(), run.model_at(0) if original is None else original
     table = resistance(run, uniform=uniform)
+    targets = ["rank", *(["uniform_rank"] if "uniform_rank" in table else [])]
+    if all(refusals := [too_few(table, target) for target in targets]):
+        raise ValueError(refusals[0])
+    about = table.attrs["about"]
     for name in ("confidence_before", "margin_before"):
         table[name] = run.samples[name].to_numpy()
     for name in _named(estimators):
@@ -62,11 +74,13 @@ def explain_resistance(
             table["gradient_norm"] = scores.context["gradient_norm"].to_numpy()
     parts = [curvature(task, original), neighbours(task, original)]
     if training:
-        parts += [learning_events(task, seed), held_out_confidence(task, folds, seed)]
+        with announced(models_to_train(task, folds, seed), "training=False leaves them out"):
+            parts += [learning_events(task, seed), held_out_confidence(task, folds, seed)]
     for part in parts:
         table = table.merge(part, on="example", how="left", validate="one_to_one")
     if training:
         table["memorisation"] = table["confidence_before"] - table["held_out_confidence"]
+    table.attrs["about"] = about
     return table
 
 
@@ -92,12 +106,30 @@ def _rows(table: pd.DataFrame, target: str) -> pd.DataFrame:
         raise unknown("column to explain", target, [name for name in table if name.endswith(("rank", "auc", "forget"))])
     ranked = table.assign(**{target: latest(table, target)})  # never forgotten: the last rank
     rows = ranked[withstanding(table, target) & ranked[target].notna()]
-    if len(rows) < 10:
-        raise ValueError(
-            f"{len(rows)} samples had something to withstand (pressed, and right before) and have a {target!r}; an "
-            'explanation needs at least 10. Where samples are wrong from the start, explain "confidence_auc"'
-        )
+    if words := too_few(table, target, len(rows)):
+        raise ValueError(words)
     return rows
+
+
+def too_few(table: pd.DataFrame, target: str = "rank", known: int | None = None) -> str:
+    """Why nothing can be explained by a table of :func:`imu_lab.resistance`, in a sentence; empty where something can.
+
+    Args:
+        target: what is to be explained.
+        known: how many of the samples that had something to withstand have a value of it; None for all.
+    """
+    counts = counted(table, target)
+    known = counts.withstood if known is None else known
+    enough = counts.forgotten >= FORGOTTEN or target.removeprefix("uniform_") not in OF_FORGETTING
+    if known >= SAMPLES and enough:
+        return ""
+    had = f"{known} samples had something to withstand (pressed, and right before) and have a {target!r}; {counts}"
+    if known < SAMPLES:
+        return f"{had}; an explanation needs at least {SAMPLES}: request more samples, or press more of them"
+    return (
+        f"{had}; an explanation needs at least {FORGOTTEN} forgotten before the limit: make the run again with more steps or "
+        "another lr, as in imu.again(run, lr=...)"
+    )
 
 
 def reasons(table: pd.DataFrame, target: str = "rank", *, draws: int = 500, seed: int = 0) -> pd.DataFrame:
@@ -113,7 +145,12 @@ def reasons(table: pd.DataFrame, target: str = "rank", *, draws: int = 500, seed
 
     Returns:
         ``column, correlation, low, high`` (95 %), ``given_pressure`` (the partial correlation given the ranks of pressure;
-        empty under uniform pressure, and where the pressure was not recorded), ``samples``.
+        empty under uniform pressure, and where the pressure was not recorded), ``samples``, ``forgotten`` (of them, before
+        the utility limit).
+
+    Raises:
+        UnknownName: the table has no such column.
+        ValueError: fewer than 10 samples to explain, or fewer than 5 of them forgotten.
     """
     rows = _rows(table, target)
     names = why_columns(rows, target)
@@ -125,7 +162,7 @@ def reasons(table: pd.DataFrame, target: str = "rank", *, draws: int = 500, seed
     )
     pressure = np.full(len(rows), np.nan) if target.startswith("uniform") else rows["pressure"].to_numpy(dtype=float)
     correlations["given_pressure"] = _partial(values, goal, pressure)
-    correlations["samples"] = len(rows)
+    correlations["samples"], correlations["forgotten"] = len(rows), counted(rows, target).forgotten
     return correlations.sort_values("correlation", key=np.abs, ascending=False, ignore_index=True)
 
 
@@ -149,7 +186,8 @@ class Prediction(NamedTuple):
         control: the mean score with shuffled targets, over several shuffles: what chance alone reaches.
         control_high: the highest of them.
         samples, folds: of the cross-validation.
-        importance: ``column, importance``: the score lost when that column is shuffled in held-out samples, mean over folds.
+        importance: ``column, importance``: the score lost when that column is shuffled in held-out samples, mean over folds;
+            its ``.attrs["about"]`` says how many samples were forgotten.
         dependence: ``column, value, predicted``: partial dependence at quantiles of each column.
     """
 
@@ -199,6 +237,7 @@ def predict_resistance(
     shuffled = [random.permutation(goal) for _ in range(controls)]
     by_chance = [spearman(cross_val_predict(forest, values, each, cv=split), each) for each in shuffled]
     importance = pd.DataFrame({"column": names, "importance": _importances(values, goal, folds, seed)})
+    importance.attrs["about"] = str(counted(table, target))
     return Prediction(
         score=float(spearman(predicted, goal)),
         low=float(low),

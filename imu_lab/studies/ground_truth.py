@@ -9,6 +9,7 @@ and units of every estimator: negative means that the sample supports the target
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -22,9 +23,10 @@ from ..core import storage
 from ..core.records import Influence
 from ..core.running import digest, one_thread
 from ..features.targets import Target, target_examples
+from ..tasks.announced import announced
 from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Task, own_data_key
-from ..tasks.training import epochs, recipe_of
+from ..tasks.training import recipe_of
 from .refit import refitted_readout
 from .statistics import confidence_interval, one_row, spearman
 
@@ -152,19 +154,25 @@ def _measured(
     places = torch.searchsorted(train.ids, forget.ids)
     if not torch.equal(train.ids[places.clamp_max(len(train) - 1)], forget.ids):
         raise ValueError("the forget set must be part of the training set, whose ids must rise")
-    leave = _by_head(task, model, l2, target) if way == "head" else _by_network(task, target, seed)
     path = _kept(task, model, groups, l2, target, way, seed) if way == "network" else None
     changes = _unfinished(path, len(groups))
     todo = np.flatnonzero(np.isnan(changes))
-    try:
-        for done, unit in enumerate(tqdm(todo, desc="leaving out", unit="fit", delay=2, leave=False), 1):
-            with one_thread():
-                changes[unit] = leave(places[groups[unit]])
-            if path is not None and done % SAVE_EVERY == 0:
+    if not len(todo):
+        return pd.DataFrame({"change": changes, "influence": -len(train) * changes})
+    hidden = way == "network"  # where each is a training, which has a bar of its own
+    with announced(1 + len(todo), 'way="head" refits the readout alone') if hidden else nullcontext():
+        leave = _by_head(task, model, l2, target) if way == "head" else _by_network(task, target, seed)
+        try:
+            for done, unit in enumerate(
+                tqdm(todo, desc="leaving out", unit="fit", delay=2, leave=False, disable=hidden), 1
+            ):
+                with one_thread():
+                    changes[unit] = leave(places[groups[unit]])
+                if path is not None and done % SAVE_EVERY == 0:
+                    storage.write_array(path, changes)
+        finally:
+            if path is not None:
                 storage.write_array(path, changes)
-    finally:
-        if path is not None:
-            storage.write_array(path, changes)
     return pd.DataFrame({"change": changes, "influence": -len(train) * changes})
 
 
@@ -185,8 +193,9 @@ def _by_network(task: Task, target: Target, seed: int) -> Callable[[Tensor], flo
         keep = torch.ones(len(train), dtype=torch.bool)
         keep[positions] = False
         model = task.make_model(seed)
-        for _ in epochs(task, model, train.take(keep.nonzero().flatten()), recipe, seed):
-            pass
+        with announced(1) as models:
+            for _ in models.epochs(task, model, train.take(keep.nonzero().flatten()), recipe, seed):
+                pass
         return mean_loss(task, model, targets)
 
     before = trained(torch.empty(0, dtype=torch.int64))

@@ -9,6 +9,7 @@ only after kept accuracy has fallen was lost in the collapse of the model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,7 @@ def resistance(
         update: it had nothing to withstand), ``pressure``, ``pressed``, ``after_limit``, ``rank`` (1 = forgotten
         first; samples not forgotten before the utility limit come last, ordered by their mean confidence until then),
         ``rebound`` (updates of relearning) and ``rebound_censored`` (relearning was tried, and it did not come back).
+        ``.attrs["about"]`` says of each run how many samples were forgotten, and how many pressed.
 
     Raises:
         ValueError: no run, another number of uniform runs, a uniform run of other samples, or ``uniform=True`` for a fork,
@@ -56,7 +58,9 @@ def resistance(
     rows = [_of_run(run, label, number, control, rebound) for number, (label, run, control) in named]
     if not rows:
         raise ValueError("resistance needs at least one run; got none")
-    return pd.concat(rows, ignore_index=True)
+    table = pd.concat(rows, ignore_index=True)
+    table.attrs["about"] = "; ".join(f"{each['run'].iloc[0]}: {counted(each)}" for each in rows if len(each))
+    return table
 
 
 def _controls(uniform: Run | Sequence[Run] | bool | None, runs: list[Run]) -> list[Run | None]:
@@ -115,6 +119,46 @@ def _measured(run: Run) -> pd.DataFrame:
         time_to_forget(margin[useful], steps[useful]), mean_over_updates(confidence[useful], steps[useful])
     )
     return table
+
+
+class Counts(NamedTuple):
+    """How many samples of a table of :func:`imu_lab.resistance` have something to tell.
+
+    Attributes:
+        samples: all of them.
+        pressed: that received pressure. withstood: that were right before, too, and so had something to withstand.
+        forgotten: of those that withstood, before the utility limit. late: only after it, when the model had collapsed.
+    """
+
+    samples: int
+    pressed: int
+    withstood: int
+    forgotten: int
+    late: int
+
+    def __str__(self) -> str:
+        late = f" ({self.late} more only after the utility limit)" if self.late else ""
+        return f"{self.forgotten} of {self.samples} samples forgotten{late}, {self.pressed} pressed"
+
+
+def counted(table: pd.DataFrame, column: str = "rank") -> Counts:
+    """Count in a table of :func:`imu_lab.resistance`; what a mark whose column is missing would say is not the case.
+
+    Args:
+        table: of one run or several.
+        column: the measure of resistance; of ``uniform_...`` the marks of the run under uniform pressure count.
+    """
+    uniform = "uniform_" if column.startswith("uniform_") else ""
+    withstood = withstanding(table, column)
+    forgotten = withstood & ~_marked(table, f"{uniform}censored")
+    late = forgotten & _marked(table, f"{uniform}after_limit")
+    pressed = len(table) if uniform or "pressed" not in table else int((~table["pressed"].eq(False)).sum())
+    return Counts(len(table), pressed, int(withstood.sum()), int((forgotten & ~late).sum()), int(late.sum()))
+
+
+def _marked(table: pd.DataFrame, column: str) -> pd.Series:
+    """Where a column of yes and no says yes; nowhere where it is missing."""
+    return table[column].eq(True) if column in table else pd.Series(False, index=table.index)
 
 
 # Columns of times, and the columns that mark rows whose time did not come: it is later than all others.

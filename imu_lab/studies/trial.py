@@ -16,8 +16,9 @@ from ..core.messages import unheard, unknown
 from ..core.records import Run
 from ..intensities import intensity
 from ..lab.verbs import influence, unlearn
+from ..tasks.announced import announced
 from ..tasks.protocol import Task
-from ..tasks.training import train
+from ..tasks.training import is_known
 from .comparison import compare
 
 PLAIN = "plain steps"
@@ -57,19 +58,36 @@ def trial(
         ``arm, seed, seconds`` (influence, weights and updates, on cached features), and the columns of
         :func:`imu_lab.compare`.
     """
-    step_norms, rows = list(step_norms), []
-    for seed in seeds:
-        model = train(task, "train", seed=seed)
-        unlearn(task, model, steps=1)  # fills the feature cache, so that it counts in no arm's seconds
-        for step_norm in step_norms:
-            kind = PLAIN if step_norm is None else f"equal steps ({step_norm:g})"
-            for name, arm in arms.items():
-                started = time.perf_counter()
-                run = _run(task, model, seed, {**settings, **arm}, steps=steps, stop_at=at_forget, step_norm=step_norm)
-                arm_columns = {"steps": kind, "arm": name, "seed": seed, "seconds": time.perf_counter() - started}
-                row = compare(run, at_forget=at_forget).head(1).drop(columns=["run", "seed"])
-                rows.append(row.assign(**arm_columns)[[*arm_columns, *row.columns]])
+    step_norms, rows, seeds = list(step_norms), [], list(seeds)
+    how = dict(at_forget=at_forget, steps=steps)
+    missing = sum(not is_known(task, "train", seed) for seed in seeds)
+    with announced(missing, "seeds= says how many") as models:
+        for seed in seeds:
+            model = models.train(task, "train", seed)
+            unlearn(task, model, steps=1)  # fills the feature cache, so that it counts in no arm's seconds
+            for step_norm in step_norms:
+                for name, arm in arms.items():
+                    rows.append(_row(task, model, seed, name, {**settings, **arm}, step_norm=step_norm, **how))
     return pd.concat(rows, ignore_index=True)
+
+
+def _row(
+    task: Task,
+    model: nn.Module,
+    seed: int,
+    name: str,
+    arm: Mapping[str, Any],
+    *,
+    at_forget: Any,
+    steps: int,
+    step_norm: float | None,
+) -> pd.DataFrame:
+    """One arm under one seed and one kind of step."""
+    kind, started = PLAIN if step_norm is None else f"equal steps ({step_norm:g})", time.perf_counter()
+    run = _run(task, model, seed, arm, steps=steps, stop_at=at_forget, step_norm=step_norm)
+    told = {"steps": kind, "arm": name, "seed": seed, "seconds": time.perf_counter() - started}
+    row = compare(run, at_forget=at_forget).head(1).drop(columns=["run", "seed"])
+    return row.assign(**told)[[*told, *row.columns]]
 
 
 def _run(task: Task, model: nn.Module, seed: int, arm: Mapping[str, Any], **schedule: Any) -> Run:

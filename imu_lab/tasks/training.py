@@ -303,6 +303,15 @@ def train(
     return model.eval()
 
 
+def is_known(task: Task, split: str = "train", seed: int = 0) -> bool:
+    """Whether :func:`train` would find this model, and train nothing."""
+    own = offered(task).trained
+    if own is not None and split == "train":
+        return own(split, seed) is not None
+    path = _checkpoint(task, split, seed, recipe_of(task), task.make_model(seed))
+    return path is not None and path.exists()
+
+
 class _Unfinished:
     """What there is of a training that has not ended, beside where its checkpoint will be."""
 

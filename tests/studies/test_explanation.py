@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cases
 import numpy as np
 import pandas as pd
 import pytest
 
 import imu_lab as imu
-from imu_lab.studies.explanation import why_columns
+from imu_lab.studies.explanation import too_few, why_columns
+from imu_lab.studies.resistance import counted
 
 
 def invented(count: int = 120, seed: int = 0) -> pd.DataFrame:
@@ -97,32 +100,67 @@ def test_partial_dependence_rises_with_the_cause() -> None:
     assert margin["predicted"].iloc[-1] > margin["predicted"].iloc[0] + 10
 
 
-def toy_run() -> imu.Run:
-    return imu.unlearn(cases.task("toy"), cases.original("toy"), steps=3)
+def toy_run(**how: Any) -> imu.Run:
+    """A run on the toy that forgets a good part of it."""
+    return imu.unlearn(cases.task("toy"), cases.original("toy"), **({"steps": 30, "lr": 0.1} | how))
 
 
+@pytest.mark.filterwarnings("ignore:the run")
 def test_every_why_column_is_there_for_a_real_run() -> None:
-    task, original = cases.task("own data"), cases.original("own data")
-    run = imu.unlearn(task, original, steps=5, lr=0.05)
+    run = toy_run()
     table = imu.explain_resistance(run, folds=2)
     assert len(table) == len(run.samples) and table["example"].tolist() == run.samples["example"].tolist()
     wanted = {
-        "influence_fisher-diagonal",
-        "gradient_norm",
-        "curvature",
-        "margin_before",
-        "held_out_confidence",
-        "training_events",
-        "retain_distance",
-        "class_overlap",
-        "label_suspicion",
-        "near_duplicate",
-        "retain_neighbours",
-    }
+        "influence_fisher-diagonal", "gradient_norm", "curvature", "margin_before", "held_out_confidence",
+        "training_events", "retain_distance", "class_overlap", "label_suspicion", "near_duplicate", "retain_neighbours",
+    }  # fmt: skip
     assert wanted <= set(table.columns)
     assert "influence_el2n" in why_columns(table)
     quick = imu.explain_resistance(run, training=False)
-    every = imu.explain_resistance(toy_run(), training=False, estimators="all", uniform=True)
+    every = imu.explain_resistance(run, training=False, estimators="all", uniform=True)
     assert {f"influence_{name}" for name in imu.estimators} <= set(every) and "uniform_rank" in every
-    assert "influence_el2n" in imu.explain_resistance(toy_run(), training=False, estimators="el2n")
+    assert "influence_el2n" in imu.explain_resistance(run, training=False, estimators="el2n")
     assert "held_out_confidence" not in quick and quick["rank"].equals(table["rank"])
+    found = imu.reasons(table)
+    assert found["forgotten"].eq((~table["censored"] & ~table["after_limit"] & ~table["wrong_before"]).sum()).all()
+    assert table.attrs["about"] == imu.resistance(run).attrs["about"] and "40 pressed" in table.attrs["about"]
+
+
+def test_nothing_is_explained_where_nothing_was_forgotten_and_nothing_is_trained_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    idle = toy_run(lr=1e-6)
+    monkeypatch.setattr(imu.tasks.Toy, "make_model", lambda *_: pytest.fail("a model was to be trained"))
+    about = imu.resistance(idle).attrs["about"]
+    assert about == "imu · uniform: 0 of 40 samples forgotten, 40 pressed"
+    with pytest.raises(ValueError, match=r"40 samples had .*; 0 of 40 samples forgotten, 40 pressed; an explanation needs "
+                       r"at least 5 forgotten before the limit: make the run again with .*lr=\.\.\.\)$"):  # fmt: skip
+        imu.explain_resistance(idle)
+    with pytest.raises(ValueError, match="at least 5 forgotten"):
+        imu.reasons(imu.resistance(idle))
+    assert "forgotten" in imu.plot_resistance(idle).layout.title.text
+
+
+def test_too_few_pressed_are_not_explained_either() -> None:
+    weights = np.zeros(40)
+    weights[:6] = 1
+    few = toy_run(weights=weights, steps=60, lr=0.3)
+    with pytest.raises(
+        ValueError, match=r"^6 samples had .* 6 pressed; an explanation needs at least 10: .*press more"
+    ):
+        imu.explain_resistance(few, training=False)
+    assert "6 pressed" in imu.resistance(few).attrs["about"]
+    # Under uniform pressure all were pressed: that can be explained.
+    table = imu.explain_resistance(few, training=False, uniform=True)
+    assert len(imu.reasons(table, "uniform_rank", draws=5))
+
+
+@pytest.mark.parametrize(("late", "words"), [(0, ""), (3, " (3 more only after the utility limit)")])
+def test_who_was_lost_in_the_collapse_does_not_count_as_forgotten(late: int, words: str) -> None:
+    table = invented(20).assign(
+        censored=lambda t: t["example"] >= 9, after_limit=lambda t: t["example"] < late, wrong_before=False
+    )
+    assert str(counted(table)) == f"{9 - late} of 20 samples forgotten{words}, 20 pressed"
+    assert (too_few(table) == "") == (9 - late >= 5) and too_few(table, "confidence_auc") == ""
+    collapsed = table.assign(after_limit=True)
+    assert "0 of 20 samples forgotten (9 more only after the utility limit)" in too_few(collapsed)
