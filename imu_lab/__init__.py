@@ -32,6 +32,7 @@ from .influences.tokens import token_scores as token_scores
 
 # Intensity: who gets how much of the pressure
 from .intensities import intensity as intensity
+from .lab.joint import joint_intensity as joint_intensity
 
 # Unlearning: runs, made once, made again, forked and asked what would be
 from .lab.verbs import statistics as statistics
@@ -142,7 +143,6 @@ _LATER = {
     "plot_curves": "figures",
     "plot_trajectories": "figures",
     "plot_comparison": "figures",
-    "plot_forgetting_damage": "figures",
     "plot_transitions": "figures",
     "plot_tokens": "figures",
     "plot_retrieval": "figures",

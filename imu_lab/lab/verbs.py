@@ -7,13 +7,16 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from ..core import storage
+from ..core.knobs import name_of
 from ..core.memo import Memo
 from ..core.messages import listed, unheard, warn
 from ..core.outcome import beware, beware_of
-from ..core.records import TABLES, Influence, Run
+from ..core.records import TABLES, Influence, Intensity, Run
+from ..core.registry import methods
 from ..core.running import fingerprint, full_precision, same, tensors_of
 from ..features import readout
 from ..features.statistics import Statistics
@@ -113,12 +116,11 @@ def unlearn(
 
     Args:
         task, model: what to forget, from which original.
-        weights: an :class:`Intensity`, (n,) numbers ≥ 0, or None for uniform.
+        weights: an :class:`Intensity`, (n,) numbers ≥ 0, or None for uniform. Some methods press all alike, or find their own.
         method: a name in ``imu_lab.methods``, or an instance; ``settings`` are its fields (for ``"imu"``: lr, alpha,
-            momentum, weight_decay, batch_size, optimizer, step_norm, relative_steps, normalise). A task may declare its own.
+            momentum, weight_decay, batch_size, optimizer, step_norm, normalise). A task may declare its own defaults.
             ``lr="auto"``, the default where the task declares none, finds from the forget set alone the rate with which the
             goal is reached in about half of ``steps``; the rate found stands in the run's settings.
-            ``step_norm=0.01, relative_steps=True`` makes each update one per cent as long as the readout is at first.
         steps: the number of updates at most.
         seed: of the batch order; ``seeds`` instead gives a list of runs, one per seed.
         stop_at: a forget accuracy, ``"retrained"`` (the reference's), ``"forgotten"`` (the task's own goal, where it needs no
@@ -142,7 +144,8 @@ def unlearn(
 
     Warns:
         UserWarning: the run diverged (it stopped by itself and kept the last finite model), collapsed, passed its utility
-            limit, or forgot nothing; with what to try. Once for all ``seeds``.
+            limit, or forgot nothing; with what to try. Once for all ``seeds``. Or weights were given to a method
+            that finds its own.
     """
     how = dict(
         method=method,
@@ -164,10 +167,25 @@ def unlearn(
     with unheard() as said:
         runs = [session.unlearn(weights, seed=each, **how) for each in ([seed] if seeds is None else seeds)]
     outcomes = {beware(run) for run in runs}
-    for words in dict.fromkeys([*(each for each in said if each not in outcomes), beware_of(runs)]):
+    others = (each for each in said if each not in outcomes)
+    for words in dict.fromkeys([_left_out(weights, method), *others, beware_of(runs)]):
         if words:
             warn(words)
     return runs[0] if seeds is None else runs
+
+
+def _left_out(weights: Any, method: Any) -> str:
+    """That weights were given to a method that finds its own, in words; empty where there is nothing to say."""
+    kind = methods[method] if isinstance(method, str) else method
+    if weights is None or not methods.declared(kind, "finds_shares"):
+        return ""
+    values = np.asarray(weights.values if isinstance(weights, Intensity) else weights, dtype=float)
+    if (values == values[0]).all():
+        return ""
+    return (
+        f"method {(method if isinstance(method, str) else name_of(method))!r} finds its own shares, so the weights given "
+        "were left out; what each sample received stands in the column pressure. Methods such as 'imu' take weights"
+    )
 
 
 def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None = None) -> Run:

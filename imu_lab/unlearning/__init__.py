@@ -4,6 +4,7 @@ from .curvature import CurvatureAscent as CurvatureAscent
 from .driver import drive as drive
 from .imu import InfluenceGuided as InfluenceGuided
 from .imu_minibatch import MiniBatchInfluence as MiniBatchInfluence
+from .joint import JointAscent as JointAscent
 from .one_shot import InfluenceStep as InfluenceStep
 from .one_shot import NewtonStep as NewtonStep
 from .request import Request as Request

@@ -89,11 +89,11 @@ def exchange(errors: Tensor, inputs: Tensor, inputs_factor: Tensor, errors_facto
     """Q and t of some samples, in double precision.
 
     Args:
-        errors: Δ, (n, K) or (n, T, K): the derivative of each sample's loss at the logits.
-        inputs: A, (n, D) or (n, T, D): the rows a, with their 1 where the layer has a bias.
+        errors: Δ, (n, ..., K): the derivative of each sample's loss at the logits, of one prediction or of several.
+        inputs: A, (n, ..., D): the rows a, with their 1 where the layer has a bias.
         inputs_factor: (D, D) Ŝ. errors_factor: (K, K) Ĝ.
     """
-    plain = Outer(errors.double(), inputs.double())
+    plain = Outer(*(part.double() if part.ndim == 2 else part.double().flatten(1, -2) for part in (errors, inputs)))
     mean = plain.delta.flatten(0, -2).T @ plain.inputs.flatten(0, -2) / len(errors)
     whole = Outer(plain.delta @ _root(errors_factor), plain.inputs @ _root(inputs_factor))
     diagonal = whole.weighted(torch.ones_like(mean))  # ‖Ĝ^½ g_i Ŝ^½‖²

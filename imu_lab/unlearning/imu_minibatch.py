@@ -39,6 +39,7 @@ class MiniBatchInfluence(Damped, Descent):
     """
 
     takes_weights: ClassVar[bool] = False
+    finds_shares: ClassVar[bool] = True
 
     alpha: float = knob(0.0, help="α of the L1 term on what moves.", valid="[0, inf)", range=(0.0, 0.5))
     rule: str = knob("sqrt-clipped", help="From influences to weights, within the batch.", choices=_rules)

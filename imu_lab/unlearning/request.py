@@ -75,6 +75,7 @@ class Method:
         scope: ``"readout"`` where nothing else moves: the method is then handed the task as seen from its readout,
             whose inputs are cached features. ``"all"`` asks for the whole task and model.
         takes_weights: whether ``request.weights`` is used; where it is not, all samples to forget are alike.
+        finds_shares: whether it decides by itself who gets how much; weights given beside it are left out, and that is said.
         needs_retain: whether ``request.retain`` holds the retain set.
         follows_losses: whether an update follows the forget samples' own losses, each by its share. Where it does not (it
             draws the model to something else, or turns the direction), no damage is predicted from the pressure.
@@ -86,6 +87,7 @@ class Method:
 
     scope: ClassVar[str] = "readout"
     takes_weights: ClassVar[bool] = True
+    finds_shares: ClassVar[bool] = False
     needs_retain: ClassVar[bool] = False
     follows_losses: ClassVar[bool] = True
     needs_statistics: ClassVar[tuple[str, ...]] = ()

@@ -20,7 +20,8 @@ PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
 
 def made(name: str = "toy", steps: int = 1, lr: float = 1e-3, **how: object) -> imu.Run:
     task, original = cases.task(name), cases.original(name)
-    weights = imu.intensity(imu.influence(task, original))
+    finds = imu.methods.declared(imu.methods[str(how.get("method", "imu"))], "finds_shares")
+    weights = None if finds else imu.intensity(imu.influence(task, original))
     return imu.unlearn(task, original, weights, steps=steps, lr=lr, **PLAIN | how)
 
 

@@ -1,0 +1,67 @@
+"""The joint allocation of a model as it is, as a record beside those of the rules."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..core.knobs import plain
+from ..core.records import Intensity
+from ..core.registry import methods
+from ..core.running import checked_seed, full_precision, one_thread
+from ..features.statistics import Statistics
+from ..tasks.protocol import Task
+from ..unlearning.request import Request
+from .handed import handed
+from .session import Session
+
+
+@full_precision()
+def joint_intensity(
+    task: Task,
+    model: nn.Module,
+    *,
+    rho: float = 0.1,
+    curvature: str = "train",
+    factors: str = "both",
+    shuffled: bool = False,
+    seed: int = 0,
+    statistics: Statistics | None = None,
+) -> Intensity:
+    """Each forget sample's share of the pressure when all are weighed together: that of ``joint-ascent``'s first update.
+
+    >>> plot_intensity(joint_intensity(task, original))  # beside imu.plot_intensity(imu.intensity(scores))
+
+    It can be handed to a method that takes weights, where it stays as it is while ``joint-ascent`` solves anew.
+
+    Args:
+        task, model: whose forget set, under which model.
+        rho, curvature, factors: see ``joint-ascent``.
+        shuffled: the control: the same weights, handed to the wrong samples, by ``seed``.
+        statistics: of the training set, from :func:`imu_lab.statistics`; None computes it where it is needed.
+
+    Returns:
+        Weights that sum to 1. The column ``influence`` is −g_iᵀ ḡ, that of ``gradient-dot``: the gain of a sample as the
+        allocation sees it, with the sign of an influence.
+
+    Raises:
+        UnknownName, ValueError: a wrong setting, a readout that is not one linear layer, a loss without this curvature, or a
+            statistic of another model.
+    """
+    how = methods.create("joint-ascent", rho=rho, curvature=curvature, factors=factors, shuffled=shuffled)
+    session = Session(task, model)
+    held, origin = handed(how, statistics, session)
+    seen, readout = session.view()
+    forget = seen.split("forget")
+    even = torch.full((len(forget),), 1 / len(forget), dtype=torch.float64)
+    with one_thread():
+        shares = how.allocated(seen, readout, Request(forget, even, seed=checked_seed(seed), statistics=held))
+    scores, weights = session.influence("gradient-dot"), shares.cpu().numpy()
+    about = {name: value for name, value in plain(how).items() if name in ("rho", "curvature", "factors", "shuffled")}
+    settings = {
+        "rule": "joint, shuffled" if shuffled else "joint",
+        "settings": about | {"seed": seed},
+        "influence": dict(scores.settings),
+        **origin,
+    }
+    return Intensity(scores.frame.assign(selected=weights > 0, weight=weights), scores.context, settings)
