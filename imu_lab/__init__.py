@@ -143,6 +143,7 @@ _LATER = {
     "plot_curves": "figures",
     "plot_trajectories": "figures",
     "plot_comparison": "figures",
+    "plot_forgetting_damage": "figures",
     "plot_transitions": "figures",
     "plot_tokens": "figures",
     "plot_retrieval": "figures",

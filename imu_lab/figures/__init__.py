@@ -19,6 +19,7 @@ from .trajectories import update_trajectories as update_trajectories
 from .comparison import plot_comparison as plot_comparison
 from .comparison import plot_trial as plot_trial
 from .comparison import update_comparison as update_comparison
+from .forgetting_damage import plot_forgetting_damage as plot_forgetting_damage
 from .agreement import plot_agreement as plot_agreement
 from .agreement import plot_damping as plot_damping
 from .agreement import plot_disagreements as plot_disagreements

@@ -129,7 +129,7 @@ def dense_inverse(matrix: Tensor, rho: float) -> Preconditioner:
         )
 
     def solved(vector: Tensor) -> Tensor:
-        return torch.cholesky_solve(vector[:, None].to(factor), factor.to(vector.device))[:, 0].to(vector)
+        return torch.cholesky_solve(vector[:, None].to(factor), factor)[:, 0].to(vector)
 
     return _on_vectors(solved)
 

@@ -157,7 +157,7 @@ class Session:
         reference = self._beside(reference if reference is not None else self.reference)
         metrics = self.followed(reference, follow)
         with _threads(self.task):
-            known = self.measured(reference, metrics)
+            known = {} if reference is None else reference.measured(metrics)
         rule = driver.stop_rule(stop_at, known, offered(self.task).forgotten_when, offered(self.task).goal)
         held, origin = handed(method, statistics, self)
         task, model = self.view(cache, scope := registry.methods.declared(method, "scope"))
@@ -287,16 +287,6 @@ class Session:
         if follow is None and isinstance(reference, References) and offered(self.task).probabilities:
             metrics = list(dict.fromkeys([*metrics, KLRetrained()]))
         return tuple(metric for metric in metrics if known or not registry.metrics.declared(metric, "needs_reference"))
-
-    def measured(self, reference: Any, metrics: Iterable[Any] | None = None) -> driver.SplitMetrics:
-        """The retrained model's metrics on every split, measured once per model; empty without one.
-
-        Of several they are the means, and a distance is the noise floor: the mean distance of two of them.
-        """
-        if reference is None:
-            return {}
-        metrics = self.followed(reference) if metrics is None else tuple(metrics)
-        return self._beside(reference).measured(metrics)
 
     def _beside(self, reference: nn.Module | Reference | References | None) -> Reference | References | None:
         """This reference with its outputs, which are computed once per content."""

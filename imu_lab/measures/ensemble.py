@@ -17,7 +17,7 @@ from ..core.messages import listed
 from ..core.running import checked_seed, copied, fingerprint, full_precision, tensors_of
 from ..tasks.announced import Row, announced
 from ..tasks.checks import checked_task
-from ..tasks.protocol import Task, offered, prepared
+from ..tasks.protocol import Task, offered, own_data_key, prepared
 from ..tasks.training import is_known, train
 from ..unlearning.recorder import SplitMetrics
 from .distance import KLRetrained
@@ -99,13 +99,19 @@ class References:
         """Make sure that these are references of this task, as they were made.
 
         Raises:
-            ValueError: they were retrained without other samples, or a model was changed since.
+            ValueError: they were retrained without other samples or on other data, or a model was changed since.
         """
         mine, other = self.task.split("forget"), task.split("forget")
         if mine.source != other.source or not torch.equal(mine.ids, other.ids):
             raise ValueError(
                 f"these references were retrained without {len(mine)} samples of {mine.source!r}, and this task forgets "
                 f"{len(other)} others; make them for it: imu.references(task)"
+            )
+        keys = {own_data_key(self.task), own_data_key(task)} - {None}
+        if len(keys) > 1:
+            raise ValueError(
+                "these references were made for other data than this task has, though as many samples are to be forgotten; make "
+                "them for it: imu.references(task)"
             )
         changed = [
             seed for seed, one in zip(self.seeds, self.members) if fingerprint(*tensors_of(one.model)) != one.digest

@@ -49,7 +49,8 @@ def trial(
         arms: by name, what is different about each: ``estimator`` (default ``"fisher-diagonal"``), ``rule``
             (``"sqrt-clipped"``), ``method`` (``"imu"``), and settings of the method.
         at_forget: the forget accuracy at which runs are compared, or ``(metric, "<=", value)``.
-        step_norms: the lengths that every update is scaled to; None leaves steps as they are.
+        step_norms: the lengths that every update is scaled to (shares of the readout's own, with
+            ``relative_steps=True``); None leaves steps as they are.
         steps: how many updates to make at most.
         settings: of every arm's method.
 

@@ -95,6 +95,9 @@ class Descent:
         scale="log",
         optional=True,
     )
+    relative_steps: bool = knob(
+        False, help="step_norm is a share of the length of what moves at first: 0.01 is one per cent of it."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +142,7 @@ def descend(
         TypeError, ValueError: something that is no objective, or a term that is no single number.
     """
     moving = list(moving)
-    step = OPTIMIZERS[how.optimizer](moving, how)
+    step, step_norm = OPTIMIZERS[how.optimizer](moving, how), _step_length(how, moving)
     for objective in objectives:
         told: dict[str, float] = {}
         total: list[Tensor | None] = [None] * len(moving)
@@ -152,7 +155,7 @@ def descend(
         before = [value.detach().clone() for value in moving]
         with torch.no_grad():
             step(total if turned is None else turned(total))
-        told["update_norm"] = _scaled(moving, before, how.step_norm)
+        told["update_norm"] = _scaled(moving, before, step_norm)
         yield Update(told, objective.positions, objective.shares)
 
 
@@ -294,6 +297,21 @@ def _gradient(term: Tensor, moving: list[nn.Parameter], again: bool = False) -> 
 
 def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     return second if first is None else first if second is None else first + second
+
+
+def _step_length(how: Descent, moving: list[nn.Parameter]) -> float | None:
+    """The length that every update is scaled to, None for its own.
+
+    Raises:
+        ValueError: it is to be a share of what has no length.
+    """
+    if how.step_norm is None or not how.relative_steps:
+        return how.step_norm
+    if not (size := length(value.detach() for value in moving)):
+        raise ValueError(
+            f"all that moves is zero, so a step of {how.step_norm:g} times its length is none; leave out relative_steps"
+        )
+    return how.step_norm * size
 
 
 def _scaled(moving: list[nn.Parameter], before: list[Tensor], step_norm: float | None) -> float:

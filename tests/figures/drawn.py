@@ -77,11 +77,16 @@ def several(word: str) -> list[imu.Run]:
     return [run(word), run(word, 0.8, seed=1), run("uniform", 0.5, utility_limit=3)]
 
 
-def distances(word: str) -> imu.Run:
+def distances(word: str, seed: int = 0) -> imu.Run:
     """A run that was compared with several retrained models."""
-    curves = {split: 0.05 * values for split, values in records.four_splits().items()}
-    made = records.run(curves, word, metric="kl_retrained", reference=dict.fromkeys(curves, 0.01))
+    curves = {split: (0.05 + 0.01 * seed) * values for split, values in records.four_splits().items()}
+    made = records.run(curves, word, seed=seed, metric="kl_retrained", reference=dict.fromkeys(curves, 0.01))
     return replace(made, settings=made.settings | {"compared_with": {"digests": ["a", "b"]}})
+
+
+def alone(word: str) -> imu.Run:
+    """One that was compared with a single one."""
+    return replace(distances(word), settings=distances(word).settings | {"compared_with": {"digests": ["a"]}})
 
 
 def comparison(word: str) -> pd.DataFrame:
@@ -280,6 +285,14 @@ FIGURES: dict[str, Figure] = {
             "none got there": lambda word: given(comparison(word).assign(**{"forget accuracy": np.nan})),
         },
         (lambda: given(pd.DataFrame()), lambda: given(comparison("a").iloc[:0])),
+    ),
+    "plot_forgetting_damage": Figure(
+        lambda word: given([distances(word), distances("uniform")]),
+        {
+            "seeds": lambda word: given([distances(word), distances(word, 1)], kept="retain"),
+            "alone": lambda word: given(alone(word)),
+        },
+        (lambda: given([]), lambda: given(records.run({}))),
     ),
     "plot_trial": Figure(lambda word: given(trial(word)), empty=(lambda: given(trial("a").iloc[:0]),)),
     "plot_agreement": Figure(lambda word: given(correlations(word)), empty=(lambda: given(pd.DataFrame()),)),

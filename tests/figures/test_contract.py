@@ -250,8 +250,9 @@ WRONG = {
 }
 RUNS = {"plot_curves": ("a run", "runs"), "plot_comparison": ("a run", "runs"), "plot_trajectories": ("a run",),
         "plot_resistance": ("a run",)}  # fmt: skip
-ASKED = {  # a run is the obvious thing, but this one has no model that could be asked
-    "plot_collateral": "a run", "plot_damage_by_sample": "a run", "plot_damage": "a run", "plot_transitions": "a run",
+ASKED = {  # a run is the obvious thing, but this one has no model that could be asked, or recorded something else
+    "plot_collateral": ("a run",), "plot_damage_by_sample": ("a run",), "plot_damage": ("a run",),
+    "plot_transitions": ("a run",), "plot_forgetting_damage": ("a run", "runs"),
 }  # fmt: skip
 
 
@@ -268,8 +269,8 @@ def test_what_it_does_not_draw_is_refused_with_the_call_that_gives_what_it_does(
     more = asked(name, "usual")[0][1:]
     if wrong in RUNS.get(name, ()):
         assert getattr(imu, name)(WRONG[wrong], *more).data
-    elif ASKED.get(name) == wrong:
-        with pytest.raises(ValueError, match="this run|followed"):
+    elif wrong in ASKED.get(name, ()):
+        with pytest.raises(ValueError, match="this run|these runs|followed"):
             getattr(imu, name)(WRONG[wrong], *more)
     else:
         refused(name, WRONG[wrong], *more)
@@ -297,7 +298,8 @@ TAKEN = [  # a run, or runs, is the obvious thing; the table of one sample's dam
     {"plot_comparison", "plot_curves"}, {"plot_comparison", "plot_trajectories"}, {"plot_comparison", "plot_transitions"},
     {"plot_resistance", "plot_trajectories"}, {"plot_resistance", "plot_transitions"}, {"plot_curves", "plot_trajectories"},
     {"plot_curves", "plot_transitions"}, {"plot_collateral", "plot_damage_by_sample"}, {"plot_resistance", "plot_curves"},
-    {"plot_trajectories", "plot_transitions"},
+    {"plot_trajectories", "plot_transitions"}, {"plot_forgetting_damage", "plot_curves"},
+    {"plot_forgetting_damage", "plot_comparison"},
 ]  # fmt: skip
 
 

@@ -183,6 +183,9 @@ def test_equal_models_tell_of_no_noise() -> None:
 def test_references_of_another_request_and_changed_ones_are_refused(three: imu.References) -> None:
     with pytest.raises(ValueError, match="retrained without .* and this task forgets .* others"):
         imu.unlearn(sequences.tiny(), sequences.models()[0], steps=1, reference=three)
+    flipped = imu.tasks.Planted(cases.task("toy"), "flipped")
+    with pytest.raises(ValueError, match="these references were made for other data than this task has"):
+        imu.unlearn(flipped, cases.original("toy"), steps=1, reference=three)
     changed = imu.references(cases.task("toy"), seeds=(4, 0))
     with torch.no_grad():
         next(changed.models[1].parameters()).add_(1)

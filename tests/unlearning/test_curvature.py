@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -183,3 +185,64 @@ def test_first_order_damage_is_not_predicted_from_turned_steps() -> None:
     run = imu.unlearn(task, model, method="curvature-ascent", lr=1e-3, momentum=0.0, weight_decay=0.0, steps=1)
     with pytest.raises(imu.NoFirstOrder, match="curvature-ascent"):
         step_length(run, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("request_", "goal"), [({"forget_fraction": 0.1}, 0.45), ({"forget_class": 3}, 0.4)])
+def test_at_equal_steps_it_stays_nearer_to_the_retrained_model_than_uniform_ascent(request_: dict, goal: float) -> None:
+    task = imu.tasks.Classification("digits", seed=5, **request_)
+    original, retrained = (imu.train(task, split, seed=5) for split in ("train", "retain"))
+    loss = imu.unlearn(task, original, steps=0, reference=retrained).reference.set_index(["split", "metric"])["value"]
+    stop = 0.01 if "forget_class" in request_ else ("loss", ">=", loss["forget", "loss"])
+    how = dict(steps=600, step_norm=0.02, momentum=0.0, weight_decay=0.0, stop_at=stop)
+    how |= dict(reference=retrained, follow=["kl-retrained"])
+    runs = [imu.unlearn(task, original, method=method, **how) for method in ("curvature-ascent", "imu")]
+    assert all(run.events["stopped_at"] for run in runs)
+    curved, uniform = (run.value("test", "kl_retrained") for run in runs)
+    assert curved <= goal * uniform
+
+
+@dataclass(frozen=True)
+class Updates:
+    """A method's updates on a head whose features are at hand; each call makes some more."""
+
+    method: str
+    count: int = 10
+
+    def made(self) -> Callable[[], None]:
+        """The call."""
+        task, head = narrow()
+        how = imu.methods.create(self.method, lr=1e-4)
+        parts = imu.methods.declared(how, "needs_statistics")
+        held = imu.statistics(task, head, parts) if parts else None
+        forget = task.split("forget")
+        updates = how(task, copy.deepcopy(head), Request(forget, uneven(len(forget)), None, 0, held))
+
+        def some() -> None:
+            for _ in islice(updates, self.count):
+                pass
+
+        return some
+
+
+def narrow() -> tuple[Task, nn.Module]:
+    """A head like that of the digits or of a ResNet-20, with 500 samples to forget."""
+    generator = torch.Generator().manual_seed(0)
+    rows, labels = torch.randn(2000, 64, generator=generator).relu(), torch.arange(2000) % 10
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        head = nn.Linear(64, 10)
+    return imu.tasks.Classification.from_data(
+        head, (rows, labels), (rows[:50] + 1, labels[:50]), forget_indices=range(500)
+    ), head
+
+
+def test_an_update_costs_little_more_than_one_of_imu() -> None:
+    calls = {name: Updates(name).made() for name in ("imu", "curvature-ascent")}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(60):
+        for name, call in calls.items():
+            start = time.thread_time()
+            call()
+            times[name].append(time.thread_time() - start)
+    assert np.median(times["curvature-ascent"]) <= 1.3 * np.median(times["imu"])

@@ -162,6 +162,33 @@ def test_step_norm_gives_every_update_exactly_that_length(length: float, change:
         assert update.terms["update_norm"] == pytest.approx(length, rel=1e-9)
 
 
+@pytest.mark.parametrize("scale", [1.0, 50.0])
+def test_relative_steps_are_a_share_of_what_moves_whatever_its_unit(scale: float) -> None:
+    task, model = cases.task("toy"), copy.deepcopy(cases.original("toy"))
+    with torch.no_grad():
+        for value in model[2].parameters():
+            value *= scale
+    size = torch.cat([value.detach().flatten() for value in model[2].parameters()]).norm().item()
+    run = imu.unlearn(task, model, steps=4, step_norm=0.01, relative_steps=True)
+    lengths = run.terms.loc[run.terms["term"] == "update_norm", "value"].to_numpy()
+    assert cases.close(lengths, np.full(4, 0.01 * size), within=1e-5)
+    assert run.settings["settings"]["step_norm"] == 0.01 and run.settings["settings"]["relative_steps"] is True
+    control = imu.again(run, weights=None)
+    assert control.terms.equals(run.terms), "a control inherits it"
+    plain = imu.unlearn(task, model, steps=4, step_norm=0.01 * size)
+    assert cases.close(plain.curve["value"], run.curve["value"], within=1e-5)
+
+
+def test_relative_steps_of_nothing_are_refused() -> None:
+    model = copy.deepcopy(cases.original("toy"))
+    with torch.no_grad():
+        for value in model[2].parameters():
+            value.zero_()
+    with pytest.raises(ValueError, match="all that moves is zero.*leave out relative_steps"):
+        imu.unlearn(cases.task("toy"), model, steps=1, step_norm=0.01, relative_steps=True)
+    assert imu.unlearn(cases.task("toy"), model, steps=1, relative_steps=True).events["steps"] == 1
+
+
 def test_step_norm_keeps_the_direction() -> None:
     task, model = cases.in_double("toy")
     free = follow(task, model, "imu", weights_of(40), 1, lr=0.02)[2]

@@ -112,7 +112,8 @@ class Asking(W.VBox):
     def start_equal_steps_at(self, length: float) -> None:
         """Place the slider of the equal step length, where the method has one and it is off."""
         control = self.method.controls.controls.get("step_norm")
-        if control is not None and control.value is None and length > 0:
+        relative = self.method.value.settings.get("relative_steps")  # then it is no length
+        if control is not None and control.value is None and length > 0 and not relative:
             control.place(length)
 
 

@@ -15,10 +15,12 @@ from ...core.records import Influence, Intensity, Run
 from ...influences.pairwise import influence_matrix, is_pairwise, proponents
 from ...intensities import Uniform
 from ...lab.session import Session
+from ...tasks.protocol import offered
 from ..base.controls import Choice
 from ..base.job import Report
 
 KEPT_RUNS = 64
+DISTANCE = "kl-retrained"
 
 
 class Question(NamedTuple):
@@ -128,6 +130,7 @@ class Pipeline:
                 steps=question.steps,
                 seed=question.seed,
                 stop_at=question.stop_at,
+                follow=self._followed(),
                 progress=lambda done, total: report(done, total, f"unlearning, {registry.name_of(key[0])} weights"),
                 **settings,
             )
@@ -135,6 +138,13 @@ class Pipeline:
         while len(self._kept) > KEPT_RUNS:
             self._kept.popitem(last=False)
         return self._kept[key]
+
+    def _followed(self) -> list[Any] | None:
+        """What the task follows and, once there is a retrained model, the distance to it, so that its curve can be chosen."""
+        has = offered(self.session.task)
+        if self.session.reference is None or not has.probabilities:
+            return None
+        return list(dict.fromkeys([*has.follows, DISTANCE]))
 
 
 def as_control(name: str, main: Any) -> Any:

@@ -16,6 +16,10 @@ from .pipeline import Answer, Pipeline
 from .views import Views, title_of
 
 DOTTED = "<p>The dotted lines are the retrained model.</p>"
+FLOORED = (
+    "<p>The dotted lines are the mean of {count} retrained models; of a distance to them, how far two of them are from each "
+    "other.</p>"
+)
 TRAINING = "<p>Training the retrained model in the background …</p>"
 
 
@@ -36,7 +40,8 @@ def workbench(
 
     Args:
         task, original: what to forget, from which trained model; neither is changed.
-        reference: the retrained model; None trains it in the background while you look around.
+        reference: the retrained model, or several (:func:`imu_lab.references`), which draw the noise floor of the distance
+            to them; None trains one in the background while you look around.
         steps, seed, stop_at: of each run at first, as in :func:`imu_lab.unlearn`.
         estimator, rule, method: what is chosen at first; names in the registries.
         compare_with: the rules of the controls that run beside it at first.
@@ -87,7 +92,8 @@ class Workbench(Panel):
             controls.note.value = TRAINING
             self._retraining.submit(True)
         else:
-            controls.note.value = DOTTED
+            count = len(getattr(session.reference, "members", "1"))
+            controls.note.value = FLOORED.format(count=count) if count > 1 else DOTTED
 
     @property
     def answer(self) -> Answer | None:

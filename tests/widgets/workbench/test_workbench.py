@@ -142,6 +142,23 @@ def test_another_metric_is_drawn_without_a_new_run(panel: Workbench) -> None:
     assert line(panel, "forget", run)[1] == list(run.series("forget", "loss"))
 
 
+def test_the_distance_to_the_retrained_models_can_be_chosen_with_its_floor_and_doing_nothing(
+    task: Any, models: tuple, panel: Workbench
+) -> None:
+    assert ("KL to the retrained model", "kl_retrained") in panel.views.metric.options
+    made = workbench(task, models[0], reference=imu.references(task, seeds=range(2)), steps=5)
+    assert made.wait(SECONDS) and "mean of 2 retrained models" in made.controls.note.value
+    made.views.metric.value = "kl_retrained"
+    assert made.wait(SECONDS)
+    run = made.answer.run
+    drawn = {(trace.meta["role"], trace.meta.get("split")): trace for trace in made.figures["curves"].data}
+    assert line(made, "test", run)[1] == list(run.series("test", "kl_retrained"))
+    assert list(drawn["retrained", "test"].y) == [run.noise_floor("kl_retrained")["test"]] * 2
+    assert max(drawn["noise floor", "test"].y) == run.noise_floor("kl_retrained")["test"] > 0
+    assert list(drawn["nothing", "test"].y) == [run.value("test", "kl_retrained", 0)] * 2
+    made.close()
+
+
 # --- controls
 
 

@@ -1,0 +1,90 @@
+"""Forgetting against damage: the paths are the runs' numbers, and what they are read against stands where it belongs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import cases
+import plotly.graph_objects as go
+import pytest
+from figures.records import run
+
+import imu_lab as imu
+from imu_lab.core.records import Run
+from imu_lab.figures import colour, plot_forgetting_damage
+from imu_lab.figures.theme import INK
+
+FORGET, TEST = [0.04, 0.03, 0.05], [0.005, 0.02, 0.03]
+
+
+def distances(
+    rule: str = "uniform", shift: float = 0.0, models: str = "ab", metric: str = "kl_retrained", **more: Any
+) -> Run:
+    """A run that was compared with as many retrained models as there are letters."""
+    curves = {"forget": [value + shift for value in FORGET], "test": [value + shift for value in TEST]}
+    level = {"forget": 0.02, "test": 0.01} if len(models) > 1 else {"forget": 0.0, "test": 0.0}
+    made = run(curves, rule, metric=metric, steps=[0, 5, 9], reference=level, **more)
+    return replace(made, settings=made.settings | {"compared_with": {"digests": list(models)}})
+
+
+def traces(figure: go.Figure, role: str) -> list[Any]:
+    """Those of one role."""
+    return [trace for trace in figure.data if trace.meta["role"] == role]
+
+
+def test_a_path_holds_the_distances_after_each_update() -> None:
+    figure = plot_forgetting_damage([distances(), distances("shuffled", 0.01)])
+    one, other = traces(figure, "path")
+    assert (list(one.x), list(one.y), list(one.customdata)) == (FORGET, TEST, [0, 5, 9])
+    assert cases.close(list(other.x), [0.05, 0.04, 0.06]) and "markers" in one.mode
+    assert (one.line.color, one.marker.color) == (colour("uniform"),) * 2 and other.line.color == colour("shuffled")
+    ends = traces(figure, "end")
+    assert [(*end.x, *end.y) for end in ends][0] == (0.05, 0.03) and ends[0].marker.size > 3 * one.marker.size
+
+
+def test_seeds_share_a_colour_and_their_ends_are_one_mark() -> None:
+    figure = plot_forgetting_damage([distances(seed=0), distances(shift=0.02, seed=1)])
+    paths, (end,) = traces(figure, "path"), traces(figure, "end")
+    assert len(paths) == 2 and {path.line.color for path in paths} == {colour("uniform")}
+    assert [path.showlegend for path in paths] == [True, False] and paths[0].opacity < 1
+    assert cases.close([*end.x, *end.y], [0.06, 0.04]) and "mean of 2 seeds" in end.hovertemplate
+    (nothing,) = traces(figure, "nothing")
+    assert cases.close(sorted(nothing.x), [0.04, 0.06])
+    upright, level = figure.layout.shapes
+    assert cases.close([upright.x0, upright.x1, level.y0, level.y1], [0.05, 0.05, 0.015, 0.015])
+
+
+def test_the_corner_is_the_noise_floor() -> None:
+    figure = plot_forgetting_damage(distances())
+    (floor,), (star,) = traces(figure, "noise floor"), traces(figure, "retrained")
+    assert (list(floor.x), list(floor.y)) == ([0, 0.02, 0.02, 0], [0, 0, 0.01, 0.01]) and floor.fill == "toself"
+    assert (*star.x, *star.y) == (0.02, 0.01) and star.name == "a retrained model beside the others"
+    (nothing,) = traces(figure, "nothing")
+    assert (*nothing.x, *nothing.y) == (FORGET[0], TEST[0]) and nothing.marker.color == INK
+
+
+def test_beside_one_retrained_model_the_star_stands_at_zero_and_there_is_no_floor() -> None:
+    figure = plot_forgetting_damage(distances(models="a"))
+    (star,) = traces(figure, "retrained")
+    assert (*star.x, *star.y) == (0, 0) and star.name == "retrained model" and not traces(figure, "noise floor")
+
+
+def test_axes_say_what_where_in_which_unit_and_which_way() -> None:
+    figure = plot_forgetting_damage(distances())
+    assert figure.layout.xaxis.title.text == (
+        "KL to the retrained model on forget, the samples to forget<br>(nats per prediction; lower is better)"
+    )
+    assert "on test, unseen, to keep" in figure.layout.yaxis.title.text
+    agreement = plot_forgetting_damage(distances(metric="agreement"))
+    assert "higher is better" in agreement.layout.xaxis.title.text
+    assert list(traces(agreement, "noise floor")[0].x) == [1, 0.02, 0.02, 1]
+
+
+def test_runs_without_a_distance_are_refused() -> None:
+    with pytest.raises(ValueError, match="no distance to the retrained model was recorded .* on 'forget' and 'test'"):
+        plot_forgetting_damage(run({"forget": [1.0], "test": [1.0]}, steps=[0]))
+    with pytest.raises(ValueError, match="no distance .* on 'forget' and 'retain'"):
+        plot_forgetting_damage(distances(), kept="retain")
+    with pytest.raises(imu.UnknownName, match="distance recorded by all these runs: 'accuracy'.* Known: kl_retrained"):
+        plot_forgetting_damage(distances(), metric="accuracy")
