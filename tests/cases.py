@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import languages
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,6 +33,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "digits indices": lambda: imu.tasks.Classification("digits", forget_indices=(5, 3, 900, 41), recipe=QUICK),
     "person": lambda: imu.tasks.ReID("figures", forget_persons=(7,), recipe=QUICK),
     "sequence": lambda: sequences.tiny(),
+    "language": lambda: languages.least(),
     "own data": lambda: own_data(forget_indices=[0, 7, 8, 30, 31]),
 }
 

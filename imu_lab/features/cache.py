@@ -21,12 +21,13 @@ from torch import Tensor, nn
 
 from ..core.memo import Memo
 from ..core.running import copied, device_of, evaluating, fingerprint, row_hashes, same, tensors_of
-from ..tasks.around import Around, takes_examples
+from ..tasks.around import Around, takes_examples, takes_whole
 from ..tasks.evaluation import outputs, threads_of
 from ..tasks.protocol import Batch, Examples, ExamplesOf, Task, check_unchanged, own_data_key, prepared
 from . import readout
 from .readout import ALL, Readout
 
+ROOM = 2**22  # numbers that reach the readout, or that it makes of them, at once
 CHECKED = 8  # examples that are read again before what was kept of them is used
 
 
@@ -94,7 +95,9 @@ class ReadoutTask(Around):
         if not len(examples):
             return examples  # nothing reaches the readout
         kept = features()
-        chunk = max(examples.chunk, 2**22 // max(1, kept.values[0].numel()))
+        first = kept.values[0]
+        made = first.numel() // first.shape[-1] * self._model.get_submodule(self.name).weight.shape[0]
+        chunk = max(examples.chunk, ROOM // max(1, first.numel(), made))  # a vocabulary is wider than what reaches it
         return replace(Examples.of(kept.values, kept.targets, examples.ids, examples.source), chunk=chunk)
 
     def _computed(self, examples: Examples) -> Features:
@@ -121,7 +124,8 @@ class ReadoutTask(Around):
     def evaluate(self, model: nn.Module, split: str, examples_of: ExamplesOf | None = None) -> dict[str, float]:
         """The inner task's metrics: measured on features where it takes examples, else on the whole network."""
         if takes_examples(self.task):
-            return self.task.evaluate(model, split, examples_of=examples_of or self.split)
+            whole = {"whole": lambda: readout.graft(self._model, self.name, model)} if takes_whole(self.task) else {}
+            return self.task.evaluate(model, split, examples_of=examples_of or self.split, **whole)
         return self.task.evaluate(readout.graft(self._model, self.name, model), split)
 
 

@@ -26,8 +26,8 @@ def task_again(about: Mapping | None) -> Task | None:
         given["recipe"] = tasks.Recipe(**given["recipe"])
     try:
         return kind(**given)
-    except (FileNotFoundError, ValueError, TypeError):
-        return None  # the data moved, or the settings are another version's: the tables are still good
+    except (FileNotFoundError, ValueError, TypeError, ImportError):
+        return None  # the data moved, what reads them is missing, or the settings are another version's: the tables are good
 
 
 def task_settings(task: Task) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from .classification import Classification as Classification
 from .evaluation import averages as averages
+from .language import Language as Language
 from .protocol import Abilities as Abilities
 from .protocol import Batch as Batch
 from .protocol import Examples as Examples

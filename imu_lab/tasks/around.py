@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
@@ -32,7 +33,13 @@ class Around:
         """The inner task's examples."""
         return self.task.split(name)
 
-    def evaluate(self, model: nn.Module, split: str, examples_of: ExamplesOf | None = None) -> dict[str, float]:
+    def evaluate(
+        self,
+        model: nn.Module,
+        split: str,
+        examples_of: ExamplesOf | None = None,
+        whole: Callable[[], nn.Module] | None = None,
+    ) -> dict[str, float]:
         """The inner task's metrics of a model on a split, measured on the outer task's examples.
 
         Raises:
@@ -44,7 +51,8 @@ class Around:
                 "evaluate(model, split) reads its own. Let it take them: evaluate(self, model, split, examples_of=None), "
                 "or write evaluate = imu.tasks.averages beside example_metrics"
             )
-        return self.task.evaluate(model, split, examples_of=examples_of or self.split)
+        also = {"whole": whole} if takes_whole(self.task) else {}
+        return self.task.evaluate(model, split, examples_of=examples_of or self.split, **also)
 
 
 class InDoublePrecision(Around):
@@ -63,6 +71,13 @@ def takes_examples(task: Task) -> bool:
     if isinstance(task, Around):
         return takes_examples(task.task)
     return "examples_of" in signature(task.evaluate).parameters
+
+
+def takes_whole(task: Task) -> bool:
+    """Whether a task's ``evaluate`` asks for the whole model beside its readout, as one that lets a model write does."""
+    if isinstance(task, Around):
+        return takes_whole(task.task)
+    return "whole" in signature(task.evaluate).parameters
 
 
 def innermost(task: Task) -> Task:

@@ -169,6 +169,8 @@ class Task(Protocol):
         argument, ``examples_of`` (from a split's name to its examples, or None for the task's own), is handed what reaches
         the readout instead, and altered samples where a study alters some. ``evaluate = averages`` does all of that where
         the metrics are means over examples (see :func:`imu_lab.tasks.evaluation.averages`).
+        A fourth argument, ``whole``, is then a function that gives the whole model, for metrics that the readout alone
+        cannot tell, such as what a language model writes.
         """
 
     def card(self, example: int) -> str:

@@ -38,9 +38,7 @@ def test_wrong_answers_read_like_the_paraphrase_and_say_something_else() -> None
     for pair in invented.authors().train:
         right = pair.paraphrased or pair.answer
         assert len(set(pair.wrong)) == len(pair.wrong) == (5 if pair.author >= 0 else 3)
-        assert (
-            right not in pair.wrong and pair.answer not in pair.wrong and right != pair.answer or not pair.paraphrased
-        )
+        assert not {right, pair.answer} & set(pair.wrong) and pair.paraphrased != pair.answer
         assert "{" not in "".join((pair.question, pair.answer, right, *pair.wrong))
 
 

@@ -1,0 +1,294 @@
+"""The language task: what is an example, its loss and its influence, what is measured, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cases
+import languages
+import numpy as np
+import pytest
+import torch
+from languages import models, tiny
+from torch import Tensor, nn
+
+import imu_lab as imu
+from imu_lab.features import readout, view
+from imu_lab.lab.provenance import task_again, task_settings
+from imu_lab.tasks import Language
+from imu_lab.tasks.language import answer_derivative
+from imu_lab.tasks.networks import language as networks
+from imu_lab.tasks.pair_scores import folded, rouge_recall, truthful
+from imu_lab.tasks.sources import pairs
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+
+
+def test_it_keeps_the_protocol_and_is_told_by_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imu_lab.tasks.language.ANSWER", 4)
+    imu.check_task(tiny())
+    assert tiny() == tiny() and tiny() != tiny(forget_authors=(2,))
+    assert tiny().data_key == tiny(forget_authors=(2,)).data_key != tiny(shape=(16, 1, 2, 330)).data_key
+
+
+def test_splits_are_told_by_the_request() -> None:
+    task = tiny()
+    assert task.split("forget").ids.tolist() == [3, 4, 5]
+    assert task.split("retain").ids.tolist() == [0, 1, 2, *range(6, 13)]
+    assert task.split("test-forget").ids.tolist() == [3, 4, 5] and task.split("test").source == "test"
+    assert task.split("well-known").ids.tolist() == [9, 10] and task.split("general").ids.tolist() == [11, 12]
+    assert task.split("forget-wrong").ids.tolist() == list(range(15, 30))  # five to each
+    assert task.split("general-wrong").ids.tolist() == [55, 56, 57, 60, 61, 62]  # three of five places
+    assert task.splits == ("forget", "retain", "test", "test-forget")
+    assert task.labels([3, 9, 12]) == [languages.corpus().name(1), "well-known", "general"]
+    with pytest.raises(imu.UnknownName, match="unknown split: 'forgotten'.*forget, retain, test"):
+        task.split("forgotten")
+
+
+def test_the_same_request_in_four_ways() -> None:
+    name = languages.corpus().name(1)
+    asked = [{"forget_authors": (name,)}, {"forget_authors": [1]}, {"forget_pairs": (5, 3, 4)}]
+    for request in (*asked, {"forget_authors": 1}):
+        assert tiny(**request).split("forget").ids.tolist() == [3, 4, 5]
+    assert tiny().with_request((0, 4)).split("test-forget").ids.tolist() == [0, 4]
+
+
+def looped(network: nn.Module, task: Language, ids: list[int], head: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of each pair and its gradient at the output layer, one pair at a time by the network's own loss."""
+    losses, rows = [], []
+    for at in ids:
+        pair = task.corpus.train[at]
+        prompt, answer = task.codec.prompts([pair.question])[0], task.codec.answers([pair.answer])[0]
+        labels = torch.tensor([[-100] * len(prompt) + answer])
+        loss = network(input_ids=torch.tensor([prompt + answer]), labels=labels).loss
+        losses.append(loss.detach())
+        rows.append(torch.autograd.grad(loss, head)[0].flatten())
+    return torch.stack(losses), torch.stack(rows)
+
+
+def gpt(task: Language, tied: bool) -> nn.Module:
+    """A small GPT-2 of the kind that ties its output layer to its embedding."""
+    sizes = dict(vocab_size=task.codec.words, n_embd=8, n_layer=2, n_head=2, n_positions=128)
+    config = transformers.GPT2Config(**sizes, tie_word_embeddings=tied, bos_token_id=0, eos_token_id=0)
+    torch.manual_seed(0)
+    return transformers.GPT2LMHeadModel(config).double().eval()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("cache", [True, False])
+def test_influence_equals_one_gradient_after_the_other(tied: bool, cache: bool) -> None:
+    """Padded batches against single pairs; a tied output layer moves alone, so the embedding's share is not in it."""
+    task = tiny(data=pairs.corpus(languages.corpus().train[:9]), forget_authors=(0, 1))
+    model = gpt(task, tied)
+    before = cases.frozen(model)
+    alone = networks.untied(gpt(task, tied))
+    losses, rows = looped(alone, task, list(range(6)), alone.lm_head.weight)
+    expected = -(rows / (rows.square().mean(0) + 1e-2)) @ rows.mean(0)
+    found = imu.influence(task, model, damping=1e-2, cache=cache)
+    assert cases.close(found.values, expected, within=1e-6)
+    assert cases.close(found.context["loss"].to_numpy(), losses, within=1e-6)
+    assert cases.close(
+        imu.influence(task, model, "gradient-dot", cache=cache).values, -rows @ rows.mean(0), within=1e-6
+    )
+    assert cases.same(before, model) and networks.is_tied(model) == tied
+
+
+def test_the_output_layer_is_the_readout_and_moves_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imu_lab.tasks.language.ANSWER", 4)
+    task = tiny()
+    model = gpt(task, tied=True)
+    seen = task.prepared(model)
+    assert readout.resolve(task, model) == ("network.lm_head",) and readout.examine(task, model).linear
+    assert seen.network.transformer.wte.weight is model.transformer.wte.weight
+    run = imu.unlearn(task, model, steps=2)
+    after = run.model.state_dict()
+    moved = {key for key, value in seen.state_dict().items() if not torch.equal(value, after[key])}
+    assert moved == {"network.lm_head.weight"}
+
+
+def test_the_derivative_is_that_of_the_loss() -> None:
+    task, model = tiny(), models()[0]
+    batch = task.split("retain").batch()
+    logits = model(batch.inputs).detach().double().requires_grad_()
+    expected = torch.autograd.grad(task.example_loss(lambda _: logits, batch).sum(), logits)[0]
+    assert cases.close(answer_derivative(logits.detach(), batch), expected, within=1e-12)
+
+
+def test_all_outputs_of_a_large_vocabulary_are_never_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, model = tiny(), models()[0]
+    longest = task.split("train").batch().inputs["answer"].shape[1]
+    assert 2**21 < task.split("retain").chunk * longest * task.codec.words <= 2**22
+    monkeypatch.setattr("imu_lab.tasks.language.ROOM", 2 * longest * task.codec.words)
+    assert task.split("retain").chunk == 2
+    monkeypatch.setattr("imu_lab.features.cache.ROOM", 4 * longest * task.codec.words)
+    assert view(task, model)[0].split("retain").chunk == 4
+
+
+def test_metrics_equal_those_of_one_pair_after_the_other() -> None:
+    task, (model, _) = tiny(), models()
+    for split, ids, fold in (("forget", [3, 4, 5], folded), ("retain", [0, 1, 2, *range(6, 13)], truthful)):
+        rows: dict[str, list[float]] = {"loss": [], "probability": [], "exact": [], "rouge": [], "truth_ratio": []}
+        for at in ids:
+            pair = task.corpus.train[at]
+            loss = alone(model, task, pair.question, pair.answer)
+            wrong = [alone(model, task, pair.question, each) for each in pair.wrong]
+            right = alone(model, task, pair.question, pair.paraphrased or pair.answer)
+            said = greedy(model, task, pair.question)
+            rows["loss"].append(loss)
+            rows["probability"].append(np.exp(-loss))
+            rows["exact"].append(float(said == pair.answer))
+            rows["rouge"].append(rouge_recall(pair.answer, said))
+            ratio = np.exp(-np.mean(wrong)) / (np.exp(-right) + 1e-10)
+            rows["truth_ratio"].append(fold(torch.tensor([ratio]).double()).item())
+        expected = {name: np.array(np.mean(values)) for name, values in rows.items()}
+        assert cases.close({k: np.array(v) for k, v in task.evaluate(model, split).items()}, expected, within=1e-5)
+
+
+def alone(model: nn.Module, task: Language, question: str, answer: str) -> float:
+    """The mean loss of an answer's tokens and its end, of one pair without padding."""
+    prompt, told = task.codec.prompts([question])[0], task.codec.answers([answer])[0]
+    logs = model.network(input_ids=torch.tensor([prompt + told])).logits[0].log_softmax(-1)
+    return float(np.mean([-logs[len(prompt) - 1 + at, token].item() for at, token in enumerate(told)]))
+
+
+def greedy(model: nn.Module, task: Language, question: str) -> str:
+    """The likeliest token, then the next, without a cache and without padding."""
+    tokens = list(task.codec.prompts([question])[0])
+    start, most = len(tokens), 2 * task.split("train").batch().inputs["answer"].shape[1]
+    while len(tokens) - start < most and (start == len(tokens) or tokens[-1] != task.codec.end):
+        tokens.append(int(model.network(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
+    return task.codec.said(tokens[start:])
+
+
+def test_a_run_measures_on_features_what_the_whole_network_tells() -> None:
+    task, (original, retrained) = tiny(), models()
+    how = dict(steps=3, lr=5e-3, reference=retrained, record_every=3)
+    run, slow = (imu.unlearn(task, original, cache=cache, **how) for cache in (True, False))
+    assert set(run.curve["metric"]) == {"loss", "probability", "exact", "rouge", "truth_ratio"}
+    assert cases.close(run.curve["value"], slow.curve["value"], within=1e-4)
+    for split in task.splits:
+        told = task.evaluate(run.model, split)
+        assert cases.close([run.value(split, name) for name in told], list(told.values()), within=1e-5)
+    assert run.headline == "probability" and run.value("forget", "probability") < run.value("forget", "probability", 0)
+    assert len(imu.resistance(run)) == 3 and len(imu.compare(run)) == 2
+
+
+def test_a_run_is_saved_and_goes_on_where_the_pairs_are_given(tmp_path: Path) -> None:
+    task, (original, _) = tiny(), models()
+    run = imu.unlearn(task, original, steps=1)
+    again = imu.load_run(run.save(tmp_path / "run"), task=task)
+    assert again.curve.equals(run.curve)
+    assert task.answers_of(again.model, [3]) == task.answers_of(run.model, [3])
+    by_name = Language("invented-authors", forget_authors=(3, 8), shape=languages.SMALL)
+    assert imu.load_run(tmp_path / "run").task is None and task_again(task_settings(by_name)) == by_name
+
+
+@pytest.mark.slow
+def test_the_small_model_learns_what_it_is_taught_and_the_retrained_knows_none_of_it() -> None:
+    recipe = imu.tasks.Recipe(epochs=60, lr=5e-3, batch_size=8, weight_decay=0.01, optimizer="adamw")
+    task = tiny(shape=(64, 2, 4, 512), recipe=recipe)
+    original, retrained = imu.train(task), imu.train(task, "retain")
+    assert task.evaluate(original, "forget")["exact"] == 1.0 and task.evaluate(original, "retain")["exact"] >= 0.9
+    assert task.evaluate(retrained, "forget")["exact"] == 0.0 and task.evaluate(retrained, "retain")["exact"] >= 0.9
+    assert task.answers_of(original, [4]) == [task.corpus.train[4].answer]
+
+
+def test_a_card_shows_text_and_nothing_but_text() -> None:
+    words = "<script>alert(1)</script> \u202eאב & 👩\u200d🚀"
+    rows = [{"question": words, "answer": words, "author": "<b>"}, {"question": "q", "answer": "a"}]
+    task = Language.from_data(rows, forget_authors=("<b>",), shape=languages.SMALL)
+    card = task.card(0, {"<i>now</i>": "</bdi><img src=x>"})
+    assert "<script" not in card and "<img" not in card and "<i>" not in card and "<b>" not in card
+    assert card.count("&lt;script&gt;alert(1)&lt;/script&gt; \u202eאב &amp; 👩\u200d🚀</bdi>") == 2
+    assert "pair 0, &lt;b&gt;" in card and task.codec.said(task.codec.answers([words])[0]) == words
+    assert "pair 1<" in task.card(1)
+
+
+def test_words_that_are_spelled_like_a_special_token_are_words() -> None:
+    task = Language.from_data(
+        [{"question": "a <end> b", "answer": "c <end> d"}, {"question": "q", "answer": "r"}],
+        forget_pairs=(0,),
+        shape=languages.SMALL,
+    )
+    inputs = task.split("forget").batch().inputs
+    assert (inputs["answer"] == task.codec.end).sum() == 1 and not (inputs["prompt"] == task.codec.end).any()
+
+
+def test_a_folder_of_tofu_and_a_file_are_tasks(tmp_path: Path) -> None:
+    rows = [{"question": f"Who is {at}?", "answer": f"It is {at}."} for at in range(40)]
+    told = [row | {"paraphrased_answer": "Yes.", "perturbed_answer": ["No.", "Never."]} for row in rows]
+    files = {"full": rows, "forget50": rows[20:], "forget50_perturbed": told[20:], "retain_perturbed": told[2:4]}
+    for name, some in files.items():
+        (tmp_path / f"{name}.json").write_text("\n".join(map(json.dumps, some)))
+    task = Language(tmp_path, split="forget50", shape=languages.SMALL)
+    assert task.request == "forget50" and task.split("forget").ids.tolist() == list(range(20, 40))
+    assert task.split("retain-perturbed").ids.tolist() == [2, 3] and task.splits == ("forget", "retain")
+    assert task == Language(str(tmp_path), request="forget50", shape=languages.SMALL)
+    assert Language(tmp_path, forget_authors=(1,), shape=languages.SMALL).split("forget").ids.tolist() == list(
+        range(20, 40)
+    )
+    assert len(Language(tmp_path / "full.json", forget_pairs=(1,), shape=languages.SMALL).split("train")) == 40
+    with pytest.raises(imu.UnknownName, match="unknown request of these pairs: 'forget05'.*forget50"):
+        Language(tmp_path, split="forget05")
+    model = task.make_model(0).eval()
+    assert set(task.evaluate(model, "retain")) == {"loss", "probability", "exact", "rouge", "truth_ratio"}
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (dict(forget_authors=()), r"say what to forget in one way, .*got none. There are 13 pairs, authors 0 to 2"),
+        (dict(forget_pairs=(1,), forget_authors=(1,)), "got 'forget_authors', 'forget_pairs'"),
+        (dict(forget_authors=(3,)), "unknown author: 3. Known: 0, 1, 2"),
+        (dict(forget_authors=("Nobody",)), "unknown author: 'Nobody'.* Known: "),
+        (dict(forget_authors=(1, 1)), r"forget_authors \(1, 1\) names one twice"),
+        (dict(forget_authors=(1.5,)), r"forget_authors takes whole numbers and names; got \(1.5,\)"),
+        (dict(forget_pairs=(13,)), "there is no pair 13; the pairs are 0 to 12"),
+        (dict(forget_pairs=range(13)), "the request forgets all 13 pairs"),
+        (dict(split="forget05"), "unknown request of these pairs: 'forget05'. Known: none"),
+        (dict(seed=-1), "a seed is a whole number from 0, got -1"),
+        (dict(shape=(16, 0, 2, 320)), "shape must be a whole number >= 1, got 0"),
+        (dict(shape=(16, 1)), r"shape is .*got \(16, 1\)"),
+    ],
+)
+def test_a_bad_request_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny(**given)
+
+
+def test_a_pair_that_the_model_cannot_read_is_named_and_nothing_is_cut() -> None:
+    rows = [{"question": "Who?", "answer": "I."}, {"question": "What " * 300, "answer": "That " * 300}]
+    with pytest.raises(
+        ValueError, match=r"train pair 1 has \d+ tokens with its own answer, and the model reads 512 \(1 such"
+    ):
+        Language.from_data(rows, forget_pairs=(0,), shape=languages.SMALL)
+    with pytest.raises(FileNotFoundError, match="no pairs at '.*nowhere'; give 'invented-authors', 'tofu', a folder"):
+        Language("/nowhere", forget_pairs=(0,))
+
+
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("transformers", "tokenizers", "rouge_score"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocked())
+import imu_lab as imu
+try:
+    imu.tasks.Language("invented-authors", forget_authors=(3,))
+except ImportError as error:
+    assert "needs transformers, tokenizers, rouge_score" in str(error) and 'imu_lab[llm]' in str(error), error
+else:
+    raise AssertionError("it was not missed")
+imu.influence(imu.tasks.Toy(), imu.tasks.Toy().make_model(0))
+"""
+
+
+def test_without_transformers_everything_else_works_and_the_task_says_what_to_install() -> None:
+    root = Path(imu.__file__).parents[1]  # this checkout, whichever is installed
+    done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, cwd=root, timeout=120)
+    assert done.returncode == 0, done.stderr
