@@ -65,6 +65,8 @@ def _calmer(run: Run) -> str:
         return f"try a shorter step_norm (it was {settings['step_norm']}), or fewer steps"
     if settings.get("lr") is not None:
         return f"try a smaller lr (it was {settings['lr']:g}), or fewer steps"
+    if settings.get("rho") is not None:  # one step that was solved for
+        return f"try a larger rho (it was {settings['rho']:g}), which makes its step shorter"
     return "try fewer steps"
 
 
@@ -86,4 +88,6 @@ def _stronger(run: Run) -> str:
         return f"try a longer step_norm (it was {settings['step_norm']}), or more steps"
     if settings.get("lr") is not None:
         return f'try a larger lr (it was {settings["lr"]:g}), or more steps; lr="auto" looks for one where the readout moves'
+    if settings.get("rho") is not None:
+        return f"try a smaller rho (it was {settings['rho']:g}), which makes its step longer"
     return "try more steps"

@@ -39,6 +39,8 @@ def test_a_run_past_its_limit_says_when_what_was_lost_and_what_to_try() -> None:
     equal = made(FALLING, np.linspace(1, 0.7, 31), {"lr": 0.01, "step_norm": 0.5}, utility_limit=5)
     assert "try a shorter step_norm (it was 0.5)" in beware(equal)
     assert beware(made(FALLING, np.linspace(1, 0.7, 31), {}, utility_limit=5)).endswith("try fewer steps")
+    solved = made(FALLING, np.linspace(1, 0.7, 31), {"rho": 0.1}, utility_limit=5)
+    assert beware(solved).endswith("try a larger rho (it was 0.1), which makes its step shorter")
 
 
 @pytest.mark.parametrize(("goal_at", "stop_at", "named"), [(4, None, True), (6, None, False), (4, 0.1, False)])

@@ -134,5 +134,5 @@ def test_what_several_layers_do_not_have_is_said() -> None:
     run = imu.unlearn(normal, model, method="curvature-ascent", factors="exact", curvature="forget", lr=1e-3, steps=1)
     assert run.events["steps"] == 1
     with pytest.raises(ValueError, match="one linear layer"):
-        imu.unlearn(task, model, method="newton-step", factors="both", steps=1)
-    assert imu.unlearn(task, model, method="newton-step", steps=1).events["steps"] == 1
+        imu.unlearn(task, model, method="newton-step", steps=1)
+    assert imu.unlearn(task, model, method="newton-step", factors="exact", steps=1).events["steps"] == 1
