@@ -59,7 +59,8 @@ def _number(value: float) -> str:
 def _calmer(run: Run) -> str:
     """What to try where a run went too far."""
     events, settings = run.events, run.settings.get("settings", {})
-    if events.get("goal_at") and run.settings.get("stop_at") is None and events["goal_at"] <= events["utility_limit"]:
+    limit = next((at for at in (events.get("utility_limit"), events.get("collapsed_at")) if at is not None), 0)
+    if events.get("goal_at") and run.settings.get("stop_at") is None and events["goal_at"] <= limit:
         return f"its goal was reached at update {events['goal_at']}, where stop_at={events['goal']!r} would end it"
     if settings.get("step_norm") is not None:
         return f"try a shorter step_norm (it was {settings['step_norm']}), or fewer steps"

@@ -53,6 +53,8 @@ def test_a_collapse_is_called_so_by_the_sentence_and_the_repr() -> None:
     gone = made(FALLING, np.linspace(1, 0.1, 31), utility_limit=2, collapsed_at=9)
     assert beware(gone).startswith("the run collapsed at update 9: retain accuracy went from 1 to 0.1")
     assert "collapsed at update 9" in repr(gone) and "fell 5 points at update 2" in repr(gone)
+    risen = made(FALLING, np.linspace(1, 0.1, 31), collapsed_at=9, goal_at=4, goal="forgotten")
+    assert "reached at update 4" in beware(risen), "a task whose forgetting is told by what rises has no utility limit"
 
 
 def test_a_run_that_did_nothing_says_so() -> None:
