@@ -8,7 +8,8 @@ from typing import Any
 
 from .records import Run
 
-APART = ("seed", "versions", "compared_with")  # settings, at any depth, in which runs of one experiment may differ
+# Settings, at any depth, in which runs of one experiment may differ: a digest is of what was made under the seed.
+APART = ("seed", "versions", "compared_with", "digest")
 MEASURED = ("follow", "record_every", "cached")  # what is looked at and how, which changes nothing in the run
 NAMED = 3  # settings that a label names; more only where these do not tell all runs apart
 LONGEST = 32  # letters of a setting with its value

@@ -41,7 +41,7 @@ def klom(runs: Iterable[Run], references: References, splits: Iterable[str] = ("
 
     Args:
         runs: two or more of one experiment over seeds; each should begin from an original of its own seed, as the retrained
-            models do, or the runs hardly differ and everything is far.
+            models do, or the runs hardly differ and everything is far. Runs with ``steps=0`` tell of doing nothing.
         references: two or more retrained models.
         splits: of which samples.
 

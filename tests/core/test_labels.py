@@ -38,6 +38,16 @@ def test_a_seed_is_named_only_where_it_is_asked_for_and_nothing_else_differs() -
     assert told_apart(runs[:2], seeds=True) == ["imu · uniform (seed 3)", "imu · uniform (seed 4)"]
 
 
+def test_a_statistic_of_each_seeds_model_and_its_own_retrained_model_make_no_other_experiment() -> None:
+    runs = [
+        made(seed=k, top={"statistics": {"parts": ["S"], "digest": f"{k}"}, "compared_with": {"digests": [f"{k}"]}})
+        for k in range(2)
+    ]
+    assert told_apart(runs) == ["imu · uniform"] * 2
+    runs[1].settings["statistics"]["parts"] = ["S", "G"]
+    assert len(set(told_apart(runs))) == 2
+
+
 def test_as_many_settings_are_named_as_tell_all_runs_apart() -> None:
     changes = [{"a": 1}, {"b": 1}, {"c": 1}, {"d": 1}, {"e": 1}]
     runs = [made(**{"a": 0, "b": 0, "c": 0, "d": 0, "e": 0, **change}) for change in changes]
