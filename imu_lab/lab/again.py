@@ -12,7 +12,7 @@ import pandas as pd
 from torch import nn
 
 from ..core.records import Intensity, Run
-from ..core.registry import metrics
+from ..core.registry import methods, metrics
 from ..measures.ensemble import References
 from .verbs import unlearn
 
@@ -56,10 +56,11 @@ def again(
             "that run; call again on that run, and fork the result"
         )
     same_method = method is None or method == recorded["method"]
+    finds_shares = isinstance(method, str) and methods.declared(methods[method], "finds_shares")
     other = unlearn(
         task,
         run.model_at(start),
-        weights_of(run) if weights is SAME else weights,
+        (None if finds_shares else weights_of(run)) if weights is SAME else weights,
         method or recorded["method"],
         steps=recorded["steps"] - start if steps is None else steps,
         seed=recorded["seed"] if seed is None else seed,

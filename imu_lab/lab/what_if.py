@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.records import Intensity, Run
+from ..core.registry import methods
 from ..tasks.protocol import Task, with_request
 from ..tasks.variants.altered import Altered, altered
 from .again import again, followed, stop_rule, weights_of
@@ -45,14 +46,14 @@ def what_if(
         changes: anything else, as in :func:`imu_lab.again`.
 
     Raises:
-        ValueError: an example that is not in the forget set, a request that this task cannot make, or a run that is a
-            fork or has no task.
+        ValueError: an example that is not in the forget set, a request that this task cannot make, other weights for a
+            method that takes none, or a run that is a fork or has no task.
         TypeError: labels to flip where a target is more than one label.
     """
     dropped = dict.fromkeys(drop, 0.0)
     factors = {int(example): float(factor) for example, factor in {**dropped, **(reweight or {})}.items()}
     keep, flip, double = ([int(example) for example in examples] for examples in (keep, flip, double))
-    _check(run, factors, [*factors, *keep, *flip, *double])
+    _check(run, factors, [*factors, *keep, *flip, *double], changes)
     if request is not None:
         if factors or keep or flip or double:
             raise ValueError(
@@ -83,12 +84,18 @@ def _on_task(run: Run, task: Task, weights: Intensity | None, **changes: Any) ->
     )
 
 
-def _check(run: Run, factors: Mapping[int, float], examples: Iterable[int]) -> None:
+def _check(run: Run, factors: Mapping[int, float], examples: Iterable[int], changes: Mapping[str, Any]) -> None:
     run.known_task()
     if origin := run.settings.get("forked"):
         raise ValueError(
             f"this run was forked from {origin['run']!r} at update {origin['step']}; call what_if on that run, and fork the "
             "result"
+        )
+    used = changes.get("method", run.settings["method"])
+    if factors and not methods.declared(methods[used] if isinstance(used, str) else used, "takes_weights"):
+        raise ValueError(
+            f"method {used!r} takes no weights, so drop= and reweight= would change nothing; take samples out of the request "
+            "with keep=, or ask this of a run by a method that takes weights, such as 'imu'"
         )
     wrong = [factor for factor in factors.values() if not (np.isfinite(factor) and factor >= 0)]
     if wrong:

@@ -165,6 +165,10 @@ def test_weights_that_are_given_are_left_out_and_that_is_said() -> None:
             beside = imu.unlearn(task, model, weights, **settings)
         assert beside.samples.equals(alone.samples)
     imu.unlearn(task, model, np.ones(len(given)), **settings)  # even ones say nothing
+    again = imu.again(imu.unlearn(task, model, given, steps=2, step_norm=0.05), method="joint-ascent", step_norm=0.05)
+    assert again.samples["pressure"].equals(alone.samples["pressure"])  # and those of another method are not handed on
+    with pytest.raises(ValueError, match="method 'joint-ascent' takes no weights, so drop= and reweight= would change"):
+        imu.what_if(alone, drop=[int(alone.samples["example"][0])])
 
 
 def test_where_nobody_gains_all_are_alike() -> None:
