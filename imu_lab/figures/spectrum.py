@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from ..studies.spectrum import Spectrum
 from . import live, theme
+from .takes import takes
 
 SHARES = {
     "directions": ("all directions", "", theme.INK),
@@ -17,6 +18,7 @@ SHARES = {
 }
 
 
+@takes(Spectrum, "the record of imu.curvature_spectrum(task, model)")
 def plot_spectrum(spectrum: Spectrum) -> go.Figure:
     """How much of a gradient lies where the answers bend much, and how much of the step that curvature makes of it.
 

@@ -29,6 +29,8 @@ METHOD_COLOURS = {
     "shuffled": "#E0609A",
     "gradient-norm": "#B82E3F",
     "gradient-ascent": "#178f8f",
+    "curvature-ascent": "#8787f0",
+    "joint-ascent": "#a52da5",
     "retrain": "#6b6b6b",
 }
 FURTHER_COLOURS = ("#3b6b59", "#5a6fd0", "#8a5637", "#7f8a35", "#a830a8", "#8e6bb8")
@@ -42,6 +44,8 @@ DASHES = {
     "shuffled": "4px,3px",
     "gradient-norm": "14px,3px,4px,3px",
     "gradient-ascent": "14px,4px",
+    "curvature-ascent": "18px,3px",
+    "joint-ascent": "10px,3px,2px,3px,2px,3px",
     "retrain": "2px,3px",
 }
 FURTHER_DASHES = ("10px,2px", "6px,2px,2px,2px", "12px,3px,2px,3px,2px,3px")
@@ -55,6 +59,8 @@ SYMBOLS = {
     "shuffled": "diamond",
     "gradient-norm": "triangle-up",
     "gradient-ascent": "triangle-down",
+    "curvature-ascent": "hexagram",
+    "joint-ascent": "cross",
     "retrain": "star",
 }
 FURTHER_SYMBOLS = ("pentagon", "hexagon", "star-diamond", "hourglass", "bowtie")
