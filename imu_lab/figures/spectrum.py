@@ -14,7 +14,7 @@ from .takes import takes
 SHARES = {
     "directions": ("all directions", "", theme.INK),
     "gradient": ("the mean gradient, which a plain step follows", "/", theme.colour("uniform")),
-    "step": ("the step of curvature-ascent", "\\", theme.colour("imu")),
+    "step": ("the step of curvature-ascent", "\\", theme.colour("curvature-ascent")),
 }
 
 
