@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -220,11 +222,18 @@ def _frame(sides: dict[str, list[str]], title: str) -> dict[str, Any]:
     'the table of imu.over_seeds(imu.trial(...), ["updates"])',
     columns=("steps", "arm", "quantity", "mean", "low", "high", "seeds", "of"),
 )
-def plot_trial(summary: pd.DataFrame) -> go.Figure:
+def plot_trial(summary: pd.DataFrame, *, floors: Mapping[str, float] = MappingProxyType({})) -> go.Figure:
     """A panel per quantity, a row per arm, a dot with its 95 % interval per kind of step.
+
+    >>> floors = {"test kl_retrained": references.noise_floor["test"]}
 
     Args:
         summary: from :func:`imu_lab.over_seeds`, grouped by ``steps`` and ``arm``.
+        floors: the noise floor of a distance, by quantity. It is shaded from the goal on; in differences to a control, to
+            both sides of 0, for a difference as small as that says nothing.
+
+    Raises:
+        UnknownName: a floor of a quantity that the summary does not have.
     """
     quantities, arms, kinds = (list(dict.fromkeys(summary[name])) for name in ("quantity", "arm", "steps"))
     traces = [
@@ -233,8 +242,23 @@ def plot_trial(summary: pd.DataFrame) -> go.Figure:
         for kind in kinds
     ]
     against = summary["against"].iloc[0] if "against" in summary and len(summary) else None
-    layout = {"title.text": live.heading(_trial_title(against), _trial_words(summary, against))}
+    for name in floors:
+        if name not in quantities:
+            raise unknown("quantity with a noise floor", name, quantities)
+    words = f"Shaded: the {floor.FLOOR}" if floors else ""
+    layout = {
+        "title.text": live.heading(_trial_title(against), _trial_words(summary, against), words),
+        "shapes": [_shaded(name, level, quantities.index(name), against) for name, level in floors.items()],
+    }
     return live.draw(live.Content(traces, layout, _trial_frame(quantities, arms, against)))
+
+
+def _shaded(quantity: str, level: float, panel: int, against: str | None) -> dict[str, Any]:
+    """A panel's band within which a value is no farther than two retrained models, or a difference no larger."""
+    goal = describe(quantity.split(" ", 1)[-1]).goal or 0.0
+    ends = dict(x0=goal, x1=level) if against is None else dict(x0=-abs(level - goal), x1=abs(level - goal))
+    place = dict(xref=f"x{marks.axis(panel)}", yref="paper", y0=0, y1=1)
+    return dict(type="rect", layer="below", fillcolor=theme.faint(theme.INK), line=dict(width=0)) | ends | place
 
 
 def _trial_title(against: str | None) -> str:

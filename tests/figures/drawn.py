@@ -294,7 +294,11 @@ FIGURES: dict[str, Figure] = {
         },
         (lambda: given([]), lambda: given(records.run({}))),
     ),
-    "plot_trial": Figure(lambda word: given(trial(word)), empty=(lambda: given(trial("a").iloc[:0]),)),
+    "plot_trial": Figure(
+        lambda word: given(trial(word)),
+        {"floor": lambda word: given(trial(word), floors={"retain accuracy change": 0.02})},
+        (lambda: given(trial("a").iloc[:0]),),
+    ),
     "plot_agreement": Figure(lambda word: given(correlations(word)), empty=(lambda: given(pd.DataFrame()),)),
     "plot_spectrum": Figure(lambda word: given(spectrum(word)), empty=(lambda: given(spectrum("a", 0)),)),
     "plot_damping": Figure(lambda word: given(damping()), empty=(lambda: given(damping().iloc[:0]),), settled=True),

@@ -128,3 +128,21 @@ def test_beside_several_retrained_models_a_bar_reaches_from_the_goal_to_the_nois
     assert np.round(kept.y).tolist() == [0] * 3 + [1] * 3
     assert [list(trace.x) for trace in traces(figure, "retrained")][1] == [], "no star: the mean of several is no model"
     assert not traces(plot_comparison(table()), "noise floor")
+
+
+def test_a_trial_shades_the_noise_floor_of_a_distance():
+    rows = [
+        ("equal steps", arm, seed, 30.0, 0.01 + 0.02 * (arm == "uniform") + 0.001 * seed)
+        for arm in ("imu", "uniform")
+        for seed in (0, 1)
+    ]
+    made = pd.DataFrame(rows, columns=["steps", "arm", "seed", "updates", "test kl_retrained"])
+    quantities, floors = ["updates", "test kl_retrained"], {"test kl_retrained": 0.012}
+    (band,) = imu.plot_trial(imu.over_seeds(made, quantities), floors=floors).layout.shapes
+    assert (band.xref, band.x0, band.x1, band.yref) == ("x2", 0, 0.012, "paper")
+    figure = imu.plot_trial(imu.over_seeds(made, quantities, against="uniform"), floors=floors)
+    assert [(each.x0, each.x1) for each in figure.layout.shapes] == [(-0.012, 0.012)]
+    assert "Shaded: the noise floor" in figure.layout.title.text
+    assert not imu.plot_trial(imu.over_seeds(made, quantities)).layout.shapes
+    with pytest.raises(UnknownName, match="quantity with a noise floor: 'test kl'.* Known: updates, test kl_retrained"):
+        imu.plot_trial(imu.over_seeds(made, quantities), floors={"test kl": 1.0})
