@@ -1,4 +1,4 @@
-"""One step to where the retrained model should be, to first or second order; then the method has done all it does."""
+"""One step to where the retrained model should be, solved for and not searched; then the method has done all it does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ Parts = dict[str, Tensor]
 class OneShot:
     """The settings of a step that is solved for: how its curvature is damped, and in which form it is taken."""
 
-    updates: ClassVar[int] = 1
     follows_losses: ClassVar[bool] = False
 
     rho: float = knob(
@@ -45,6 +44,18 @@ class OneShot:
         choices=tuple(FORMS),
     )
 
+    pieces: int = knob(
+        1,
+        help="Walk the step in so many equal updates, so that a run can stop on its way.",
+        valid="[1, inf)",
+        range=(1, 50),
+    )
+
+    @property
+    def updates(self) -> int:
+        """After how many updates the whole step has been made, and the method ends."""
+        return self.pieces
+
     @property
     def needs_statistics(self) -> tuple[str, ...]:
         """The curvature of the training set."""
@@ -55,19 +66,29 @@ class OneShot:
         raise NotImplementedError
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """One update, and no more."""
-        forget, weights = request.forget, request.weights
+        """The step, and no more."""
+        step = {name: part / self.pieces for name, part in self.step(task, model, request).items()}
+        values, positions = readout.parameters(model, readout.resolve(task, model)), torch.arange(len(request.forget))
+        for _ in range(self.pieces):
+            gradient = _mean_gradient(task, model, request)
+            terms = {"ascent": -mean_loss(task, model, request.forget), "ascent_gradient": length(gradient.values())}
+            with torch.no_grad():
+                for name, value in values.items():
+                    value += step[name].to(value)
+            yield Update(terms | {"update_norm": length(step.values())}, positions, request.weights)
+
+    def step(self, task: Task, model: nn.Module, request: Request) -> Gradient:
+        """The whole of it."""
         if MATRIX not in self.needs_statistics:
             linear_gradients(task, model)  # refuses any other readout: factors of several layers are no factors of H
-        gradient = gradients_of(task, model).mean(forget, weights * len(forget))
         solve = SOLVERS[self.factors](self.curvature(task, model, request), self.rho)
-        share = len(forget) / request.statistics.examples
-        step = {name: share * part for name, part in solve(gradient).items()}
-        terms = {"ascent": -mean_loss(task, model, forget), "ascent_gradient": length(gradient.values())}
-        with torch.no_grad():
-            for name, value in readout.parameters(model, readout.resolve(task, model)).items():
-                value += step[name].to(value)
-        yield Update(terms | {"update_norm": length(step.values())}, torch.arange(len(forget)), weights)
+        share = len(request.forget) / request.statistics.examples
+        return {name: share * part for name, part in solve(_mean_gradient(task, model, request)).items()}
+
+
+def _mean_gradient(task: Task, model: nn.Module, request: Request) -> Gradient:
+    """ḡ_F, by the request's weights, which sum to 1."""
+    return gradients_of(task, model).mean(request.forget, request.weights * len(request.forget))
 
 
 @method("influence-step")

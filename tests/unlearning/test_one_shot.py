@@ -36,6 +36,7 @@ def moved(task: Task, model: nn.Module, method: str, **settings: object) -> Tens
     before, forget = flat(values).detach().clone(), task.split("forget")
     held = imu.statistics(task, model, how.needs_statistics)
     even = torch.full((len(forget),), 1 / len(forget), dtype=torch.float64)
+    assert how.updates == 1
     assert len(list(how(task, private, Request(forget, even, None, 0, held)))) == 1
     return flat(values).detach() - before
 
@@ -93,6 +94,20 @@ def test_a_method_that_ends_is_a_run_of_its_own_length(method: str) -> None:
     assert run.samples["pressure"].sum() == pytest.approx(1)
     rare = imu.unlearn(task, model, method=method, steps=30, record_every=10)
     assert rare.steps.tolist() == [0, 1] and rare.curve.equals(run.curve)
+
+
+@pytest.mark.parametrize("method", BOTH)
+def test_in_pieces_it_is_the_same_step_and_can_stop_on_its_way(method: str) -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    whole, parts = (imu.unlearn(task, model, method=method, pieces=pieces, steps=30) for pieces in (1, 8))
+    assert parts.events["steps"] == 8 and parts.steps.tolist() == list(range(9))
+    for one, other in zip(parts.model.parameters(), whole.model.parameters()):
+        assert cases.close(one.detach(), other.detach(), within=1e-5)
+    middle = float(parts.series("forget", "loss")[4])
+    stopped = imu.unlearn(task, model, method=method, pieces=8, steps=30, stop_at=("loss", ">=", middle))
+    assert stopped.events["stopped_at"] == 4
+    first, last = (parts.terms.set_index(["step", "term"])["value"][step, "update_norm"] for step in (1, 8))
+    assert first == pytest.approx(last)
 
 
 def test_the_newton_step_goes_farther_on_what_only_the_forget_set_holds_still() -> None:
