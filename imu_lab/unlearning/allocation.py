@@ -7,7 +7,8 @@ The weights w ≥ 0 that raise the forget set's loss most for the damage they do
 g_i = Σ_t δ_it ⊗ a_it (K, D) is a sample's gradient, ḡ their mean, and Ŝ, Ĝ the damped Kronecker factors of a curvature
 (:mod:`imu_lab.features.kronecker`). t is what pressing a sample gains, Q what two samples damage together, so samples that
 would damage the same things share one part. With one prediction per sample Q = (A Ŝ Aᵀ) ∘ (Δ Ĝ Δᵀ), t = row means of
-(A Aᵀ) ∘ (Δ Δᵀ). Neither Q nor any g_i is ever formed: Q w takes two products with the rows a and δ, for sequences as well.
+(A Aᵀ) ∘ (Δ Δᵀ). No g_i is ever formed, and Q at most for a few hundred samples: Q w takes two products with the rows a and
+δ, for sequences as well.
 
 It is solved to a given accuracy by Newton's method on the dual problem, min_V ½ ‖V‖² + ½ ‖(t − q(V))₊‖² in units of the
 ridge, V (K, D) and q(V)_i = ⟨g_i, V⟩: it is smooth but for its second derivative, has no constraint, and its value bounds
@@ -28,6 +29,7 @@ from ..features.layers import Outer
 
 RIDGE = 1e-3  # in units of the mean of Q's diagonal
 MOST = 100  # Newton steps; ten are usual
+FEW = 600  # samples up to which a step is solved for by a matrix of their pairs: beyond, iterations are faster
 MOST_INNER = 500  # steps of conjugate gradients within one, which need not be exact
 INNER = 1e-2  # how much of the residual they leave, in its preconditioned norm
 
@@ -143,7 +145,9 @@ def allocate(given: Exchange, tolerance: float = 1e-6) -> Allocation:
         gap = 1 + (weights @ (weights / 2 - gain) + made.square().sum() / 2).item() / bound
         if gap <= tolerance:
             break
-        step = _newton(rows.take(weights.nonzero().flatten()), value - made)
+        active = weights.nonzero().flatten()
+        mine = rows.take(active)
+        step = _direct(mine, gain[active]) - value if _few(mine) else _iterated(mine, value - made)
         value, told, bound = _searched(rows, gain, (value, told, bound), step, value - made)
     if not gap <= 1e-2:
         raise ArithmeticError(f"the joint weights were not found: {gap:.1%} of the objective may be missing")
@@ -161,8 +165,20 @@ def _bound(value: Tensor, told: Tensor, gain: Tensor) -> float:
     return (value.square().sum() + (gain - told).clamp_min(0).square().sum()).item() / 2
 
 
-def _newton(rows: Rows, slope: Tensor) -> Tensor:
-    """(K, D) about −(I + Σ g gᵀ)⁻¹ slope, over the samples that get a weight now.
+def _few(rows: Rows) -> bool:
+    """Whether the samples that get a weight now are few enough for a matrix of their pairs."""
+    return rows.count <= FEW and rows.errors.shape[1] == rows.count
+
+
+def _direct(rows: Rows, gain: Tensor) -> Tensor:
+    """(K, D) where Newton's step ends: Σ w g with Q w = t over these samples, whatever sign w has."""
+    pairs = (rows.errors.T @ rows.errors) * (rows.inputs.T @ rows.inputs)
+    pairs.diagonal().add_(1.0)
+    return rows.summed(torch.cholesky_solve(gain[:, None], torch.linalg.cholesky(pairs))[:, 0])
+
+
+def _iterated(rows: Rows, slope: Tensor) -> Tensor:
+    """(K, D) about −(I + Σ g gᵀ)⁻¹ slope over these samples, which is Newton's step.
 
     By conjugate gradients, in the axes of mean δδᵀ and mean aaᵀ: where a and δ say nothing of each other the matrix is
     diagonal there.
