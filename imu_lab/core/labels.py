@@ -11,7 +11,7 @@ from .records import Run
 # Settings, at any depth, in which runs of one experiment may differ: a digest is of what was made under the seed.
 APART = ("seed", "versions", "compared_with", "digest")
 MEASURED = ("follow", "record_every", "cached")  # what is looked at and how, which changes nothing in the run
-NAMED = 3  # settings that a label names; more only where these do not tell all runs apart
+NAMED = 3  # settings of a method that a label names; more only where these do not tell all runs apart
 LONGEST = 32  # letters of a setting with its value
 
 
@@ -65,7 +65,7 @@ def _differing(settings: list[dict[str, str]]) -> list[str]:
     )
     apart = own + others  # of the others the shortest say it best
     kinds = len({tuple(sorted(each.items())) for each in settings})
-    count = min(NAMED, len(apart))
+    count = min(NAMED, len(own))  # of the others only what it takes: they follow from the method's, or explain nothing
     while count < len(apart) and len({tuple(each.get(path) for path in apart[:count]) for each in settings}) < kinds:
         count += 1
     return apart[:count]

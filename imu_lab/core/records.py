@@ -223,9 +223,12 @@ class Run:
     def forgot_nothing(self) -> bool:
         """Whether the updates did nothing to the forget set: no sample became wrong, and the headline stood still.
 
-        Of a run of a few updates only where the loss stood still, too: it may be on its way. Of fewer than five, never.
+        Of a run of a few updates only where the loss stood still, too: it may be on its way. Of fewer than five, never; nor of
+        a run that was stopped by its goal, such as the retrained model's loss, at which no sample needs to be wrong.
         """
         steps = self.events.get("steps") or 0
+        if self.events.get("stopped_at") is not None:
+            return False
         if steps < BRIEF or self.events.get("forgotten") or np.isnan(self.value("forget", self.headline)):
             return False
         _, operator = self.settings.get("forgotten_when", ("accuracy", "<="))

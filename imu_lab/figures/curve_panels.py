@@ -61,6 +61,11 @@ class CurvesInfo(NamedTuple):
     starts: dict[str, float] = {}
     floored: bool = False
 
+    @property
+    def dashes(self) -> dict[str, str]:
+        """Of the labels: two settings of one method share its colour."""
+        return {label: look.dash for label, look in theme.looks(self.labels).items()}
+
 
 class Panel(NamedTuple):
     """One pair of axes and the splits it shows."""
@@ -169,7 +174,11 @@ def _mean(line: Line, info: CurvesInfo, panel: Panel, several: bool) -> dict[str
         x=line.steps,
         y=line.mean,
         customdata=np.column_stack([line.low, line.high]) if line.seeds > 1 else None,
-        line=dict(color=theme.colour(style), dash=theme.dash(style), width=2.5 if line.seeds <= 1 else 2),
+        line=dict(
+            color=theme.colour(style),
+            dash=info.dashes.get(style) or theme.dash(style),
+            width=2.5 if line.seeds <= 1 else 2,
+        ),
         hovertemplate=words + (f"<br><i>{theme.text(quantity.good)}</i>" if quantity.good else "") + "<extra></extra>",
         showlegend=not several or panel.axis == "",
         **_place(panel),

@@ -38,6 +38,11 @@ class PathsInfo(NamedTuple):
     corner: tuple[float, float]
     floored: bool
 
+    @property
+    def looks(self) -> dict[str, theme.Look]:
+        """How each arm is drawn."""
+        return theme.looks(path.label for path in self.paths)
+
 
 @takes(Run, "runs of imu.unlearn, one or several", several=True)
 def plot_forgetting_damage(
@@ -140,7 +145,7 @@ def _floor(info: PathsInfo) -> dict[str, Any]:
 
 def _line(path: Path, info: PathsInfo, first: bool) -> dict[str, Any]:
     """A run's way, with a dot per recorded update."""
-    colour, name = theme.colour(path.label), theme.text(path.label)
+    look, name = info.looks[path.label], theme.text(path.label)
     return dict(
         type="scatter",
         mode="lines+markers",
@@ -151,8 +156,8 @@ def _line(path: Path, info: PathsInfo, first: bool) -> dict[str, Any]:
         y=path.kept,
         customdata=path.steps,
         opacity=0.55 if path.several else 1.0,
-        line=dict(color=colour, dash=theme.dash(path.label), width=1.5),
-        marker=dict(color=colour, symbol="circle", size=4),
+        line=dict(color=look.colour, dash=look.dash, width=1.5),
+        marker=dict(color=look.colour, symbol="circle", size=4),
         hovertemplate=_hover(name, "after update %{customdata}", info),
         showlegend=first,
     )
@@ -160,7 +165,7 @@ def _line(path: Path, info: PathsInfo, first: bool) -> dict[str, Any]:
 
 def _end(label: str, info: PathsInfo) -> dict[str, Any]:
     """Where an arm ended, the mean over its seeds."""
-    mine, colour, name = [path for path in info.paths if path.label == label], theme.colour(label), theme.text(label)
+    mine, look, name = [path for path in info.paths if path.label == label], info.looks[label], theme.text(label)
     ends = np.array([(path.forget[-1], path.kept[-1]) for path in mine])
     words = f"at the end, mean of {len(mine)} seeds" if len(mine) > 1 else f"at the end, update {mine[0].steps[-1]}"
     return dict(
@@ -171,7 +176,7 @@ def _end(label: str, info: PathsInfo) -> dict[str, Any]:
         legendgroup=name,
         x=ends[:, :1].mean(0),
         y=ends[:, 1:].mean(0),
-        marker=dict(color=colour, symbol=theme.symbol(label), size=14, line=dict(color=theme.INK, width=1.5)),
+        marker=dict(color=look.colour, symbol=look.symbol, size=14, line=dict(color=theme.INK, width=1.5)),
         hovertemplate=_hover(name, words, info),
         showlegend=False,
         cliponaxis=False,

@@ -9,8 +9,10 @@ and each comes with a dash pattern and a marker, so colour is never the only cue
 from __future__ import annotations
 
 import zlib
+from collections import Counter
+from collections.abc import Iterable
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 import plotly.io as pio
@@ -103,7 +105,14 @@ def colour(name: str) -> str:
 
 def dash(name: str) -> str:
     """The dash pattern of a split, rule, method or run label; a run with equal steps has a dot after each dash."""
-    pattern = DASHES.get(_identity(name)) or _further(_identity(name), FURTHER_DASHES)
+    return _equal_steps(_pattern(_identity(name)), name)
+
+
+def _pattern(identity: str) -> str:
+    return DASHES.get(identity) or _further(identity, FURTHER_DASHES)
+
+
+def _equal_steps(pattern: str, name: str) -> str:
     if EQUAL_STEPS not in str(name).split(" (")[0].split(" · "):
         return pattern
     return ("20px,4px" if pattern == "solid" else pattern) + ",1px,4px"
@@ -113,6 +122,31 @@ def symbol(name: str) -> str:
     """The marker of a split, rule, method or run label."""
     name = _identity(name)
     return SYMBOLS.get(name) or _further(name, FURTHER_SYMBOLS)
+
+
+class Look(NamedTuple):
+    """How a line and its marks are drawn."""
+
+    colour: str
+    dash: str
+    symbol: str
+
+
+def looks(labels: Iterable[str]) -> dict[str, Look]:
+    """The look of each label beside the others: those of one method share its colour and differ in dashes and markers."""
+    found: dict[str, Look] = {}
+    before: Counter[str] = Counter()
+    for label in labels:
+        if label in found:
+            continue
+        turn, mine = before[_identity(label)], _identity(label)
+        before[mine] += 1
+        dashes = [each for each in FURTHER_DASHES if each != _pattern(mine)]
+        symbols = [each for each in FURTHER_SYMBOLS if each != symbol(mine)]
+        pattern = dashes[(turn - 1) % len(dashes)] if turn else _pattern(mine)
+        mark = symbols[(turn - 1) % len(symbols)] if turn else symbol(mine)
+        found[label] = Look(colour(label), _equal_steps(pattern, label), mark)
+    return found
 
 
 def faint(colour: str, opacity: float = 0.18) -> str:

@@ -119,3 +119,13 @@ def test_words_from_data_cannot_draw_or_fill_in():
 )
 def test_a_share_is_never_rounded_to_nothing_or_all(part, whole, words):
     assert theme.share(part, whole) == words
+
+
+def test_settings_of_one_method_share_a_colour_and_differ_in_dashes_and_markers():
+    labels = [f"curvature-ascent · uniform (rho {rho})" for rho in (0.01, 0.1, 1)]
+    looks = theme.looks([*labels, "imu", labels[0]])
+    assert list(looks) == [*labels, "imu"] and looks["imu"] == (colour("imu"), dash("imu"), symbol("imu"))
+    mine = [looks[label] for label in labels]
+    assert {look.colour for look in mine} == {colour("curvature-ascent")}
+    assert len({look.dash for look in mine}) == len({look.symbol for look in mine}) == 3
+    assert mine[0].dash == dash(labels[0]) and mine[0].symbol == symbol(labels[0])

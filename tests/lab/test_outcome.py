@@ -57,6 +57,15 @@ def test_a_run_in_which_nothing_happens_says_so() -> None:
     assert run.events["forgotten"] == 0 and "nothing was forgotten" in repr(run)
 
 
+def test_a_goal_at_which_no_sample_needs_to_be_wrong_is_no_failure() -> None:
+    start = unlearned(steps=0).value("forget", "loss")
+    runs: list[imu.Run] = []
+    how = {"lr": 1e-6, "steps": 200, "step_norm": 1e-3, "stop_at": ("loss", ">=", 1.01 * start)}
+    assert not told(lambda: runs.append(unlearned(**how)))
+    (run,) = runs
+    assert run.events["stopped_at"] >= 5 and run.events["forgotten"] == 0 and "nothing was forgotten" not in repr(run)
+
+
 def test_a_run_that_reaches_its_goal_is_silent_and_counts_what_was_forgotten() -> None:
     runs = []
     assert not told(lambda: runs.append(unlearned(lr=0.3, steps=60, stop_at="forgotten")))
