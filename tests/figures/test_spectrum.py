@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cases
 import numpy as np
 import pandas as pd
 
@@ -22,6 +23,6 @@ def test_shares_are_added_up_by_powers_of_ten() -> None:
         "1 to 10",
         "10 to 100",
     ]
-    assert np.allclose(drawn["directions"].y, [0.2, 0.2, 0.2, 0.4])
-    assert np.allclose(drawn["gradient"].y, [0.0, 0.1, 0.2, 0.7])
-    assert np.allclose(drawn["step"].y, [0.1, 0.6, 0.2, 0.1])
+    assert cases.close(drawn["directions"].y, [0.2, 0.2, 0.2, 0.4])
+    assert cases.close(drawn["gradient"].y, [0.0, 0.1, 0.2, 0.7])
+    assert cases.close(drawn["step"].y, [0.1, 0.6, 0.2, 0.1])
