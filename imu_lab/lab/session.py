@@ -16,7 +16,7 @@ from torch import nn
 
 from ..core import knobs, registry
 from ..core.knobs import check_count, name_of, plain
-from ..core.messages import warn
+from ..core.messages import unheard, warn
 from ..core.outcome import beware
 from ..core.records import Influence, Intensity, Run
 from ..core.running import checked_seed, copied, device_of, evaluating, fingerprint, one_thread, same, tensors_of
@@ -111,9 +111,17 @@ class Session:
         """See :func:`intensity`."""
         return intensity(scores, rule, **settings)
 
-    def defaults(self, method: str = "imu") -> dict[str, Any]:
-        """A method's settings as this task starts them: its own where it declares them, else the method's."""
-        return knobs.settings(registry.methods[method](**self._own_settings(method)))
+    def defaults(self, method: str = "imu", steps: int | None = None) -> dict[str, Any]:
+        """A method's settings as this task starts them: its own where it declares them, else the method's.
+
+        Args:
+            steps: of a run for which the learning rate is found where the task declares none, as for ``lr="auto"``.
+        """
+        auto, made = self.method(method, {})
+        if auto and steps and not registry.methods.declared(made, "needs_statistics"):  # which would take a pass
+            with unheard():  # what is found is a place to start from
+                made = self._with_learning_rate(made, steps, None, None, asked=False)
+        return knobs.settings(made)
 
     def _own_settings(self, method: str) -> dict[str, Any]:
         """The settings of a method that the task declares itself."""

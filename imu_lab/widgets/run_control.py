@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from functools import partial
 from html import escape
 from typing import Any, NamedTuple
 
@@ -93,7 +94,8 @@ class RunControl(Panel):
     def _make_controls(self, steps: int, rule: str, method: str) -> None:
         wide = {"style": STYLE, "layout": W.Layout(width="auto")}
         self.rule = Menu(registry.intensity_rules, rule, label="rule")
-        self.method = Menu(registry.methods, method, label="method", start=self.session.defaults, first=SHOWN_FIRST)
+        start = partial(self.session.defaults, steps=steps)  # with the learning rate that fits so many updates
+        self.method = Menu(registry.methods, method, label="method", start=start, first=SHOWN_FIRST)
         self.steps = W.IntSlider(steps, 1, max(300, steps), description="steps", **wide)
         self.seed = W.IntSlider(0, 0, 20, description="seed", **wide)
         icons = {"start": "play", "pause": "pause", "step": "step-forward", "stop": "stop"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ipywidgets as W
@@ -48,7 +49,8 @@ class Asking(W.VBox):
         estimator, rule, method = chosen
         self.estimator = Menu(registry.estimators, estimator, label="estimator")
         self.rule = Menu(registry.intensity_rules, rule, label="rule")
-        self.method = Menu(registry.methods, method, label="method", start=session.defaults, first=SHOWN_FIRST)
+        start = partial(session.defaults, steps=steps)  # with the learning rate that fits so many updates
+        self.method = Menu(registry.methods, method, label="method", start=start, first=SHOWN_FIRST)
         look = {"style": STYLE, "layout": W.Layout(width="auto")}
         self.steps = W.IntSlider(steps, 1, max(300, steps), description="steps", tooltip="Updates of each run.", **look)
         self.seed = W.IntSlider(seed, 0, max(20, seed), description="seed", tooltip="Of the order of batches.", **look)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -379,3 +380,27 @@ def test_the_static_picture(panel: Workbench, monkeypatch: pytest.MonkeyPatch) -
             pytest.skip(f"static pictures need Chromium: {error}")
         raise
     assert picture.startswith(b"\x89PNG") and 20_000 < len(picture) < 400_000
+
+
+@pytest.mark.filterwarnings("ignore:.*the run")
+def test_the_learning_rate_begins_where_one_was_found_and_a_moving_slider_does_not_warn() -> None:
+    """A task of a user's own declares no rate: the slider stands where a run reaches its goal in half the updates."""
+    task, model = cases.task("own data"), cases.original("own data")
+    found = imu.Session(task, model).defaults("imu", steps=40)["lr"]
+    assert found != imu.Session(task, model).defaults("imu")["lr"]
+    expected = imu.unlearn(task, model, steps=40).settings["settings"]["lr"]
+    panel = workbench(task, model, reference=model, steps=40)
+    assert panel.wait(SECONDS)
+    slider = panel.controls.method.controls.controls["lr"]
+    assert slider.value == found == expected == panel.answer.run.settings["settings"]["lr"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for rate in (1e-5, 0.5, 1.0):  # nothing happens; the model collapses
+            slider.value = rate
+            assert panel.wait(SECONDS)
+            assert panel.answer.run.settings["settings"]["lr"] == rate and panel.error.value == ""
+    assert [each for each in caught if issubclass(each.category, UserWarning)] == []
+    panel.close()
+    control = imu.run_control(task, model, steps=40)
+    assert control.method.value.settings["lr"] == found
+    control.close()
