@@ -87,6 +87,7 @@ from .studies.explanation import explain_resistance as explain_resistance
 from .studies.explanation import predict_resistance as predict_resistance
 from .studies.explanation import reasons as reasons
 from .studies.beforehand import neighbours as neighbours
+from .studies.suspicion import suspects as suspects
 from .studies.collateral import NoFirstOrder as NoFirstOrder
 from .studies.collateral import ablate_pressure as ablate_pressure
 from .studies.collateral import collateral as collateral

@@ -97,7 +97,7 @@ QUANTITIES: dict[str, Quantity] = {
     "label_suspicion": Quantity(
         "label suspicion",
         "probability",
-        "σ(−margin) of a model trained without it: above one half, it doubts the label",
+        "σ(−margin) of a model trained without it, or (1 − margin) / 2 of a head: above one half, it doubts the label",
     ),
     "memorisation": Quantity(
         "memorisation", "probability", "confidence with the sample in training minus confidence without it"

@@ -14,9 +14,11 @@ from ..core.records import Run
 from ..core.registry import estimators as registered
 from ..lab.verbs import influence
 from ..tasks.announced import announced
+from ..tasks.protocol import offered
 from .beforehand import curvature, held_out_confidence, learning_events, models_to_train, neighbours
 from .resistance import counted, latest, resistance, withstanding
 from .statistics import confidence_interval, one_row, spearman
+from .suspicion import suspects
 
 CHEAP = ("fisher-diagonal", "gradient-cosine", "self-influence", "el2n")
 TRAINING = ("training_events", "first_learned", "held_out_confidence", "label_suspicion", "memorisation")
@@ -48,7 +50,8 @@ def explain_resistance(
         estimators: the influences to add, each as a column ``influence_<name>``; the defaults cost milliseconds, ``"all"``
             takes every registered estimator, the random control too.
         training: whether to train models: one for the learning events, and one per fold for the held-out columns. How many
-            and about how long is said first.
+            and about how long is said first. Without, ``label_suspicion`` is that of held-out heads on the original's
+            features (:func:`imu_lab.suspects`).
         uniform: the same run under uniform weights, or True to make it; see :func:`imu_lab.resistance`.
         folds, seed: see :func:`imu_lab.studies.beforehand.held_out_confidence`.
 
@@ -76,6 +79,8 @@ def explain_resistance(
     if training:
         with announced(models_to_train(task, folds, seed), "training=False leaves them out"):
             parts += [learning_events(task, seed), held_out_confidence(task, folds, seed)]
+    elif offered(task).labels is not None and len(offered(task).classes) > 1:
+        parts += [suspects(task, original)[["example", "label_suspicion"]]]
     for part in parts:
         table = table.merge(part, on="example", how="left", validate="one_to_one")
     if training:
@@ -120,14 +125,14 @@ def too_few(table: pd.DataFrame, target: str = "rank", known: int | None = None)
     """
     counts = counted(table, target)
     known = counts.withstood if known is None else known
-    enough = counts.forgotten >= FORGOTTEN or target.removeprefix("uniform_") not in OF_FORGETTING
+    enough = counts.forgotten + counts.late >= FORGOTTEN or target.removeprefix("uniform_") not in OF_FORGETTING
     if known >= SAMPLES and enough:
         return ""
     had = f"{known} samples had something to withstand (pressed, and right before) and have a {target!r}; {counts}"
     if known < SAMPLES:
         return f"{had}; an explanation needs at least {SAMPLES}: request more samples, or press more of them"
     return (
-        f"{had}; an explanation needs at least {FORGOTTEN} forgotten before the limit: make the run again with more steps or "
+        f"{had}; an explanation needs at least {FORGOTTEN} forgotten: make the run again with more steps or "
         "another lr, as in imu.again(run, lr=...)"
     )
 

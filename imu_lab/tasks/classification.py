@@ -20,7 +20,7 @@ from .evaluation import averages
 from .networks import fresh
 from .networks import images as networks
 from .outputs import cross_entropy_derivative, derived
-from .presets import preset
+from .presets import fitted, preset
 from .protocol import Abilities, Batch, Examples
 from .sources import folders, models, named
 from .sources import labels as naming
@@ -52,7 +52,7 @@ class Classification:
         readout: the modules that influence and unlearning act on, by name; None for the last linear layer, ``"all"``
             for every parameter.
         architecture: a name in ``imu_lab.tasks.networks.images`` or of a torchvision classifier; None for the data's own.
-        recipe: how to train; None for the data's own.
+        recipe: how to train; None for the data's own, with smaller batches where the examples are few.
         image_size: resize the pictures of a folder.
         forget_superclass: forget the samples of a superclass, by name, from a model that names the fine classes.
         forget_subclass: forget the samples of a subclass, by name, from a model that names superclasses.
@@ -92,7 +92,7 @@ class Classification:
             object.__setattr__(self, "data", str(self.data))
             own = preset(self.data)
             object.__setattr__(self, "architecture", self.architecture or own.architecture)
-            object.__setattr__(self, "recipe", self.recipe or own.recipe)
+            object.__setattr__(self, "recipe", self.recipe or fitted(own.recipe, len(self.labelled.train)))
         if self.forget_indices is not None:
             object.__setattr__(self, "forget_indices", naming.indices(self.forget_indices, len(self.labelled.train)))
         if isinstance(self.readout, list):
@@ -157,7 +157,7 @@ class Classification:
             model, train, test, label=label, classes=classes, loss=loss, make_model=make_model, train_fn=train_fn, device=device
         )  # fmt: skip
         small = sum(value.numel() for value in supplied.original.parameters()) <= SMALL
-        request.setdefault("recipe", Recipe(one_thread=small))
+        request.setdefault("recipe", fitted(Recipe(one_thread=small), len(supplied.labelled.train)))
         return cls(supplied, **request)
 
     def with_request(self, examples: tuple[int, ...]) -> Classification:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .training import Recipe
@@ -28,10 +28,24 @@ PRESETS = {
     "svhn": Preset("resnet-20", Recipe(epochs=8, lr=0.2, batch_size=128, one_thread=False), {"lr": 1e-3}),
     "cifar10": _PICTURES,
     "cifar100": _PICTURES,
-    "folder": _PICTURES,
+    "folder": replace(_PICTURES, unlearning={}),  # of a stranger's pictures the learning rate is found
 }
+ENOUGH = 150  # updates, without which a network learns little however often it sees each example
+SMALLEST = 16  # examples per update
 
 
 def preset(data: str) -> Preset:
     """What goes with a data set by name, or with a folder."""
     return PRESETS.get(data, PRESETS["folder"])
+
+
+def fitted(recipe: Recipe, count: int) -> Recipe:
+    """A default recipe for so many examples: of few, smaller batches make enough updates, and then more epochs.
+
+    The learning rate goes with the size of the batch (Goyal et al. 2017, arXiv 1706.02677).
+    """
+    size = recipe.batch_size
+    while size > SMALLEST and recipe.epochs * -(-count // size) < ENOUGH:
+        size = max(SMALLEST, size // 2)
+    epochs = max(recipe.epochs, -(-ENOUGH // -(-count // size)))
+    return replace(recipe, batch_size=size, lr=recipe.lr * size / recipe.batch_size, epochs=epochs)

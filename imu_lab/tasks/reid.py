@@ -136,8 +136,12 @@ class ReID:
 
     @property
     def unlearning(self) -> Mapping[str, Any]:
-        """This task's own defaults for a method's settings: a deeper readout takes smaller steps."""
-        return {"lr": 3e-3 if self.readout in (None, "classifier", ("classifier",)) else 3e-4, "batch_size": 8}
+        """This task's own defaults for a method's settings: a deeper readout takes smaller steps.
+
+        For the classifier of a stranger's folder the learning rate is found: it goes with the size of the features.
+        """
+        shallow, drawn = self.readout in (None, "classifier", ("classifier",)), self.data == "figures"
+        return ({"lr": 3e-3 if shallow else 3e-4} if drawn or not shallow else {}) | {"batch_size": 8}
 
     def split(self, name: str) -> Examples:
         """``"train"``, ``"forget"``, ``"retain"``, ``"test"``, ``"test-forget"``, ``"gallery"``, ``"standard"``..."""

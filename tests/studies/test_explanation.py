@@ -134,7 +134,7 @@ def test_nothing_is_explained_where_nothing_was_forgotten_and_nothing_is_trained
     about = imu.resistance(idle).attrs["about"]
     assert about == "imu · uniform: 0 of 40 samples forgotten, 40 pressed"
     with pytest.raises(ValueError, match=r"40 samples had .*; 0 of 40 samples forgotten, 40 pressed; an explanation needs "
-                       r"at least 5 forgotten before the limit: make the run again with .*lr=\.\.\.\)$"):  # fmt: skip
+                       r"at least 5 forgotten: make the run again with .*lr=\.\.\.\)$"):  # fmt: skip
         imu.explain_resistance(idle)
     with pytest.raises(ValueError, match="at least 5 forgotten"):
         imu.reasons(imu.resistance(idle))
@@ -156,11 +156,11 @@ def test_too_few_pressed_are_not_explained_either() -> None:
 
 
 @pytest.mark.parametrize(("late", "words"), [(0, ""), (3, " (3 more only after the utility limit)")])
-def test_who_was_lost_in_the_collapse_does_not_count_as_forgotten(late: int, words: str) -> None:
+def test_who_was_lost_in_the_collapse_is_counted_apart(late: int, words: str) -> None:
     table = invented(20).assign(
         censored=lambda t: t["example"] >= 9, after_limit=lambda t: t["example"] < late, wrong_before=False
     )
     assert str(counted(table)) == f"{9 - late} of 20 samples forgotten{words}, 20 pressed"
-    assert (too_few(table) == "") == (9 - late >= 5) and too_few(table, "confidence_auc") == ""
-    collapsed = table.assign(after_limit=True)
-    assert "0 of 20 samples forgotten (9 more only after the utility limit)" in too_few(collapsed)
+    assert too_few(table) == "" and (imu.reasons(table, draws=5)["forgotten"] == 9 - late).all()
+    few = table.assign(censored=table["example"] >= 4)
+    assert "at least 5 forgotten" in too_few(few) and too_few(few, "confidence_auc") == ""
