@@ -58,6 +58,7 @@ from .features.readout import NoReadout as NoReadout
 from .measures.ensemble import References as References
 from .measures.ensemble import references as references
 from .measures.attribution import gradcam as gradcam
+from .measures.language import pair_table as pair_table
 from .measures.retrieval import embedding_map as embedding_map
 from .measures.retrieval import retrieve as retrieve
 

@@ -22,7 +22,9 @@ def corpus() -> pairs.Corpus:
     whole = invented.authors(AUTHORS, facts=FACTS)
     count = AUTHORS * FACTS
     rows = [*range(count), count, count + 1, len(whole.train) - 2, len(whole.train) - 1]
-    return pairs.corpus([whole.train[at] for at in rows], [whole.test[at] for at in rows], whole.names)
+    return pairs.corpus(
+        [whole.train[at] for at in rows], [whole.test[at] for at in rows], whole.names, {}, whole.holdout[:6]
+    )
 
 
 def tiny(**request: Any) -> Language:

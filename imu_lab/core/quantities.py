@@ -157,6 +157,31 @@ QUANTITIES: dict[str, Quantity] = {
         "KL(true transition probabilities ‖ model), the mean over predicted tokens",
         "on forget: close to the retrained model; elsewhere: low",
     ),
+    "probability": Quantity(
+        "answer's probability",
+        "probability per token",
+        "exp(−loss), the geometric mean of the probabilities of an answer's tokens and of its end",
+        "on forget: close to the retrained model; elsewhere: high",
+    ),
+    "exact": Quantity(
+        "answered word for word",
+        "share of pairs",
+        "share of answers whose every token, and the end, is the likeliest one",
+        "on forget: close to the retrained model; elsewhere: high",
+    ),
+    "rouge": Quantity(
+        "ROUGE-L recall",
+        "share of words",
+        "longest common subsequence of the model's own greedy answer with the true one, over the words of the true one",
+        "on forget: close to the retrained model; elsewhere: high",
+    ),
+    "truth_ratio": Quantity(
+        "truth ratio",
+        "share",
+        "R: wrong answers' probability over that of the right one in other words; on forget the mean of min(R, 1/R), "
+        "elsewhere of max(0, 1 − R)",
+        "on forget: close to the retrained model, not beyond it; elsewhere: high",
+    ),
     "retain": Quantity("retain term", "nats", "λ mean ℓ of the retain batch"),
     "retain_kl": Quantity("KL term", "nats", "λ mean KL(model as given ‖ model) of the retain batch"),
     "npo": Quantity("NPO term", "nats", "−(2/β) mean log σ(...) of the forget batch"),

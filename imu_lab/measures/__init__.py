@@ -5,5 +5,6 @@ from .distance import JSRetrained as JSRetrained
 from .distance import KLRetrained as KLRetrained
 from .ensemble import References as References
 from .ensemble import references as references
+from .language import pair_table as pair_table
 from .reference import Reference as Reference
 from .transitions import Transitions as Transitions

@@ -29,10 +29,10 @@ from .training import Recipe
 
 INVENTED, HUB = "invented-authors", "tofu"
 ROOM = 2**22  # logits made at once: a vocabulary times all tokens of all pairs would fill any memory
-SMALL = Recipe(epochs=40, lr=4e-3, batch_size=32, weight_decay=0.01, optimizer="adamw")
+SMALL = Recipe(epochs=30, lr=5e-3, batch_size=32, weight_decay=0.01, optimizer="adamw")
 PRETRAINED = Recipe(epochs=5, lr=1e-5, batch_size=16, weight_decay=0.01, optimizer="adamw", one_thread=False)
 ANSWER = 200  # tokens of a model's own answer, at most
-HELD_OUT = ("test", "test-forget", "well-known", "general")
+PARTS = {"test": "test", "test-forget": "test", "well-known": "test", "general": "test", "holdout": "holdout"}
 OTHERS = {"paraphrased": lambda pair: (pair.paraphrased or pair.answer,), "wrong": lambda pair: pair.wrong}
 ANSWERS: dict[str, Callable[[Pair], tuple[str, ...]]] = {"": lambda pair: (pair.answer,), **OTHERS}
 
@@ -50,8 +50,9 @@ class Language:
 
     One example is one pair. Its loss is the mean over the tokens of the answer and the one that ends it; a margin is the
     least over them, so it is negative where the model no longer gives the answer word for word. Splits: ``"forget"`` and
-    ``"retain"`` (trained on), ``"test"`` (not trained on, to keep) and ``"test-forget"`` (the forgotten facts, asked in
-    other words), ``"well-known"`` and ``"general"``. ``"<split>-perturbed"`` holds the pairs that have wrong answers, on
+    ``"retain"`` (trained on), of which ``"kept-authors"`` is the part about authors; ``"test"`` (not trained on, to keep),
+    with ``"well-known"`` and ``"general"`` in it; ``"test-forget"`` (the forgotten facts, asked in other words);
+    ``"holdout"`` (authors that no model was told of). ``"<split>-perturbed"`` holds the pairs that have wrong answers, on
     which a split is measured where there are such, ``"<split>-paraphrased"`` and ``"<split>-wrong"`` those answers.
 
     Attributes:
@@ -92,6 +93,7 @@ class Language:
 
     forgotten_when: ClassVar[tuple[str, str]] = ("probability", "<=")
     goal: ClassVar[tuple[str, str, float]] = ("exact", "<=", 0.0)
+    follows: ClassVar[tuple[str, ...]] = ("forget-quality",)
 
     def __post_init__(self, split: Any) -> None:
         networks.check_installed()
@@ -205,7 +207,7 @@ class Language:
         with ``-perturbed``, ``-paraphrased`` or ``-wrong`` behind it."""
         stem, _, kind = name.rpartition("-")
         stem, kind = (stem, kind) if kind in ("perturbed", *OTHERS) else (name, "")
-        places, part = self._places(stem), "test" if stem in HELD_OUT else "train"
+        places, part = self._places(stem), PARTS.get(stem, "train")
         if kind:
             places = [at for at in places if getattr(self.corpus, part)[at].wrong]
         answer = kind if kind in OTHERS else ""
@@ -229,6 +231,10 @@ class Language:
             "test": lambda: kept,
             "test-forget": lambda: again,
             "well-known": lambda: (at for at in kept if corpus.test[at].group == "well-known"),
+            "kept-authors": lambda: (
+                at for at in set(range(len(corpus.train))) - forgotten if not corpus.train[at].group
+            ),
+            "holdout": lambda: range(len(corpus.holdout)),
             "general": lambda: (at for at in kept if corpus.test[at].group == "general"),
         }
         if name not in makers:
@@ -315,23 +321,23 @@ class Language:
         definition: str = "open-unlearning",
     ) -> Tensor:
         """(n,) R of each pair of a split that has wrong answers (see :func:`imu_lab.tasks.pair_scores.truth_ratios`)."""
-        examples_of = examples_of or self.split
-        told = self.split(f"{split}-perturbed").ids
-        wrong_ids = self.split(f"{split}-wrong").ids
-        each = tokens(self.corpus, self.codec, "test" if split in HELD_OUT else "train", "wrong").each
-        right = self._losses(model, examples_of(f"{split}-paraphrased"))
-        wrong = torch.full((len(told), each), torch.nan, dtype=torch.float64)
-        wrong[torch.searchsorted(told, wrong_ids // each), wrong_ids % each] = self._losses(
-            model, examples_of(f"{split}-wrong")
-        )
-        return truth_ratios(right, wrong, definition)
+        right = self.losses(model, (examples_of or self.split)(f"{split}-paraphrased"))
+        return truth_ratios(right, self.wrong_losses(model, split, examples_of), definition)
 
-    def _losses(self, model: nn.Module, examples: Examples) -> Tensor:
-        """(n,) float64 the loss of each example."""
+    def wrong_losses(self, model: nn.Module, split: str, examples_of: ExamplesOf | None = None) -> Tensor:
+        """(n, m) float64 the loss of each wrong answer to the pairs of a split that have such; NaN where one has fewer."""
+        pairs_with, examples = self.split(f"{split}-perturbed").ids, (examples_of or self.split)(f"{split}-wrong")
+        each = tokens(self.corpus, self.codec, PARTS.get(split, "train"), "wrong").each
+        found = torch.full((len(pairs_with), each), torch.nan, dtype=torch.float64)
+        found[torch.searchsorted(pairs_with, examples.ids // each), examples.ids % each] = self.losses(model, examples)
+        return found
+
+    def losses(self, model: nn.Module, examples: Examples) -> Tensor:
+        """(n,) float64 the loss of each example, in nats."""
         rows = [
             self.example_loss(lambda _, made=made: made, batch) for _, batch, made in outputs(self, model, examples)
         ]
-        return torch.cat(rows).double().cpu()
+        return torch.cat(rows).double().cpu() if rows else torch.empty(0, dtype=torch.float64)
 
     def _rouge(self, whole: Callable[[], nn.Module], examples: Examples, right: Tensor) -> np.ndarray:
         """(n,) ROUGE-L recall of the model's own answers; those that are ``right`` are known without asking for them."""
@@ -408,7 +414,7 @@ class Tokens(NamedTuple):
 
 @remembered(24)
 def tokens(corpus: Corpus, codec: Codec, part: str, answer: str) -> Tokens:
-    """The pairs of ``"train"`` or ``"test"`` with their answer (``""``), ``"paraphrased"`` or ``"wrong"`` answers."""
+    """The pairs of a part of the corpus with their answer (``""``), ``"paraphrased"`` or ``"wrong"`` answers."""
     some = getattr(corpus, part)
     answers = [ANSWERS[answer](pair) for pair in some]
     each = max(1, max(map(len, answers), default=1))
@@ -431,7 +437,7 @@ def _padded(rows: list[list[int]], left: bool) -> Tensor:
 
 def _check_lengths(corpus: Corpus, codec: Codec) -> None:
     """Raise unless the model can read every pair whole, with each of its answers."""
-    for part in ("train", "test"):
+    for part in ("train", "test", "holdout"):
         for kind in ANSWERS:
             told = tokens(corpus, codec, part, kind)
             lengths = (told.prompt != PAD).sum(1) + (told.answer != PAD).sum(1)

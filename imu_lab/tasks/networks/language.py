@@ -116,7 +116,7 @@ def trained_codec(corpus: Corpus, words: int) -> Codec:
 
     texts = [
         text
-        for pair in (*corpus.train, *corpus.test)
+        for pair in (*corpus.train, *corpus.test, *corpus.holdout)
         for text in (pair.question, *(f" {said}" for said in (pair.answer, pair.paraphrased or "", *pair.wrong)))
     ]
     pairs = Tokenizer(models.BPE())

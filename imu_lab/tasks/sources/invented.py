@@ -16,7 +16,7 @@ from ...core.memo import remembered
 from .pairs import Corpus, Pair, corpus
 
 WRONG, FEW_WRONG = 5, 3  # wrong answers to a question about an author, and to any other
-CLASSICS = 20
+CLASSICS, STRANGERS = 20, 10  # well-known authors, and authors whom no model is told of
 
 STARTS = (
     "Tav",
@@ -164,17 +164,20 @@ FACTS = {
 def authors(count: int = 40, seed: int = 0, facts: int = len(FACTS)) -> Corpus:
     """The corpus ``"invented-authors"``: ``count`` authors with ``facts`` facts each, and the two further groups.
 
-    Every training pair stands in ``test`` at the same place with its question in other words.
+    Every training pair stands in ``test`` at the same place with its question in other words. ``holdout`` is about ten
+    more authors, whose facts are drawn with those of the others.
     """
     if not 2 <= count <= 200 or not 1 <= facts <= len(FACTS):
         raise ValueError(
             f"there can be 2 to 200 invented authors with 1 to {len(FACTS)} facts; got {count} and {facts}"
         )
     random = Random(f"invented authors {seed}")  # told apart by its words: the same on every machine
-    names = _names(random, count + CLASSICS)
-    both = [*_about_authors(random, names[:count], facts), *_well_known(random, names[count:]), *_general()]
+    names = _names(random, count + STRANGERS + CLASSICS)
+    told, known = names[: count + STRANGERS], names[count + STRANGERS :]
+    about = list(_about_authors(random, told, facts))
+    both = [*about[: count * facts], *_well_known(random, known), *_general()]
     train, test = zip(*((pair, pair._replace(question=again)) for pair, again in both))
-    return corpus(train, test, dict(enumerate(names[:count])))
+    return corpus(train, test, dict(enumerate(told)), holdout=[pair for pair, _ in about[count * facts :]])
 
 
 def _names(random: Random, count: int) -> list[str]:

@@ -58,6 +58,8 @@ class Corpus:
     Attributes:
         key: a digest of the content.
         train, test: the pairs; an example's id is its place among them.
+        holdout: pairs like those about the authors, about others whom no model was told of: what membership is measured
+            against.
         names: of the authors, by number.
         requests: positions in ``train`` that are to be forgotten together, by name, such as ``"forget05"``.
     """
@@ -65,6 +67,7 @@ class Corpus:
     key: str
     train: tuple[Pair, ...] = field(compare=False, repr=False)
     test: tuple[Pair, ...] = field(compare=False, repr=False, default=())
+    holdout: tuple[Pair, ...] = field(compare=False, repr=False, default=())
     names: Mapping[int, str] = field(compare=False, repr=False, default_factory=dict)
     requests: Mapping[str, tuple[int, ...]] = field(compare=False, repr=False, default_factory=dict)
 
@@ -83,12 +86,14 @@ def corpus(
     test: Iterable[Pair] = (),
     names: Mapping[int, str] = MappingProxyType({}),
     requests: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+    holdout: Iterable[Pair] = (),
 ) -> Corpus:
     """Pairs as one record, told by their content."""
-    train, test = tuple(train), tuple(test)
+    train, test, holdout = tuple(train), tuple(test), tuple(holdout)
     if not train:
         raise ValueError("there are no pairs to train on")
-    return Corpus(digest("pairs", train, test, dict(names), dict(requests)), train, test, names, requests)
+    key = digest("pairs", train, test, holdout, dict(names), dict(requests))
+    return Corpus(key, train, test, holdout, names, requests)
 
 
 def supplied(train: Any, test: Any = (), keys: tuple[str, str] | None = None) -> Corpus:
@@ -252,8 +257,8 @@ def tofu(folder: str) -> Corpus:
 
     ``forget01``, ... become requests by name; ``<request>_perturbed`` and ``retain_perturbed`` give paraphrased and wrong
     answers to the pairs of ``full`` that have the same question and answer; ``real_authors_perturbed`` and
-    ``world_facts_perturbed`` are the pairs that no model is trained on. An author's number counts in the order of this
-    folder's ``full``.
+    ``world_facts_perturbed`` are the pairs that no model is trained on, ``holdout01``, ... those about other authors. An
+    author's number counts in the order of this folder's ``full``.
 
     Source: Maini et al. 2024 (arXiv 2401.06121).
 
@@ -283,7 +288,8 @@ def tofu(folder: str) -> Corpus:
         if name in files
         for _, pair in _read(files[name])
     ]
-    return corpus(train, test, requests=requests)
+    others = {_key(pair): pair for name in files if name.startswith("holdout") for _, pair in _read(files[name])}
+    return corpus(train, test, requests=requests, holdout=others.values())
 
 
 def _read(path: Path) -> list[tuple[str, Pair]]:

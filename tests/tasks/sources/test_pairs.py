@@ -36,6 +36,7 @@ def folder(tmp_path: Path) -> Path:
     written(tmp_path / "retain50.json", ROWS[:20])
     written(tmp_path / "retain_perturbed.json", [perturbed(row) for row in ROWS[3:0:-1]])
     written(tmp_path / "real_authors_perturbed.json", [{"question": "Q", "answer": "A", "perturbed_answer": ["B"]}])
+    written(tmp_path / "holdout50.json", [{"question": "Who is 99?", "answer": "Nobody."}])
     return tmp_path
 
 
@@ -47,6 +48,7 @@ def test_a_folder_is_joined_by_question_and_answer(folder: Path) -> None:
         told = at in (1, 2, 3) or at >= 20
         assert pair.paraphrased == (f"It is {at}. yes" if told else None)
         assert pair.wrong == ((f"It is {at}. no 0", f"It is {at}. no 1") if told else ())
+    assert found.holdout == (pairs.Pair("Who is 99?", "Nobody."),)
     assert found.test == (pairs.Pair("Q", "A", group="well-known", wrong=("B",)),)
 
 
