@@ -248,7 +248,7 @@ class Classification:
         elif self.forget_fraction is not None:
             chosen = self._random_share(count)
         else:
-            chosen = torch.tensor(sorted(self.forget_indices), dtype=torch.int64)
+            chosen = torch.from_numpy(np.sort(np.fromiter(self.forget_indices, np.int64, len(self.forget_indices))))
         if not len(chosen):
             raise ValueError("the forget set is empty: the request matches no training example")
         if len(chosen) == count:

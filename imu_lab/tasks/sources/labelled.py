@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,7 +72,7 @@ class Labelled:
 
 def counted(classes: Sequence[str], labels: Tensor) -> str:
     """The classes in order, with their numbers of samples: ``3 classes: cat (20), cow (20), dog (19)``."""
-    counts = Counter(labels.tolist())
+    counts = labels.bincount(minlength=len(classes)).tolist()
     named = [f"{name} ({counts[k]:,})" for k, name in enumerate(classes[:SHOWN])]
     more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
     return f"{len(classes)} classes: {', '.join(named)}{more}"
