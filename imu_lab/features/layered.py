@@ -3,20 +3,24 @@
 At a layer, G = mean Jᵀ (diag p − ppᵀ) J, J the derivative of the answers at the layer's outputs. As diag p − ppᵀ is
 Σ_k p_k (p − e_k)(p − e_k)ᵀ, K backward passes give it exactly, and the layers' hooks see what comes by
 (:mod:`imu_lab.features.layers`). The patches that a convolution sees are rows of their own; positions of the answer, as in a
-sequence, get a random sign each, so that on average nothing is left of the products between them.
+sequence, get a random sign each, so that on average nothing is left of the products between them. Of a convolution S is the
+sum over patches and G their mean, so that S ⊗ G is its block of the curvature as far as patches are independent.
+
+Source: Martens & Grosse 2015 (arXiv 1503.05671); for convolutions Grosse & Martens 2016 (arXiv 1602.01407).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..tasks.protocol import Examples
 from .general import GeneralGradients
-from .kronecker import Preconditioned, by_matrix, counted, probabilities, why_not, with_ones
+from .kronecker import by_matrix, counted, probabilities, why_not, with_ones
 from .layers import Gradient, joined, parts, watching
 
 OF = " of "  # "S of layer4.0.conv1"
@@ -84,8 +88,11 @@ class Sums:
         """Add a layer's inputs, once a batch, and the derivative at its outputs."""
         for _, made in parts(name, layer, inputs, error):
             outer = made[joined(name, "weight")]
-            if "G" in self.names:
-                self._add(f"G{OF}{name}", outer.delta.flatten(0, -2).double())
+            if (
+                "G" in self.names
+            ):  # a convolution's block is S ⊗ G / T, as if its T patches had nothing to do with each other
+                patches = outer.delta.shape[1] if isinstance(layer, nn.Conv2d) else 1
+                self._add(f"G{OF}{name}", outer.delta.flatten(0, -2).double() / patches**0.5)
             if "S" in self.names and name in self.fresh:
                 rows = outer.inputs.flatten(0, -2).double()
                 self._add(f"S{OF}{name}", with_ones(rows, layer.bias is not None))
@@ -108,17 +115,19 @@ def by_layer(held: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 @dataclass(frozen=True, eq=False)
 class Layered:
-    """From a gradient to what each layer's own preconditioner makes of its part; the parts of other layers as they are.
+    """From a gradient to what each layer's own preconditioner makes of its part.
 
     Attributes:
-        layers: by the layer's name in the model.
+        layers: by the layer's name in the model; each has ``solved``, a map of (K, D) matrices.
+        rest: by what the parts of other layers are multiplied: 1 leaves them as they are.
     """
 
-    layers: Mapping[str, Preconditioned]
+    layers: Mapping[str, Any]
+    rest: float = 1.0
 
     def __call__(self, gradient: Gradient) -> Gradient:
         """The direction, part by part."""
-        turned = dict(gradient)
+        turned = {name: self.rest * part for name, part in gradient.items()}
         for name, precondition in self.layers.items():
             keys = [joined(name, key) for key in ("weight", "bias") if joined(name, key) in gradient]
             weight, *bias = (gradient[key] for key in keys)
@@ -128,4 +137,4 @@ class Layered:
 
     def like(self, given: Tensor) -> Layered:
         """The same in the precision and on the device of ``given``."""
-        return Layered({name: each.like(given) for name, each in self.layers.items()})
+        return replace(self, layers={name: each.like(given) for name, each in self.layers.items()})

@@ -131,7 +131,7 @@ def dense_inverse(matrix: Tensor, rho: float) -> Preconditioner:
     def solved(vector: Tensor) -> Tensor:
         return torch.cholesky_solve(vector[:, None].to(factor), factor)[:, 0].to(vector)
 
-    return _on_vectors(solved)
+    return on_vectors(solved)
 
 
 def iterated_inverse(curvature: HeadCurvature | NetworkCurvature, rho: float) -> Preconditioner:
@@ -146,10 +146,10 @@ def iterated_inverse(curvature: HeadCurvature | NetworkCurvature, rho: float) ->
         )
     scale = trace_of(curvature) / curvature.size
     solve = Solver(curvature, rho * scale, TOLERANCE)
-    return _on_vectors(lambda vector: scale * (1 + rho) * solve(vector))
+    return on_vectors(lambda vector: scale * (1 + rho) * solve(vector))
 
 
-def _on_vectors(solve: Callable[[Tensor], Tensor]) -> Preconditioner:
+def on_vectors(solve: Callable[[Tensor], Tensor]) -> Preconditioner:
     """A map of (P,) vectors, on gradients part by part."""
 
     def precondition(gradient: Gradient) -> Gradient:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,18 @@ from torch import Tensor, nn
 from ..core.knobs import knob
 from ..core.registry import method
 from ..features import readout
-from ..features.gauss_newton import curvature_of, unflat
-from ..features.gradients import Gradient, flat, gradients_of
-from ..features.kronecker import by_matrix, kronecker_inverse, moments
-from ..features.statistics import MATRIX, Statistics, linear_gradients
+from ..features.gauss_newton import curvature_of
+from ..features.gradients import Gradient, Preconditioner, gradients_of
+from ..features.kronecker import by_matrix, kronecker_inverse
+from ..features.layered import Layered, by_layer
+from ..features.statistics import MATRIX, Statistics, means_of
+from ..influences.curvature import on_vectors
 from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Task
 from .objectives import length
 from .request import Request, Update
 
 FORMS = {"both": ("S", "G"), "exact": (MATRIX,)}
-Parts = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class OneShot:
         """The curvature of the training set."""
         return FORMS[self.factors]
 
-    def curvature(self, task: Task, model: nn.Module, request: Request) -> Parts:
-        """Of what the step is to hold still, by name as in a statistic."""
+    def solver(self, task: Task, model: nn.Module, request: Request) -> Preconditioner:
+        """From a gradient to the inverse of what the step is to hold still, times it."""
         raise NotImplementedError
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
@@ -79,9 +80,7 @@ class OneShot:
 
     def step(self, task: Task, model: nn.Module, request: Request) -> Gradient:
         """The whole of it."""
-        if MATRIX not in self.needs_statistics:
-            linear_gradients(task, model)  # refuses any other readout: factors of several layers are no factors of H
-        solve = SOLVERS[self.factors](self.curvature(task, model, request), self.rho)
+        solve = self.solver(task, model, request)
         share = len(request.forget) / request.statistics.examples
         return {name: share * part for name, part in solve(_mean_gradient(task, model, request)).items()}
 
@@ -97,14 +96,20 @@ class InfluenceStep(OneShot):
     """θ + (n_f/N) (H + λ)⁻¹ ḡ_F: the model without the forget set, to first order in its share of the training set.
 
     H is the Gauss-Newton matrix of the training set at the original, handed over as a statistic; λ = ρ tr H / P. It is one
-    update, after which the run ends.
+    update, or one in pieces, after which the run ends. Of a readout of several layers, each linear layer and convolution has a
+    block of its own with its own λ, and what else could move stays.
 
     Source: Koh & Liang 2017 (arXiv 1703.04730); as unlearning Warnecke et al. 2021 (arXiv 2108.11577).
     """
 
-    def curvature(self, task: Task, model: nn.Module, request: Request) -> Parts:
-        """H of the training set."""
-        return {name: request.statistics.part(name) for name in self.needs_statistics}
+    def solver(self, task: Task, model: nn.Module, request: Request) -> Preconditioner:
+        """(H + λ)⁻¹."""
+        held = request.statistics.only(self.needs_statistics)
+        if self.factors == "exact":
+            return _by_matrix(held.part(MATRIX), self.rho * _mean(held.part(MATRIX)))
+        return _by_factors(
+            {layer: Damped(**each, damping=_damping(each, self.rho)) for layer, each in _blocks(held.parts)}
+        )
 
 
 @method("newton-step")
@@ -119,54 +124,69 @@ class NewtonStep(OneShot):
     Source: Guo et al. 2020 (arXiv 1911.03030); with a stored H, WIN-U (arXiv 2604.13438).
     """
 
-    def curvature(self, task: Task, model: nn.Module, request: Request) -> Parts:
-        """H − H_F, and of H its mean eigenvalue."""
-        return WITHOUT[self.factors](task, model, request, request.statistics)
+    def solver(self, task: Task, model: nn.Module, request: Request) -> Preconditioner:
+        """(H − H_F + λ)⁻¹."""
+        held, forget = request.statistics.only(self.needs_statistics), request.forget
+        if self.factors == "exact":
+            mine = curvature_of(task, model, forget).matrix().cpu()
+            left = held.part(MATRIX) - len(forget) / held.examples * mine
+            return _by_matrix(left, self.rho * _mean(held.part(MATRIX)))
+        mine, rows = means_of(gradients_of(task, model), forget, self.needs_statistics)
+        return _by_factors(_without(held, mine, rows, self.rho))
 
 
-def _matrix_without(task: Task, model: nn.Module, request: Request, held: Statistics) -> Parts:
-    whole, mine = held.part(MATRIX), curvature_of(task, model, request.forget).matrix().cpu()
-    return {MATRIX: whole - len(request.forget) / held.examples * mine, "scale": whole.diagonal().mean()}
+class Damped(NamedTuple):
+    """One layer's block of a curvature, S ⊗ G, and what is added to it."""
+
+    S: Tensor
+    G: Tensor
+    damping: float
+
+    def solved(self, given: Tensor) -> Tensor:
+        """(S ⊗ G + λ)⁻¹ of a (K, D) matrix."""
+        return kronecker_inverse(self.G, self.S, self.damping)(given.to(self.S)).to(given)
 
 
-def _factors_without(task: Task, model: nn.Module, request: Request, held: Statistics) -> Parts:
-    """Of the retain set: what is left of the sums; and its share of H, by which the product of the two is smaller."""
-    mine, rows = moments(linear_gradients(task, model), request.forget)
-    left = held.rows - rows
+def _without(held: Statistics, mine: Mapping[str, Tensor], rows: int, rho: float) -> dict[str, Damped]:
+    """What is left of each layer's factors without the forget set's rows, and of the whole set's damping.
+
+    Both are means over the rows left, which are so many of all: by that share their product is smaller.
+    """
+    left, forget = held.rows - rows, dict(_blocks(mine))
     if left <= 0:
         raise ValueError(
             f"nothing is left of the {held.rows} rows of the statistic without the {rows} of the forget set"
         )
-    found = {name: (held.rows * held.part(name) - rows * mine[name].cpu()) / left for name in ("S", "G")}
-    scale = held.part("S").diagonal().mean() * held.part("G").diagonal().mean()
-    return {"S": found["S"], "G": left / held.rows * found["G"], "scale": scale}
+    found = {}
+    for layer, whole in _blocks(held.parts):
+        rest = {name: (held.rows * part - rows * forget[layer][name].cpu()) / left for name, part in whole.items()}
+        found[layer] = Damped(rest["S"], left / held.rows * rest["G"], _damping(whole, rho))
+    return found
 
 
-WITHOUT: dict[str, Callable[[Task, nn.Module, Request, Statistics], Parts]] = {
-    "exact": _matrix_without,
-    "both": _factors_without,
-}
+def _blocks(parts: Mapping[str, Tensor]) -> Iterable[tuple[str, Mapping[str, Tensor]]]:
+    """S and G by the layer's name; of a readout that is one linear layer by none."""
+    return (by_layer(parts) or {"": parts}).items()
 
 
-def _by_matrix(parts: Parts, rho: float) -> Callable[[Gradient], Gradient]:
-    matrix = parts[MATRIX].clone()
-    scale = parts.get("scale", matrix.diagonal().mean())
-    matrix.diagonal().add_(rho * scale)
-    factor, failed = torch.linalg.cholesky_ex(matrix)
+def _mean(matrix: Tensor) -> float:
+    """The mean eigenvalue."""
+    return matrix.diagonal().mean().item()
+
+
+def _damping(whole: Mapping[str, Tensor], rho: float) -> float:
+    """λ of one layer's block, ρ times its mean eigenvalue."""
+    return rho * _mean(whole["S"]) * _mean(whole["G"])
+
+
+def _by_matrix(matrix: Tensor, damping: float) -> Preconditioner:
+    factor, failed = torch.linalg.cholesky_ex(matrix + damping * torch.eye(len(matrix)).to(matrix))
     if failed:
-        raise ValueError(f"the curvature with rho={rho:g} is not positive definite; give a larger rho")
-    return lambda gradient: unflat(
-        torch.cholesky_solve(flat(gradient)[:, None].to(factor), factor)[:, 0].to(flat(gradient)), gradient
-    )
+        raise ValueError(f"the curvature plus λ={damping:.3g} is not positive definite; give a larger rho")
+    return on_vectors(lambda vector: torch.cholesky_solve(vector[:, None].to(factor), factor)[:, 0].to(vector))
 
 
-def _by_factors(parts: Parts, rho: float) -> Callable[[Gradient], Gradient]:
-    scale = parts.get("scale", parts["S"].diagonal().mean() * parts["G"].diagonal().mean())
-    solved = kronecker_inverse(parts["G"], parts["S"], rho * scale.item())
-    return lambda gradient: by_matrix(gradient, lambda given: solved(given.to(parts["S"])).to(given))
-
-
-SOLVERS: dict[str, Callable[[Parts, float], Callable[[Gradient], Gradient]]] = {
-    "exact": _by_matrix,
-    "both": _by_factors,
-}
+def _by_factors(blocks: Mapping[str, Damped]) -> Preconditioner:
+    if "" in blocks:
+        return lambda gradient: by_matrix(gradient, blocks[""].solved)
+    return Layered(blocks, rest=0.0)

@@ -48,7 +48,7 @@ def expected(task: Task, model: nn.Module, name: str) -> tuple[Tensor, Tensor]:
         jacobian = torch.stack([torch.autograd.grad(each, seen[1], retain_graph=True)[0][0] for each in made])
         jacobian = jacobian.flatten(2).permute(2, 0, 1) if jacobian.ndim > 2 else jacobian[None]  # (T, K, width)
         p = made.softmax(0).detach()
-        outputs = outputs + (jacobian.mT @ (torch.diag(p) - torch.outer(p, p)) @ jacobian).sum(0)
+        outputs = outputs + (jacobian.mT @ (torch.diag(p) - torch.outer(p, p)) @ jacobian).mean(0)
     return inputs / len(forget), outputs / len(forget)
 
 
@@ -133,6 +133,4 @@ def test_what_several_layers_do_not_have_is_said() -> None:
         imu.unlearn(normal, model, method="curvature-ascent", lr=1e-3, steps=1)
     run = imu.unlearn(normal, model, method="curvature-ascent", factors="exact", curvature="forget", lr=1e-3, steps=1)
     assert run.events["steps"] == 1
-    with pytest.raises(ValueError, match="one linear layer"):
-        imu.unlearn(task, model, method="newton-step", steps=1)
     assert imu.unlearn(task, model, method="newton-step", factors="exact", steps=1).events["steps"] == 1

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import imu_lab as imu
 from imu_lab.core.running import one_thread
 from imu_lab.features import kronecker, readout
-from imu_lab.features.gradients import explicit, flat
+from imu_lab.features.gradients import explicit, flat, gradients_of
+from imu_lab.features.layered import layer_moments
 from imu_lab.features.statistics import linear_gradients
 from imu_lab.tasks.protocol import Examples, Task
 from imu_lab.unlearning import Request
@@ -82,6 +83,39 @@ def test_by_factors_it_is_the_solve_with_their_kronecker_product(method: str) ->
     expected = torch.empty_like(gradient)
     expected[at.flatten()] = len(forget) / len(train) * torch.linalg.solve(matrix, gradient[at.flatten()])
     assert cases.close(moved(task, model, method, rho=0.5, factors="both"), expected, within=1e-6)
+
+
+@pytest.mark.parametrize("method", BOTH)
+def test_of_several_layers_each_has_its_own_block_and_what_has_none_stays(method: str) -> None:
+    model = cases.conv_net().double()
+    task = cases.own_data(model, torch.float64, readout=("body.1", "narrow", "classifier"))
+    forget, train, retain = (task.split(name) for name in ("forget", "train", "retain"))
+    gradients = gradients_of(task, model)
+    gradient, (whole, _) = gradients.mean(forget), layer_moments(gradients, train)
+    held, share = (
+        (whole, 1.0) if method == "influence-step" else (layer_moments(gradients, retain)[0], len(retain) / len(train))
+    )
+    after = imu.unlearn(task, model, method=method, rho=0.5, steps=1).model.state_dict()
+    for layer in ("narrow", "classifier"):
+        block = share * torch.kron(held[f"G of {layer}"], held[f"S of {layer}"])
+        block += (
+            0.5
+            * torch.kron(whole[f"G of {layer}"], whole[f"S of {layer}"]).trace()
+            / len(block)
+            * torch.eye(len(block)).double()
+        )
+        joined = torch.cat([gradient[f"{layer}.weight"], gradient[f"{layer}.bias"][:, None]], 1)
+        step = len(forget) / len(train) * torch.linalg.solve(block, joined.flatten()).view_as(joined)
+        before = model.state_dict()
+        found = torch.cat(
+            [
+                after[f"{layer}.{key}"].view(len(step), -1) - before[f"{layer}.{key}"].view(len(step), -1)
+                for key in ("weight", "bias")
+            ],
+            1,
+        )
+        assert cases.close(found, step, within=1e-6)
+    assert torch.equal(after["body.1.weight"], model.state_dict()["body.1.weight"])
 
 
 @pytest.mark.parametrize("method", BOTH)
