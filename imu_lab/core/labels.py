@@ -16,8 +16,13 @@ LONGEST = 32  # letters of a setting with its value
 
 
 def experiment(run: Run) -> dict[str, str]:
-    """All that makes a run what it is, seeds and versions aside: ``{"settings.lr": "0.01", ...}``."""
-    return _flat({name: value for name, value in run.settings.items() if name not in MEASURED})
+    """All that makes a run what it is, seeds and versions aside: ``{"settings.lr": "0.01", ...}``.
+
+    What was found for it is ``"auto"``: over seeds that is one experiment, whatever number was found.
+    """
+    flat = _flat({name: value for name, value in run.settings.items() if name not in MEASURED})
+    found = {f"settings.{name}": "auto" for name in run.settings.get("found", ())}
+    return {path: found.get(path, value) for path, value in flat.items() if path != "found"}
 
 
 def _flat(settings: Any, path: str = "") -> dict[str, str]:

@@ -186,6 +186,7 @@ class Session:
             state = driver.follow(states, steps, progress, stop, watch)
         events = driver.events(state, time.perf_counter() - started, self._goals(known))
         asked = {"steps": steps, "seed": request.seed, "stop_at": stop_at, "record_every": record_every}
+        asked |= {"found": ["lr"]} if auto else {}
         about = asked | self._provenance(method, shares, metrics, cached=task is not self.task)
         about |= _told(reference) | origin
         run = self._record(recorder, shares, private, about, events, reference, known)

@@ -55,6 +55,12 @@ def test_as_many_settings_are_named_as_tell_all_runs_apart() -> None:
     assert told_apart(runs[:1]) == ["imu · uniform"] and told_apart([]) == []
 
 
+def test_learning_rates_that_were_found_are_one_experiment_and_are_called_auto() -> None:
+    found = [made(lr=lr, seed=seed, top={"found": ["lr"]}) for seed, lr in enumerate((0.012, 0.015))]
+    assert told_apart(found) == ["imu · uniform"] * 2
+    assert told_apart([found[0], made(lr=0.1)]) == ["imu · uniform (lr auto)", "imu · uniform (lr 0.1)"]
+
+
 def test_what_is_measured_makes_no_other_experiment_and_a_saved_tuple_is_a_list() -> None:
     one, other = made(top={"follow": [], "stop_at": ("accuracy", "<=", 0.1)}), made(top={"record_every": 5})
     other.settings["stop_at"] = ["accuracy", "<=", 0.1]

@@ -196,3 +196,15 @@ def test_of_a_readout_that_is_not_linear_none_is_searched_and_whoever_asks_is_to
     task = replace(task, readout=("0", "2"))
     with pytest.warns(UserWarning, match="the readout is not one linear layer.*Give lr="):
         imu.unlearn(task, model, steps=1, lr="auto")
+
+
+def test_a_rate_that_was_found_is_told_as_found_and_controls_keep_it() -> None:
+    task, model = stranger()
+    run = imu.unlearn(task, model, steps=20)
+    control = imu.again(run, weights=None, seed=3)
+    assert run.settings["found"] == control.settings["found"] == ["lr"]
+    assert control.settings["settings"]["lr"] == run.settings["settings"]["lr"]
+    given = imu.again(run, lr=run.settings["settings"]["lr"])
+    assert "found" not in given.settings and given.curve.equals(run.curve)
+    other = imu.unlearn(task, model, steps=20, seed=1)
+    assert len({trace.meta["run"] for trace in imu.plot_curves([run, other]).data if "run" in trace.meta}) == 1
