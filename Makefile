@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test check demo bench notebooks clean
+.PHONY: help install lab test check demo bench trial notebooks clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,6 +40,9 @@ demo: $(STAMP) ## Unlearn a class without a browser: a table and an HTML report
 
 bench: $(STAMP) ## Measure speed and memory
 	$(BIN)/python -m benchmarks $(ARGS)
+
+trial: $(STAMP) ## Try whether influence pays: every arm on every task, at equal forgetting
+	$(BIN)/python -m benchmarks.trial $(ARGS)
 
 notebooks: $(STAMP) ## Execute all notebooks again and store them with pictures
 	$(BIN)/python tools/build_notebooks.py $(ARGS)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import nn
+from tqdm.auto import tqdm
 
-from ..core import registry
+from ..core.knobs import check_count
+from ..core.memo import Memo
 from ..core.messages import unheard, unknown
-from ..core.records import Run
-from ..intensities import intensity
-from ..lab.verbs import influence, unlearn
+from ..core.running import checked_seed
 from ..tasks.announced import announced
-from ..tasks.protocol import Task
-from ..tasks.training import is_known
-from .comparison import compare
+from ..tasks.checks import checked_task
+from ..tasks.protocol import Task, own_data_key
+from ..tasks.training import is_known, train
+from .cells import STILL, Cell, Models, quiet
+from .statistics import spearman
 
 PLAIN = "plain steps"
 LEVEL = 0.95  # of the intervals
+WORKERS: Memo[Models] = Memo(2)  # in a process that makes some cells of a trial
 
 
 @unheard()  # what became of each run stands in the table
@@ -30,10 +32,17 @@ def trial(
     task: Task,
     arms: Mapping[str, Mapping[str, Any]],
     *,
-    at_forget: float | tuple[str, str, float],
+    at_forget: Any,
     step_norms: Iterable[float | None] = (None,),
     seeds: Iterable[int] = range(5),
     steps: int = 300,
+    record_every: int = 1,
+    references: bool = False,
+    heads: bool = False,
+    alike: str | None = None,
+    folder: str | Path | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int, str], None] | None = None,
     **settings: Any,
 ) -> pd.DataFrame:
     """Run each arm on models trained from several seeds, and compare all runs at equal forgetting.
@@ -46,67 +55,143 @@ def trial(
     >>> imu.plot_trial(imu.over_seeds(imu.trial(task, arms, at_forget=0.05), ["updates"], against="uniform"))
 
     Args:
-        arms: by name, what is different about each: ``estimator`` (default ``"fisher-diagonal"``), ``rule``
-            (``"sqrt-clipped"``), ``method`` (``"imu"``), and settings of the method.
-        at_forget: the forget accuracy at which runs are compared, or ``(metric, "<=", value)``.
+        arms: by name, what is different about each: ``estimator`` (default ``"fisher-diagonal"``) and ``rule``
+            (``"sqrt-clipped"``), by name, as ``(name, settings)``, or instances; ``method`` (``"imu"``), and settings of the
+            method. ``"at": "end"`` reads an arm at its end, whatever it has forgotten: for a method of one step.
+        at_forget: the forget accuracy at which runs are compared, or ``(metric, "<=", value)``. With ``references``, the value
+            may be ``"retrained"``, that of the same seed's retrained model, and ``"nearest"`` reads each run at its update
+            nearest to that model: least ``forget kl_retrained``.
         step_norms: the lengths that every update is scaled to (shares of the readout's own, with
             ``relative_steps=True``); None leaves steps as they are.
         steps: how many updates to make at most.
+        record_every: look at each k-th update alone, where a look is dear: a readout of several layers is not cached.
+        references: retrain a model with each seed, and compare: each run with its own seed's, and with those of the others.
+            Two arms more stand in the table: ``"original"``, doing nothing, and ``"retrained"``, which is the goal, and
+            whose distance to the others is the noise floor.
+        heads: of each model, ask :func:`imu_lab.head_only` beside its own seed's retrained model.
+        alike: an arm; ``alike`` is then Spearman's correlation of the samples' margins with theirs under that arm and the
+            same seed: whether the same samples resist.
+        folder: where to keep each cell (one arm under one seed) once it is made, in a file of its own. A trial that was
+            killed, or is asked again, makes the missing ones alone. Cells are told by their settings, data and the
+            library's code. None keeps nothing.
+        jobs: how many processes share the work, by joblib; each on one thread.
+        progress: called with (cells made, cells in all, what was made); None shows a bar, with the time that is left, for
+            work longer than two seconds.
         settings: of every arm's method.
 
     Returns:
         DataFrame, one row per seed, kind of step and arm: ``steps`` (``"plain steps"`` or ``"equal steps (0.02)"``),
-        ``arm, seed, seconds`` (influence, weights and updates, on cached features), and the columns of
-        :func:`imu_lab.compare`.
+        ``arm, seed``, ``seconds`` of processor time (influence, weights and updates, on cached features and statistics), and
+        the columns of :func:`imu_lab.compare`. ``goal`` and ``came_to`` tell how near a run came to its goal; ``refused``
+        why an arm cannot serve this task, where one cannot. ``<split> others`` is the mean distance to the retrained models
+        of other seeds, ``<split> linear probe`` and the like are of ``heads``.
+
+    Raises:
+        ValueError: a goal that is none, no arm that can serve the task, or names that cannot be together.
     """
-    step_norms, rows, seeds = list(step_norms), [], list(seeds)
-    how = dict(at_forget=at_forget, steps=steps)
-    missing = sum(not is_known(task, "train", seed) for seed in seeds)
-    with announced(missing, "seeds= says how many") as models:
-        for seed in seeds:
-            model = models.train(task, "train", seed)
-            unlearn(task, model, steps=1)  # fills the feature cache, so that it counts in no arm's seconds
-            for step_norm in step_norms:
-                for name, arm in arms.items():
-                    rows.append(_row(task, model, seed, name, {**settings, **arm}, step_norm=step_norm, **how))
-    return pd.concat(rows, ignore_index=True)
+    task, seeds, arms = checked_task(task), [checked_seed(seed) for seed in seeds], dict(arms)
+    lengths = list(step_norms)
+    _check(arms, alike, references)
+    whole = {**(STILL if references else {}), **{name: {**settings, **about} for name, about in arms.items()}}
+    also = {"seeds": tuple(seeds) if references else (), "heads": heads, "record_every": record_every}
+    cells = {
+        (_kind(length), name, seed): Cell(task, name, about, seed, at_forget, steps, length, **also)
+        for seed in seeds
+        for length in lengths
+        for name, about in whole.items()
+    }
+    rows = _made(list(cells.values()), None if folder is None else Path(folder), check_count("jobs", jobs, 1), progress)
+    asked = [row for cell, row in zip(cells.values(), rows) if cell.arm not in STILL]
+    if asked and all("refused" in row for row in asked):
+        raise ValueError(asked[0]["refused"])
+    table = pd.DataFrame([dict(zip(("steps", "arm", "seed"), key)) | row for key, row in zip(cells, rows)])
+    return _with_alike(table, alike).drop(columns="margins", errors="ignore")
 
 
-def _row(
-    task: Task,
-    model: nn.Module,
-    seed: int,
-    name: str,
-    arm: Mapping[str, Any],
-    *,
-    at_forget: Any,
-    steps: int,
-    step_norm: float | None,
-) -> pd.DataFrame:
-    """One arm under one seed and one kind of step."""
-    kind, started = PLAIN if step_norm is None else f"equal steps ({step_norm:g})", time.perf_counter()
-    run = _run(task, model, seed, arm, steps=steps, stop_at=at_forget, step_norm=step_norm)
-    told = {"steps": kind, "arm": name, "seed": seed, "seconds": time.perf_counter() - started}
-    row = compare(run, at_forget=at_forget).head(1).drop(columns=["run", "seed"])
-    return row.assign(**told)[[*told, *row.columns]]
+def _check(arms: Mapping[str, Any], alike: str | None, references: bool) -> None:
+    if alike is not None and alike not in arms:
+        raise unknown("arm to be alike", alike, arms)
+    if references and (taken := arms.keys() & STILL.keys()):
+        raise ValueError(
+            f"{min(taken)!r} names an arm that stands in every trial with references; call yours otherwise"
+        )
 
 
-def _run(task: Task, model: nn.Module, seed: int, arm: Mapping[str, Any], **schedule: Any) -> Run:
-    changes = dict(arm)
-    estimator, rule = changes.pop("estimator", "fisher-diagonal"), changes.pop("rule", "sqrt-clipped")
-    method, weights = changes.pop("method", "imu"), None
-    if registry.methods.declared(registry.methods[method], "takes_weights"):
-        scores = influence(task, model, _drawn(registry.estimators, estimator, seed))
-        weights = intensity(scores, _drawn(registry.intensity_rules, rule, seed))
-    return unlearn(task, model, weights, method, seed=seed, record_every=1, **schedule, **changes)
+def _kind(step_norm: float | None) -> str:
+    return PLAIN if step_norm is None else f"equal steps ({step_norm:g})"
 
 
-def _drawn(registered: registry.Registry, name: Any, seed: int) -> Any:
-    """What is registered under this name, with this seed if it takes one; an instance as it is."""
-    if not isinstance(name, str):
-        return name
-    chance = "seed" in {each.name for each in fields(registered[name])}
-    return registered.create(name, **({"seed": seed} if chance else {}))
+def _made(
+    cells: list[Cell], folder: Path | None, jobs: int, progress: Callable[[int, int, str], None] | None
+) -> list[dict[str, Any]]:
+    """The row of each cell, in order; those that are kept are read, the others made."""
+    rows = {at: row for at, cell in enumerate(cells) if (row := cell.kept(folder)) is not None}
+    missing = [at for at in range(len(cells)) if at not in rows]
+    if progress:
+        progress(len(rows), len(cells), "read")
+    hidden = {"disable": True} if progress else {"delay": 2, "leave": False}
+    with tqdm(total=len(cells), initial=len(rows), unit="cell", desc="trial", **hidden) as bar:
+        work = _in_turn if jobs == 1 else partial(_together, jobs=jobs)
+        for at, row in work([cells[at] for at in missing], folder) if missing else ():
+            rows[missing[at]] = row
+            words = f"{cells[missing[at]].arm}, seed {cells[missing[at]].seed}"
+            bar.set_postfix_str(words, refresh=False)
+            bar.update()
+            if progress:
+                progress(len(rows), len(cells), words)
+    return [rows[at] for at in range(len(cells))]
+
+
+def _in_turn(cells: list[Cell], folder: Path | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each cell's place and row, one after the other, once the models are trained."""
+    models, wanted = Models(cells[0].task), _models(cells)
+    with announced(sum(not is_known(cells[0].task, *each) for each in wanted), "seeds= says how many") as row:
+        for split, seed in wanted:
+            models.take(split, seed, row.train(cells[0].task, split, seed))
+    for at, cell in enumerate(cells):
+        yield at, cell.row(folder, models)
+
+
+def _together(cells: list[Cell], folder: Path | None, jobs: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same in several processes, as the cells come: each model is trained by one, and found on disk by the others."""
+    from joblib import Parallel, delayed, parallel_config  # only who asks for several processes waits for it
+
+    if own_data_key(task := cells[0].task) is None:
+        raise ValueError(f"{type(task).__name__} has no data_key, so that its models are kept nowhere; leave jobs= out")
+    with parallel_config("loky", inner_max_num_threads=1):
+        Parallel(jobs)(delayed(_trained)(task, *each) for each in _models(cells) if not is_known(task, *each))
+        yield from Parallel(jobs, return_as="generator_unordered")(
+            delayed(_placed)(at, cell, folder) for at, cell in enumerate(cells)
+        )
+
+
+def _models(cells: list[Cell]) -> list[tuple[str, int]]:
+    """The split and the seed of each model that some cells take."""
+    return list(dict.fromkeys(each for cell in cells for each in cell.models))
+
+
+def _trained(task: Task, split: str, seed: int) -> None:
+    train(task, split, seed=seed, progress=quiet)
+
+
+@unheard()
+def _placed(at: int, cell: Cell, folder: Path | None) -> tuple[int, dict[str, Any]]:
+    key = (cell.task, own_data_key(cell.task))
+    return at, cell.row(folder, WORKERS.once(key, lambda: Models(cell.task)))
+
+
+def _with_alike(table: pd.DataFrame, alike: str | None) -> pd.DataFrame:
+    """``alike``: the rank correlation of each row's margins with those of an arm under the same seed and kind of step."""
+    if alike is None or "margins" not in table:
+        return table
+    same = table[table["arm"] == alike].set_index(["steps", "seed"])["margins"]
+    others = pd.Series([same.get((row.steps, row.seed)) for row in table.itertuples()], index=table.index)
+    known = [isinstance(mine, list) and isinstance(other, list) for mine, other in zip(table["margins"], others)]
+    found = [
+        float(spearman(np.asarray(mine), np.asarray(other))) if both else np.nan
+        for mine, other, both in zip(table["margins"], others, known)
+    ]
+    return table.assign(alike=found)
 
 
 def over_seeds(

@@ -1,0 +1,311 @@
+"""One cell of a trial: an arm on the models of one seed, read at the goal. It is kept on disk, so that it is made once."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from ..core import registry, storage
+from ..core.knobs import plain
+from ..core.memo import remembered
+from ..core.messages import UnknownName, listed
+from ..core.records import Run
+from ..core.running import digest, one_thread
+from ..intensities import intensity
+from ..lab.verbs import influence, statistics, unlearn
+from ..measures.distance import KLRetrained
+from ..measures.ensemble import References, references
+from ..tasks.protocol import Task, offered, own_data_key
+from ..tasks.training import train
+from ..unlearning.driver import COMPARISONS, StopRule, stop_rule
+from .comparison import ORIGINAL, compare
+from .head_only import head_only
+
+RETRAINED, NEAREST = "retrained", "nearest"  # an arm, and the value of a goal; a goal
+DISTANCE = "kl_retrained"
+# The arms that nobody has to name beside retrained models: doing nothing, and the retrained model itself.
+NOTHING = {"method": "gradient-ascent", "steps": 0, "at": "end"}
+STILL: dict[str, dict[str, Any]] = {ORIGINAL: NOTHING, RETRAINED: {**NOTHING, "of": "retain"}}
+NEEDS = {ORIGINAL: "nothing", RETRAINED: "retain data"}
+# What decides what a cell holds: rooms of the library, and files of this one.
+ROOMS = ("core", "tasks", "features", "influences", "unlearning", "measures", "lab")
+FILES = ("intensities.py", "studies/cells.py", "studies/comparison.py", "studies/head_only.py")
+
+log = logging.getLogger(__name__)
+
+
+def quiet(*_: Any) -> None:
+    """Progress that nobody is told: a trial has its own bar."""
+
+
+class Models:
+    """The models of a task, each trained once, and the retrained ones with the outputs that were asked of them."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._made: dict[tuple[str, int], nn.Module] = {}
+        self._references: dict[tuple[int, ...], References] = {}
+
+    def take(self, split: str, seed: int, model: nn.Module) -> None:
+        """This is the model of a split and a seed."""
+        self._made[split, seed] = model
+
+    def __call__(self, split: str, seed: int) -> nn.Module:
+        """A model, trained where it is not known."""
+        if (split, seed) not in self._made:
+            self.take(split, seed, train(self.task, split, seed=seed, progress=quiet))
+        return self._made[split, seed]
+
+    def references(self, seeds: tuple[int, ...]) -> References:
+        """The retrained models of some seeds."""
+        if seeds not in self._references:
+            self._references[seeds] = references(self.task, seeds, models=[self("retain", seed) for seed in seeds])
+        return self._references[seeds]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One arm on the models of one seed.
+
+    Attributes:
+        arm, about: its name, and what is different about it (see :func:`imu_lab.trial`).
+        goal: at which forgetting it is read.
+        seeds: of the retrained models to compare with; none where nothing is compared.
+        heads: whether to ask if only the head forgot.
+    """
+
+    task: Task
+    arm: str
+    about: Mapping[str, Any]
+    seed: int
+    goal: Any
+    steps: int
+    step_norm: float | None
+    seeds: tuple[int, ...] = ()
+    heads: bool = False
+    record_every: int = 1
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of all that decides what the cell holds: its settings, the data, and the code.
+
+        Raises:
+            ValueError: the task cannot tell its data by content.
+        """
+        data = own_data_key(self.task)
+        if data is None:
+            raise ValueError(
+                f"{type(self.task).__name__} has no data_key, so that nobody can tell later of which data a cell was; leave "
+                "folder= out"
+            )
+        task = (type(self.task).__qualname__, plain(self.task), data, self.task.split("forget").ids, *self._own_code())
+        how = (sorted(self.about.items()), self.seed, self.goal, self.steps, self.step_norm, self.seeds, self.heads)
+        how += (self.record_every,)
+        return digest(*task, *how, sources(), torch.__version__)
+
+    def _own_code(self) -> list[str]:
+        """The code of what decides the cell and is none of the library's.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        kinds = {type(self.task), *_registered(self.about)}
+        own = [kind for kind in kinds if not kind.__module__.startswith("imu_lab.")]
+        try:
+            return sorted(inspect.getsource(kind) for kind in own)
+        except (OSError, TypeError):
+            raise ValueError(
+                f"the code of {listed([kind.__name__ for kind in own])} cannot be read, so that nobody can tell later whether a "
+                "cell is of today's; leave folder= out, or write it in a file"
+            ) from None
+
+    @property
+    def models(self) -> list[tuple[str, int]]:
+        """The split and the seed of each model that it takes."""
+        return [("train", self.seed), *(("retain", seed) for seed in self.seeds)]
+
+    def row(self, folder: Path | None, models: Models) -> dict[str, Any]:
+        """What the cell holds, from the folder where it is kept there; else it is made, and kept."""
+        kept = self.kept(folder)
+        if kept is not None:
+            return kept
+        with one_thread():
+            row = self.made(models)
+        if folder is not None:
+            held = {"arm": self.arm, "about": repr(dict(self.about)), "seed": self.seed, "row": row}
+            storage.write_whole(folder / f"{self.key}.json", json.dumps(held, default=_plain, indent=1).encode())
+        return row
+
+    def kept(self, folder: Path | None) -> dict[str, Any] | None:
+        """What the folder holds of it; None where that is nothing, or no whole file."""
+        if folder is None or not (path := folder / f"{self.key}.json").exists():
+            return None
+        try:
+            return json.loads(path.read_text())["row"]
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("the cell %s is damaged (%s); it is made again", path, error)
+            return None
+
+    def made(self, models: Models) -> dict[str, Any]:
+        """Make the run, and read it at the goal. An arm that cannot serve the task has a row that says why, and no numbers."""
+        about = dict(self.about)
+        model = models(about.pop("of", "train"), self.seed)
+        own = others = None
+        if self.seeds:
+            known = models.references(self.seeds)
+            own, others = (known.members[at := self.seeds.index(self.seed)], known.without(at))
+        rule = _rule(self.task, self.goal, own)
+        at_end = about.pop("at", "") == "end"
+        schedule = {
+            "steps": self.steps,
+            "step_norm": self.step_norm,
+            "reference": own,
+            "record_every": self.record_every,
+        }
+        unlearn(self.task, model, steps=1, progress=quiet)  # fills the feature cache, which counts in no arm's seconds
+        try:
+            run, seconds = _run(self.task, model, self.seed, schedule | about, None if at_end else rule)
+        except UnknownName:
+            raise
+        except ValueError as error:
+            return {"seconds": np.nan, "reached": False, "refused": str(error)}
+        row = {"seconds": seconds} | _read(run, rule, self.goal == NEAREST, at_end)
+        row |= {"needs": NEEDS[self.arm]} if self.about == STILL.get(self.arm) else {}
+        if row["updates"] == row["updates"]:
+            row |= self._asked(run, int(row["updates"]), own, others, models)
+        return row
+
+    def _asked(self, run: Run, step: int, own: Any, others: References | None, models: Models) -> dict[str, Any]:
+        """What is asked of the model after an update, beside the run's own curve."""
+        rows = run.trajectory[run.trajectory["step"] == step]
+        asked: dict[str, Any] = {"margins": rows["margin"].tolist()}
+        if others is None:
+            return asked
+        model = run.model_at(step)
+        if len(self.seeds) > 1 and offered(self.task).probabilities:
+            found = KLRetrained()(self.task, model, others)
+            asked |= {f"{split} others": values[DISTANCE] for split, values in found.items()}
+        if self.heads:
+            original = models("train", self.seed)
+            table = head_only({"model": model}, reference=own, task=self.task, original=original)
+            for row in table.itertuples():
+                asked |= {f"{row.split} {row.measure}": row.model, f"{row.split} {row.measure} goal": row.goal}
+        return asked
+
+
+def _run(task: Task, model: Any, seed: int, about: Mapping[str, Any], stop_at: Any) -> tuple[Run, float]:
+    """An arm's run, and the seconds of processor time that influence, weights and updates took."""
+    changes = dict(about)
+    estimator, rule = changes.pop("estimator", "fisher-diagonal"), changes.pop("rule", "sqrt-clipped")
+    how = {name: changes.pop(name) for name in ("steps", "reference", "record_every")} | {
+        "seed": seed,
+        "stop_at": stop_at,
+    }
+    given = changes.pop("method", "imu")
+    if "step_norm" not in _settings(registry.methods, given):  # a step that is solved for has the length that it has
+        changes.pop("step_norm")
+    method = registry.methods.create(given, **changes)
+    # Made when the model was, so that it counts in no arm's seconds.
+    wanted = registry.methods.declared(method, "needs_statistics")
+    held = statistics(task, model, wanted) if wanted else None
+    compared = how["reference"] is not None and offered(task).probabilities
+    how["follow"] = list(dict.fromkeys([*offered(task).follows, "kl-retrained"])) if compared else None
+    started, weights = time.process_time(), None
+    if registry.methods.declared(method, "takes_weights"):
+        scores = influence(task, model, _drawn(registry.estimators, estimator, seed))
+        weights = intensity(scores, _drawn(registry.intensity_rules, rule, seed))
+    run = unlearn(task, model, weights, given, statistics=held, progress=quiet, **how, **changes)
+    return run, time.process_time() - started
+
+
+def _registered(about: Mapping[str, Any]) -> list[type]:
+    """The classes that an arm names."""
+    names = {"method": ("imu", registry.methods), "rule": ("sqrt-clipped", registry.intensity_rules)}
+    names["estimator"] = ("fisher-diagonal", registry.estimators)
+    given = {key: (about.get(key, usual), known) for key, (usual, known) in names.items()}
+    plainly = [(value[0] if isinstance(value, tuple) else value, known) for value, known in given.values()]
+    return [known[value] if isinstance(value, str) else type(value) for value, known in plainly]
+
+
+def _settings(registered: registry.Registry, given: Any) -> set[str]:
+    """The names of the settings of what is registered under a name; of an instance as it is."""
+    return {each.name for each in fields(registered[given] if isinstance(given, str) else given)}
+
+
+def _drawn(registered: registry.Registry, given: Any, seed: int) -> Any:
+    """What is registered under a name, or a name and settings, with this seed if it takes one; an instance as it is."""
+    if not isinstance(given, (str, tuple)):
+        return given
+    name, settings = (given, {}) if isinstance(given, str) else given
+    return registered.create(name, **({"seed": seed} if "seed" in _settings(registered, name) else {}), **settings)
+
+
+def _rule(task: Task, goal: Any, own: Any) -> tuple[str, str, float] | None:
+    """A goal as ``(metric, comparison, value)``; None for the nearest point, which nobody knows before the end.
+
+    Raises:
+        ValueError: it is no goal, or speaks of the retrained model where there is none.
+    """
+    if goal == NEAREST:
+        if own is None or not offered(task).probabilities:
+            raise ValueError(
+                'at_forget="nearest" is the update nearest to the retrained model, by KL: it needs references=True and a task '
+                "whose outputs are probabilities"
+            )
+        return None
+    if isinstance(goal, tuple) and len(goal) == 3 and goal[2] == RETRAINED:
+        if own is None:
+            raise ValueError(f"at_forget={goal!r} speaks of the retrained model; pass references=True")
+        *split, metric = str(goal[0]).split(" ")
+        goal = (*goal[:2], own.measured(())[split[0] if split else "forget"][metric])
+    rule: StopRule | None = stop_rule(goal, None, offered(task).forgotten_when)
+    return None if rule is None else (f"{rule.split} {rule.metric}", rule.operator, rule.value)
+
+
+def _read(run: Run, rule: tuple[str, str, float] | None, nearest: bool, at_end: bool) -> dict[str, Any]:
+    """A run's row: at the goal, at its nearest point, or at its end; and how near to the goal it came."""
+    if nearest:
+        path = run.series("forget", DISTANCE)
+        rule = (f"forget {DISTANCE}", "<=", float(path.min()))
+    row = compare(run, at_forget=None if at_end else rule).iloc[0].drop(["run", "seed"]).to_dict()
+    if rule is None:
+        return row
+    metric, operator, value = rule
+    path = run.series(*metric.split(" ", 1))
+    came = path.min() if operator in ("<=", "<") else path.max()
+    if nearest:
+        row |= {"goal": NEAREST, "reached": bool(path[row["updates"]] < path[0])}
+    else:
+        row |= {"goal": f"{metric} {operator} {value:.4g}", "reached": bool(COMPARISONS[operator](came, value))}
+    return row | {"came_to": float(came)}
+
+
+@remembered(1)
+def sources() -> str:
+    """A digest of the library's code that decides numbers: cells of other code are other cells."""
+    root = Path(__file__).parents[1]
+    files = sorted(
+        [*(file for room in ROOMS for file in (root / room).rglob("*.py")), *(root / name for name in FILES)]
+    )
+    return digest(*(part for file in files for part in (file.relative_to(root).as_posix(), file.read_bytes())))
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's, which JSON knows."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is pd.NA:
+        return None
+    raise TypeError(f"a cell holds plain values only, not {value!r}")

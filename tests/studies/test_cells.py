@@ -1,0 +1,223 @@
+"""The cells of a trial: a cell is a run and a comparison by hand; it is kept, and made once, whatever happens between."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cases
+import numpy as np
+import pandas as pd
+import pytest
+
+import imu_lab as imu
+from imu_lab.studies.cells import Cell, sources
+from imu_lab.studies.statistics import spearman
+
+TOY = imu.tasks.Toy()
+SEEDS = (0, 1, 2)
+ARMS = {"uniform": {"rule": "uniform"}, "curvature": {"method": "curvature-ascent", "rule": "uniform", "rho": 0.3}}
+HOW = {"at_forget": 0.1, "step_norms": (0.1,), "seeds": SEEDS, "steps": 60, "references": True}
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """A small trial beside retrained models."""
+    return imu.trial(TOY, ARMS, heads=True, alike="uniform", **HOW)
+
+
+def one(table: pd.DataFrame, arm: str, seed: int) -> pd.Series:
+    return table[(table["arm"] == arm) & (table["seed"] == seed)].iloc[0]
+
+
+def by_hand(seed: int, **about: object) -> imu.Run:
+    return imu.unlearn(
+        TOY, imu.train(TOY, seed=seed), seed=seed, stop_at=0.1, step_norm=0.1, steps=60, follow=["kl-retrained"],
+        reference=imu.train(TOY, "retain", seed=seed), **about,
+    )  # fmt: skip
+
+
+def test_a_cell_is_a_run_and_a_comparison_by_hand(table: pd.DataFrame) -> None:
+    assert table["arm"].unique().tolist() == ["original", "retrained", *ARMS] and len(table) == 4 * len(SEEDS)
+    runs = {"uniform": by_hand(1), "curvature": by_hand(1, method="curvature-ascent", rho=0.3)}
+    for arm, run in runs.items():
+        row, expected = one(table, arm, 1), imu.compare(run, at_forget=0.1).iloc[0]
+        assert row["reached"] and row["updates"] == expected["updates"] and row["needs"] == expected["needs"]
+        numbers = [name for name in expected.index if name.split(" ")[0] in ("forget", "retain", "test")]
+        assert len(numbers) > 9 and cases.close(row[numbers].astype(float), expected[numbers].astype(float))
+    mine, other = (run.samples["margin_after"].to_numpy() for run in runs.values())
+    assert cases.close(one(table, "curvature", 1)["alike"], spearman(mine, other))
+    assert cases.close(one(table, "uniform", 1)["alike"], 1.0)
+
+
+def test_distances_are_to_the_own_seed_and_to_the_others_and_the_floor_is_that_of_the_references(
+    table: pd.DataFrame,
+) -> None:
+    references = imu.references(TOY, SEEDS)
+    others = [
+        by_hand(1).model if arm == "uniform" else imu.train(TOY, split, seed=1)
+        for arm, split in (("uniform", ""), ("original", "train"), ("retrained", "retain"))
+    ]
+    for arm, model in zip(("uniform", "original", "retrained"), others):
+        found = imu.metrics.create("kl-retrained")(TOY, model, references.without(1))
+        assert cases.close(one(table, arm, 1)["test others"], found["test"]["kl_retrained"], 1e-5)
+    retrained = table[table["arm"] == "retrained"]
+    assert cases.close(retrained["test others"].mean(), references.noise_floor["test"], 1e-5)
+    assert (retrained["test kl_retrained"].abs() < 1e-6).all() and (
+        table["needs"][:2] == ["nothing", "retain data"]
+    ).all()
+
+
+def test_what_fresh_heads_say_stands_beside_their_goal(table: pd.DataFrame) -> None:
+    model, reference = by_hand(2).model, imu.train(TOY, "retain", seed=2)
+    found = imu.head_only({"x": model}, reference=reference, task=TOY, original=imu.train(TOY, seed=2))
+    row = one(table, "uniform", 2)
+    for each in found.itertuples():
+        assert row[f"{each.split} {each.measure}"] == each.x and row[f"{each.split} {each.measure} goal"] == each.goal
+
+
+def test_a_goal_that_is_never_reached_says_how_near_it_came() -> None:
+    found = imu.trial(
+        TOY, {"slow": {"rule": "uniform"}}, **HOW | {"step_norms": (1e-4,), "at_forget": ("loss", ">=", 9)}
+    )
+    row = one(found, "slow", 0)
+    run = imu.unlearn(TOY, imu.train(TOY, seed=0), seed=0, step_norm=1e-4, steps=60)
+    assert not row["reached"] and np.isnan(row["updates"]) and np.isnan(row["test accuracy"])
+    assert row["goal"] == "forget loss >= 9" and cases.close(row["came_to"], run.series("forget", "loss").max())
+    assert row["verdict"] == "never got there" and not one(found, "original", 0)["reached"]
+
+
+def test_the_goal_may_be_the_retrained_models_loss_or_the_nearest_point() -> None:
+    found = imu.trial(TOY, {"a": {}}, **HOW | {"at_forget": ("loss", ">=", "retrained"), "seeds": (0, 1)})
+    loss = imu.unlearn(TOY, imu.train(TOY, "retain", seed=1), steps=0).value("forget", "loss")
+    assert one(found, "a", 1)["goal"] == f"forget loss >= {loss:.4g}"
+    found = imu.trial(TOY, {"a": {"rule": "uniform"}}, **HOW | {"at_forget": "nearest", "seeds": (0, 1)})
+    run = imu.unlearn(
+        TOY, imu.train(TOY, seed=1), seed=1, step_norm=0.1, steps=60, reference=imu.train(TOY, "retain", seed=1),
+        follow=["kl-retrained"],
+    )  # fmt: skip
+    path, row = run.series("forget", "kl_retrained"), one(found, "a", 1)
+    assert row["updates"] == path.idxmin() and cases.close(row["forget kl_retrained"], path.min())
+    assert 0 < row["updates"] < 60 and row["reached"]
+    with pytest.raises(ValueError, match="needs references=True"):
+        imu.trial(TOY, {"a": {}}, at_forget="nearest", seeds=(0,))
+
+
+def test_an_arm_that_cannot_serve_has_a_row_that_says_why() -> None:
+    task = imu.tasks.Toy(readout="all")
+    found = imu.trial(task, {"joint": {"method": "joint-ascent"}, "a": {}}, at_forget=0.1, seeds=(0,), steps=20, lr=0.1)
+    assert "one linear layer" in one(found, "joint", 0)["refused"] and not one(found, "joint", 0)["reached"]
+    assert one(found, "a", 0)["updates"] > 0
+    with pytest.raises(ValueError, match="one linear layer"):
+        imu.trial(task, {"joint": {"method": "joint-ascent"}}, at_forget=0.1, seeds=(0,), steps=20)
+    with pytest.raises(ValueError, match="'original' names an arm that stands in every trial"):
+        imu.trial(TOY, {"original": {}}, **HOW)
+    with pytest.raises(imu.UnknownName, match="unknown arm to be alike: 'unifrom'. Did you mean 'uniform'"):
+        imu.trial(TOY, ARMS, alike="unifrom", **HOW)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Cell]]:
+    """The cells that are made, and not read."""
+    cells: list[Cell] = []
+    whole = Cell.made
+    monkeypatch.setattr(Cell, "made", lambda cell, models: cells.append(cell) or whole(cell, models))
+    yield cells
+
+
+def test_what_was_made_is_read_and_only_what_is_missing_or_damaged_is_made(
+    tmp_path: Path, made: list[Cell], table: pd.DataFrame
+) -> None:
+    first = imu.trial(TOY, ARMS, heads=True, alike="uniform", folder=tmp_path, **HOW)
+    assert len(made) == len(first) == len(list(tmp_path.iterdir()))
+    told: list[tuple[int, int, str]] = []
+    again = imu.trial(
+        TOY, ARMS, heads=True, alike="uniform", folder=tmp_path, progress=lambda *x: told.append(x), **HOW
+    )
+    assert len(made) == len(first) and told == [(len(first), len(first), "read")]
+    pd.testing.assert_frame_equal(first, again)
+    unclocked = first.drop(columns="seconds")
+    pd.testing.assert_frame_equal(unclocked, table.drop(columns="seconds"))
+    gone, hurt, *_ = sorted(tmp_path.iterdir())
+    gone.unlink()
+    hurt.write_text(hurt.read_text()[:90])
+    del made[:]
+    mended = imu.trial(TOY, ARMS, heads=True, alike="uniform", folder=tmp_path, **HOW)
+    assert len(made) == 2
+    pd.testing.assert_frame_equal(mended.drop(columns="seconds"), unclocked)
+    del made[:]
+    other = {**ARMS, "curvature": {**ARMS["curvature"], "rho": 1.0}}
+    imu.trial(TOY, other, heads=True, alike="uniform", folder=tmp_path, **HOW)
+    assert {cell.arm for cell in made} == {"curvature"} and len(made) == len(SEEDS)
+
+
+def test_every_setting_and_the_code_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key(**changed: object) -> str:
+        usual = dict(task=TOY, arm="a", about={"rho": 1}, seed=0, goal=0.1, steps=9, step_norm=0.1, seeds=(0, 1))
+        return Cell(**{**usual, **changed}).key  # type: ignore[arg-type]
+
+    changes = [
+        {}, {"task": imu.tasks.Toy(seed=1)}, {"task": imu.tasks.Toy(forget_blob=1)}, {"about": {"rho": 2}}, {"seed": 1},
+        {"goal": 0.2}, {"steps": 8}, {"step_norm": None}, {"seeds": (0,)}, {"heads": True}, {"record_every": 2},
+    ]  # fmt: skip
+    keys = [key(**each) for each in changes]
+    assert len(set(keys)) == len(keys) and key() == keys[0] and key(arm="another name") == keys[0]
+    monkeypatch.setattr("imu_lab.studies.cells.sources", lambda: sources() + "edited")
+    assert key() not in keys
+
+
+def test_the_code_of_a_method_of_ones_own_is_part_of_the_key() -> None:
+    @imu.method("tried here")
+    @dataclass(frozen=True)
+    class Tried(imu.Descent):
+        def __call__(self, task, model, request):
+            return iter(())
+
+    unread = type("Unread", (), {"__module__": "nowhere"})
+    try:
+        about = {"method": "tried here"}
+        assert "iter(())" in Cell(TOY, "a", about, 0, 0.1, 9, None)._own_code()[0]
+        with pytest.raises(ValueError, match="the code of 'Unread' cannot be read"):
+            _ = Cell(TOY, "a", {"method": unread()}, 0, 0.1, 9, None).key
+    finally:
+        imu.methods.unregister("tried here")
+
+
+SCRIPT = """
+import sys, time
+import imu_lab as imu
+arms = {"uniform": {"rule": "uniform"}, "curvature": {"method": "curvature-ascent", "rule": "uniform", "rho": 0.3}}
+imu.trial(imu.tasks.Toy(), arms, at_forget=0.1, step_norms=(0.1,), seeds=range(3), steps=60, references=True,
+          folder=sys.argv[1], progress=lambda made, total, words: time.sleep(0.2))
+"""
+
+
+@pytest.mark.slow
+def test_a_trial_that_is_killed_goes_on_where_it_was(tmp_path: Path, made: list[Cell], table: pd.DataFrame) -> None:
+    folder = tmp_path / "cells"
+    killed = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], cwd=Path(__file__).parents[2])
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("[!.]*.json"))) < 4 and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.json")}
+    assert 4 <= len(before) < len(table), "it was killed half-way"
+    found = imu.trial(TOY, ARMS, alike="uniform", folder=folder, **HOW)
+    after = {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.json")}
+    assert len(made) == len(table) - len(before), "no cell is repeated"
+    assert len(after) == len(table) and after.items() >= before.items(), "and none is lost"
+    own = [name for name in found if name != "seconds"]
+    pd.testing.assert_frame_equal(found[own], table[own])
+    assert all("row" in json.loads(path.read_text()) for path in folder.glob("[!.]*.json"))
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_same_table(tmp_path: Path, table: pd.DataFrame) -> None:
+    found = imu.trial(TOY, ARMS, heads=True, alike="uniform", folder=tmp_path, jobs=2, **HOW)
+    pd.testing.assert_frame_equal(found.drop(columns="seconds"), table.drop(columns="seconds"))
