@@ -97,7 +97,8 @@ class InfluenceStep(OneShot):
 
     H is the Gauss-Newton matrix of the training set at the original, handed over as a statistic; λ = ρ tr H / P. It is one
     update, or one in pieces, after which the run ends. Of a readout of several layers, each linear layer and convolution has a
-    block of its own with its own λ, and what else could move stays.
+    block of its own with its own λ, and what else could move stays. Blocks know nothing of each other, and each makes the whole
+    change: on several layers of the digits network the step overshoots, and wants a larger ρ, or pieces and a goal.
 
     Source: Koh & Liang 2017 (arXiv 1703.04730); as unlearning Warnecke et al. 2021 (arXiv 2108.11577).
     """

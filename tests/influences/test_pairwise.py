@@ -63,7 +63,7 @@ def test_a_matrix_that_does_not_fit_is_refused_before_it_is_computed(monkeypatch
 def test_an_estimator_without_a_preconditioner_is_refused() -> None:
     task, model = cases.task("toy"), cases.original("toy")
     with pytest.raises(
-        ValueError, match="el2n has no preconditioner, .*those that have one: 'exact', 'fisher-diagonal'"
+        ValueError, match="el2n has no preconditioner, .*those that have one: 'exact', 'curvature', 'fisher-diagonal'"
     ):
         imu.influence_matrix(task, model, "el2n")
 
