@@ -128,6 +128,7 @@ def descend(
     moving: Iterable[nn.Parameter],
     objectives: Iterable[Objective],
     turned: Turn | None = None,
+    still: Sequence[Tensor] = (),
 ) -> Iterator[Update]:
     """Minimise one objective after the other over ``moving``, yielding after each update.
 
@@ -137,6 +138,8 @@ def descend(
     Args:
         turned: from the whole gradient, in the order of ``moving``, to the direction that is followed in its place, as a
             preconditioner does; None follows the gradient.
+        still: for each of ``moving`` a mask of its shape, True where it stays exactly as it is, whatever momentum and weight
+            decay would do to it.
 
     Raises:
         TypeError, ValueError: something that is no objective, or a term that is no single number.
@@ -155,6 +158,8 @@ def descend(
         before = [value.detach().clone() for value in moving]
         with torch.no_grad():
             step(total if turned is None else turned(total))
+            for value, old, mask in zip(moving, before, still):
+                value.copy_(torch.where(mask, old, value))
         told["update_norm"] = _scaled(moving, before, step_norm)
         yield Update(told, objective.positions, objective.shares)
 

@@ -96,6 +96,29 @@ class GradientDifference(Balanced):
         return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
 
 
+@method("neggrad-plus")
+@dataclass(frozen=True)
+class NegativeGradientPlus(Descent):
+    """Gradient difference with both terms weighed against each other: L = α mean_B ℓ(retain) − (1 − α) mean_B ℓ(forget).
+
+    It is ``gradient-difference`` with λ = α/(1 − α) and (1 − α) times the learning rate: α near 1 holds the retain set.
+
+    Source: NegGrad+ of Kurmanji et al. 2023 (arXiv 2302.09880); α from 0.95 to 0.9999 there.
+    """
+
+    takes_weights: ClassVar[bool] = False
+    needs_retain: ClassVar[bool] = True
+
+    alpha: float = knob(0.95, help="α: the retain term's share of the two.", valid="(0, 1)", range=(0.5, 0.9999))
+    scope: str = knob("readout", **SCOPE)
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        kept = retain_batches(self, model, request)
+        terms = ({"retain": self.alpha * task.example_loss(model, batch).mean()} for batch in kept)
+        pressing = plain_ascent(self, task, model, request, 1 - self.alpha)
+        return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
+
+
 @method("kl-ascent")
 @dataclass(frozen=True)
 class DivergenceAscent(Balanced):
@@ -129,10 +152,12 @@ class NegativePreferenceKL(Balanced):
         return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
 
 
-def plain_ascent(how: Descent, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
-    """−mean ℓ on one batch of the forget set after the other, every sample alike."""
+def plain_ascent(
+    how: Descent, task: Task, model: nn.Module, request: Request, scale: float = 1.0
+) -> Iterator[Objective]:
+    """−mean ℓ times ``scale`` on one batch of the forget set after the other, every sample alike."""
     for positions, batch in forget_batches(how, model, request):
-        yield Objective({"ascent": -task.example_loss(model, batch).mean()}, positions)
+        yield Objective({"ascent": -scale * task.example_loss(model, batch).mean()}, positions)
 
 
 def kl_terms(

@@ -21,7 +21,9 @@ from imu_lab.unlearning.request import Request
 from imu_lab.unlearning.retain_free import apart, without_truth
 
 SGD = dict(lr=0.05, momentum=0.0, weight_decay=0.0, batch_size=10_000, optimizer="sgd")  # one batch: no order to know
-FREE, BASED = ("npo", "simnpo", "delete"), ("fine-tune", "gradient-difference", "kl-ascent", "npo-kl")
+FREE = ("npo", "simnpo", "delete", "random-label")
+NEEDS_CLASSES = ("delete", "random-label")
+BASED = ("fine-tune", "l1-sparse", "gradient-difference", "neggrad-plus", "kl-ascent", "npo-kl")
 
 
 @pytest.fixture(autouse=True)
@@ -201,14 +203,15 @@ def test_delete_is_bounded_where_ascent_is_not() -> None:
     assert runs["imu"].value("forget", "loss") > 5 * runs["delete"].value("forget", "loss")
 
 
-def test_delete_refuses_a_task_without_classes_before_it_moves_anything() -> None:
+@pytest.mark.parametrize("name", NEEDS_CLASSES)
+def test_a_task_without_classes_is_refused_before_anything_moves(name: str) -> None:
     loss = nn.MSELoss(reduction="none")
     pairs = [(torch.randn(12, 4, generator=torch.Generator().manual_seed(k)), torch.randn(12)) for k in range(2)]
     model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1))
     task = imu.tasks.Classification.from_data(model, *pairs, forget_indices=[0, 1], loss=lambda z, y: loss(z[:, 0], y))
     before = cases.frozen(model)
     with pytest.raises(ValueError, match="the targets are no classes"):
-        imu.unlearn(task, model, method="delete", steps=2, lr=0.1)
+        imu.unlearn(task, model, method=name, steps=2, lr=0.1)
     assert cases.same(before, model)
 
 
@@ -225,6 +228,22 @@ def test_gradient_difference(given: Callable) -> None:
     alone, _ = stepped(task, model, "gradient-difference", steps=3, retain_weight=0.0)
     ascent, _ = stepped(task, model, "gradient-ascent", steps=3)
     assert difference(alone, ascent, model) < 1e-4
+
+
+@TASKS
+def test_neggrad_plus(given: Callable) -> None:
+    """It is gradient difference on another scale: weighing the terms by α alone would leave the ascent at full strength."""
+    task, model = given()
+
+    def loss(moved: nn.Module) -> Tensor:
+        return 0.8 * losses(task, moved, "retain").mean() - 0.2 * losses(task, moved, "forget").mean()
+
+    moved, updates = stepped(task, model, "neggrad-plus", steps=3, alpha=0.8)
+    assert difference(moved, by_hand(model, loss, steps=3), model) < 1e-4
+    assert updates[0].terms["ascent"] == pytest.approx(-0.2 * losses(task, model, "forget").mean().item(), rel=1e-5)
+    same, _ = stepped(task, model, "gradient-difference", steps=3, retain_weight=4.0, lr=0.2 * SGD["lr"], momentum=0.9)
+    moved, _ = stepped(task, model, "neggrad-plus", steps=3, alpha=0.8, momentum=0.9)
+    assert difference(moved, same, model) < 1e-4
 
 
 def retain_kl(task: Task, model: nn.Module, moved: nn.Module) -> Tensor:

@@ -1,0 +1,46 @@
+"""Training on with the retain set: the penalty that fades, the layers that move, and those that begin again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cases
+import pytest
+import torch
+from descents import EACH, by_hand, difference, losses, stepped
+from torch import Tensor, nn
+
+import imu_lab as imu
+
+
+@EACH
+def test_the_l1_term_fades_by_passes_over_the_retain_set(given: Callable) -> None:
+    task, model = given()
+
+    def loss(moved: nn.Module, step: int) -> Tensor:
+        gamma = 0.02 * max(0.0, 1 - step / 3)
+        return losses(task, moved, "retain").mean() + gamma * sum(value.abs().sum() for value in moved.parameters())
+
+    moved, updates = stepped(task, model, "l1-sparse", steps=5, gamma=0.02, passes=3)
+    assert difference(moved, by_hand(model, loss, steps=5), model) < 1e-9
+    size = sum(value.abs().sum() for value in model.parameters()).item()
+    assert updates[0].terms["l1"] == pytest.approx(0.02 * size, rel=1e-12)
+    assert [update.terms["l1"] == 0 for update in updates] == [False, False, False, True, True]
+
+
+def test_a_pass_is_all_batches_of_the_retain_set() -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+    per_pass = -(-len(task.split("retain")) // 16)
+    run = imu.unlearn(task, model, method="l1-sparse", passes=2, batch_size=16, lr=1e-9, steps=2 * per_pass + 1)
+    l1 = run.terms.query("term == 'l1'")["value"].to_numpy()
+    assert l1[per_pass - 1] == pytest.approx(l1[0]) and l1[per_pass] == pytest.approx(l1[0] / 2, rel=1e-4)
+    assert l1[2 * per_pass - 1] > 0 == l1[2 * per_pass]
+
+
+def test_without_its_penalty_it_is_fine_tuning() -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+    one, other = (
+        imu.unlearn(task, model, method=name, steps=4, **more)
+        for name, more in (("l1-sparse", {"gamma": 0.0}), ("fine-tune", {}))
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), other.model.parameters()))
