@@ -306,8 +306,8 @@ def train(
 def is_known(task: Task, split: str = "train", seed: int = 0) -> bool:
     """Whether :func:`train` would find this model, and train nothing."""
     own = offered(task).trained
-    if own is not None and split == "train":
-        return own(split, seed) is not None
+    if own is not None and split == "train" and own(split, seed) is not None:
+        return True
     path = _checkpoint(task, split, seed, recipe_of(task), task.make_model(seed))
     return path is not None and path.exists()
 

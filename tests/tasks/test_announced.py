@@ -99,6 +99,14 @@ def test_only_the_models_that_are_missing_are_counted(bars: list[Bar]) -> None:
     assert own_data_key(TASK) and training.is_known(TASK, "train", 2) and not training.is_known(TASK, "train", 7)
 
 
+def test_a_model_of_data_by_name_is_known_once_it_is_trained() -> None:
+    """Such a task offers ``trained``, which has an answer for a user's own model alone."""
+    task = cases.task("digits class")
+    cases.original("digits class")
+    assert training.is_known(task, "train", 0) and not training.is_known(task, "train", 99)
+    assert training.is_known(cases.own_data(forget_indices=[0]), "train", 99), "the model that was given"
+
+
 def test_the_time_is_that_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a training whose first update takes thrice as long as each of the others."""
     clock = [0.0]
