@@ -27,14 +27,13 @@ Progress = Callable[[int, int, str], None]
 def main(arguments: list[str] | None = None) -> int:
     """Make the cells that are missing, then write the table, its Markdown and the README's copy of it."""
     given = _parsed(arguments)
-    folder, tables = storage.data_folder() / "trial" / "cells", []
+    folder = storage.data_folder() / "trial" / "cells"
     tasks = dict(_makeable(given.only or list(ENTRIES), given.cifar10))
     seeds = {name: ENTRIES[name].seeds if given.seeds is None else tuple(range(given.seeds)) for name in tasks}
     with tqdm(total=sum(_cells(len(each)) for each in seeds.values()), unit="cell", desc="trial") as bar:
         for name, task in tasks.items():
             found = _tried(task, ENTRIES[name], seeds[name], bar, name, folder=folder, jobs=given.jobs)
-            tables.append(found.assign(task=name))
-    report.keep(pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), given.out)
+            report.keep(found.assign(task=name), given.out)
     sys.stdout.write(f"{given.out / 'trial.parquet'} and {given.out / 'trial.md'} are written\n")
     return 0
 

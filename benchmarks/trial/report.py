@@ -24,12 +24,9 @@ FORGET, TEST = "forget kl_retrained", "test kl_retrained"
 def keep(table: pd.DataFrame, out: Path = RESULTS) -> None:
     """Write the rows of tasks that were tried now, in the place of their old ones, and all that is made of the table."""
     path = out / "trial.parquet"
-    now = set(table["task"]) if len(table) else set()
+    now = set(table["task"])
     old = [rows[~rows["task"].isin(now)] for rows in ([pd.read_parquet(path)] if path.exists() else [])]
-    parts = [rows for rows in (table, *old) if len(rows)]
-    if not parts:
-        return
-    whole = pd.concat(parts, ignore_index=True)
+    whole = pd.concat([table, *(rows for rows in old if len(rows))], ignore_index=True)
     order = {name: at for at, name in enumerate(ENTRIES)}
     whole = whole.sort_values("task", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
     storage.write_whole(path, whole.to_parquet(index=False))
@@ -117,7 +114,7 @@ def _section(table: pd.DataFrame, entry: Entry) -> list[str]:
         f"Read at {entry.forgetting}; {table['steps'].iloc[0]}, at most {entry.steps} updates; {seeds} seeds. "
         f"{table['versions'].iloc[0]}, sources {table['sources'].iloc[0]}; {table['machine'].iloc[0]}."
     )
-    return [about, _whole_table(table, entry), _verdicts(table), *_resisting(table), *_heads(table)]
+    return [about, _in_short(table), _whole_table(table, entry), _verdicts(table), *_resisting(table), *_heads(table)]
 
 
 def _whole_table(table: pd.DataFrame, entry: Entry) -> str:
@@ -149,11 +146,28 @@ def _reached(mine: pd.DataFrame, entry: Entry) -> str:
     return f"{count}; came to {mine['came_to'].mean():.3g} ({_first(mine['goal'])})"
 
 
+def _in_short(table: pd.DataFrame) -> str:
+    """Whether curvature and joint weights pay on this task: the interval of the difference to uniform ascent decides."""
+    parts = []
+    for arm in ("curvature-ascent", "joint-ascent"):
+        told = []
+        for column, where in ((TEST, "unseen data to keep"), (FORGET, "the forget set")):
+            found = imu.over_seeds(table, [column], against=UNIFORM)
+            found = found[(found["arm"] == arm) & (found["seeds"] > 1)]
+            if len(found):
+                low, high = found["low"].iloc[0], found["high"].iloc[0]
+                side = "pays" if high < 0 else "costs" if low > 0 else "changes nothing that these seeds show"
+                told.append(f"{side} on {where} ({_against(table, UNIFORM, [column])[column, arm]})")
+        if told:
+            parts.append(f"**{arm}** {' and '.join(told)}")
+    return f"Against uniform ascent, {'; '.join(parts)}." if parts else "Nothing to compare with uniform ascent."
+
+
 def _verdicts(table: pd.DataFrame) -> str:
     """In sentences: who is nearer than uniform ascent and than doing nothing, and what lies inside the noise floor."""
     lines = [
-        f"- On {words}, against {of}: {_verdict(table, split, other)}"
-        for split, words in (("test", "unseen data to keep"), ("forget", "the forget set"))
+        f"- On {where}, against {of}: {_verdict(table, split, other)}"
+        for split, where in (("test", "unseen data to keep"), ("forget", "the forget set"))
         for other, of in ((UNIFORM, "uniform ascent"), (ORIGINAL, "doing nothing"))
     ]
     for name, arm in ARMS.items():

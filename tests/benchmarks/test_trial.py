@@ -95,6 +95,8 @@ def test_a_small_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = imu.over_seeds(table, [report.TEST], against=plan.UNIFORM).set_index("arm").loc["curvature-ascent"]
     half = found["high"] - found["mean"]
     assert rows["curvature-ascent"][5] == f"{found['mean']:+.3f} ± {half:.3f}".replace("-", "−")
+    side = "pays" if found["high"] < 0 else "costs" if found["low"] > 0 else "changes nothing that these seeds show"
+    assert f"**curvature-ascent** {side} on unseen data to keep ({rows['curvature-ascent'][5]})" in words
     # A second call reads all cells, and keeps what other tasks have in the table.
     pd.concat([table, table.assign(task="CIFAR-10")]).to_parquet(tmp_path / "trial.parquet")
     monkeypatch.setattr("imu_lab.studies.cells.Cell.made", lambda *_: pytest.fail("a cell is made again"))
