@@ -56,7 +56,7 @@ def test_the_section_is_short() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])  # of four that were tried, all found the five
 def test_the_mislabelled_are_among_the_ten_most_suspect(seed: int, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
@@ -68,7 +68,7 @@ def test_the_mislabelled_are_among_the_ten_most_suspect(seed: int, tmp_path: Pat
         exec(compile(SECTION, "README.md", "exec"), names)  # the README itself is what is tested
     spent = time.process_time() - started
     task, run, table = names["task"], names["run"], names["table"]
-    assert task.evaluate(names["original"], "test")["accuracy"] > 0.85, "a default recipe learns so few pictures, too"
+    assert task.evaluate(names["original"], "test")["accuracy"] > 0.9, "a default recipe learns so few pictures, too"
     right = (run.samples["margin_before"] >= 0).sum()
     assert run.events["forgotten"] == right > 100 and run.events["goal_at"] is not None
     assert len(table) == 120 and {"rank", "time_to_forget", "label_suspicion", "likelier"} <= set(table)

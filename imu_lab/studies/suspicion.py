@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..core.running import full_precision
-from ..tasks.protocol import Task, labels_of, offered
-from .beforehand import features
+from ..features import readout, view
+from ..tasks.evaluation import outputs
+from ..tasks.protocol import Examples, Task, labels_of, offered, prepared
+from .beforehand import pooled
 
+LOOKS = 20_000  # shifted pictures that are looked at, at most: a minute of a small network
+DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1))
+COPIES = [(*by, number % 2 == 1) for number, by in enumerate(DIRECTIONS)]  # down, right, mirrored
 PENALTIES = np.logspace(-2, 6, 17)  # of which the one serves that predicts best what it has not seen
 
 
@@ -19,8 +25,9 @@ def suspects(task: Task, model: nn.Module, split: str = "forget") -> pd.DataFram
 
     A linear head on the model's frozen features is fitted to all training samples but one, and asked about that one: for
     heads by ridge regression to the labels that takes one decomposition for all samples. The features themselves have seen
-    the sample: of a model that has learned it by heart they say little. :func:`imu_lab.explain_resistance` trains whole
-    models without it instead.
+    the sample, and may know it by heart. Of pictures it is their pixels that are known so: features are means over copies
+    that are shifted by an eighth, every other one mirrored, where that takes no more than 20,000 looks. :func:`imu_lab.explain_resistance` trains whole models
+    without the sample instead.
 
     >>> imu.resistance(run).merge(imu.suspects(task, original), on=["example", "label"])
 
@@ -41,7 +48,7 @@ def suspects(task: Task, model: nn.Module, split: str = "forget") -> pd.DataFram
     known, numbers = np.unique(names, return_inverse=True)
     if offered(task).labels is None or len(known) < 2:
         raise ValueError("suspects compares labels, and the samples of this task have none, or one for all")
-    held_out = left_out(features(task, model), np.eye(len(known))[numbers])  # (n, K)
+    held_out = left_out(_features(task, model, train), np.eye(len(known))[numbers])  # (n, K)
     rows = np.arange(len(names))
     own = held_out[rows, numbers]
     held_out[rows, numbers] = -np.inf
@@ -57,6 +64,33 @@ def suspects(task: Task, model: nn.Module, split: str = "forget") -> pd.DataFram
         table["file"] = files
     table = table[table["example"].isin(wanted)]
     return table.sort_values("label_suspicion", ascending=False, kind="stable", ignore_index=True)
+
+
+def _features(task: Task, model: nn.Module, examples: Examples) -> np.ndarray:
+    """(n, d) the inputs of a linear readout, of pictures as means over shifted copies; else the log-probabilities."""
+    seen, head = view(task, model)
+    inputs = examples.batch(slice(0, 1)).inputs
+    pictures = isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.is_floating_point()
+    copies = min(len(COPIES), LOOKS // max(1, len(examples)))
+    if seen is task or not pictures or not copies:
+        return pooled(seen, head, "train")
+    (name,) = readout.resolve(task, prepared(task, model))
+
+    def reached(asked: nn.Module, given: Tensor) -> Tensor:
+        return sum(readout.capture(asked, name, moved(given, *by))[0] for by in COPIES[:copies]) / copies
+
+    parts = [made.flatten(1) for *_, made in outputs(task, model, examples, reached)]
+    return torch.cat(parts).cpu().float().numpy()
+
+
+def moved(pictures: Tensor, down: int, right: int, flip: bool) -> Tensor:
+    """(n, c, h, w) pictures moved by an eighth of their shorter side in these directions, and mirrored; 0 comes in."""
+    height, width = pictures.shape[-2:]
+    far = max(1, min(height, width) // 8)
+    padded = nn.functional.pad(pictures, [far] * 4)
+    top, left = far - down * far, far - right * far
+    shifted = padded[..., top : top + height, left : left + width]
+    return shifted.flip(-1) if flip else shifted
 
 
 def left_out(values: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -42,10 +42,12 @@ def preset(data: str) -> Preset:
 def fitted(recipe: Recipe, count: int) -> Recipe:
     """A default recipe for so many examples: of few, smaller batches make enough updates, and then more epochs.
 
-    The learning rate goes with the size of the batch (Goyal et al. 2017, arXiv 1706.02677).
+    The learning rate goes with the size of the batch (Goyal et al. 2017, arXiv 1706.02677). Few examples are not augmented:
+    that takes many more epochs.
     """
     size = recipe.batch_size
     while size > SMALLEST and recipe.epochs * -(-count // size) < ENOUGH:
         size = max(SMALLEST, size // 2)
     epochs = max(recipe.epochs, -(-ENOUGH // -(-count // size)))
-    return replace(recipe, batch_size=size, lr=recipe.lr * size / recipe.batch_size, epochs=epochs)
+    rate, augment = recipe.lr * size / recipe.batch_size, recipe.augment and size == recipe.batch_size
+    return replace(recipe, batch_size=size, lr=rate, epochs=epochs, augment=augment)

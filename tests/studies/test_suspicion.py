@@ -6,10 +6,11 @@ import cases
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import imu_lab as imu
 from imu_lab.studies import suspicion
-from imu_lab.studies.suspicion import left_out
+from imu_lab.studies.suspicion import left_out, moved
 
 
 @pytest.mark.parametrize(("count", "width"), [(30, 4), (12, 20)])
@@ -71,6 +72,33 @@ def test_it_goes_with_a_resistance_table_and_stands_in_an_explanation_without_tr
     assert len(table) == 43
     explained = imu.explain_resistance(run, training=False).set_index("example")["label_suspicion"]
     assert cases.close(explained.loc[table["example"]].to_numpy(), table["label_suspicion"].to_numpy())
+
+
+def test_pictures_are_moved_by_an_eighth() -> None:
+    spot = torch.zeros(1, 1, 16, 16)
+    spot[..., 8, 8] = 1
+    for down, right, flip in suspicion.COPIES:
+        (there,) = moved(spot, down, right, flip).nonzero().tolist()
+        assert there[2:] == [8 + 2 * down, 15 - (8 + 2 * right) if flip else 8 + 2 * right]
+
+
+def test_a_picture_whose_pixels_are_known_by_heart_is_still_told_by_its_copies() -> None:
+    """The network sees a bright bar, high or low, and one pixel that betrays the wrong label of a single picture."""
+    generator = torch.Generator().manual_seed(0)
+    labels, pictures = torch.arange(40) % 2, 0.1 * torch.randn(40, 1, 16, 16, generator=generator)
+    for at, label in enumerate(labels):
+        pictures[at, 0, 3 + 8 * label : 6 + 8 * label] += 1
+    given = labels.clone()
+    given[8], pictures[8, 0, 0, 0] = 1, 50.0
+    network = nn.Sequential(nn.Flatten(), nn.Linear(256, 3), nn.Linear(3, 2))
+    with torch.no_grad():
+        network[1].weight.zero_()[0, :128], network[1].weight[1, 128:] = 0.1, 0.1
+        network[1].weight[0, :128], network[1].weight[2, 0] = 0.1, 1.0
+    words = [["high", "low"][k] for k in given]
+    task = imu.tasks.Classification.from_data(network, (pictures, words), (pictures + 0.01, words), forget_class="low")
+    table = imu.suspects(task, network)
+    assert table["example"][0] == 8 and table["label_suspicion"][0] > 0.5 > table["label_suspicion"][1]
+    assert table["likelier"][0] == "high"
 
 
 def test_what_has_no_labels_has_no_suspects() -> None:

@@ -18,6 +18,7 @@ def test_few_examples_get_enough_updates(name: str, count: int) -> None:
     assert found.epochs * -(-count // found.batch_size) >= ENOUGH
     assert SMALLEST <= found.batch_size <= own.batch_size and found.epochs >= own.epochs
     assert found.lr == pytest.approx(own.lr * found.batch_size / own.batch_size), "it goes with the size of the batch"
+    assert found.augment == (own.augment and found.batch_size == own.batch_size)
     if found.epochs > own.epochs:
         assert found.batch_size == SMALLEST, "first the batches get smaller"
 
