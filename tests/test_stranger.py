@@ -56,7 +56,7 @@ def test_the_section_is_short() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])  # of four that were tried, all found the five
+@pytest.mark.parametrize("seed", [0, 1])  # two of three that were tried; all found the five
 def test_the_mislabelled_are_among_the_ten_most_suspect(seed: int, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)

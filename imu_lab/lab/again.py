@@ -73,7 +73,9 @@ def again(
         watch=watch,
         **(dict(recorded["settings"]) if same_method else {}) | settings,
     )
-    if same_method and "lr" not in settings and "found" in recorded:  # the number is its own; where it is from stays told
+    if (
+        same_method and "lr" not in settings and "found" in recorded
+    ):  # the number is its own; where it is from stays told
         other = replace(other, settings={**other.settings, "found": recorded["found"]})
     return other if reference is not None else with_reference_of(other, run)
 

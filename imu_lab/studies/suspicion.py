@@ -26,8 +26,8 @@ def suspects(task: Task, model: nn.Module, split: str = "forget") -> pd.DataFram
     A linear head on the model's frozen features is fitted to all training samples but one, and asked about that one: for
     heads by ridge regression to the labels that takes one decomposition for all samples. The features themselves have seen
     the sample, and may know it by heart. Of pictures it is their pixels that are known so: features are means over copies
-    that are shifted by an eighth, every other one mirrored, where that takes no more than 20,000 looks. :func:`imu_lab.explain_resistance` trains whole models
-    without the sample instead.
+    that are shifted by an eighth, every other one mirrored, where that takes no more than 20,000 looks.
+    :func:`imu_lab.explain_resistance` trains whole models without the sample instead.
 
     >>> imu.resistance(run).merge(imu.suspects(task, original), on=["example", "label"])
 

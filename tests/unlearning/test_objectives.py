@@ -365,7 +365,10 @@ def test_a_method_of_the_kit_is_plain_ascent(cache: bool) -> None:
     task, model = cases.task("toy"), cases.original("toy")
     mine = imu.unlearn(task, model, method=Mine(batch_size=16, lr=0.2), steps=4, cache=cache)
     known = imu.unlearn(task, model, method="gradient-ascent", batch_size=16, lr=0.2, steps=4, cache=cache)
-    for measured in ("loss", "margin"):  # to rounding: of a linear head the built-in method has its gradient in closed form
+    for measured in (
+        "loss",
+        "margin",
+    ):  # to rounding: of a linear head the built-in method has its gradient in closed form
         assert cases.relative(mine.trajectory[measured], known.trajectory[measured]) <= 1e-6
     assert mine.samples["pressure"].to_numpy() == pytest.approx(known.samples["pressure"].to_numpy())
 
