@@ -24,6 +24,7 @@ from ..core.messages import UnknownName, listed
 from ..core.records import Run
 from ..core.running import digest, one_thread
 from ..intensities import intensity
+from ..lab.session import AUTO
 from ..lab.verbs import influence, statistics, unlearn
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References, references
@@ -209,14 +210,12 @@ def _run(task: Task, model: Any, seed: int, about: Mapping[str, Any], stop_at: A
     """An arm's run, and the seconds of processor time that influence, weights and updates took."""
     changes = dict(about)
     estimator, rule = changes.pop("estimator", "fisher-diagonal"), changes.pop("rule", "sqrt-clipped")
-    how = {name: changes.pop(name) for name in ("steps", "reference", "record_every")} | {
-        "seed": seed,
-        "stop_at": stop_at,
-    }
+    how = {name: changes.pop(name) for name in ("steps", "reference", "record_every")}
+    how |= {"seed": seed, "stop_at": stop_at}
     given = changes.pop("method", "imu")
     if "step_norm" not in _settings(registry.methods, given):  # a step that is solved for has the length that it has
         changes.pop("step_norm")
-    method = registry.methods.create(given, **changes)
+    method = registry.methods.create(given, **{name: value for name, value in changes.items() if value != AUTO})
     # Made when the model was, so that it counts in no arm's seconds.
     wanted = registry.methods.declared(method, "needs_statistics")
     held = statistics(task, model, wanted) if wanted else None

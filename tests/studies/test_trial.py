@@ -39,6 +39,9 @@ def test_chance_is_the_seeds_and_settings_reach_the_method() -> None:
     rule = imu.intensity_rules.create("sqrt-clipped", quantile=0.5)
     found = imu.trial(task, {"x": {"rule": rule, "estimator": "random"}}, at_forget=-1, seeds=(0,), steps=2)
     assert not found["reached"][0] and np.isnan(found["updates"][0])
+    lengths = (each for each in (None, 0.1))
+    found = imu.trial(task, {"x": {}}, at_forget=0.1, step_norms=lengths, seeds=(0, 1), steps=40, lr="auto")
+    assert len(found) == 4 and found["reached"].all() and "refused" not in found
 
 
 def table(**arms: list[float]) -> pd.DataFrame:
