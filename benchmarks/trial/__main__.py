@@ -68,13 +68,14 @@ def _tried(task: Any, entry: Entry, seeds: tuple[int, ...], bar: tqdm, name: str
     """One task's rows: each arm under the setting that was best on the seeds of the tuning."""
     rule = {"at_forget": entry.goal, "step_norms": (entry.step_norm,), "steps": entry.steps, "references": True}
     how |= rule | {"record_every": entry.record_every}
-    tuned = {arm: about for arm, about in ARMS.items() if not about.control_of}
-    tries = {f"{arm} {at}": {**tuned[arm].about, **tried} for arm in tuned for at, tried in enumerate(tuned[arm].tried)}
+    about = {name: {**arm.about, **entry.also.get(name, {})} for name, arm in ARMS.items()}
+    tuned = {name: arm for name, arm in ARMS.items() if not arm.control_of}
+    tries = {f"{arm} {at}": {**about[arm], **tried} for arm in tuned for at, tried in enumerate(tuned[arm].tried)}
     tuning = imu.trial(task, tries, seeds=TUNING, progress=_on(bar, f"{name}, tuning"), **how)
     chosen = {name: _best(tuning, arm.control_of or name, arm, entry.by) for name, arm in ARMS.items()}
-    arms = {name: {**arm.about, **arm.tried[chosen[name]]} for name, arm in ARMS.items()}
+    arms = {name: {**about[name], **arm.tried[chosen[name]]} for name, arm in ARMS.items()}
     table = imu.trial(task, arms, seeds=seeds, heads=entry.heads, alike=UNIFORM, progress=_on(bar, name), **how)
-    settings = {name: words(arm.tried[chosen[name]]) for name, arm in ARMS.items()}
+    settings = {name: words({**arm.tried[chosen[name]], **entry.also.get(name, {})}) for name, arm in ARMS.items()}
     return table.assign(
         setting=table["arm"].map(settings).fillna(""),
         sources=sources()[:8],
