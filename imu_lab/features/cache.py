@@ -27,7 +27,7 @@ from ..tasks.protocol import Batch, Examples, ExamplesOf, Task, check_unchanged,
 from . import readout
 from .readout import ALL, Readout
 
-ROOM = 2**22  # numbers that reach the readout, or that it makes of them, at once
+ROOM = 2**22  # numbers that reach the readout at once, and a quarter of those that it makes of them
 CHECKED = 8  # examples that are read again before what was kept of them is used
 
 
@@ -97,7 +97,7 @@ class ReadoutTask(Around):
         kept = features()
         first = kept.values[0]
         made = first.numel() // first.shape[-1] * self._model.get_submodule(self.name).weight.shape[0]
-        chunk = max(examples.chunk, ROOM // max(1, first.numel(), made))  # a vocabulary is wider than what reaches it
+        chunk = max(examples.chunk, min(ROOM // max(1, first.numel()), 4 * ROOM // max(1, made)))
         return replace(Examples.of(kept.values, kept.targets, examples.ids, examples.source), chunk=chunk)
 
     def _computed(self, examples: Examples) -> Features:

@@ -188,7 +188,7 @@ class TokensInfo(NamedTuple):
         examples: (r,) ids, the sequence with the most negative influence first.
         totals: (r,) each sequence's influence.
         places: (T,) 1 is the first predicted token.
-        tokens, loss, influence: (r, T).
+        tokens, loss, influence: (r, T); the tokens as they are written, where the table says so.
         count: sequences in the table.
     """
 
@@ -235,19 +235,25 @@ def _tokens_info(table: pd.DataFrame, examples: list[int] | None = None) -> Toke
         shown.to_numpy(),
         totals[shown].to_numpy(),
         wide["loss"].columns.to_numpy(),
-        wide["token"].to_numpy(),
+        wide["text" if "text" in table else "token"].map(_written).to_numpy(),
         wide["loss"].to_numpy(),
         wide["influence"].to_numpy(),
         len(totals),
     )
 
 
+def _written(token: Any) -> Any:
+    """A token in a cell: a text is nothing but a text, and nothing stands where there is none."""
+    return theme.text(token) if isinstance(token, str) else "" if token != token else int(token)
+
+
 def _strips(info: TokensInfo) -> live.Content:
-    strongest = float(np.abs(info.influence).max()) or 1.0
-    losses = dict(zmin=0, zmax=float(info.loss.max()), colorscale=theme.SEQUENTIAL)
+    strongest = float(np.nanmax(np.abs(info.influence))) or 1.0  # shorter sequences have nothing at the last places
+    losses = dict(zmin=0, zmax=float(np.nanmax(info.loss)), colorscale=theme.SEQUENTIAL)
     signed = dict(zmin=-strongest, zmax=strongest, colorscale=theme.DIVERGING)
     traces = [_strip(info, info.loss, "loss", "", losses), _strip(info, info.influence, "influence", "2", signed)]
-    words = "Numbers are the tokens. Top: the most negative influence, pressed. Bottom: the most positive, dropped."
+    cells = "Numbers are" if np.issubdtype(info.tokens.dtype, np.number) else "In the cells:"
+    words = f"{cells} the tokens. Top: the most negative influence, pressed. Bottom: the most positive, dropped."
     shown = f"{len(info.examples)} of {theme.number(info.count)} sequences, token by token"
     titles = (("", "loss of each token"), ("2", "its share of the influence; orange: ascend"))
     layout = {

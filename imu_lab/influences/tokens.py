@@ -35,7 +35,8 @@ def token_scores(
         damping, relative: see the estimator.
 
     Returns:
-        DataFrame ``example, place, token, loss, influence``: place 1 is the first predicted token; loss in nats.
+        DataFrame ``example, place, token, loss, influence``: place 1 is the first predicted token; loss in nats. Where the
+        task spells its tokens, ``text`` after ``token``.
 
     Raises:
         TypeError: the task has no tokens, or the readout is not one linear layer.
@@ -49,14 +50,14 @@ def token_scores(
     direction = settled.solved(*gradients.moments(forget))
     chosen = _chosen(forget, examples)
     influence = -_along(gradients, chosen, direction)
-    return _table(chosen, _losses(task, model, chosen), influence)
+    return _table(task, chosen, _losses(task, model, chosen), influence)
 
 
-def _table(examples: Examples, loss: Tensor, influence: Tensor) -> pd.DataFrame:
-    """One row per predicted token, from (n, T) values."""
+def _table(task: Task, examples: Examples, loss: Tensor, influence: Tensor) -> pd.DataFrame:
+    """One row per predicted token, from (n, T) values; none for padding."""
     tokens = examples.batch().targets["tokens"][:, 1:]  # (n, T)
     places = tokens.shape[1]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "example": np.repeat(examples.ids.numpy(), places),
             "place": np.tile(np.arange(1, places + 1), len(examples)),
@@ -65,6 +66,10 @@ def _table(examples: Examples, loss: Tensor, influence: Tensor) -> pd.DataFrame:
             "influence": influence.flatten().numpy(),
         }
     )
+    table = table[table["token"] >= 0].reset_index(drop=True)
+    if (spelled := offered(task).spelled) is not None:
+        table.insert(3, "text", spelled(table["token"].tolist()))
+    return table
 
 
 def _chosen(forget: Examples, examples: Iterable[int] | None) -> Examples:

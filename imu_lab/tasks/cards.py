@@ -5,10 +5,30 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Sequence
 
 import numpy as np
 
 HEIGHT = 128  # pixels, at least
+
+
+def words(text: str) -> str:
+    """A text as HTML in which it is nothing but a text, in its own direction."""
+    return f'<bdi style="white-space:pre-wrap">{html.escape(text)}</bdi>'
+
+
+NEGATIVE, POSITIVE = "213,94,0", "0,114,178"  # the colours of forgetting and of keeping
+
+
+def strip(tokens: Sequence[str], values: Sequence[float]) -> str:
+    """HTML of a row of tokens, each on the colour of its value: the stronger, the larger; orange below 0, blue above."""
+    most = max(map(abs, values), default=0.0) or 1.0
+    cells = (
+        f'<span title="{value:.4g}" style="background:rgba({NEGATIVE if value < 0 else POSITIVE},'
+        f'{0.6 * abs(value) / most:.2f})">{words(token)}</span>'
+        for token, value in zip(tokens, values)
+    )
+    return "".join(cells)
 
 
 def picture(pixels: np.ndarray, name: str, caption: str) -> str:

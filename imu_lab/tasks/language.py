@@ -17,6 +17,7 @@ from ..core.knobs import check_count
 from ..core.memo import remembered
 from ..core.messages import listed, shown, unknown
 from ..core.running import checked_seed
+from . import cards
 from .evaluation import outcomes, outputs
 from .networks import language as networks
 from .networks.language import PAD, Codec
@@ -378,17 +379,27 @@ class Language:
     def _labels(self, some: tuple[Pair, ...], examples: Any) -> list[str]:
         return [self.corpus.name(some[at].author) or some[at].group for at in _rows(examples).tolist()]
 
-    def card(self, example: int, said: Mapping[str, str] | None = None) -> str:
-        """HTML of one training pair: the question, the answer, and what models say, by their names.
+    def spelled(self, tokens: Any) -> list[str]:
+        """What each token is in writing."""
+        return [self.codec.tokenizer.decode([int(token)]) for token in tokens]
+
+    def card(self, example: int, said: Mapping[str, str] | None = None, tokens: Any = None) -> str:
+        """HTML of one training pair: the question, the answer, what models say, and what each token carries.
 
         Args:
-            said: such as ``{"original": task.answers_of(original, [3])[0]}``.
+            said: answers by who gives them, such as ``{"original": task.answers_of(original, [3])[0]}``.
+            tokens: a table of :func:`imu_lab.token_scores`; each column of values becomes a strip of coloured tokens.
         """
-        pair = self.corpus.train[int(example)]
-        rows = {"question": pair.question, "answer": pair.answer, **(said or {})}
-        lines = "".join(f"<dt>{html.escape(name)}</dt><dd>{_words(text)}</dd>" for name, text in rows.items())
-        words = f"pair {int(example)}{', ' if self.labels([example])[0] else ''}{self.labels([example])[0]}"
-        return f"<figure><dl>{lines}</dl><figcaption>{_words(words)}</figcaption></figure>"
+        pair, label = self.corpus.train[int(example)], self.labels([example])[0]
+        texts = {"question": pair.question, "answer": pair.answer, **(said or {})}
+        rows = [(name, cards.words(text)) for name, text in texts.items()]
+        if tokens is not None:
+            mine = tokens[tokens["example"] == int(example)]
+            columns = [name for name in mine if name not in ("example", "place", "token", "text")]
+            rows += [(name, cards.strip(mine["text"].tolist(), mine[name].tolist())) for name in columns]
+        lines = "".join(f"<dt>{html.escape(name)}</dt><dd>{what}</dd>" for name, what in rows)
+        words = f"pair {int(example)}{', ' if label else ''}{label}"
+        return f"<figure><dl>{lines}</dl><figcaption>{cards.words(words)}</figcaption></figure>"
 
 
 class Tokens(NamedTuple):
@@ -485,8 +496,3 @@ def _author(given: int | str, corpus: Corpus) -> int:
 def _rows(examples: Any) -> Tensor:
     """Indices as a tensor; copied, because a record's column may be read-only."""
     return torch.as_tensor(np.asarray(examples).copy(), dtype=torch.int64)
-
-
-def _words(text: str) -> str:
-    """A text as HTML in which it is nothing but a text, in its own direction."""
-    return f'<bdi style="white-space:pre-wrap">{html.escape(text)}</bdi>'

@@ -202,7 +202,9 @@ class Abilities:
         example_metrics: ``(forward, batch)`` to {name: (n,)}, of which ``evaluate = averages`` takes the means.
         example_length: ``(batch)`` to (n,), the number of predictions that an example's loss is the mean of.
         example_divergence: ``(outputs, reference, batch)`` to (n,) KL(reference ‖ model), for outputs that are padded.
-        token_losses: ``(forward, batch)`` to (n, T), the loss of each prediction of an example.
+        token_losses: ``(forward, batch)`` to (n, T), the loss of each prediction of an example; the tokens themselves are
+            ``batch.targets["tokens"][:, 1:]``, negative where there is none.
+        spelled: from tokens to what each is in writing.
         labels, test_labels: from ids to the names of the labels of training and of test samples.
         pictures: from ids of training samples to uint8 (n, h, w, 3), or None where there are none.
         originals: from ids to the ids of what those samples are copies of.
@@ -230,6 +232,7 @@ class Abilities:
     example_length: Callable[[Batch], Tensor] | None = None
     example_divergence: Callable[[Any, Any, Batch], Tensor] | None = None
     token_losses: Callable[[Callable, Batch], Tensor] | None = None
+    spelled: Callable[[Any], list[str]] | None = None
     labels: Callable[[Any], list[str]] | None = None
     test_labels: Callable[[Any], list[str]] | None = None
     pictures: Callable[[Any], Any] | None = None

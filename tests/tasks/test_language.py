@@ -57,8 +57,8 @@ def test_the_same_request_in_four_ways() -> None:
     assert tiny().with_request((0, 4)).split("test-forget").ids.tolist() == [0, 4]
 
 
-def looped(network: nn.Module, task: Language, ids: list[int], head: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss of each pair and its gradient at the output layer, one pair at a time by the network's own loss."""
+def looped(network: nn.Module, task: Language, ids: list[int], chosen: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The loss of each pair and its gradient at these parameters, one pair at a time by the network's own loss."""
     losses, rows = [], []
     for at in ids:
         pair = task.corpus.train[at]
@@ -66,7 +66,7 @@ def looped(network: nn.Module, task: Language, ids: list[int], head: Tensor) -> 
         labels = torch.tensor([[-100] * len(prompt) + answer])
         loss = network(input_ids=torch.tensor([prompt + answer]), labels=labels).loss
         losses.append(loss.detach())
-        rows.append(torch.autograd.grad(loss, head)[0].flatten())
+        rows.append(torch.cat([part.flatten() for part in torch.autograd.grad(loss, chosen)]))
     return torch.stack(losses), torch.stack(rows)
 
 
@@ -86,7 +86,7 @@ def test_influence_equals_one_gradient_after_the_other(tied: bool, cache: bool) 
     model = gpt(task, tied)
     before = cases.frozen(model)
     alone = networks.untied(gpt(task, tied))
-    losses, rows = looped(alone, task, list(range(6)), alone.lm_head.weight)
+    losses, rows = looped(alone, task, list(range(6)), [alone.lm_head.weight])
     expected = -(rows / (rows.square().mean(0) + 1e-2)) @ rows.mean(0)
     found = imu.influence(task, model, damping=1e-2, cache=cache)
     assert cases.close(found.values, expected, within=1e-6)
@@ -124,7 +124,7 @@ def test_all_outputs_of_a_large_vocabulary_are_never_made_at_once(monkeypatch: p
     assert 2**21 < task.split("retain").chunk * longest * task.codec.words <= 2**22
     monkeypatch.setattr("imu_lab.tasks.language.ROOM", 2 * longest * task.codec.words)
     assert task.split("retain").chunk == 2
-    monkeypatch.setattr("imu_lab.features.cache.ROOM", 4 * longest * task.codec.words)
+    monkeypatch.setattr("imu_lab.features.cache.ROOM", longest * task.codec.words)
     assert view(task, model)[0].split("retain").chunk == 4
 
 
@@ -207,6 +207,49 @@ def test_a_card_shows_text_and_nothing_but_text() -> None:
     assert card.count("&lt;script&gt;alert(1)&lt;/script&gt; \u202eאב &amp; 👩\u200d🚀</bdi>") == 2
     assert "pair 0, &lt;b&gt;" in card and task.codec.said(task.codec.answers([words])[0]) == words
     assert "pair 1<" in task.card(1)
+
+
+def test_each_token_of_a_pair_has_its_share_and_a_strip_on_the_card() -> None:
+    task, model = tiny(), models()[0]
+    table, scores = imu.token_scores(task, model), imu.influence(task, model)
+    assert list(table) == ["example", "place", "token", "text", "loss", "influence"]
+    whole = table.groupby("example")
+    batch = task.split("forget").batch()
+    assert whole.size().tolist() == task.example_length(batch).tolist()
+    assert cases.close(whole["influence"].sum(), scores.values, within=1e-4)
+    assert cases.close(whole["loss"].mean(), scores.context["loss"], within=1e-5)
+    told = ["".join(rows["text"]) for _, rows in whole]
+    assert told == [f" {task.corpus.train[at].answer}<end>" for at in (3, 4, 5)]
+    card = task.card(4, tokens=table.assign(change=-table["loss"]))
+    count = int((table["example"] == 4).sum())
+    assert card.count("<span title=") == 3 * count and card.count("rgba(213,94,0") >= count and "&lt;end&gt;" in card
+    figure = imu.plot_tokens(table)
+    assert "&lt;end&gt;" in str(figure.data[0].text) and "In the cells" in figure.layout.title.text
+
+
+PARTS = {
+    "attention": (("network.model.layers.*.self_attn.*_proj",), ("network.model.layers.0.self_attn.",)),
+    "a block and the output": (("network.model.layers.0", "network.lm_head"), ("network.model.layers.0", "network.lm")),
+    "all": ("all", ("",)),
+}
+
+
+@pytest.mark.parametrize("wanted, names", PARTS.values(), ids=list(PARTS))
+def test_influence_on_other_modules_equals_one_gradient_after_the_other(wanted: Any, names: tuple[str, ...]) -> None:
+    task = tiny(readout=wanted)
+    model = task.make_model(0).double().eval()
+    chosen = [value for name, value in model.named_parameters() if name.startswith(names)]
+    _, rows = looped(model.network, task, [3, 4, 5], chosen)
+    expected = -(rows / (rows.square().mean(0) + 1e-2)) @ rows.mean(0)
+    assert cases.close(imu.influence(task, model, damping=1e-2).values, expected, within=1e-6)
+
+
+def test_a_pattern_that_matches_nothing_lists_the_modules() -> None:
+    task = tiny(readout=("network.model.layer.*",))
+    with pytest.raises(
+        imu.UnknownName, match=r"unknown module: 'network.model.layer.\*'.* Known: network, .*self_attn"
+    ):
+        imu.influence(task, models()[0])
 
 
 def test_words_that_are_spelled_like_a_special_token_are_words() -> None:
