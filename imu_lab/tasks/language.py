@@ -174,8 +174,14 @@ class Language:
 
     @property
     def unlearning(self) -> Mapping[str, Any]:
-        """This task's own defaults for a method's settings."""
-        return {"optimizer": "adamw", "lr": 1e-3, "batch_size": 8, "weight_decay": 0.0}
+        """This task's own defaults for a method's settings: steps of one length, a share of the output layer's own.
+
+        A learned answer has hardly any gradient and a forgotten one a large one, so plain steps explode; and those of AdamW
+        press every word of the vocabulary alike. Measured on the invented authors at equal forgetting, both cost the kept
+        answers several times as much.
+        """
+        steps = {"optimizer": "sgd", "lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}
+        return steps | {"batch_size": 8, "step_norm": 0.02, "relative_steps": True}
 
     @property
     def splits(self) -> tuple[str, ...]:
