@@ -59,6 +59,8 @@ from .measures.ensemble import References as References
 from .measures.ensemble import references as references
 from .measures.attribution import gradcam as gradcam
 from .measures.language import pair_table as pair_table
+from .measures.open_unlearning import Evaluations as Evaluations
+from .measures.open_unlearning import load_open_unlearning as load_open_unlearning
 from .measures.retrieval import embedding_map as embedding_map
 from .measures.retrieval import retrieve as retrieve
 

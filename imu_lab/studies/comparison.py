@@ -62,9 +62,10 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
     ]
     met = rules[0] is None or steps[0] == 0
     rows.append({"run": ORIGINAL, "needs": "nothing", "seed": None, "updates": 0, "reached": met} | _values(runs[0], 0))
-    table = pd.DataFrame(rows).astype({"seed": "Int64"})
     verdicts = [_verdict(run, step) for run, step in zip([*runs, runs[0]], [*steps, 0])]
-    return table.assign(verdict=verdicts) if any(verdicts) else table
+    if any(verdicts):
+        rows = [row | {"verdict": verdict} for row, verdict in zip(rows, verdicts)]
+    return pd.DataFrame(rows).astype({"seed": "Int64"})
 
 
 def _needs(run: Run) -> str:

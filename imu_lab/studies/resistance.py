@@ -49,8 +49,8 @@ def resistance(
         ``.attrs["about"]`` says of each run how many samples were forgotten, and how many pressed.
 
     Raises:
-        ValueError: no run, another number of uniform runs, a uniform run of other samples, or ``uniform=True`` for a fork,
-            whose first updates had other settings.
+        ValueError: no run, one without margins, another number of uniform runs, a uniform run of other samples, or
+            ``uniform=True`` for a fork, whose first updates had other settings.
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     controls = _controls(uniform, runs)
@@ -96,6 +96,8 @@ def _of_run(run: Run, label: str, number: int, uniform: Run | None, rebound: int
 
 def _measured(run: Run) -> pd.DataFrame:
     """The columns that come from the records of one run."""
+    if "margin" not in run.trajectory:
+        raise ValueError(f"{run.label} recorded no margins, so when a sample was forgotten is not known")
     samples, examples = run.samples, run.samples["example"]
     confidence, margin = (wide(run, name).reindex(columns=examples).to_numpy() for name in ("confidence", "margin"))
     steps = np.sort(run.trajectory["step"].unique())
