@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import linear_heads
@@ -26,7 +27,7 @@ EACH = pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
 
 def stepped(task: Task, model: nn.Module, name: str, steps: int = 1, **settings: Any) -> tuple[nn.Module, list]:
     """The model after some updates by a method, all of it moving where the method lets it, and the updates."""
-    known = {field.name for field in imu.methods[name].__dataclass_fields__.values()}
+    known = {field.name for field in fields(imu.methods[name])}
     method = imu.methods.create(
         name, **{key: value for key, value in (SGD | {"scope": "all"}).items() if key in known} | settings
     )

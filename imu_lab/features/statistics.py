@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..core import storage
@@ -20,7 +21,8 @@ from .layered import OF, by_layer, layer_moments
 
 MATRIX = "matrix"  # the whole Gauss-Newton matrix, where it is small
 USUAL = ("S", "G")
-PARTS = (*SUMS, MATRIX)
+SQUARES = "squares"  # of each example's own gradient
+PARTS = (*SUMS, MATRIX, SQUARES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +32,9 @@ class Statistics:
     Attributes:
         parts: by name, in double precision. ``"S"`` (D, D) is mean a aᵀ of the rows a = [h; 1] that reach the readout;
             ``"G"`` (K, K) is mean (diag p − ppᵀ) of its answers; ``"diagonal"`` (K, D) is that of the Gauss-Newton matrix, and
-            ``"matrix"`` (P, P) the whole of it. D counts the bias. Of a readout of several layers each has its own,
-            ``"S of <layer>"`` and ``"G of <layer>"``.
+            ``"matrix"`` (P, P) the whole of it; ``"squares"`` (K, D) is mean g∘g of the examples' own gradients, the diagonal
+            of the empirical Fisher matrix. D counts the bias. Of a readout of several layers each has its own,
+            ``"S of <layer>"`` and ``"G of <layer>"``, and each parameter ``"squares of <parameter>"``.
         rows: n, how many rows the means are over; positions of a sequence count one by one.
         examples: N, how many training examples.
         about: ``model`` a digest of the model, ``readout`` the modules that may move, ``data`` the digest of the data or
@@ -147,13 +150,15 @@ def collect(
         if name not in PARTS:
             raise unknown("part of a statistic", name, PARTS)
     without, found, rows = {}, {}, len(examples)
-    if sums := [name for name in wanted if name != MATRIX]:
+    if sums := [name for name in wanted if name in SUMS]:
         gradients = gradients_of(task, model)
         if parts is None:
             without = {name: reason for name in sums if (reason := why_not(name, gradients, examples))}
         found, rows = means_of(gradients, examples, [name for name in sums if name not in without])
     if MATRIX in wanted:
         found[MATRIX] = _matrix(task, model, examples)
+    if SQUARES in wanted:
+        found |= squares_of(gradients_of(task, model), examples)
     held = {name: value.cpu() for name, value in found.items()}
     return Statistics(held, rows, len(examples), dict(about or {}) | {"without": without})
 
@@ -164,6 +169,15 @@ def means_of(
     """Means by name, of one linear layer or of each of several; and over how many rows."""
     make = moments if isinstance(gradients, LinearGradients) else layer_moments
     return make(gradients, examples, names)
+
+
+def squares_of(gradients: LinearGradients | GeneralGradients, examples: Examples) -> dict[str, Tensor]:
+    """``"squares"``, mean g∘g over examples: (K, D) of one linear layer, else of each parameter by its name."""
+    found = {name: part.double() for name, part in gradients.moments(examples)[1].items()}
+    if not isinstance(gradients, LinearGradients):
+        return {f"{SQUARES}{OF}{name}": part for name, part in found.items()}
+    weight, *bias = found.values()
+    return {SQUARES: torch.cat([weight, bias[0][:, None]], 1) if bias else weight}
 
 
 def linear_gradients(task: Task, model: nn.Module) -> LinearGradients:
