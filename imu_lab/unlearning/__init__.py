@@ -1,6 +1,7 @@
 """The methods, and what drives them."""
 
 from .curvature import CurvatureAscent as CurvatureAscent
+from .dampening import SelectiveDampening as SelectiveDampening
 from .driver import drive as drive
 from .fine_tuning import SparseFineTune as SparseFineTune
 from .imu import InfluenceGuided as InfluenceGuided
@@ -13,3 +14,5 @@ from .request import Request as Request
 from .request import Update as Update
 from .retain_based import Retrain as Retrain
 from .retain_free import GradientAscent as GradientAscent
+from .salun import SaliencyUnlearning as SaliencyUnlearning
+from .teachers import Scrub as Scrub

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
+from typing import ClassVar
 
+import torch
 from torch import nn
 
 from ..core.knobs import knob
 from ..core.registry import method
 from ..tasks.protocol import Task
-from .objectives import Objective, descend, l1_term, moving_parameters, retain_batches
+from .objectives import Descent, Objective, descend, l1_term, moving_parameters, retain_batches
 from .request import Request, Update
 from .retain_based import FineTune
 
@@ -43,3 +45,61 @@ class SparseFineTune(FineTune):
             done = update // ceil(len(request.retain) / self.batch_size)
             l1 = l1_term(moving, self.gamma * max(0.0, 1 - done / self.passes))
             yield Objective({"retain": task.example_loss(model, batch).mean(), "l1": l1})
+
+
+@method("cf-k")
+@dataclass(frozen=True)
+class LastLayers(Descent):
+    """Fine-tuning of the last k layers on the retain set: L = mean_B ℓ(retain). What comes before keeps all it knew.
+
+    A layer is a module with weights of its own, in the order in which the model holds them; a block has several.
+
+    Source: catastrophic forgetting of the last k layers, Goel et al. 2022 (arXiv 2201.06640).
+    """
+
+    scope: ClassVar[str] = "all"
+    takes_weights: ClassVar[bool] = False
+    needs_retain: ClassVar[bool] = True
+
+    layers: int = knob(1, help="k: how many layers move.", valid="[1, inf)", range=(1, 10))
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        kept, moving = retain_batches(self, model, request), self._last(model)
+        self._begin(task, moving, request)
+        objectives = (Objective({"retain": task.example_loss(model, batch).mean()}) for batch in kept)
+        return descend(self, moving.values(), objectives)
+
+    def _begin(self, task: Task, moving: dict[str, nn.Parameter], request: Request) -> None:
+        """The layers stay what they are."""
+
+    def _last(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """The parameters of the last k layers, by name.
+
+        Raises:
+            ValueError: there are fewer.
+        """
+        movable = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        layers = list(dict.fromkeys(name.rpartition(".")[0] for name in movable))
+        if len(layers) < self.layers:
+            raise ValueError(
+                f"layers={self.layers} are more than the {len(layers)} of this {type(model).__name__} that may move"
+            )
+        last = layers[-self.layers :]
+        return {name: value for name, value in movable.items() if name.rpartition(".")[0] in last}
+
+
+@method("eu-k")
+@dataclass(frozen=True)
+class LastLayersAnew(LastLayers):
+    """The last k layers from fresh weights, trained on the retain set: exact unlearning of these layers alone.
+
+    They are those of ``task.make_model(seed)``. What comes before keeps all it knew, the forget set too.
+
+    Source: Goel et al. 2022 (arXiv 2201.06640).
+    """
+
+    def _begin(self, task: Task, moving: dict[str, nn.Parameter], request: Request) -> None:
+        fresh = task.make_model(request.seed)
+        with torch.no_grad():
+            for name, value in moving.items():
+                value.copy_(fresh.get_parameter(name))

@@ -22,8 +22,8 @@ from imu_lab.unlearning.retain_free import apart, without_truth
 
 SGD = dict(lr=0.05, momentum=0.0, weight_decay=0.0, batch_size=10_000, optimizer="sgd")  # one batch: no order to know
 FREE = ("npo", "simnpo", "delete", "random-label")
-NEEDS_CLASSES = ("delete", "random-label")
-BASED = ("fine-tune", "l1-sparse", "gradient-difference", "neggrad-plus", "kl-ascent", "npo-kl")
+NEEDS_CLASSES = ("delete", "random-label", "salun", "scrub", "bad-teacher")
+BASED = ("fine-tune", "l1-sparse", "gradient-difference", "neggrad-plus", "kl-ascent", "npo-kl", "salun", "scrub")
 
 
 @pytest.fixture(autouse=True)

@@ -44,3 +44,28 @@ def test_without_its_penalty_it_is_fine_tuning() -> None:
         for name, more in (("l1-sparse", {"gamma": 0.0}), ("fine-tune", {}))
     )
     assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), other.model.parameters()))
+
+
+@pytest.mark.parametrize("k, layers", [(1, ["classifier"]), (3, ["classifier", "narrow", "body.1"])])
+@pytest.mark.parametrize("name", ["cf-k", "eu-k"])
+def test_the_last_layers_alone_move(name: str, k: int, layers: list[str]) -> None:
+    task, model = cases.task("own data"), cases.original("own data")
+    before = cases.frozen(model)
+    after = imu.unlearn(task, model, method=name, layers=k, steps=3, weight_decay=0.1).model.state_dict()
+    moved = {key.rpartition(".")[0] for key, value in model.state_dict().items() if not torch.equal(value, after[key])}
+    assert moved == set(layers) and cases.same(before, model)
+
+
+@EACH
+def test_all_layers_are_fine_tuning_and_anew_it_is_training_from_fresh_weights(given: Callable) -> None:
+    task, model = given()
+    count = len({name.rpartition(".")[0] for name, _ in model.named_parameters()})
+    fresh = task.make_model(0).to(next(model.parameters()).dtype)
+    for name, start in (("cf-k", model), ("eu-k", fresh)):
+        moved, _ = stepped(task, model, name, steps=3, layers=count)
+        assert difference(moved, by_hand(start, lambda m: losses(task, m, "retain").mean(), steps=3), start) < 1e-8
+
+
+def test_more_layers_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match="layers=9 are more than the 2 of this Sequential"):
+        imu.unlearn(cases.task("toy"), cases.original("toy"), method="eu-k", layers=9)

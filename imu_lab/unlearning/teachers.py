@@ -1,0 +1,125 @@
+"""Students of two teachers: away from one, or towards one that knows nothing, and near to the model as given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from math import ceil
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..core.knobs import knob
+from ..core.registry import method
+from ..core.running import device_of
+from ..tasks.outputs import divergences
+from ..tasks.protocol import Batch, Task
+from .objectives import (
+    SCOPE,
+    Descent,
+    Objective,
+    descend,
+    forget_batches,
+    frozen_copy,
+    moving_parameters,
+    retain_batches,
+)
+from .request import Request, Update
+from .retain_based import joined
+
+
+@method("scrub")
+@dataclass(frozen=True)
+class Scrub(Descent):
+    """In turns away from the model as given on the forget set, and near to it on the retain set.
+
+    A pass over the forget set minimises −KL_T, then one over the retain set γ mean ℓ + α KL_T; after ``forget_passes`` of
+    the former only the latter go on. KL_T = T² KL(softmax(z_0/T) ‖ softmax(z/T)), z_0 of the model as given, which never
+    moves. At the model as given KL_T is flat, so the first pass over the forget set does next to nothing. A task's own
+    learning rate stays as it is: the paper's falls, and its SCRUB+R goes back to the update whose forget error is nearest
+    to that of unseen samples, which the run's curve and :func:`imu_lab.fork` offer for any method.
+
+    Source: Kurmanji et al. 2023 (arXiv 2302.09880).
+    """
+
+    takes_weights: ClassVar[bool] = False
+    needs_retain: ClassVar[bool] = True
+    follows_losses: ClassVar[bool] = False
+
+    alpha: float = knob(
+        0.5, help="α of the KL to the model as given, on the retain set.", valid="[0, inf)", range=(0, 2)
+    )
+    gamma: float = knob(1.0, help="γ of the loss on the retain set.", valid="[0, inf)", range=(0, 2))
+    temperature: float = knob(4.0, help="T, by which logits are divided.", valid="(0, inf)", range=(1, 10))
+    forget_passes: int = knob(3, help="So many passes over the forget set.", valid="[1, inf)", range=(1, 10))
+    scope: str = knob("readout", **SCOPE)
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        return descend(self, moving_parameters(task, model, self.scope), self._objectives(task, model, request))
+
+    def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
+        first = frozen_copy(model)
+        pressed, kept = forget_batches(self, model, request), retain_batches(self, model, request)
+        turns = [ceil(len(examples) / self.batch_size) for examples in (request.forget, request.retain)]
+        for done in count():
+            if done < self.forget_passes:
+                for positions, batch in islice(pressed, turns[0]):
+                    yield Objective({"away": -self._softened(task, first, model, batch)[1]}, positions)
+            for batch in islice(kept, turns[1]):
+                outputs, apart = self._softened(task, first, model, batch)
+                loss = task.example_loss(lambda _, made=outputs: made, batch).mean()
+                yield Objective({"retain": self.gamma * loss, "retain_kl": self.alpha * apart})
+
+    def _softened(self, task: Task, first: nn.Module, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The model's logits, and the mean KL_T of a batch."""
+        outputs, warm = model(batch.inputs), self.temperature
+        with torch.no_grad():
+            reference = first(batch.inputs)
+        return outputs, warm**2 * divergences(task, outputs / warm, reference / warm, batch).mean()
+
+
+@method("bad-teacher")
+@dataclass(frozen=True)
+class BadTeacher(Descent):
+    """Towards a network that was never trained on the forget set, and towards the model as given on some of the retain set.
+
+    L = s mean_B KL(fresh ‖ model)(forget) + (1 − s) mean_B KL(model as given ‖ model)(retain), s the forget set's share of the
+    two, as where both are mixed in one batch. KL is summed over classes: the public code leaves torch's default, which divides
+    by their number as well. The whole model moves, for a fresh network has features of its own.
+
+    Source: Chundawat et al. 2023 (arXiv 2205.08096), with 0.3 of the retain set.
+    """
+
+    scope: ClassVar[str] = "all"
+    takes_weights: ClassVar[bool] = False
+    needs_retain: ClassVar[bool] = True
+    follows_losses: ClassVar[bool] = False
+
+    share: float = knob(0.3, help="The share of the retain set that is used.", valid="(0, 1]", range=(0.05, 1.0))
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        some = torch.randperm(len(request.retain), generator=torch.Generator().manual_seed(request.seed))
+        some = some[: ceil(self.share * len(some))].sort().values
+        request = replace(request, retain=request.retain.take(some))
+        forget_share = len(request.forget) / (len(request.forget) + len(some))
+        fresh = frozen_copy(task.make_model(request.seed).to(device_of(model)))
+        pressed = forget_batches(self, model, request)
+        away = (
+            Objective({"bad_teacher": forget_share * apart(task, fresh, model, batch)}, positions)
+            for positions, batch in pressed
+        )
+        good = frozen_copy(model)
+        near = (
+            {"retain_kl": (1 - forget_share) * apart(task, good, model, batch)}
+            for batch in retain_batches(self, model, request)
+        )
+        return descend(self, moving_parameters(task, model, "all"), joined(away, near))
+
+
+def apart(task: Task, teacher: nn.Module, model: nn.Module, batch: Batch) -> Tensor:
+    """Mean KL(teacher ‖ model) of a batch, in nats."""
+    with torch.no_grad():
+        reference = teacher(batch.inputs)
+    return divergences(task, model(batch.inputs), reference, batch).mean()
