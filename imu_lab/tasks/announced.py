@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice
@@ -43,7 +43,7 @@ class Row:
     ) -> Iterator[nn.Module]:
         """:func:`imu_lab.tasks.training.epochs` of the next model."""
         made = Training(task, model, examples, recipe, seed)
-        bar = self._next(task, copied(model), examples, recipe)
+        bar = self._next(lambda: Training(task, copied(model), examples, recipe, seed))
         for updates in made:
             bar.update()
             if updates % made.per_epoch == 0:
@@ -53,15 +53,17 @@ class Row:
         """:func:`imu_lab.train` of the next model, which counts only where it is not on disk."""
         if training.is_known(task, split, seed):
             return training.train(task, split, seed)
-        bar = self._next(task, task.make_model(seed), task.split(split), training.recipe_of(task))
+        bar = self._next(
+            lambda: Training(task, task.make_model(seed), task.split(split), training.recipe_of(task), seed)
+        )
         start = bar.n
         return training.train(task, split, seed, progress=lambda made, total: bar.update(start + made - bar.n))
 
-    def _next(self, task: Task, model: nn.Module, examples: Examples, recipe: Recipe) -> tqdm:
+    def _next(self, one_like_it: Callable[[], Training]) -> tqdm:
         """The bar, which says which model is the next; the first is announced."""
         self.begun += 1
         if self._bar is None:
-            each, updates = measured(Training(task, model, examples, recipe, 0))
+            each, updates = measured(one_like_it())
             self._words = announcement(self.count, each, self.way_out)
             log.info(self._words)
             self._bar = tqdm(total=self.count * updates, desc=self._words, unit="update", leave=False)
