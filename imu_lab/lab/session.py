@@ -159,9 +159,9 @@ class Session:
         """See :func:`unlearn`. All that is asked is checked before the first update."""
         auto, method = self.method(method, settings)
         steps, record_every = check_count("steps", steps), check_count("record_every", record_every, 1)
-        shares = settled(
-            weights if registry.methods.declared(method, "takes_weights") else None, self.task.split("forget")
-        )
+        shares = settled(weights, self.task.split("forget"))  # looked at in any case, so that a slip is not left out
+        if not registry.methods.declared(method, "takes_weights"):
+            shares = settled(None, self.task.split("forget"))
         reference = self._beside(reference if reference is not None else self.reference)
         metrics = self.followed(reference, follow)
         with _threads(self.task):
@@ -366,7 +366,7 @@ def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensi
                 "with this task: imu.intensity(imu.influence(task, model))"
             )
         return weights
-    values = np.full(count, 1 / count) if weights is None else np.asarray(weights, dtype=np.float64)
+    values = np.full(count, 1 / count) if weights is None else _numbers(weights)
     if values.shape != (count,) or not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
         raise ValueError(
             f"weights must be {count} finite numbers >= 0, one per forget sample and not all zero; got shape {values.shape}"
@@ -374,6 +374,14 @@ def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensi
     values = values / values.sum()
     frame = pd.DataFrame({"example": ids, "influence": np.nan, "selected": values > 0, "weight": values})
     return Intensity(frame, frame[["example"]], {"rule": "uniform" if weights is None else "given"})
+
+
+def _numbers(weights: Any) -> np.ndarray:
+    """Weights as an array of numbers; an empty one where they are none."""
+    try:
+        return np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        return np.empty(0)
 
 
 def private_copy(model: nn.Module, names: tuple[str, ...] | None) -> nn.Module:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..core.labels import told_apart
+from ..core.messages import listed
 from ..core.records import Run
-from ..core.running import checked_seed, full_precision
+from ..core.running import checked_seed, fingerprint, full_precision, tensors_of
 from ..features import readout
 from ..measures.ensemble import References
 from ..measures.reference import Reference
@@ -73,21 +74,23 @@ def head_only(
         seed: of which pictures those are.
 
     Returns:
-        DataFrame, a row per measure and split: ``measure, split``, the accuracy of the ``original`` and of each run, the
+        DataFrame, a row per measure and split: ``measure, split``, the accuracy of the ``original`` (the mean, where the runs
+        began from several) and of each run, the
         ``goal`` (the retrained model's; the mean of several, and ``goal_low``, ``goal_high`` beside it), ``unit``, ``good``
         and ``formula``. Measures are ``"own head"``, ``"linear probe"`` and ``"prototypes"``.
 
     Raises:
-        ValueError: a task without classes, or a model without a last linear layer.
+        ValueError: a task without classes, a model without a last linear layer, a class that fresh heads would never see, or
+            a model under a name that a column has already.
     """
-    models, task, original = _asked(runs, task, original)
+    models, task, originals = _asked(runs, task, original)
     if isinstance(reference, References):
         reference.check(task)
     members = Reference.of(task, reference).members
     names = _splits(task)
     measures = _measures(per_class, checked_seed(seed))
     seen: dict[str, list[dict[str, float]]] = {
-        "original": [_accuracies(task, original, names, measures, seed)],
+        "original": [_accuracies(task, each, names, measures, seed) for each in originals],
         **{name: [_accuracies(task, model, names, measures, seed)] for name, model in models.items()},
         "goal": [_accuracies(task, member.model, names, measures, seed) for member in members],
     }
@@ -101,18 +104,27 @@ def head_only(
     return pd.DataFrame(rows)
 
 
-def _asked(runs: Any, task: Task | None, original: nn.Module | None) -> tuple[dict[str, nn.Module], Task, nn.Module]:
-    """The models by name, their task, and the original."""
+def _asked(
+    runs: Any, task: Task | None, original: nn.Module | None
+) -> tuple[dict[str, nn.Module], Task, list[nn.Module]]:
+    """The models by name, their task, and what they began from."""
     if isinstance(runs, Mapping):
         if task is None or original is None:
             raise ValueError("models by name need task= and original= beside them; a run knows both")
-        return dict(runs), task, original
+        if taken := [name for name in ("original", "goal") if name in runs]:
+            raise ValueError(f"the table has a column {taken[0]!r} of its own; give that model another name")
+        return dict(runs), task, [original]
     runs = [runs] if isinstance(runs, Run) else list(runs)
     if not runs:
         raise ValueError("there are no runs to look into; pass one run or several")
     task = runs[0].known_task() if task is None else task
-    labels = told_apart(runs, seeds=True)
-    return dict(zip(labels, [run.model for run in runs])), task, runs[0].model_at(0) if original is None else original
+    labels, begun = (
+        told_apart(runs, seeds=True),
+        [original] if original is not None else [run.model_at(0) for run in runs],
+    )
+    labels = [f"{label} #{at}" if labels.count(label) > 1 else label for at, label in enumerate(labels, 1)]
+    distinct = {fingerprint(*tensors_of(model)): model for model in begun}
+    return dict(zip(labels, [run.model for run in runs])), task, list(distinct.values())
 
 
 def _splits(task: Task) -> tuple[str, ...]:
@@ -128,6 +140,11 @@ def _accuracies(
 ) -> dict[tuple[str, str], float]:
     """{(measure, split): accuracy} of a model."""
     train, *tests = (_seen(task, model, task.split(name)) for name in names)
+    if unseen := sorted({str(each) for test in tests for each in test.truth} - set(map(str, train.truth))):
+        raise ValueError(
+            f"fresh heads learn from the {names[0]!r} split, which has no sample of class {listed(unseen)}: they could never "
+            "name it. To forget a whole class, ask for it with forget_class=, and it is tested on unseen pictures"
+        )
     few = np.random.default_rng(seed).permutation(len(train.truth))[:MOST]
     train = Seen(*(np.asarray(values)[np.sort(few)] for values in train))
     return {

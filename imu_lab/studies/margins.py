@@ -64,8 +64,9 @@ def klom(runs: Iterable[Run], references: References, splits: Iterable[str] = ("
         )
     if len(labels := list(dict.fromkeys(told_apart(runs)))) > 1:
         raise ValueError(f"these runs are of several experiments, {listed(labels)}; ask for one at a time")
+    for run in runs:  # each, for runs of other requests may share a label
+        references.check(run.known_task())
     task = runs[0].known_task()
-    references.check(task)
     _warn_of_one_origin(runs)
     parts = []
     for split in splits:

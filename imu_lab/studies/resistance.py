@@ -17,6 +17,7 @@ import pandas as pd
 from ..core.labels import told_apart
 from ..core.messages import unheard
 from ..core.records import Run
+from ..core.registry import methods
 from ..lab.again import again
 from ..unlearning.recorder import time_to_forget
 from .rebound import rebound as rebound_of
@@ -67,6 +68,13 @@ def _controls(uniform: Run | Sequence[Run] | bool | None, runs: list[Run]) -> li
     if uniform is None or uniform is False:
         return [None] * len(runs)
     if uniform is True:
+        for run in runs:
+            name = run.settings["method"]
+            if name in methods and methods.declared(methods[name], "finds_shares"):
+                raise ValueError(
+                    f"method {name!r} finds its own shares, so uniform=True would compare the run with itself; "
+                    'pass uniform= a run under even pressure, such as imu.unlearn(task, model, method="imu")'
+                )
         with unheard():
             return [again(run, weights=None) for run in runs]
     others = [uniform] if isinstance(uniform, Run) else list(uniform)

@@ -38,6 +38,11 @@ OTHERS = {"paraphrased": lambda pair: (pair.paraphrased or pair.answer,), "wrong
 ANSWERS: dict[str, Callable[[Pair], tuple[str, ...]]] = {"": lambda pair: (pair.answer,), **OTHERS}
 
 
+def _loses_as_given(kind: type) -> bool:
+    """Whether the parts of the loss are those of this class, and not of one made from it."""
+    return kind.token_losses is Language.token_losses and kind.example_length is Language.example_length
+
+
 def answer_derivative(logits: Tensor, batch: Batch) -> Tensor:
     """(n, A, K) (p − e_y) / n_i at each of a pair's n_i predicted tokens, 0 at padding."""
     truth = batch.targets["tokens"][:, 1:, None]
@@ -264,7 +269,7 @@ class Language:
         mine = logits.gather(2, truth.clamp_min(0)[..., None]).squeeze(2)
         return (logits.logsumexp(2) - mine).masked_fill(truth == PAD, 0.0)
 
-    @derived(answer_derivative)
+    @derived(answer_derivative, when=lambda task: _loses_as_given(type(task)))
     def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
         """(n,) the mean over the tokens of each answer and the one that ends it, in nats."""
         return self.token_losses(forward, batch).sum(1) / self.example_length(batch)

@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import cases
 import numpy as np
@@ -260,3 +261,12 @@ def test_a_run_and_what_led_to_it_can_be_pickled_and_copied(tmp_path: Path) -> N
                 assert all(
                     torch.equal(a, b) for a, b in zip(again.model.parameters(), run.model.parameters(), strict=True)
                 )
+
+
+@pytest.mark.parametrize("weights", [[], 0.5, "abc", {"a": 1}, np.ones((40, 2)), -np.ones(40)], ids=str)
+@pytest.mark.parametrize("method", ["imu", "joint-ascent"])
+def test_what_are_no_weights_is_refused_before_the_first_update(weights: Any, method: str) -> None:
+    seen: list[Any] = []
+    with pytest.raises(ValueError, match="weights must be 40 finite numbers"):
+        imu.unlearn(cases.task("toy"), cases.original("toy"), weights, method, steps=2, watch=seen.append)
+    assert not seen

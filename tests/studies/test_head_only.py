@@ -95,6 +95,24 @@ def test_of_single_samples_heads_learn_the_others() -> None:
     assert cases.close(table["goal"][:4].to_numpy(), np.mean(each, 0)[:4], within=1e-9)
 
 
+def test_runs_from_several_originals_each_have_a_column(digit: Task) -> None:
+    mine, reference = [cases.original("digits class"), cases.retrained("digits class")], cases.retrained("digits class")
+    runs = [imu.unlearn(digit, model, steps=2) for model in mine]
+    table = imu.head_only(runs, reference=reference).set_index(["measure", "split"])
+    assert {f"{runs[0].label} #1", f"{runs[0].label} #2"} <= set(table)
+    each = [imu.head_only(run, reference=reference).set_index(["measure", "split"])["original"] for run in runs]
+    assert cases.close(table["original"].to_numpy(), np.mean(each, 0), within=1e-12)
+
+
+def test_a_class_that_no_head_can_learn_is_no_success() -> None:
+    task = cases.own_data(
+        forget_indices=[at for at, label in enumerate(cases.images(60, 0, torch.float32)[1]) if label == 1]
+    )
+    model = task.make_model(0)
+    with pytest.raises(ValueError, match="which has no sample of class '?1'?: they could never name it"):
+        imu.head_only({"a": model}, task=task, original=model, reference=model)
+
+
 def test_what_cannot_be_asked_is_said(digit: Task) -> None:
     original = sequences.models()[0]
     with pytest.raises(ValueError, match="one class per example; .* several predictions each"):
@@ -106,6 +124,8 @@ def test_what_cannot_be_asked_is_said(digit: Task) -> None:
         imu.head_only(mine, task=digit, original=mine["a"], reference=None)
     with pytest.raises(ValueError, match="per_class is a number of pictures from 1, got 0"):
         imu.head_only(mine, task=digit, original=mine["a"], reference=mine["a"], per_class=0)
+    with pytest.raises(ValueError, match="a column 'goal' of its own"):
+        imu.head_only({"goal": mine["a"]}, task=digit, original=mine["a"], reference=mine["a"])
     with pytest.raises(ValueError, match="there are no runs"):
         imu.head_only([], reference=mine["a"])
     inputs, targets = torch.randn(30, 4), torch.randn(30)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cases
 import numpy as np
 import pytest
@@ -103,6 +105,9 @@ def test_what_has_no_distribution_is_refused() -> None:
         imu.klom(mine[0], references)
     with pytest.raises(ValueError, match="got 2 and no references"):
         imu.klom(mine, references.models[0])
+    others = dataclasses.replace(task, seed=task.seed + 1)
+    with pytest.raises(ValueError, match="another request|other data|another task"):
+        imu.klom([mine[0], *runs(others, range(1, 2))], references)
     with pytest.raises(ValueError, match="several experiments, .*lr 0.1"):
         imu.klom([mine[0], *runs(task, range(1, 2), lr=0.1)], references)
     with pytest.warns(UserWarning, match="all these runs began from the same original"):

@@ -129,3 +129,11 @@ def test_it_works_on_a_loaded_run_and_says_the_same(tmp_path: Path) -> None:
     loaded = imu.load_run(run.save(tmp_path / "run.imu"))
     assert imu.resistance(loaded).equals(imu.resistance(run))
     assert imu.resistance(run)["time_to_forget"].equals(run.samples["time_to_forget"])
+
+
+def test_a_method_that_finds_its_own_shares_is_no_control_of_itself() -> None:
+    run = imu.unlearn(cases.task("toy"), cases.original("toy"), method="joint-ascent", steps=5)
+    with pytest.raises(
+        ValueError, match="'joint-ascent' finds its own shares, so uniform=True would compare the run with"
+    ):
+        imu.resistance(run, uniform=True)

@@ -22,6 +22,7 @@ from imu_lab.lab.provenance import task_again, task_settings
 from imu_lab.tasks import Language
 from imu_lab.tasks.language import answer_derivative
 from imu_lab.tasks.networks import language as networks
+from imu_lab.tasks.outputs import derivative_of
 from imu_lab.tasks.pair_scores import folded, rouge_recall, truthful
 from imu_lab.tasks.sources import pairs
 
@@ -116,6 +117,15 @@ def test_the_derivative_is_that_of_the_loss() -> None:
     logits = model(batch.inputs).detach().double().requires_grad_()
     expected = torch.autograd.grad(task.example_loss(lambda _: logits, batch).sum(), logits)[0]
     assert cases.close(answer_derivative(logits.detach(), batch), expected, within=1e-12)
+
+
+def test_a_loss_of_other_parts_is_differentiated_by_autograd() -> None:
+    class Squared(Language):
+        def token_losses(self, forward: Any, batch: Any) -> torch.Tensor:
+            return super().token_losses(forward, batch).square()
+
+    assert derivative_of(tiny().example_loss) is answer_derivative
+    assert derivative_of(Squared("invented-authors", forget_authors=(3,)).example_loss) is None
 
 
 def test_all_outputs_of_a_large_vocabulary_are_never_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
