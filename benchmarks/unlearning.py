@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import torch
 
 import imu_lab as imu
+from imu_lab.core.running import one_thread
+from imu_lab.features.kronecker import damped
+from imu_lab.unlearning.allocation import allocate, exchange
 
 from .influence import linear_task
 from .measure import Row, seconds
@@ -25,7 +28,41 @@ def rows() -> Iterator[Row]:
     (taken,) = seconds(answer, rounds=15, warmup=3)
     yield Row("digits: influence + intensity + 60 recorded updates + curves", 1e3 * taken, 60, unit="ms")
     yield Row("200 recorded updates, n = 5,000, retain 45,000, test 10,000, d = 64", cifar_sized(), 2, unit="s")
+    yield from directions(task, original)
+    yield from allocations()
     yield from kept()
+
+
+def directions(task: imu.tasks.Classification, original: torch.nn.Module) -> Iterator[Row]:
+    """What a turned update costs beside a plain one, the statistic at hand; the measuring in between is in both."""
+    kept = imu.statistics(task, original)
+    how = {"steps": 200, "record_every": 200, "step_norm": 0.01}
+
+    def turned() -> None:
+        imu.unlearn(task, original, method="curvature-ascent", statistics=kept, **how)
+
+    plain, curved = seconds(lambda: imu.unlearn(task, original, **how), turned, rounds=9)
+    yield Row("digits: 200 updates of curvature-ascent / of imu", curved / plain, 1.3)
+
+
+def allocations() -> Iterator[Row]:
+    """One joint allocation for many samples, and what the non-negative least squares of a library takes for the same."""
+    generator = torch.Generator().manual_seed(0)
+    for count, target in ((1_000, 50), (5_000, 500)):
+        inputs = torch.cat([torch.randn(count, 64, generator=generator).relu(), torch.ones(count, 1)], 1)
+        classes = torch.arange(count) % 10
+        errors = (
+            torch.randn(count, 10, generator=generator).add(4 * torch.eye(10)[classes]).softmax(1)
+            - torch.eye(10)[classes]
+        )
+        factors = (
+            damped(inputs.double().T @ inputs.double() / count, 0.1),
+            damped(torch.eye(10, dtype=torch.float64), 0.1),
+        )
+        given = exchange(errors, inputs, *factors)
+        with one_thread():
+            (taken,) = seconds(lambda given=given: allocate(given), rounds=5)
+        yield Row(f"joint allocation, n = {count:,}, d = 64, K = 10", 1e3 * taken, target, unit="ms")
 
 
 def cifar_sized() -> float:
