@@ -55,6 +55,7 @@ def summary(table: pd.DataFrame) -> str:
     return "\n".join(["<!-- trial -->", head, *rows, "<!-- /trial -->"])
 
 
+MOST = 1 - 1e-6  # a correlation of 1 has no z
 SPLITS = ("forget", "test")
 
 
@@ -198,15 +199,18 @@ def _resisting(table: pd.DataFrame) -> list[str]:
     """Whether the samples that resist under uniform ascent resist under each arm, too."""
     if "alike" not in table:
         return []
-    found = imu.over_seeds(table, ["alike"]).set_index("arm")
+    # By Fisher's z, so that no interval leaves [-1, 1].
+    found = imu.over_seeds(table.assign(alike=np.arctanh(table["alike"].clip(-MOST, MOST))), ["alike"]).set_index("arm")
+    found[["mean", "low", "high"]] = np.tanh(found[["mean", "low", "high"]])
     told = [
-        f"{NAMES.get(arm, arm)} {row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        f"{NAMES.get(arm, arm)} {row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".replace("-0", "−0")
         for arm, row in found.iterrows()
         if arm not in (UNIFORM, RETRAINED) and row["seeds"] > 1
     ]
     return [
         "Do the same samples resist? Spearman's correlation of the samples' margins at the goal with those under uniform "
-        f"ascent, mean over seeds [95 % interval]; what was so before any update is that of doing nothing: {', '.join(told)}."
+        "ascent, mean over seeds [95 % interval, by Fisher's z]; that of doing nothing says what was so before any update: "
+        f"{', '.join(told)}."
     ]
 
 
