@@ -54,6 +54,7 @@ OLD_LOSSES = {
     "avg_paraphrased_loss": "q_a_para_prob",
     "average_perturb_loss": "q_a_pert_prob",
 }
+OLD_TEXTS = ("input", "generation", "ground_truth")
 SIZES = {"forget01": 40, "forget05": 200, "forget10": 400}  # rows of TOFU's splits
 
 
@@ -147,13 +148,13 @@ def read(path: Path, step: int | None = None) -> EvalFile:
     whole = _lowered(_parsed(path), path)
     old = bool(set(OLD_PARTS) & set(whole))
     file = EvalFile(path, step, {}, {}, {}, old)
-    for key, value in (_as_new(whole) if old else whole).items():
+    for key, value in (_as_new(whole, path) if old else whole).items():
         split, name = _split_and_name(key)
         parts = value if isinstance(value, Mapping) else {"agg_value": value}  # a fork's plain number
         if name.startswith("mia_"):
             file.told[split, f"auc_{NAMES.get(name, name).removeprefix('mia_')}"] = _number(parts.get("agg_value"))
             for part in ("forget", "holdout"):
-                _add(file, key, part, name, parts.get(part) or {})
+                _add(file, key, part, name, _object(parts.get(part), key, path))
         else:
             if "agg_value" in parts:
                 file.told[split, _aggregate(name)] = _number(parts["agg_value"])
@@ -165,7 +166,7 @@ def read(path: Path, step: int | None = None) -> EvalFile:
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"))  # Python's reader knows NaN and Infinity
+        whole = json.loads(path.read_text(encoding="utf-8-sig"))  # Python's reader knows NaN and Infinity
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DamagedFile(f"{path} is cut off or no JSON ({error}); copy it again, or evaluate again") from None
     if not isinstance(whole, dict):
@@ -211,8 +212,12 @@ def _column(name: str, field: str) -> str:
 def _add(file: EvalFile, key: str, split: str, name: str, parts: Mapping[str, Any]) -> None:
     """Add the rows of a metric to those of a file."""
     rows = parts.get("value_by_index", parts.get("values_by_index")) or {}
+    if not isinstance(rows, (Mapping, list)):
+        raise ValueError(
+            f"{file.path} has {shown(rows, 40)} for the rows of {key}, not an object with a member for each"
+        )
     for index, fields in rows.items() if isinstance(rows, Mapping) else enumerate(rows):
-        if not re.fullmatch(r"\d+", str(index)):
+        if not re.fullmatch(r"0|[1-9]\d*", str(index)):
             raise ValueError(f"{file.path} numbers a row of {key} {shown(index, 40)}; an index is a whole number")
         place = split, int(index)
         row = file.rows.setdefault(place, {})
@@ -236,26 +241,32 @@ def _value(value: Any) -> float:
     return math.nan if (number := _number(value)) is None else number
 
 
-def _as_new(whole: Mapping[str, Any]) -> dict[str, Any]:
+def _object(value: Any, key: str, path: Path) -> dict[str, Any]:
+    """A member that has members, empty where it is missing."""
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"{path} has {shown(value, 40)} for {key}, not an object")
+    return value or {}
+
+
+def _as_new(whole: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """A file of TOFU's first code, metric by metric as the new ones are."""
     made: dict[str, Any] = {}
     for part, split in OLD_PARTS.items():
-        fields = dict(whole.get(part) or {})
+        fields = {name: _object(rows, name, path) for name, rows in _object(whole.get(part), part, path).items()}
         for name, metric in OLD_LOSSES.items():
-            rows = {index: _old_losses(loss) for index, loss in (fields.pop(name, None) or {}).items()}
+            rows = {index: _old_losses(loss) for index, loss in fields.pop(name, {}).items()}
             if rows and (metric != "q_a_para_prob" or split in ("forget", "retain")):
                 made[f"{split}_{metric}"] = {"value_by_index": rows}
-        said = fields.pop("generated_text", None) or {}
-        rouge = fields.pop("rougel_recall", None) or {}
+        said, rouge = fields.pop("generated_text", {}), fields.pop("rougel_recall", {})
         made[f"{split}_q_a_rouge"] = {
             "value_by_index": {
-                index: {"rougel_recall": rouge.get(index)} | dict(zip(("input", "generation", "ground_truth"), words))
+                index: {"rougel_recall": rouge.get(index)}
+                | dict(zip(OLD_TEXTS, words if isinstance(words, list) else ()))
                 for index, words in (said or dict.fromkeys(rouge, ())).items()
             }
         }
         for name, rows in fields.items():  # what else there is, as a column of its own
-            if isinstance(rows, Mapping):
-                made[f"{split}_{name}"] = {"value_by_index": {index: {"score": value} for index, value in rows.items()}}
+            made[f"{split}_{name}"] = {"value_by_index": {index: {"score": value} for index, value in rows.items()}}
     return made
 
 

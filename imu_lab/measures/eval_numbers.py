@@ -68,7 +68,9 @@ class Computed:
         right, wrong = RIGHT.get(split, "loss_paraphrased"), self._several(split, "loss_wrong")
         if wrong.shape[1] and right in table:
             whole = self._known(split, "loss_wrong")  # a mean over those that are known would be of other answers
-            table["truth_ratio"] = np.where(whole, truth_ratios(torch.tensor(table[right]), wrong).numpy(), np.nan)
+            table["truth_ratio"] = np.where(
+                whole, truth_ratios(torch.tensor(table[right].to_numpy(copy=True)), wrong).numpy(), np.nan
+            )
         options = self._several(split, "probability_wrong")
         if split in RIGHT and options.shape[1] and "probability" in table:
             shares = table["probability"] / (table["probability"] + options.nansum(1).numpy() + EPSILON)
@@ -116,11 +118,15 @@ class Computed:
 
     def ratios(self, split: str) -> Tensor:
         """(n,) truth ratios of a split's pairs."""
-        return torch.tensor(self.parts[split]["truth_ratio"])
+        return _tensor(self.parts[split]["truth_ratio"])
 
     def _scores(self, split: str, name: str) -> Tensor:
         table = self.parts.get(split)
-        return torch.tensor(table[name]) if table is not None and name in table else torch.empty(0)
+        return (
+            torch.tensor(table[name].dropna().to_numpy(copy=True))
+            if table is not None and name in table
+            else torch.empty(0)
+        )
 
     def curve(self) -> pd.DataFrame:
         """``step, split, metric, value``: all that can be computed, and of the rest what the file tells."""
@@ -160,6 +166,10 @@ class Computed:
             for index, here, want, value in zip(table["index"], told, expected, computed)
             if not (np.isnan(here) and np.isnan(want)) and not _close(here, want)
         ]
+
+
+def _tensor(column: pd.Series) -> Tensor:
+    return torch.tensor(column.to_numpy(copy=True))  # pandas's own array cannot be written to
 
 
 def _mean(values: list[float] | None) -> float:

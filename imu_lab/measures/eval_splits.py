@@ -15,7 +15,12 @@ PARTS = {"forget": "train", "retain": "train", "well-known": "test", "general": 
 
 
 def check_same_split(file: EvalFile, first: EvalFile) -> None:
-    """Raise unless two files are about the same pairs to forget."""
+    """Raise unless two files are about the same pairs to forget, measured alike."""
+    if file.old != first.old:
+        raise ValueError(
+            f"one of {file.path} and {first.path} was written by TOFU's first code, which asks with other words and cuts "
+            "answers elsewhere; their numbers do not compare"
+        )
     mine, others = (set(each.indices("forget")) for each in (file, first))
     if len(mine & others) < SHARED * max(len(mine), len(others)):
         raise ValueError(

@@ -309,6 +309,18 @@ def test_rows_are_joined_with_a_task_by_their_words(tmp_path: Path) -> None:
         imu.load_open_unlearning(write(tmp_path / "foreign", evaluation()), task=task)
 
 
+def test_layouts_do_not_compare_and_unknown_scores_are_left_out(tmp_path: Path) -> None:
+    made = evaluation()
+    made["mia_min_k"]["forget"]["value_by_index"]["1"]["score"] = None
+    run = write(tmp_path / "run", made)
+    read = imu.load_open_unlearning(run)
+    assert value(read.curve, "auc_min_k") == 0.75  # of 0 and 2 against 1.5 and 3
+    assert read.differences[["metric", "told"]].values.tolist() == [["auc_min_k", 5 / 6]]
+    first = write(tmp_path / "first", old(6, 0), "eval_log_aggregated.json")
+    with pytest.raises(ValueError, match="was written by TOFU's first code"):
+        imu.load_open_unlearning(run, reference=first)
+
+
 def without(*keys: str) -> dict[str, Any]:
     return {key: entry for key, entry in evaluation().items() if key not in keys}
 
@@ -323,6 +335,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "no avg_loss under 'forget_Q_A_PARA_Prob'",
     ),
     "a summary": ({"forget_quality": 0.1, "model_utility": 0.5}, "no avg_loss under 'forget_Q_A_PARA_Prob', 'forget_Q"),
+    "no rows": (evaluation() | {"forget_Q_A_Prob": {"value_by_index": 5}}, "has 5 for the rows of forget_q_a_prob"),
+    "a score": (evaluation() | {"mia_loss": {"forget": 0.5, "holdout": 0.4}}, "has 0.5 for mia_loss, not an object"),
     "words": (evaluation() | {"forget_Q_A_Prob": {"value_by_index": {"0": {"avg_loss": "x"}}}}, "has 'x' for avg_loss"),
     "a named row": (evaluation() | {"forget_Q_A_Prob": {"value_by_index": {"a": {"prob": 1}}}}, "numbers a row of"),
 }
