@@ -1,5 +1,6 @@
 """The methods, and what drives them."""
 
+from .adaptive_ascent import AdaptiveAscent as AdaptiveAscent
 from .curvature import CurvatureAscent as CurvatureAscent
 from .dampening import SelectiveDampening as SelectiveDampening
 from .driver import drive as drive
@@ -15,4 +16,6 @@ from .request import Update as Update
 from .retain_based import Retrain as Retrain
 from .retain_free import GradientAscent as GradientAscent
 from .salun import SaliencyUnlearning as SaliencyUnlearning
+from .self_distillation import Delete as Delete
+from .task_vector import TaskVector as TaskVector
 from .teachers import Scrub as Scrub

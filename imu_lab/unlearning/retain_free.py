@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,8 @@ from torch.nn.functional import logsigmoid
 
 from ..core.knobs import knob
 from ..core.registry import method
-from ..tasks.outputs import kl, lengths, log_probabilities, true_classes, two_sided
-from ..tasks.protocol import Batch, Task
+from ..tasks.outputs import lengths
+from ..tasks.protocol import Task
 from .objectives import (
     SCOPE,
     Ascent,
@@ -90,55 +90,6 @@ class SimpleNegativePreference(Descent):
         for positions, batch in forget_batches(self, model, request):
             excess = self.beta * task.example_loss(model, batch) - self.gamma  # (b,)
             yield fading("npo", self.beta, excess, 1.0, positions)
-
-
-@method("delete")
-@dataclass(frozen=True)
-class Delete(Descent):
-    """Towards what the model as given would say if it had never had the true class: L = mean KL(q' ‖ p_θ).
-
-    q' = softmax of the first model's logits with the true class taken out: the others keep their proportions. At the
-    logits the gradient is p − q', so the pressure is bounded and ends by itself, where ascent does not. A sequence's true
-    class is its next token, and its KL the mean over predictions as in the loss. Every forget sample alike, whatever
-    weights are given. Needs no retain data.
-
-    Source: Zhou et al. 2025, "Decoupled distillation to erase" (DELETE, arXiv 2503.23751).
-    """
-
-    takes_weights: ClassVar[bool] = False
-    follows_losses: ClassVar[bool] = False
-
-    scope: str = knob("readout", **SCOPE)
-
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        return descend(self, moving_parameters(task, model, self.scope), self._objectives(task, model, request))
-
-    def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
-        first = frozen_copy(model)
-        for positions, batch in forget_batches(self, model, request):
-            with torch.no_grad():
-                wanted = without_truth(task, first(batch.inputs), batch)
-            yield Objective({"delete": apart(wanted, model(batch.inputs)).mean()}, positions)
-
-
-class Wanted(NamedTuple):
-    """What a model is drawn to: log-probabilities (n, ..., K), and (n, ...) the part of each prediction in its example."""
-
-    logs: Tensor
-    parts: Tensor
-
-
-def without_truth(task: Task, outputs: Tensor, batch: Batch) -> Wanted:
-    """What a model would say of a batch if its true classes were taken out, from its logits (n, ..., K)."""
-    truth, parts = true_classes(task, outputs, batch)
-    masked = two_sided(outputs).scatter(-1, truth[..., None], -torch.inf)
-    return Wanted(log_probabilities(masked), parts)
-
-
-def apart(wanted: Wanted, outputs: Tensor) -> Tensor:
-    """(n,) KL(wanted ‖ model) of each example in nats, from the model's logits (n, ..., K)."""
-    each = wanted.parts * kl(wanted.logs, log_probabilities(outputs))
-    return each.view(len(each), -1).sum(1)
 
 
 def npo(how: Any, task: Task, model: nn.Module, first: nn.Module, request: Request) -> Iterator[Objective]:
