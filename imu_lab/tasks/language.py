@@ -34,6 +34,7 @@ SMALL = Recipe(epochs=30, lr=5e-3, batch_size=32, weight_decay=0.01, optimizer="
 PRETRAINED = Recipe(epochs=5, lr=1e-5, batch_size=16, weight_decay=0.01, optimizer="adamw", one_thread=False)
 ANSWER = 200  # tokens of a model's own answer, at most
 PARTS = {"test": "test", "test-forget": "test", "well-known": "test", "general": "test", "holdout": "holdout"}
+KEPT = ("retain", "kept-authors")
 OTHERS = {"paraphrased": lambda pair: (pair.paraphrased or pair.answer,), "wrong": lambda pair: pair.wrong}
 ANSWERS: dict[str, Callable[[Pair], tuple[str, ...]]] = {"": lambda pair: (pair.answer,), **OTHERS}
 
@@ -220,8 +221,9 @@ class Language:
         stem, _, kind = name.rpartition("-")
         stem, kind = (stem, kind) if kind in ("perturbed", *OTHERS) else (name, "")
         places, part = self._places(stem), PARTS.get(stem, "train")
-        if kind:
-            places = [at for at in places if getattr(self.corpus, part)[at].wrong]
+        if kind:  # what is kept is measured on the same pairs for every request that the data name
+            named = {at for places in self.corpus.requests.values() for at in places} if stem in KEPT else set()
+            places = [at for at in places if getattr(self.corpus, part)[at].wrong and at not in named]
         answer = kind if kind in OTHERS else ""
         told = tokens(self.corpus, self.codec, part, answer)
         rows = torch.isin(told.ids // told.each, torch.tensor(places, dtype=torch.int64)).nonzero().flatten()

@@ -262,6 +262,17 @@ def test_a_pattern_that_matches_nothing_lists_the_modules() -> None:
         imu.influence(task, models()[0])
 
 
+@pytest.mark.slow
+def test_what_if_and_the_explorer_work_on_pairs() -> None:
+    task, (original, retrained) = tiny(), models()
+    run = imu.unlearn(task, original, steps=2, reference=retrained)
+    without = imu.what_if(run, drop=[4])
+    assert without.samples.set_index("example")["pressure"][4] == 0.0
+    explorer = imu.explore(run)
+    assert explorer.run is run
+    explorer.close()
+
+
 def test_words_that_are_spelled_like_a_special_token_are_words() -> None:
     task = Language.from_data(
         [{"question": "a <end> b", "answer": "c <end> d"}, {"question": "q", "answer": "r"}],
@@ -276,11 +287,14 @@ def test_a_folder_of_tofu_and_a_file_are_tasks(tmp_path: Path) -> None:
     rows = [{"question": f"Who is {at}?", "answer": f"It is {at}."} for at in range(40)]
     told = [row | {"paraphrased_answer": "Yes.", "perturbed_answer": ["No.", "Never."]} for row in rows]
     files = {"full": rows, "forget50": rows[20:], "forget50_perturbed": told[20:], "retain_perturbed": told[2:4]}
+    files |= {"forget25": rows[30:]}
     for name, some in files.items():
         (tmp_path / f"{name}.json").write_text("\n".join(map(json.dumps, some)))
     task = Language(tmp_path, split="forget50", shape=languages.SMALL)
     assert task.request == "forget50" and task.split("forget").ids.tolist() == list(range(20, 40))
     assert task.split("retain-perturbed").ids.tolist() == [2, 3] and task.splits == ("forget", "retain")
+    fewer = Language(tmp_path, split="forget25", shape=languages.SMALL)
+    assert fewer.split("retain-perturbed").ids.tolist() == [2, 3] and len(fewer.split("forget-perturbed")) == 10
     assert task == Language(str(tmp_path), request="forget50", shape=languages.SMALL)
     assert Language(tmp_path, forget_authors=(1,), shape=languages.SMALL).split("forget").ids.tolist() == list(
         range(20, 40)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -246,10 +247,39 @@ def small(codec: Codec, shape: Shape, seed: int) -> CausalModel:
 
 
 def loaded(name: str) -> CausalModel:
-    """A pretrained model by name or local path, in its own dtype, its output layer with weights of its own."""
+    """A pretrained model by name or local path, in its own dtype, its output layer with weights of its own.
+
+    Raises:
+        MemoryError: the files of a local path hold more than is free; said before one is read.
+    """
     from transformers import AutoModelForCausalLM
 
+    check_fits(Path(name))
     return CausalModel(untied(AutoModelForCausalLM.from_pretrained(name, dtype="auto")))
+
+
+def check_fits(folder: Path) -> None:
+    """Make sure that the weights in a local folder fit in memory; a name, whose files are elsewhere, is not looked at.
+
+    Raises:
+        MemoryError: they do not.
+    """
+    files = [path for ending in ("*.safetensors", "*.bin") for path in folder.glob(ending)] if folder.is_dir() else []
+    size, free = sum(path.stat().st_size for path in files), free_memory()
+    if size > free:
+        raise MemoryError(
+            f"the weights in {folder} take {size / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; take a smaller model, "
+            "or one stored in half precision"
+        )
+
+
+def free_memory() -> float:
+    """Bytes that may still be taken, without a limit where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * float(next(line.split()[1] for line in lines if line.startswith("MemAvailable")))
+    except (OSError, StopIteration):
+        return float("inf")
 
 
 def called(model: nn.Module) -> nn.Module:

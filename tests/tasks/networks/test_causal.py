@@ -104,3 +104,15 @@ def test_a_pretrained_model_is_loaded_from_a_folder_in_its_dtype(tmp_path: Any) 
         config.save_pretrained(tmp_path)
         networks.loaded_codec.cache_clear()
         languages.tiny(model=str(tmp_path))
+
+
+def test_weights_that_do_not_fit_are_refused_before_they_are_read(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"no weights at all")
+    monkeypatch.setattr("imu_lab.tasks.networks.language.free_memory", lambda: 10.0)
+    with pytest.raises(MemoryError, match="the weights in .* take 0.0 GiB and 0.0 GiB are free; take a smaller model"):
+        networks.loaded(str(tmp_path))
+    monkeypatch.undo()
+    networks.check_fits(tmp_path)
+    assert networks.free_memory() > 2**20
