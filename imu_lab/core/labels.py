@@ -8,8 +8,9 @@ from typing import Any
 
 from .records import Run
 
-# Settings, at any depth, in which runs of one experiment may differ: a digest is of what was made under the seed.
-APART = ("seed", "versions", "compared_with", "digest")
+# Settings, at any depth, in which runs of one experiment may differ: a digest is of what was made under the seed, and a
+# statistic is the same one whether it was given or computed (its origin).
+APART = ("seed", "versions", "compared_with", "digest", "origin")
 MEASURED = ("follow", "record_every", "cached")  # what is looked at and how, which changes nothing in the run
 NAMED = 3  # settings of a method that a label names; more only where these do not tell all runs apart
 LONGEST = 32  # letters of a setting with its value

@@ -132,6 +132,7 @@ class Run:
         pack_weights: safetensors bytes of the unlearned model.
         task: what was unlearned, where it is known.
         snapshots: the moving parameters after each recorded update (see :meth:`model_at`).
+        statistics: the means over the training set that the method was handed, None where it was handed none.
     """
 
     curve: pd.DataFrame
@@ -145,6 +146,7 @@ class Run:
     pack_weights: Callable[[], bytes] = field(default=bytes, repr=False)
     task: Any = field(default=None, repr=False)
     snapshots: Any = field(default=None, repr=False)
+    statistics: Any = field(default=None, repr=False)
 
     @cached_property
     def model(self) -> Any:
@@ -271,7 +273,9 @@ class Run:
         tables = {name: getattr(self, name) for name in TABLES}
         about = {"settings": dict(self.settings), "events": dict(self.events)}
         snapshots = self.snapshots.pack() if self.snapshots is not None else b""
-        packed = storage.pack("run", tables, about, self.pack_weights(), snapshots)
+        told, held = self.statistics.packed() if self.statistics is not None else (None, b"")
+        about |= {} if told is None else {"statistic": told}
+        packed = storage.pack("run", tables, about, self.pack_weights(), snapshots, held)
         storage.write_whole(Path(path), packed, overwrite)
         return Path(path)
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 FORMAT = "imu_lab record 1"
-SNAPSHOTS = "snapshots.safetensors"
+SNAPSHOTS, STATISTIC = "snapshots.safetensors", "statistic.safetensors"
 
 
 def data_folder() -> Path:
@@ -64,6 +64,7 @@ def pack(
     about: Mapping[str, Any],
     weights: bytes = b"",
     snapshots: bytes = b"",
+    statistic: bytes = b"",
 ) -> bytes:
     """One zip of these tables, settings and safetensors bytes."""
     buffer = io.BytesIO()
@@ -72,10 +73,9 @@ def pack(
         file.writestr("record.json", json.dumps(record, indent=1, default=_number))
         for name, table in tables.items():
             file.writestr(f"{name}.parquet", table.to_parquet(index=False))
-        if weights:
-            file.writestr("weights.safetensors", weights)
-        if snapshots:
-            file.writestr(SNAPSHOTS, snapshots)
+        for name, data in {"weights.safetensors": weights, SNAPSHOTS: snapshots, STATISTIC: statistic}.items():
+            if data:
+                file.writestr(name, data)
     return buffer.getvalue()
 
 
@@ -108,7 +108,8 @@ def unpack(path: str | Path, kind: str) -> tuple[dict[str, pd.DataFrame], dict[s
             raise DamagedFile(f"{path} holds {held[0]!r} in {held[1]!r}, not a {kind} in {FORMAT!r}")
         about = record["about"]
         weights = members.pop("weights.safetensors", b"")
-        members.pop(SNAPSHOTS, None)  # read by :func:`snapshots`, by those who need them
+        for name in (SNAPSHOTS, STATISTIC):  # read by :func:`member`, by those who need them
+            members.pop(name, None)
         tables = {name.removesuffix(".parquet"): pd.read_parquet(io.BytesIO(data)) for name, data in members.items()}
     except DamagedFile:
         raise
@@ -119,7 +120,7 @@ def unpack(path: str | Path, kind: str) -> tuple[dict[str, pd.DataFrame], dict[s
     return tables, about, weights
 
 
-def snapshots(path: str | Path) -> bytes:
-    """The safetensors bytes of the snapshots in a saved record that :func:`unpack` has found whole; empty without."""
+def member(path: str | Path, name: str) -> bytes:
+    """The safetensors bytes of ``SNAPSHOTS`` or ``STATISTIC`` in a record that :func:`unpack` has found whole; empty without."""
     with zipfile.ZipFile(path) as file:
-        return file.read(SNAPSHOTS) if SNAPSHOTS in file.namelist() else b""
+        return file.read(name) if name in file.namelist() else b""

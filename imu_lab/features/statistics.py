@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,11 +95,24 @@ class Statistics:
             kept |= mine or {name: self.part(name)}
         return replace(self, parts=kept)
 
-    def check(self, model: nn.Module, names: tuple[str, ...]) -> None:
-        """Make sure that it speaks of this model and these modules.
+    def holds(self, names: Iterable[str]) -> bool:
+        """Whether it has these parts."""
+        return all(any(part == name or part.startswith(name + OF) for part in self.parts) for name in names)
+
+    def copied(self) -> Statistics:
+        """One of its own: editing it changes nothing here."""
+        return replace(
+            self, parts={name: value.clone() for name, value in self.parts.items()}, about=copy.deepcopy(self.about)
+        )
+
+    def check(self, model: nn.Module, names: tuple[str, ...], data: str | None = None) -> None:
+        """Make sure that it speaks of this model, these modules and these data.
+
+        Args:
+            data: the digest of the task's data (:func:`own_data_key`); None where they have none, and are not compared.
 
         Raises:
-            ValueError: it was made of another model, or of another readout.
+            ValueError: it was made of another model, of another readout, or of other data.
         """
         mine, made = ", ".join(names) or "all", ", ".join(self.about.get("readout", ())) or "all"
         if list(names) != list(self.about.get("readout", ())):
@@ -111,6 +125,11 @@ class Statistics:
                 "this statistic was made of another model: its weights are not those of the model to unlearn; make one with "
                 "imu.statistics(task, model)"
             )
+        if data is not None and self.about.get("data") not in (None, data):
+            raise ValueError(
+                f"this statistic was made of other data, or under another loss, than this task has: for {self.about.get('task')}; "
+                "make one with imu.statistics(task, model)"
+            )
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write it to one file that :func:`imu_lab.load_statistics` reads.
@@ -118,12 +137,30 @@ class Statistics:
         Raises:
             FileExistsError: the path is taken and ``overwrite`` is False.
         """
+        storage.write_whole(Path(path), storage.pack("statistic", {}, *self.packed()), overwrite)
+        return Path(path)
+
+    def packed(self) -> tuple[dict[str, Any], bytes]:
+        """Plain values, and the means as safetensors: what :meth:`unpacked` reads."""
         import safetensors.torch
 
         about = {"rows": self.rows, "examples": self.examples, **self.about}
-        held = safetensors.torch.save({name: value.contiguous() for name, value in self.parts.items()})
-        storage.write_whole(Path(path), storage.pack("statistic", {}, about, held), overwrite)
-        return Path(path)
+        return about, safetensors.torch.save({name: value.contiguous() for name, value in self.parts.items()})
+
+    @classmethod
+    def unpacked(cls, about: Mapping[str, Any], held: bytes, path: str | Path) -> Statistics:
+        """From what :meth:`packed` gave.
+
+        Raises:
+            DamagedFile: it is not whole.
+        """
+        import safetensors.torch
+
+        try:
+            rest = {name: value for name, value in about.items() if name not in ("rows", "examples")}
+            return cls(safetensors.torch.load(held), int(about["rows"]), int(about["examples"]), rest)
+        except (KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
+            raise storage.DamagedFile(f"{path} holds no whole statistic ({error})") from error
 
     def __repr__(self) -> str:
         held = ", ".join(f"{name} {' × '.join(map(str, value.shape))}" for name, value in self.parts.items())
@@ -213,14 +250,8 @@ def load_statistics(path: str | Path) -> Statistics:
         FileNotFoundError: no such file.
         DamagedFile: truncated, altered or foreign.
     """
-    import safetensors.torch
-
     _, about, held = storage.unpack(path, "statistic")
-    try:
-        rows, examples = int(about.pop("rows")), int(about.pop("examples"))
-        return Statistics(safetensors.torch.load(held), rows, examples, about)
-    except (KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
-        raise storage.DamagedFile(f"{path} is not a whole statistic ({error})") from error
+    return Statistics.unpacked(about, held, path)
 
 
 def origin_of(task: Task, model: nn.Module, names: Iterable[str]) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from torch import nn
 
 from ..core.records import Intensity, Run
 from ..core.registry import methods, metrics
+from ..features.statistics import Statistics
 from ..measures.ensemble import References
-from .verbs import unlearn
+from .handed import Carried
+from .verbs import session_of, unlearn
 
 SAME: Any = object()  # stands for the run's own weights, as None stands for uniform ones
 
@@ -28,6 +30,7 @@ def again(
     seed: int | None = None,
     method: str | None = None,
     reference: nn.Module | References | None = None,
+    statistics: Statistics | None = None,
     progress: Callable[[int, int], None] | None = None,
     stop: Event | None = None,
     watch: Callable[[Any], None] | None = None,
@@ -44,6 +47,7 @@ def again(
         steps, seed, method, settings: as in :func:`imu_lab.unlearn`; by default those of the run. Another method starts
             with its own defaults.
         reference: the retrained model, or several; without it, what the run recorded of it is used again.
+        statistics: of the training set under the original, wherever this starts; by default what the run used.
 
     Raises:
         ValueError: the run has no task, did not keep the model of ``start``, or is a fork and ``start`` lies before it.
@@ -66,6 +70,7 @@ def again(
         seed=recorded["seed"] if seed is None else seed,
         stop_at=stop_rule(run, settings.pop("stop_at", recorded["stop_at"]), reference),
         reference=reference,
+        statistics=carried(run, statistics),
         record_every=settings.pop("record_every", recorded["record_every"]),
         follow=settings.pop("follow", followed(run, reference)),
         progress=progress,
@@ -78,6 +83,11 @@ def again(
     ):  # the number is its own; where it is from stays told
         other = replace(other, settings={**other.settings, "found": recorded["found"]})
     return other if reference is not None else with_reference_of(other, run)
+
+
+def carried(run: Run, asked: Statistics | None) -> Any:
+    """The statistic of a run for another one made from it; of its original, if it has to be computed."""
+    return Carried(run, asked, lambda: session_of(run.known_task(), run.model_at(0)))
 
 
 def followed(run: Run, reference: Any = None) -> list[Any] | None:

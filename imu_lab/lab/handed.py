@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import nn
 
 from ..core.knobs import name_of
 from ..core.messages import shown
+from ..core.records import Run
 from ..core.registry import methods
 from ..features.statistics import Statistics
+from ..tasks.protocol import Task, own_data_key
 
 
 class Source(Protocol):
-    """A model with its readout, and how to make its statistic: a session."""
+    """A task and a model with its readout, and how to make its statistic: a session."""
 
+    task: Task
     model: nn.Module
     names: tuple[str, ...]
 
@@ -23,32 +27,55 @@ class Source(Protocol):
         """Means over the train split."""
 
 
-def handed(method: Any, given: Statistics | None, source: Source) -> tuple[Statistics | None, dict[str, Any]]:
-    """What a method is handed, and where that came from, as a setting of its run.
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """What a run made from another one has of its statistic: that of the original, wherever it starts.
+
+    Attributes:
+        run: the other one.
+        asked: what the user gave in the place of the statistic that it used.
+        original: the session that it began with.
+    """
+
+    run: Run
+    asked: Statistics | None
+    original: Callable[[], Source]
+
+
+def handed(method: Any, given: Statistics | Carried | None, source: Source) -> tuple[Statistics | None, dict[str, Any]]:
+    """What a method is handed, a copy of its own, and where that came from, as a setting of its run.
 
     Args:
-        given: what the user gave; None has it computed.
+        given: what the user gave, or what goes on with a run; None has it computed.
 
     Raises:
-        ValueError: the method uses none; or it was made of another model or readout, or lacks a part.
+        ValueError: the method uses none; or it was made of another model, readout or data, or lacks a part.
         TypeError: it is no statistic.
     """
     wanted = tuple(methods.declared(method, "needs_statistics"))
+    before = given if isinstance(given, Carried) else None
+    asked = given if before is None else before.asked
     if not wanted:
-        if given is None:
+        if asked is None:
             return None, {}
         raise ValueError(
             f"method {name_of(method)!r} with these settings uses no statistic of the training set; leave statistics= out"
         )
-    if given is not None:
-        if not isinstance(given, Statistics):
-            raise TypeError(f"statistics is what imu.statistics(task, model) gives; got {shown(given)}")
-        given.check(source.model, source.names)
-    held = source.statistics(wanted) if given is None else given
+    origin = "computed from the train split before the first update" if asked is None else "given"
+    if before is not None:
+        source, used = before.original(), before.run.statistics
+        if asked is None and used is not None and used.holds(wanted):
+            asked, origin = used, before.run.settings["statistics"]["origin"]
+    if asked is not None:
+        if not isinstance(asked, Statistics):
+            raise TypeError(f"statistics is what imu.statistics(task, model) gives; got {shown(asked)}")
+        asked.check(source.model, source.names, own_data_key(source.task))
+    held = source.statistics(wanted) if asked is None else asked.only(wanted).copied()
     about = {
-        "origin": "computed from the train split before the first update" if given is None else "given",
+        "origin": origin,
         "parts": list(wanted),
         "rows": held.rows,
         "digest": held.digest,
+        "data": held.about.get("data"),
     }
-    return held.only(wanted), {"statistics": about}
+    return held, {"statistics": about}

@@ -129,14 +129,14 @@ class Session:
         return {field.name: own[field.name] for field in fields(registry.methods[method]) if field.name in own}
 
     def statistics(self, parts: Iterable[str] | None = None) -> Statistics:
-        """See :func:`statistics`; made once."""
+        """See :func:`statistics`; made once, and each asker gets a copy of its own."""
         key = parts if parts is None else (parts,) if isinstance(parts, str) else tuple(parts)
         if key not in self._statistics:
             task, model = self.view()
             with _threads(task):
                 about = origin_of(self.task, self.model, self.names)
                 self._statistics[key] = collect(task, model, task.split("train"), key, about)
-        return self._statistics[key]
+        return self._statistics[key].copied()
 
     def unlearn(
         self,
@@ -189,7 +189,7 @@ class Session:
         asked |= {"found": ["lr"]} if auto else {}
         about = asked | self._provenance(method, shares, metrics, cached=task is not self.task)
         about |= _told(reference) | origin
-        run = self._record(recorder, shares, private, about, events, reference, known)
+        run = self._record(recorder, shares, private, about, events, reference, known, held)
         if events["diverged_at"] is not None:  # of the rest the verb tells: a panel shows it in its curves
             warn(beware(run))
         return run
@@ -263,6 +263,7 @@ class Session:
         events: Mapping[str, Any],
         reference: Reference | References | None,
         known: driver.SplitMetrics,
+        held: Statistics | None,
     ) -> Run:
         """What a run is remembered by."""
         seen, snapshots = isinstance(recorder.task, ReadoutTask), recorder.snapshots
@@ -282,6 +283,7 @@ class Session:
             pack_weights=unlearned.packed,
             task=self.task,
             snapshots=snapshots.renamed(self.names[0]) if seen else snapshots,
+            statistics=held,
         )
 
     def followed(self, reference: Any, follow: Iterable[Any] | None = None) -> tuple[Any, ...]:

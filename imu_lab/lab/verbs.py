@@ -31,7 +31,7 @@ from .unlearned import Loaded
 SESSIONS: Memo[Session] = Memo(4)  # by content, so that a sequence of verbs computes features once
 
 
-def _session(task: Task, model: nn.Module) -> Session:
+def session_of(task: Task, model: nn.Module) -> Session:
     """The session of this task and this model's content.
 
     Equal tensors are not enough: a function that the model calls may have been edited since, so what it does to a small
@@ -69,7 +69,7 @@ def influence(
     Raises:
         UnknownName, TypeError, ValueError: an unknown estimator, setting or split, or values that are not finite.
     """
-    return _session(task, model).influence(estimator, target=target, cache=cache, **settings)
+    return session_of(task, model).influence(estimator, target=target, cache=cache, **settings)
 
 
 @full_precision()
@@ -88,7 +88,7 @@ def statistics(task: Task, model: nn.Module, parts: Iterable[str] | None = None)
     Raises:
         UnknownName, ValueError: a part that does not exist, or that cannot be had for this readout or this loss.
     """
-    return _session(task, model).statistics(parts)
+    return session_of(task, model).statistics(parts)
 
 
 @full_precision()
@@ -162,7 +162,7 @@ def unlearn(
         watch=watch,
         **settings,
     )
-    session = _session(task, model)
+    session = session_of(task, model)
     if seeds is not None and not isinstance(seeds, Iterable):
         raise TypeError(f"seeds is several seeds, such as range(5); got {seeds!r}. One seed is seed={seeds!r}")
     with unheard() as said:
@@ -206,6 +206,8 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
     if missing:
         raise storage.DamagedFile(f"{path} lacks the tables {listed(missing)}; it is not a whole run")
     task = task if task is not None else task_again(about["settings"].get("task_settings"))
+    held = storage.member(path, storage.STATISTIC)
+    held = Statistics.unpacked(about["statistic"], held, path) if held else None
     unlearned = Loaded(weights, task, model, about["settings"].get("task"), str(path))
     return Run(
         **{name: tables[name] for name in TABLES},
@@ -214,5 +216,6 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
         build_model=unlearned,
         pack_weights=unlearned.packed,
         task=task,
-        snapshots=Snapshots.unpack(storage.snapshots(path)),
+        snapshots=Snapshots.unpack(storage.member(path, storage.SNAPSHOTS)),
+        statistics=held,
     )

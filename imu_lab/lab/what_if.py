@@ -13,7 +13,7 @@ from ..core.records import Intensity, Run
 from ..core.registry import methods
 from ..tasks.protocol import Task, with_request
 from ..tasks.variants.altered import Altered, altered
-from .again import again, followed, stop_rule, weights_of
+from .again import again, carried, followed, stop_rule, weights_of
 from .verbs import unlearn
 
 
@@ -77,7 +77,7 @@ def what_if(
 
 def _on_task(run: Run, task: Task, weights: Intensity | None, **changes: Any) -> Run:
     """The same run on another task."""
-    settings = run.settings
+    settings, changes = run.settings, {**changes, "statistics": carried(run, changes.get("statistics"))}
     same = {name: settings[name] for name in ("steps", "seed", "method", "record_every")}
     return unlearn(
         task, run.model_at(0), weights, **{**same, "follow": followed(run), **settings["settings"], **changes}

@@ -22,7 +22,7 @@ from ..features.kronecker import by_matrix, damped
 from ..features.statistics import Statistics, collect, linear_gradients
 from ..features.targets import Target, target_examples
 from ..influences.curvature import CurvatureInfluence
-from ..tasks.protocol import Task, prepared
+from ..tasks.protocol import Task, own_data_key, prepared
 
 FLAT = 1e-9  # of the mean eigenvalue: below it a direction counts as flat, for rounding leaves no zeros
 LOWEST = -10  # the power of ten that stands for all of those
@@ -87,7 +87,7 @@ def curvature_spectrum(
     if statistics is not None:
         if curvature != "train":
             raise ValueError(f"a statistic is of the training set, and curvature={curvature!r} asks for another")
-        statistics.check(prepared(task, model), readout.resolve(task, model))
+        statistics.check(prepared(task, model), readout.resolve(task, model), own_data_key(task))
     seen, head = view(task, model)
     with one_thread():
         gradients, forget = linear_gradients(seen, head), seen.split("forget")

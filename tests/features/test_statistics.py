@@ -117,3 +117,33 @@ def test_what_cannot_be_had_is_said_when_it_is_asked() -> None:
     with pytest.raises(ValueError, match="no cross-entropy"):
         imu.unlearn(task, model, method="curvature-ascent", steps=1, statistics=held)
     assert imu.unlearn(task, model, method="curvature-ascent", factors="inputs", steps=1).events["steps"] == 1
+
+
+def test_that_of_other_data_is_refused_where_both_are_known() -> None:
+    task, model = own(torch.float64)
+    data = [cases.images(count, seed, torch.float64) for count, seed in ((60, 2), (30, 1))]
+    other = imu.tasks.Classification.from_data(model, *data, forget_class=1)
+    foreign = imu.statistics(other, model)
+    assert foreign.about["data"] != task.data_key
+    with pytest.raises(ValueError, match="made of other data.*imu.statistics"):
+        imu.unlearn(task, model, method="curvature-ascent", steps=1, lr=0.1, statistics=foreign)
+    with pytest.raises(ValueError, match="made of other data"):
+        imu.joint_intensity(task, model, statistics=foreign)
+    with pytest.raises(ValueError, match="made of other data"):
+        imu.curvature_spectrum(task, model, statistics=foreign)
+    run = imu.unlearn(task, model, method="curvature-ascent", steps=1, lr=0.1)
+    assert run.settings["statistics"]["data"] == task.data_key
+
+
+def test_what_is_handed_out_is_the_readers_own() -> None:
+    task, model = own(torch.float64)
+    before = imu.unlearn(task, model, method="curvature-ascent", steps=1, lr=0.1)
+    for held in (imu.statistics(task, model, parts=("S", "G")), before.statistics, imu.statistics(task, model)):
+        held.parts["S"].copy_(torch.eye(len(held.S)))
+        held.about["readout"].clear()
+    after = imu.unlearn(task, model, method="curvature-ascent", steps=1, lr=0.1)
+    assert after.curve.equals(before.curve)
+    given = imu.statistics(task, model)
+    run = imu.unlearn(task, model, method="curvature-ascent", steps=1, lr=0.1, statistics=given)
+    given.parts["S"].zero_()
+    assert run.statistics.digest == run.settings["statistics"]["digest"]
