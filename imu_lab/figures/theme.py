@@ -50,7 +50,14 @@ DASHES = {
     "joint-ascent": "10px,3px,2px,3px,2px,3px",
     "retrain": "2px,3px",
 }
-FURTHER_DASHES = ("10px,2px", "6px,2px,2px,2px", "12px,3px,2px,3px,2px,3px")
+FURTHER_DASHES = ("10px,2px", "6px,2px,2px,2px", "12px,3px,2px,3px,2px,3px", "3px,2px", "16px,2px,2px,2px")
+# What else is built in, in the order in which it takes colours and then dashes: no two look alike. Add new names at the end.
+FURTHER = (
+    *("adaptive-ascent", "bad-teacher", "ce-u", "cf-k", "delete", "eu-k", "fine-tune", "gradient-difference"),
+    *("imu-minibatch", "influence-step", "kl-ascent", "l1-sparse", "neggrad-plus", "newton-step", "npo", "npo-kl"),
+    *("random-label", "salun", "satimp", "scrub", "simnpo", "ssd", "task-vector", "undial", "wga"),
+    *("inverse", "linear", "rank", "softmax", "top-fraction"),
+)
 SYMBOLS = {
     "forget": "circle",
     "retain": "square",
@@ -92,8 +99,15 @@ def _identity(name: str) -> str:
     return ALIASES.get(whole, whole)
 
 
-def _further(name: str, choices: tuple[str, ...]) -> str:
-    # by name, so the same in every notebook; the choices too, so that names that share a colour can differ in dashes
+def _further(name: str, choices: tuple[str, ...], each: int = 1) -> str:
+    """The look of a name that has none of its own: by its place among what is built in, and of any other name by its letters,
+    so the same in every notebook; the choices count too, so that names that share a colour can differ in dashes.
+
+    Args:
+        each: how many names in a row get the same.
+    """
+    if name in FURTHER:
+        return choices[FURTHER.index(name) // each % len(choices)]
     return choices[zlib.crc32("".join([name, *choices]).encode()) % len(choices)]
 
 
@@ -109,7 +123,7 @@ def dash(name: str) -> str:
 
 
 def _pattern(identity: str) -> str:
-    return DASHES.get(identity) or _further(identity, FURTHER_DASHES)
+    return DASHES.get(identity) or _further(identity, FURTHER_DASHES, len(FURTHER_COLOURS))
 
 
 def _equal_steps(pattern: str, name: str) -> str:

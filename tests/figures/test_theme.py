@@ -91,7 +91,7 @@ def test_a_run_label_has_the_colour_of_what_distinguishes_it():
 def test_unknown_names_have_stable_further_colours():
     names = [f"method {index}" for index in range(60)]
     assert {colour(name) for name in names} == set(theme.FURTHER_COLOURS)
-    assert [colour(name) for name in ("mine", "npo", "scrub")] == ["#5a6fd0", "#7f8a35", "#a830a8"]
+    assert [colour(name) for name in ("mine", "adaptive-ascent", "ce-u")] == ["#5a6fd0", "#3b6b59", "#8a5637"]
     same = [dash(name) for name in names if colour(name) == colour(names[0])]
     assert len(set(same)) > 1  # names that share a colour may still differ
 

@@ -62,8 +62,9 @@ def test_forget_and_retain_part_the_training_set(name: str) -> None:
     task = cases.task(name)
     train, forget, retain = (task.split(split) for split in ("train", "forget", "retain"))
     assert sorted([*forget.ids.tolist(), *retain.ids.tolist()]) == train.ids.tolist()
-    everything = train.batch().inputs
-    assert torch.equal(forget.batch().inputs, everything[forget.ids])
+    everything, mine = (part.batch().inputs for part in (train, forget))
+    inputs = [(mine[key], everything[key]) for key in mine] if isinstance(mine, dict) else [(mine, everything)]
+    assert all(torch.equal(chosen, whole[forget.ids]) for chosen, whole in inputs)
     assert {forget.source, retain.source, train.source} == {"train"} and task.split("test").source == "test"
 
 
