@@ -93,7 +93,7 @@ def corpus(
     if not train:
         raise ValueError("there are no pairs to train on")
     key = digest("pairs", train, test, holdout, dict(names), dict(requests))
-    return Corpus(key, train, test, holdout, names, requests)
+    return Corpus(key, train, test, holdout, dict(names), dict(requests))  # a proxy cannot be pickled
 
 
 def supplied(train: Any, test: Any = (), keys: tuple[str, str] | None = None) -> Corpus:
