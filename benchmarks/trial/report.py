@@ -142,6 +142,8 @@ def _reached(mine: pd.DataFrame, entry: Entry) -> str:
     if "refused" in mine and mine["refused"].notna().all():
         return "cannot serve: " + _first(mine["refused"]).split(";")[0].split(". ")[0]
     count = f"{int(mine['reached'].sum())} of {len(mine)}"
+    if entry.goal == "nearest" and mine["updates"].mean() > 0.95 * entry.steps:
+        return count + ", still nearing at the last update"
     if mine["reached"].all() or _first(mine["arm"]) in NAMES or entry.goal == "nearest":
         return count
     return f"{count}; came to {mine['came_to'].mean():.3g} ({_first(mine['goal'])})"

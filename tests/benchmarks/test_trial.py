@@ -48,13 +48,28 @@ def test_curvature_and_joint_weights_pay_on_digits(table: pd.DataFrame) -> None:
         assert mean["joint-ascent"] < mean["joint-ascent, shuffled"]
 
 
+def test_what_the_readme_says_of_the_other_tasks_is_in_the_rows(table: pd.DataFrame) -> None:
+    for name, rows in table.groupby("task"):
+        found = imu.over_seeds(rows, [report.TEST], against=plan.UNIFORM).set_index("arm")
+        if "IMU weights" in found.index and not name.endswith("two layers"):
+            assert found.loc["IMU weights", "high"] >= 0, "a weight per sample gains nothing"
+        for arm in ("curvature-ascent", "joint-ascent"):
+            if name.startswith("sequences"):
+                assert found.loc[arm, "high"] < 0
+            if name.startswith("re-ID"):
+                assert found.loc[arm, "low"] <= 0 <= found.loc[arm, "high"]
+    tenth = imu.over_seeds(table[table["task"] == "digits, random tenth"], [report.TEST], against=report.ORIGINAL)
+    ascents = tenth[tenth["arm"].str.contains("ascent|weights|DELETE")]
+    assert len(ascents) == 8 and (ascents["low"] > 0).all(), "every ascent ends farther than doing nothing"
+
+
 def test_every_arm_is_tried_as_often() -> None:
     assert {len(arm.tried) for arm in plan.ARMS.values()} == {3}
     assert plan.words({"rule": ("sqrt-clipped", {"quantile": 0.8})}) == "quantile 0.8"
     assert plan.words(plan.SHUFFLED[1]) == "quantile 0.8, top 1.0" and plan.words({"method": "npo-kl"}) == "npo-kl"
 
 
-TOY = plan.Entry(lambda _: imu.tasks.Toy(), ("accuracy", "<=", 0.1), "10 % accuracy", 0.1, 60, (0, 1, 2), heads=True)
+TOY = plan.Entry(lambda _: imu.tasks.Toy(), ("accuracy", "<=", 0.1), "10 % accuracy", 0.1, 60, (0, 1, 2))
 
 
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pd.DataFrame:

@@ -28,7 +28,7 @@ HOW = {"at_forget": 0.1, "step_norms": (0.1,), "seeds": SEEDS, "steps": 60, "ref
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
     """A small trial beside retrained models."""
-    return imu.trial(TOY, ARMS, heads=True, alike="uniform", **HOW)
+    return imu.trial(TOY, ARMS, alike="uniform", **HOW)
 
 
 def one(table: pd.DataFrame, arm: str, seed: int) -> pd.Series:
@@ -73,12 +73,16 @@ def test_distances_are_to_the_own_seed_and_to_the_others_and_the_floor_is_that_o
     ).all()
 
 
-def test_what_fresh_heads_say_stands_beside_their_goal(table: pd.DataFrame) -> None:
-    model, reference = by_hand(2).model, imu.train(TOY, "retain", seed=2)
-    found = imu.head_only({"x": model}, reference=reference, task=TOY, original=imu.train(TOY, seed=2))
-    row = one(table, "uniform", 2)
-    for each in found.itertuples():
-        assert row[f"{each.split} {each.measure}"] == each.x and row[f"{each.split} {each.measure} goal"] == each.goal
+def test_what_fresh_heads_say_stands_beside_their_goal() -> None:
+    task = cases.task("digits class")
+    found = imu.trial(task, {"a": {}}, at_forget=0.5, seeds=(0,), steps=40, references=True, heads=True, lr=1e-2)
+    original, reference = cases.original("digits class"), cases.retrained("digits class")
+    run = imu.unlearn(task, original, imu.intensity(imu.influence(task, original)), steps=40, stop_at=0.5, lr=1e-2)
+    row = one(found, "a", 0)
+    for each in imu.head_only(run, reference=reference).itertuples():
+        named = f"{each.split} {each.measure}"
+        assert (row[named], row[f"{named} goal"]) == (each[4], each.goal)
+        assert one(found, "original", 0)[named] == each.original and one(found, "retrained", 0)[named] == each.goal
 
 
 def test_a_goal_that_is_never_reached_says_how_near_it_came() -> None:
@@ -133,12 +137,10 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Cell]]:
 def test_what_was_made_is_read_and_only_what_is_missing_or_damaged_is_made(
     tmp_path: Path, made: list[Cell], table: pd.DataFrame
 ) -> None:
-    first = imu.trial(TOY, ARMS, heads=True, alike="uniform", folder=tmp_path, **HOW)
+    first = imu.trial(TOY, ARMS, alike="uniform", folder=tmp_path, **HOW)
     assert len(made) == len(first) == len(list(tmp_path.iterdir()))
     told: list[tuple[int, int, str]] = []
-    again = imu.trial(
-        TOY, ARMS, heads=True, alike="uniform", folder=tmp_path, progress=lambda *x: told.append(x), **HOW
-    )
+    again = imu.trial(TOY, ARMS, alike="uniform", folder=tmp_path, progress=lambda *x: told.append(x), **HOW)
     assert len(made) == len(first) and told == [(len(first), len(first), "read")]
     pd.testing.assert_frame_equal(first, again)
     unclocked = first.drop(columns="seconds")
@@ -147,12 +149,12 @@ def test_what_was_made_is_read_and_only_what_is_missing_or_damaged_is_made(
     gone.unlink()
     hurt.write_text(hurt.read_text()[:90])
     del made[:]
-    mended = imu.trial(TOY, ARMS, heads=True, alike="uniform", folder=tmp_path, **HOW)
+    mended = imu.trial(TOY, ARMS, alike="uniform", folder=tmp_path, **HOW)
     assert len(made) == 2
     pd.testing.assert_frame_equal(mended.drop(columns="seconds"), unclocked)
     del made[:]
     other = {**ARMS, "curvature": {**ARMS["curvature"], "rho": 1.0}}
-    imu.trial(TOY, other, heads=True, alike="uniform", folder=tmp_path, **HOW)
+    imu.trial(TOY, other, alike="uniform", folder=tmp_path, **HOW)
     assert {cell.arm for cell in made} == {"curvature"} and len(made) == len(SEEDS)
 
 
@@ -219,5 +221,5 @@ def test_a_trial_that_is_killed_goes_on_where_it_was(tmp_path: Path, made: list[
 
 @pytest.mark.slow
 def test_several_processes_make_the_same_table(tmp_path: Path, table: pd.DataFrame) -> None:
-    found = imu.trial(TOY, ARMS, heads=True, alike="uniform", folder=tmp_path, jobs=2, **HOW)
+    found = imu.trial(TOY, ARMS, alike="uniform", folder=tmp_path, jobs=2, **HOW)
     pd.testing.assert_frame_equal(found.drop(columns="seconds"), table.drop(columns="seconds"))
