@@ -201,7 +201,7 @@ def test_methods_that_declare_it_get_the_retain_set_and_others_do_not(name: str,
         return real(self, task, model, request)
 
     monkeypatch.setattr(item, "__call__", looks)
-    imu.unlearn(task, cases.original(name), method=method, steps=1)
+    imu.unlearn(task, cases.original(name), method=method, steps=2)
     declared = imu.methods.declared(item, "needs_retain")
     assert seen
     for given in seen:  # the search for a learning rate, where there is one, and the run

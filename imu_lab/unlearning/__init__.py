@@ -1,6 +1,7 @@
 """The methods, and what drives them."""
 
 from .adaptive_ascent import AdaptiveAscent as AdaptiveAscent
+from .boundary import BoundaryShrink as BoundaryShrink
 from .curvature import CurvatureAscent as CurvatureAscent
 from .dampening import SelectiveDampening as SelectiveDampening
 from .driver import drive as drive
@@ -8,6 +9,7 @@ from .fine_tuning import SparseFineTune as SparseFineTune
 from .imu import InfluenceGuided as InfluenceGuided
 from .imu_minibatch import MiniBatchInfluence as MiniBatchInfluence
 from .joint import JointAscent as JointAscent
+from .misdirection import Misdirection as Misdirection
 from .one_shot import InfluenceStep as InfluenceStep
 from .one_shot import NewtonStep as NewtonStep
 from .random_label import RandomLabel as RandomLabel

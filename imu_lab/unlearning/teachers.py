@@ -53,7 +53,7 @@ class Scrub(Descent):
     )
     gamma: float = knob(1.0, help="γ of the loss on the retain set.", valid="[0, inf)", range=(0, 2))
     temperature: float = knob(4.0, help="T, by which logits are divided.", valid="(0, inf)", range=(1, 10))
-    forget_passes: int = knob(3, help="So many passes over the forget set.", valid="[1, inf)", range=(1, 10))
+    forget_passes: int = knob(3, help="So many passes over the forget set.", valid="[1, inf)", range=(1, 50))
     scope: str = knob("readout", **SCOPE)
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:

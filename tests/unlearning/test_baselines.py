@@ -21,8 +21,30 @@ from imu_lab.unlearning.request import Request
 from imu_lab.unlearning.self_distillation import apart, without_truth
 
 SGD = dict(lr=0.05, momentum=0.0, weight_decay=0.0, batch_size=10_000, optimizer="sgd")  # one batch: no order to know
-FREE = ("npo", "simnpo", "delete", "ce-u", "undial", "random-label", "wga", "satimp", "adaptive-ascent", "task-vector")
-NEEDS_CLASSES = ("ce-u", "undial", "wga", "satimp", "delete", "random-label", "salun", "scrub", "bad-teacher")
+FREE = (
+    "npo",
+    "simnpo",
+    "delete",
+    "ce-u",
+    "undial",
+    "random-label",
+    "wga",
+    "satimp",
+    "adaptive-ascent",
+    "task-vector",
+)
+NEEDS_CLASSES = (
+    "boundary-shrink",
+    "ce-u",
+    "undial",
+    "wga",
+    "satimp",
+    "delete",
+    "random-label",
+    "salun",
+    "scrub",
+    "bad-teacher",
+)
 BASED = ("fine-tune", "l1-sparse", "gradient-difference", "neggrad-plus", "kl-ascent", "npo-kl", "salun", "scrub")
 
 
