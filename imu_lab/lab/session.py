@@ -19,7 +19,17 @@ from ..core.knobs import check_count, name_of, plain
 from ..core.messages import unheard, warn
 from ..core.outcome import beware
 from ..core.records import Influence, Intensity, Run
-from ..core.running import checked_seed, copied, device_of, evaluating, fingerprint, one_thread, same, tensors_of
+from ..core.running import (
+    checked_seed,
+    copied,
+    device_of,
+    digest,
+    evaluating,
+    fingerprint,
+    one_thread,
+    same,
+    tensors_of,
+)
 from ..features import readout
 from ..features.cache import ReadoutTask, seen_from
 from ..features.gradients import LinearGradients, gradients_of
@@ -203,14 +213,15 @@ class Session:
 
     def _provenance(self, method: Any, shares: Intensity, metrics: Iterable[Any], cached: bool) -> dict[str, Any]:
         """What reproduces a run beside the numbers that were asked: the method, its weights, the task, the versions."""
+        weights = dict(shares.settings) if registry.methods.declared(method, "takes_weights") else {}
         return {
             "method": name_of(method),
-            "needs": needs(method),
+            "needs": needs(method, weights),
             "settings": plain(method),
             "forgotten_when": list(offered(self.task).forgotten_when),
             "follow": [{"metric": name_of(metric), "settings": plain(metric)} for metric in metrics],
             "cached": cached,
-            "weights": dict(shares.settings) if registry.methods.declared(method, "takes_weights") else {},
+            "weights": weights,
             "readout": list(self.names),
             "task": repr(self.task),
             "task_settings": task_settings(self.task),
@@ -375,7 +386,8 @@ def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensi
         )
     values = values / values.sum()
     frame = pd.DataFrame({"example": ids, "influence": np.nan, "selected": values > 0, "weight": values})
-    return Intensity(frame, frame[["example"]], {"rule": "uniform" if weights is None else "given"})
+    about = {"rule": "uniform"} if weights is None else {"rule": "given", "values": digest(values.round(12) + 0.0)[:8]}
+    return Intensity(frame, frame[["example"]], about)
 
 
 def _numbers(weights: Any) -> np.ndarray:

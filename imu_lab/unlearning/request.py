@@ -101,11 +101,29 @@ class Method:
         raise NotImplementedError
 
 
-def needs(method: Any) -> str:
-    """What an instance of a method works from: ``"forget set"``, ``"statistic"`` or ``"retain data"``."""
+FORGET, STATISTIC, RETAIN = "forget set", "statistic", "retain data"
+
+
+def needs(method: Any, weights: Mapping[str, Any] | None = None) -> str:
+    """What an instance of a method and its weights work from: ``"forget set"``, ``"statistic"`` or ``"retain data"``.
+
+    Args:
+        weights: the settings of the weights, which tell how they were made.
+    """
     if methods.declared(method, "needs_retain"):
-        return "retain data"
-    return "statistic" if methods.declared(method, "needs_statistics") else "forget set"
+        return RETAIN
+    mine, own = _seen_by(weights or {}), STATISTIC if methods.declared(method, "needs_statistics") else FORGET
+    return own if mine == FORGET else mine
+
+
+def _seen_by(weights: Mapping[str, Any]) -> str:
+    """What weights were made from: influences on another set than the forget set have seen that set."""
+    influence = weights.get("influence") or {}
+    target = influence.get("target", "forget")
+    if target not in ("forget", "train"):
+        return RETAIN
+    curvature = (influence.get("settings") or {}).get("curvature")
+    return STATISTIC if "statistics" in weights or "train" in (target, curvature) else FORGET
 
 
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

@@ -70,3 +70,28 @@ def test_what_is_measured_makes_no_other_experiment_and_a_saved_tuple_is_a_list(
 def test_seeds_and_versions_are_no_part_of_an_experiment() -> None:
     one, other = made(seed=1, top={"versions": {"torch": "2"}}), made(seed=2, top={"versions": {"torch": "3"}})
     assert experiment(one) == experiment(other) and experiment(one) != experiment(made(lr=0.1))
+
+
+def test_words_that_are_alike_where_they_are_cut_are_told_apart() -> None:
+    data = "Classification(data=Supplied(key='0123456789'), forget_indices="
+    tasks = [f"{data}{indices})" for indices in ("(0, 1)", "(2, 3)", "(4, 5)")]
+    runs = [made(top={"task": each}) for each in (*tasks, tasks[0])]
+    labels = told_apart(runs)
+    assert len(set(labels)) == 3 and labels[0] == labels[3]
+    assert told_apart(runs[::-1]) == labels[::-1] and labels[0].startswith("imu · uniform (task Classification(data=")
+
+
+def test_the_tasks_seed_is_another_request_and_the_runs_is_not() -> None:
+    def of(task_seed: int, seed: int) -> Any:
+        task = {"kind": "Classification", "settings": {"forget_fraction": 0.25, "seed": task_seed}}
+        return made(seed=seed, top={"task": f"Classification(seed={task_seed})", "task_settings": task, "weights": {
+            "rule": "uniform", "influence": {"estimator": f"Drawn(seed={seed})", "settings": {"seed": seed}},
+        }})  # fmt: skip
+
+    assert told_apart([of(0, 0), of(0, 1), of(1, 1)]) == [
+        "imu · uniform (task seed 0)", "imu · uniform (task seed 0)", "imu · uniform (task seed 1)",
+    ]  # fmt: skip
+    runs = [of(0, 0), of(1, 0)]
+    for each in runs:
+        each.settings.pop("task_settings")
+    assert len(set(told_apart(runs))) == 2

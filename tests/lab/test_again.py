@@ -59,3 +59,12 @@ def test_a_run_without_its_task_is_refused(run: imu.Run) -> None:
     with pytest.raises(ValueError, match="does not know its task"):
         imu.again(replace(run, task=None))
     assert np.isfinite(run.value("forget", "accuracy"))
+
+
+def test_given_weights_are_one_experiment_where_they_are_the_same() -> None:
+    task, original = cases.task("toy"), cases.original("toy")
+    rising = np.arange(1.0, 1 + len(task.split("forget")))
+    runs = [imu.unlearn(task, original, each, steps=1, lr=0.05) for each in (rising, rising[::-1], 3 * rising)]
+    runs.append(imu.again(runs[0], seed=1))
+    first, other, *same = imu.compare(runs)["run"][:4]
+    assert set(same) == {first} != {other} and first.startswith("imu · given (values ")

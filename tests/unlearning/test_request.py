@@ -95,3 +95,26 @@ def test_lists_numbers_and_left_out_shares_are_understood() -> None:
 def test_nothing_said_is_nothing_known() -> None:
     made = run(for_ever(None))
     assert made.samples["pressure"].isna().all() and made.terms.empty and made.events["steps"] == 2
+
+
+def test_weights_that_have_seen_the_training_set_are_told() -> None:
+    task, model = cases.task("toy"), cases.original("toy")
+
+    def of(**how: Any) -> imu.Intensity:
+        return imu.intensity(imu.influence(task, model, **how), "softmax")
+
+    expected = {
+        "statistic": [
+            imu.joint_intensity(task, model),
+            of(estimator="curvature", curvature="train"),
+            of(target="train"),
+        ],
+        "forget set": [None, imu.joint_intensity(task, model, curvature="forget"), of(estimator="curvature"), of()],
+        "retain data": [of(target="retain")],
+    }
+    for words, several in expected.items():
+        runs = [imu.unlearn(task, model, weights, steps=1, lr=0.01) for weights in several]
+        assert imu.compare(runs)["needs"].tolist() == [words] * len(runs) + ["nothing"]
+    turned = imu.unlearn(task, model, of(), method="curvature-ascent", steps=1, lr=0.01)
+    unused = imu.unlearn(task, model, imu.joint_intensity(task, model), method="delete", steps=1, lr=0.01)
+    assert imu.compare([turned, unused])["needs"].tolist() == ["statistic", "forget set", "nothing"]
