@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from ..core.messages import unheard, warn
+from ..core.outcome import beware
 from ..core.records import Run
-from ..unlearning.recorder import time_to_forget
+from ..unlearning.driver import collapsed_at, utility_limit
+from ..unlearning.recorder import SplitMetrics, time_to_forget
 from ..unlearning.snapshots import Snapshots
 from .again import again
 
@@ -29,27 +32,52 @@ def fork(run: Run, step: int, **changes: Any) -> Run:
     Returns:
         A run whose curves and trajectories are those of ``run`` up to ``step``. The pressure in its ledger is what each
         sample received after the fork, and before it its even share of the total of ``run``; ``settings["forked"]``
-        names the run and the update.
+        names the run and the update. Its events, such as a collapse, count from the original.
+
+    Warns:
+        UserWarning: as :func:`imu_lab.unlearn`, of the whole way from the original.
     """
-    after = again(run, start=step, **changes)
+    with unheard() as said:
+        after = again(run, start=step, **changes)
     joined = continued(run, after, step)
     kept = {at: state for at, state in run.snapshots.kept.items() if at < step}
     kept |= {at + step: state for at, state in after.snapshots.kept.items()}
     events = {name: _moved(after.events.get(name), step) for name in ("steps", "stopped_at", "diverged_at")}
-    for name in ("utility_limit", "collapsed_at", "goal_at"):
-        early, late = run.events.get(name), _moved(after.events.get(name), step)
-        events[name] = early if early is not None and early <= step else late
+    early, late = run.events.get("goal_at"), _moved(after.events.get("goal_at"), step)
+    events["goal_at"] = early if early is not None and early <= step else late
+    whole: Any = WholeWay.of(joined)
+    events |= {"utility_limit": utility_limit(whole), "collapsed_at": collapsed_at(whole)}
     ledger = _ledger(run, after, joined.trajectory, step)
     if after.events.get("forgotten") is not None:
         events["forgotten"] = int(((ledger["margin_before"] >= 0) & (ledger["margin_after"] < 0)).sum())
     settings = {**after.settings, "forked": {"run": run.label, "step": int(step)}}
-    return replace(
+    forked = replace(
         joined,
         samples=ledger,
         events={**after.events, **events},
         settings=settings,
         snapshots=Snapshots(kept),
     )
+    for words in [*(each for each in said if each != beware(after)), beware(forked)]:
+        if words:
+            warn(words)
+    return forked
+
+
+class WholeWay(NamedTuple):
+    """What was measured on the whole way, as a recorder has it."""
+
+    task: Any
+    steps: list[int]
+    metrics: list[SplitMetrics]
+
+    @classmethod
+    def of(cls, run: Run) -> WholeWay:
+        """From the curve of a run."""
+        found: dict[int, SplitMetrics] = {int(step): {} for step in run.steps}
+        for step, split, metric, value in run.curve[["step", "split", "metric", "value"]].itertuples(index=False):
+            found[int(step)].setdefault(split, {})[metric] = value
+        return cls(run.task, list(found), list(found.values()))
 
 
 def continued(run: Run, after: Run, step: int) -> Run:

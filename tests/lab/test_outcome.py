@@ -125,3 +125,25 @@ def test_what_rises_collapses_at_ten_times_and_a_nat_more() -> None:
     found = [step for step in (first, other) if step is not None]
     assert run.events["collapsed_at"] == (min(found) if found else None) is not None
     assert any("collapsed" in words or "diverged" in words for words in said)
+
+
+def test_a_forks_events_and_warnings_count_from_the_original() -> None:
+    plain = {"momentum": 0.0, "batch_size": 999, "steps": 40}
+    with unheard():
+        run = unlearned(lr=1.0, **plain)
+    limit, collapse = run.events["utility_limit"], run.events["collapsed_at"]
+    kept: list[imu.Run] = []
+    for at in (limit - 1, limit, collapse, collapse + 2):  # with nothing changed, a fork is the run
+        (said,) = told(lambda at=at: kept.append(imu.fork(run, at)))
+        assert (kept[-1].events["utility_limit"], kept[-1].events["collapsed_at"]) == (limit, collapse)
+        assert said.filename == __file__ and f"went from {run.value('retain', 'accuracy', 0):.3g} to" in str(
+            said.message
+        )
+    with unheard():
+        calm = unlearned(lr=0.3, stop_at="forgotten", **plain)
+    at = calm.events["stopped_at"]
+    how = {"stop_at": None, "steps": 30, "lr": 1e-6}
+    assert not told(lambda: kept.append(imu.fork(calm, at, **how))), "it had forgotten before it was forked"
+    with unheard() as said:
+        imu.again(calm, start=at, **how)
+    assert "forgot nothing" in said[0]
