@@ -78,10 +78,7 @@ def again(
         watch=watch,
         **(dict(recorded["settings"]) if same_method else {}) | settings,
     )
-    if (
-        same_method and "lr" not in settings and "found" in recorded
-    ):  # the number is its own; where it is from stays told
-        other = replace(other, settings={**other.settings, "found": recorded["found"]})
+    other = with_found(other, run) if same_method and "lr" not in settings else other
     return other if reference is not None else with_reference_of(other, run)
 
 
@@ -107,6 +104,12 @@ def weights_of(run: Run) -> Intensity:
     """The weights that a run used, as a record."""
     frame = run.samples[["example", "influence", "selected", "weight"]].reset_index(drop=True)
     return Intensity(frame, frame[["example"]], dict(run.settings.get("weights", {})))
+
+
+def with_found(other: Run, run: Run) -> Run:
+    """``other``, which has the learning rate of ``run``, with what ``run`` tells of whether it was found."""
+    told = {"found": run.settings["found"]} if "found" in run.settings else {}
+    return replace(other, settings={**other.settings, **told})
 
 
 def with_reference_of(other: Run, run: Run) -> Run:

@@ -13,7 +13,7 @@ from ..core.records import Intensity, Run
 from ..core.registry import methods
 from ..tasks.protocol import Task, with_request
 from ..tasks.variants.altered import Altered, altered
-from .again import again, carried, followed, stop_rule, weights_of
+from .again import again, carried, followed, stop_rule, weights_of, with_found
 from .verbs import unlearn
 
 
@@ -79,9 +79,10 @@ def _on_task(run: Run, task: Task, weights: Intensity | None, **changes: Any) ->
     """The same run on another task."""
     settings, changes = run.settings, {**changes, "statistics": carried(run, changes.get("statistics"))}
     same = {name: settings[name] for name in ("steps", "seed", "method", "record_every")}
-    return unlearn(
+    other = unlearn(
         task, run.model_at(0), weights, **{**same, "follow": followed(run), **settings["settings"], **changes}
     )
+    return other if {"method", "lr"} & set(changes) else with_found(other, run)
 
 
 def _check(run: Run, factors: Mapping[int, float], examples: Iterable[int], changes: Mapping[str, Any]) -> None:

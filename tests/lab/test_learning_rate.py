@@ -202,6 +202,8 @@ def test_a_rate_that_was_found_is_told_as_found_and_controls_keep_it() -> None:
     task, model = stranger()
     run = imu.unlearn(task, model, steps=20)
     control = imu.again(run, weights=None, seed=3)
+    ids = run.samples["example"].tolist()
+    assert imu.what_if(run, keep=ids[:1]).settings["found"] == imu.fork(run, 2).settings["found"] == ["lr"]
     assert run.settings["found"] == control.settings["found"] == ["lr"]
     assert control.settings["settings"]["lr"] == run.settings["settings"]["lr"]
     given = imu.again(run, lr=run.settings["settings"]["lr"])

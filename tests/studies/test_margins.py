@@ -106,8 +106,11 @@ def test_what_has_no_distribution_is_refused() -> None:
     with pytest.raises(ValueError, match="got 2 and no references"):
         imu.klom(mine, references.models[0])
     others = dataclasses.replace(task, seed=task.seed + 1)
+    of_others = runs(others, range(2))
+    with pytest.raises(ValueError, match="several experiments, .*task seed 0.*task seed 1"):
+        imu.klom([mine[0], of_others[1]], references)
     with pytest.raises(ValueError, match="another request|other data|another task"):
-        imu.klom([mine[0], *runs(others, range(1, 2))], references)
+        imu.klom(of_others, references)
     with pytest.raises(ValueError, match="several experiments, .*lr 0.1"):
         imu.klom([mine[0], *runs(task, range(1, 2), lr=0.1)], references)
     with pytest.warns(UserWarning, match="all these runs began from the same original"):
