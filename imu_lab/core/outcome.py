@@ -60,14 +60,15 @@ def _calmer(run: Run) -> str:
     """What to try where a run went too far."""
     events, settings = run.events, run.settings.get("settings", {})
     limit = next((at for at in (events.get("utility_limit"), events.get("collapsed_at")) if at is not None), 0)
-    if events.get("goal_at") and run.settings.get("stop_at") is None and events["goal_at"] <= limit:
+    if events.get("goal_at") and run.settings.get("stop_at") is None and events["goal_at"] < limit:
         return f"its goal was reached at update {events['goal_at']}, where stop_at={events['goal']!r} would end it"
     if settings.get("step_norm") is not None:
         return f"try a shorter step_norm (it was {settings['step_norm']}), or fewer steps"
     if settings.get("lr") is not None:
         return f"try a smaller lr (it was {settings['lr']:g}), or fewer steps"
     if settings.get("rho") is not None:  # one step that was solved for
-        return f"try a larger rho (it was {settings['rho']:g}), which makes its step shorter"
+        pieces = ", or more pieces, between which stop_at can end it" if "pieces" in settings else ""
+        return f"try a larger rho (it was {settings['rho']:g}), which makes its step shorter{pieces}"
     return "try fewer steps"
 
 
