@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..core.knobs import check
 from ..core.running import one_thread
 from ..features import readout, view
-from ..features.kronecker import by_matrix, damped
+from ..features.kronecker import by_matrix, inverse, output_inverse
 from ..features.statistics import Statistics, collect, linear_gradients
 from ..features.targets import Target, target_examples
 from ..influences.curvature import CurvatureInfluence
@@ -81,7 +81,8 @@ def curvature_spectrum(
         statistics: that of the training set, where it was made already.
 
     Raises:
-        ValueError: another readout, a loss that is no cross-entropy, or a statistic of another model.
+        ValueError: another readout, a loss that is no cross-entropy, a statistic of another model; or
+            ρ = 0 and S has no inverse.
     """
     how = check(CurvatureInfluence(rho=rho, curvature=curvature))
     if statistics is not None:
@@ -111,7 +112,8 @@ def _along(inputs: Tensor, outputs: Tensor, gradient: Tensor, rho: float) -> pd.
     (s, along), (g, across) = torch.linalg.eigh(inputs), torch.linalg.eigh(outputs)
     s, g = s.clamp_min(0), g.clamp_min(0)
     parts = across.T @ gradient @ along  # (K, D)
-    turned = parts / (_damped(g, rho)[:, None] * _damped(s, rho))
+    solved = output_inverse(torch.diag(g), rho).diagonal()[:, None] * inverse(torch.diag(s), rho).diagonal()
+    turned = parts * solved
     sizes = g[:, None] * s
     columns = {
         "curvature": sizes,
@@ -121,8 +123,3 @@ def _along(inputs: Tensor, outputs: Tensor, gradient: Tensor, rho: float) -> pd.
     }
     table = pd.DataFrame({name: values.flatten().numpy() for name, values in columns.items()})
     return table.sort_values("curvature", ascending=False, kind="stable", ignore_index=True)
-
-
-def _damped(sizes: Tensor, rho: float) -> Tensor:
-    """(m,) the eigenvalues of a damped factor, from its own."""
-    return damped(torch.diag(sizes), rho).diagonal()

@@ -55,6 +55,13 @@ def test_the_turned_step_leaves_the_directions_that_bend_most() -> None:
     assert (decades["from"] < decades["to"]).all() and decades["to"].is_monotonic_increasing
 
 
+def test_without_damping_the_step_has_no_part_where_the_method_leaves_it_out() -> None:
+    task, model = LINEAR["toy, double"]()
+    table = imu.curvature_spectrum(task, model, rho=0.0).table
+    flat = table["relative"] < 1e-9
+    assert flat.any() and table["step"][flat].sum() == 0 and table["step"].sum() == pytest.approx(1)
+
+
 def test_what_is_refused() -> None:
     task, model = cases.task("digits fraction"), cases.original("digits fraction")
     held = imu.statistics(task, model)
