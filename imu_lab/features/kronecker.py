@@ -2,6 +2,7 @@
 
 With rows a = [h; 1] and answers p = softmax(W a), the Gauss-Newton matrix of cross-entropy is mean (diag p − ppᵀ) ⊗ a aᵀ.
 Its two factors are S = mean a aᵀ (D, D) and G = mean (diag p − ppᵀ) (K, K); D is d + 1, or d where the layer has no bias.
+Where the loss is cross-entropy times a number, such as a class's weight, G is the mean of the rows with theirs.
 Each is damped in units of its own mean eigenvalue, so that one setting ρ speaks of any model::
 
     Ŝ = (S / s̄ + ρ I) / (1 + ρ),  s̄ = tr S / D;      Ĝ = (G / ḡ + ρ I) / (1 + ρ),  ḡ = tr G / K
@@ -15,11 +16,14 @@ Source: K-FAC (Martens & Grosse 2015, arXiv 1503.05671).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..core.knobs import knobs
 from ..tasks.evaluation import outputs
 from ..tasks.outputs import cross_entropy_derivative, derivative_of, log_probabilities
 from ..tasks.protocol import Batch, Examples, Task
@@ -33,11 +37,11 @@ Matrices = Callable[[Tensor], Tensor]  # a map of (K, D) matrices
 CHECKED = 16  # examples on which a loss is asked whether it bends as cross-entropy does
 MOST_ANSWERS = 4_096  # K up to which G is held: 128 MB in double precision
 
-# What can be added up over rows a (r, D) and answers p (r, K), by name.
-SUMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "S": lambda rows, likely: rows.T @ rows,
-    "G": lambda rows, likely: torch.diag(likely.sum(0)) - likely.T @ likely,
-    "diagonal": lambda rows, likely: (likely - likely.square()).T @ rows.square(),
+# What can be added up over rows a (r, D), answers p (r, K) and p times the row's factor of the loss, by name.
+SUMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "S": lambda rows, likely, scaled: rows.T @ rows,
+    "G": lambda rows, likely, scaled: torch.diag(scaled.sum(0)) - likely.T @ scaled,
+    "diagonal": lambda rows, likely, scaled: (scaled - scaled * likely).T @ rows.square(),
 }
 
 
@@ -50,14 +54,12 @@ def moments(
         names: of ``SUMS``: ``"S"`` (D, D), ``"G"`` (K, K), and ``"diagonal"`` (K, D), the diagonal of mean (diag p − ppᵀ) ⊗ a aᵀ.
 
     Raises:
-        ValueError: the loss is no cross-entropy and more than S is asked; or there are too many classes for G.
+        Unserved: the loss is no cross-entropy and more than S is asked; or there are too many classes for G.
     """
     names, totals, count = tuple(names), {}, 0
-    for name in names:
-        if reason := why_not(name, gradients, examples):
-            raise ValueError(reason)
-    for rows, likely in _rows(gradients, examples):
-        found = {name: SUMS[name](rows, likely) for name in names}
+    refuse(names, gradients, examples)
+    for rows, *likely in _rows(gradients, examples, bent=bool(set(names) - {"S"})):
+        found = {name: SUMS[name](rows, *likely) for name in names}
         totals = {name: totals[name].add_(part) for name, part in found.items()} if totals else found
         count += len(rows)
     if not count:
@@ -65,24 +67,78 @@ def moments(
     return {name: total / count for name, total in totals.items()}, count
 
 
+def refuse(names: Iterable[str], gradients: LinearGradients | GeneralGradients, examples: Examples) -> None:
+    """Make sure that each of these means can be had.
+
+    Raises:
+        Unserved: one cannot.
+    """
+    for name in names:
+        if (reason := _refusal(name, gradients, examples)) is not None:
+            raise reason
+
+
 def why_not(name: str, gradients: LinearGradients | GeneralGradients, examples: Examples) -> str | None:
     """Why this mean cannot be had, in one sentence; None where it can."""
+    reason = _refusal(name, gradients, examples)
+    return None if reason is None else str(reason)
+
+
+def _refusal(name: str, gradients: LinearGradients | GeneralGradients, examples: Examples) -> Unserved | None:
     if name == "S":
         return None
-    linear = isinstance(gradients, LinearGradients)
-    answers = gradients.model.get_submodule(gradients.name).out_features if linear else 0
-    if name == "G" and answers > MOST_ANSWERS:
-        return (
+    answers = _answers(gradients, examples) if name == "G" else 0
+    if answers > MOST_ANSWERS:
+        return Unserved(
             f"G of {answers:,} outputs would be a matrix of {answers**2 * 8 / 2**30:.1f} GiB, and {MOST_ANSWERS:,} outputs "
-            'are the most that it is formed for; use factors="inputs", which takes S alone, or "diagonal"'
+            "are the most that it is formed for",
+            'factors="inputs"',
+            'factors="diagonal"',
         )
     if not is_cross_entropy(gradients.task, gradients.model, examples):
-        return (
+        return Unserved(
             f"{name} is the curvature of cross-entropy, diag p − ppᵀ, and the loss of this task is no cross-entropy: "
-            'its second derivative is another; use factors="inputs", which takes S alone and serves any loss, or '
-            'factors="exact", which takes the loss\'s own'
+            "its second derivative is another",
+            'factors="inputs"',
+            'factors="exact"',
         )
     return None
+
+
+def _answers(gradients: LinearGradients | GeneralGradients, examples: Examples) -> int:
+    """K, how many numbers the model answers with."""
+    if isinstance(gradients, LinearGradients):
+        return gradients.model.get_submodule(gradients.name).out_features
+    one = examples.take(torch.arange(min(1, len(examples))))
+    return max((made.shape[-1] for _, _, made in outputs(gradients.task, gradients.model, one)), default=0)
+
+
+class Unserved(ValueError):
+    """A curvature that cannot be had in the form asked.
+
+    Attributes:
+        serves: the settings, as they are written, with which one can be had by whoever has them.
+    """
+
+    def __init__(self, reason: str, *serves: str) -> None:
+        super().__init__(reason)
+        self.serves = serves
+
+
+@contextmanager
+def advising(how: Any) -> Iterator[None]:
+    """Within it, what cannot be had is refused with what to set instead, among the choices that ``how`` has.
+
+    Raises:
+        ValueError: the reason, and those.
+    """
+    try:
+        yield
+    except Unserved as error:
+        own = [f'{name}="{choice}"' for name, about in knobs(how).items() for choice in about.options() or ()]
+        if not (serves := [setting for setting in own if setting in error.serves]):
+            raise
+        raise ValueError(f"{error}; use {' or '.join(serves)}") from None
 
 
 def is_cross_entropy(task: Task, model: nn.Module, examples: Examples) -> bool:
@@ -94,31 +150,66 @@ def is_cross_entropy(task: Task, model: nn.Module, examples: Examples) -> bool:
     if derivative_of(task.example_loss) is cross_entropy_derivative:
         return True
     few = examples.take(torch.linspace(0, len(examples) - 1, min(CHECKED, len(examples))).long().unique())
-    return all(_bends(task, made.double(), batch) for _, batch, made in outputs(task, model, few))
+    return all(_bends(task, made, batch) for _, batch, made in outputs(task, model, few))
 
 
 def _bends(task: Task, made: Tensor, batch: Batch) -> bool:
     """Whether ∇²ℓ along a random direction is what cross-entropy's is, up to one number per row."""
-    generator = torch.Generator().manual_seed(0)
-    change = torch.randn(made.shape, generator=generator, dtype=made.dtype).to(made.device)
     if not (made.is_floating_point() and made.shape[-1] >= 1):
         return False
     try:
-        with torch.enable_grad():
-            logits = made.detach().requires_grad_()
-            first = torch.autograd.grad(task.example_loss(lambda _: logits, batch).sum(), logits, create_graph=True)[0]
-            found = torch.autograd.grad(first, logits, change)[0].flatten(0, -2)
+        found, expected = (each.flatten(0, -2) for each in _bending(task, made, batch))
     except RuntimeError:  # a loss without a second derivative
         return False
-    expected = _bent(made, change).flatten(0, -2)
-    told = expected.norm(dim=1) > 1e-6 * change.norm(dim=-1).max()  # elsewhere p is all on one class, and tells nothing
-    found, expected = found[told], expected[told]
-    factor = (found * expected).sum(1) / expected.square().sum(1)  # 1, 1/T, a class's weight, 0 under a mask
-    if not len(factor) or not (factor.abs() > 0).any() or (factor < -1e-9).any():
+    factor = _ratio(found, expected)  # 1, 1/T, a class's weight, 0 under a mask
+    if not (factor.abs() > 0).any() or (factor < -1e-9).any():
         return False
     if made.shape[-1] == 1:  # every number is another's multiple
         return bool((factor - factor.mean()).abs().max() <= 1e-3 * factor.abs().max())
     return bool(((found - factor[:, None] * expected).norm(dim=1) <= 1e-3 * found.norm(dim=1) + 1e-9).all())
+
+
+def scales(task: Task, made: Tensor, batch: Batch, counts: Tensor) -> Tensor:
+    """(n, ...) by what each row's diag p − ppᵀ counts: 1 in cross-entropy, or in a mean over rows; 0 where ``counts`` is False.
+
+    Three times cross-entropy gives 3, a weighted class its weight, and a sum over T tokens T.
+    """
+    counts = counts.double()
+    if derivative_of(task.example_loss) is cross_entropy_derivative:
+        return counts
+    rows = counts.flatten(1).sum(1) if made.ndim > 2 else counts
+    return counts * _ratio(*_bending(task, made, batch)).clamp_min(0) * rows.view(-1, *[1] * (made.ndim - 2))
+
+
+def _ratio(found: Tensor, expected: Tensor) -> Tensor:
+    return (found * expected).sum(-1) / expected.square().sum(-1)
+
+
+def _bending(task: Task, made: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """(n, ..., K) ∇²ℓ along one random direction, and that of cross-entropy.
+
+    A row that is certain, whose p is all on one class, tells nothing; it is asked at logits between -3 and 3.
+
+    Raises:
+        RuntimeError: the loss has no second derivative.
+    """
+    change = torch.randn(made.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(made.device)
+    exact = made.detach().double()
+    told = _bent(exact, change).norm(dim=-1, keepdim=True) > 1e-3 * change.norm(dim=-1, keepdim=True)
+    exact = torch.where(told, exact, exact.clamp(-3, 3))
+    try:
+        found = _second(task, exact, batch, change)
+    except RuntimeError:  # a loss with numbers of the model's own precision, such as weights of classes
+        found = _second(task, exact.to(made), batch, change.to(made))
+    return found.double(), _bent(exact, change)
+
+
+def _second(task: Task, made: Tensor, batch: Batch, change: Tensor) -> Tensor:
+    """∇²ℓ times a change of the logits."""
+    with torch.enable_grad():
+        logits = made.detach().requires_grad_()
+        first = torch.autograd.grad(task.example_loss(lambda _: logits, batch).sum(), logits, create_graph=True)[0]
+        return torch.autograd.grad(first, logits, change)[0]
 
 
 def _bent(made: Tensor, change: Tensor) -> Tensor:
@@ -134,15 +225,19 @@ def probabilities(made: Tensor) -> Tensor:
     return made.sigmoid() if made.shape[-1] == 1 else log_probabilities(made).exp()
 
 
-def _rows(gradients: LinearGradients, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
-    """(r, D) rows a and (r, K) answers p, chunk by chunk; positions that enter no loss, such as padding, are left out."""
+def _rows(gradients: LinearGradients, examples: Examples, bent: bool) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """(r, D) rows a, (r, K) answers p, and p times each row's factor where the loss is ``bent``, chunk by chunk.
+
+    Positions that enter no loss, such as padding, are left out.
+    """
     bias = gradients.model.get_submodule(gradients.name).bias is not None
     for batch, inputs, made in gradients.captured(examples):
         rows, likely = inputs.flatten(0, -2).double(), probabilities(made.double()).flatten(0, -2)
-        if made.ndim > 2:
-            counts = counted(gradients.task, made, batch).flatten()
-            rows, likely = rows[counts], likely[counts]
-        yield with_ones(rows, bias), likely
+        counts = counted(gradients.task, made, batch)
+        scale = scales(gradients.task, made, batch, counts).flatten() if bent else None
+        at = counts.flatten()
+        rows, likely = rows[at], likely[at]
+        yield with_ones(rows, bias), likely, None if scale is None else scale[at, None] * likely
 
 
 def counted(task: Task, made: Tensor, batch: Batch) -> Tensor:

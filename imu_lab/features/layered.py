@@ -3,14 +3,16 @@
 At a layer, G = mean Jᵀ (diag p − ppᵀ) J, J the derivative of the answers at the layer's outputs. As diag p − ppᵀ is
 Σ_k p_k (p − e_k)(p − e_k)ᵀ, K backward passes give it exactly, and the layers' hooks see what comes by
 (:mod:`imu_lab.features.layers`). The patches that a convolution sees are rows of their own; positions of the answer, as in a
-sequence, get a random sign each, so that on average nothing is left of the products between them. Of a convolution S is the
-sum over patches and G their mean, so that S ⊗ G is its block of the curvature as far as patches are independent.
+sequence, get a random sign each, so that on average nothing is left of the products between them. S of a linear layer is the
+mean over its rows, without those of positions that enter no loss where its positions are those of the answer; of a convolution
+it is the sum over patches and G their mean. So S ⊗ G is the layer's block of the curvature as far as rows are independent.
 
 Source: Martens & Grosse 2015 (arXiv 1503.05671); for convolutions Grosse & Martens 2016 (arXiv 1602.01407).
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,10 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..core.messages import listed
 from ..tasks.protocol import Examples
 from .general import GeneralGradients
-from .kronecker import by_matrix, counted, probabilities, why_not, with_ones
-from .layers import Gradient, joined, parts, watching
+from .kronecker import Unserved, by_matrix, counted, probabilities, refuse, scales, with_ones
+from .layers import Gradient, joined, own, parts, watching
 
 OF = " of "  # "S of layer4.0.conv1"
 
@@ -32,34 +35,53 @@ def layer_moments(
     """``"S of <layer>"`` and ``"G of <layer>"`` of each linear layer and convolution that moves whole; and how many rows.
 
     Raises:
-        ValueError: there is no such layer, another part is asked, or the loss is no cross-entropy.
+        Unserved: there is no such layer, another part is asked, or the loss is no cross-entropy.
+
+    Warns:
+        UserWarning: a weight has no factors, by name.
     """
     names, count = tuple(names), 0
     layers = {name: layer for name, layer in gradients.layers.items() if isinstance(layer, (nn.Linear, nn.Conv2d))}
     if not layers or set(names) - {"S", "G"}:
-        raise ValueError(
-            f"{' and '.join(names)} cannot be had of the readout {', '.join(gradients.names) or 'all'}: of several layers, S and "
-            'G of linear layers and convolutions are known, and no more; use factors="exact" with curvature="forget"'
+        raise Unserved(
+            f"{' and '.join(names)} cannot be had of the readout {', '.join(gradients.names) or 'all'}: S and G are known of one "
+            "linear layer that produces the output, and of each linear layer and convolution that is called once in a forward "
+            "pass, and no more",
+            *(f'factors="{known}"' for known in (("both", "inputs", "exact") if layers else ("exact",))),
         )
-    for name in names:
-        if reason := why_not(name, gradients, examples):
-            raise ValueError(reason)
+    refuse(names, gradients, examples)
+    _say_what_is_left_out(gradients, layers)
     sums, generator = Sums(names), torch.Generator().manual_seed(0)
     with watching(layers, sums.visit):
         for batch, made, values in gradients.graphs(examples):
-            count += (rows := counted(gradients.task, made.detach(), batch)).sum().item()
-            sums.fresh = set(layers)
-            for direction in _roots(made.detach(), rows, generator, every="G" in names):
+            answers = made.detach()
+            sums.counted, sums.fresh = counted(gradients.task, answers, batch), set(layers)
+            count += sums.counted.sum().item()
+            scale = scales(gradients.task, answers, batch, sums.counted) if "G" in names else sums.counted
+            for direction in _roots(answers, scale, generator, every="G" in names):
                 torch.autograd.grad(made, values, direction, retain_graph=True, allow_unused=True)
-    return {name: total / count for name, total in sums.totals.items()}, count
+    return {name: total / sums.rows.get(name, count) for name, total in sums.totals.items()}, count
 
 
-def _roots(made: Tensor, rows: Tensor, generator: torch.Generator, every: bool) -> Iterator[Tensor]:
-    """Vectors (n, ..., K) whose outer products add up to diag p − ppᵀ at each row that counts; the first alone unless ``every``."""
+def _say_what_is_left_out(gradients: GeneralGradients, layers: Mapping[str, nn.Module]) -> None:
+    """Warn of weights of two dimensions or more without factors; the scales of a normalisation have none as a rule."""
+    served = {joined(name, key) for name in layers for key in ("weight", "bias")}
+    left = [name for name, value in gradients.parameters().items() if value.ndim > 1 and name not in served]
+    if left:
+        warnings.warn(
+            f"the curvature leaves out {listed(left)}: factors are known of a linear layer or plain convolution that is called "
+            "once in a forward pass and whose weight is used nowhere else; curvature-ascent follows the plain gradient there, "
+            "and a one-shot step leaves it as it is",
+            stacklevel=2,
+        )
+
+
+def _roots(made: Tensor, scale: Tensor, generator: torch.Generator, every: bool) -> Iterator[Tensor]:
+    """Vectors (n, ..., K) whose outer products add up to each row's ``scale`` times diag p − ppᵀ; one unless ``every``."""
     likely, count = probabilities(made), made.shape[-1]
-    scale = rows.to(made.dtype)[..., None]
+    scale = scale.to(made.dtype).sqrt()[..., None]
     if made.ndim > 2:
-        signs = torch.randint(2, rows.shape, generator=generator, device="cpu").to(made)
+        signs = torch.randint(2, made.shape[:-1], generator=generator, device="cpu").to(made)
         scale = scale * (2 * signs - 1)[..., None]
     if count == 1:
         yield scale * (likely - likely.square()).sqrt()
@@ -77,16 +99,21 @@ class Sums:
     Attributes:
         names: ``"S"``, ``"G"`` or both.
         totals: by name and layer, in double precision.
+        rows: of how many rows they are the sums, where that is not the answers' number.
+        counted: (n, ...) which rows of this batch's answers enter the loss.
         fresh: the layers whose inputs have not been seen in this batch.
     """
 
     names: tuple[str, ...]
     totals: dict[str, Tensor] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    counted: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool))
     fresh: set[str] = field(default_factory=set)
 
     def visit(self, name: str, layer: nn.Module, inputs: Tensor, error: Tensor) -> None:
         """Add a layer's inputs, once a batch, and the derivative at its outputs."""
-        for _, made in parts(name, layer, inputs, error):
+        of_answers = isinstance(layer, nn.Linear) and inputs.shape[:-1] == self.counted.shape
+        for at, made in parts(name, layer, inputs, error):
             outer = made[joined(name, "weight")]
             if (
                 "G" in self.names
@@ -95,7 +122,10 @@ class Sums:
                 self._add(f"G{OF}{name}", outer.delta.flatten(0, -2).double() / patches**0.5)
             if "S" in self.names and name in self.fresh:
                 rows = outer.inputs.flatten(0, -2).double()
-                self._add(f"S{OF}{name}", with_ones(rows, layer.bias is not None))
+                rows = rows[self.counted[at].flatten()] if of_answers else rows
+                self._add(f"S{OF}{name}", with_ones(rows, "bias" in own(layer)))
+                if isinstance(layer, nn.Linear):
+                    self.rows[f"S{OF}{name}"] = self.rows.get(f"S{OF}{name}", 0) + len(rows)
         self.fresh.discard(name)
 
     def _add(self, key: str, rows: Tensor) -> None:

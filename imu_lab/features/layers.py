@@ -191,8 +191,9 @@ def candidates(model: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, 
 
 
 def own(layer: nn.Module) -> list[str]:
-    """The names of the parameters that belong to this layer itself."""
-    return [key for key, _ in layer.named_parameters(recurse=False)]
+    """The names of the parameters that belong to this layer itself; where only some of them may move, of those."""
+    values = dict(layer.named_parameters(recurse=False))
+    return [key for key, value in values.items() if value.requires_grad] or list(values)
 
 
 def joined(layer: str, parameter: str) -> str:

@@ -17,7 +17,7 @@ from ..core.running import digest, fingerprint, tensors_of
 from ..tasks.protocol import Examples, Task, own_data_key
 from .gauss_newton import DENSE_LIMIT, curvature_of
 from .gradients import GeneralGradients, LinearGradients, gradients_of
-from .kronecker import SUMS, moments, why_not
+from .kronecker import SUMS, Unserved, moments, why_not
 from .layered import OF, by_layer, layer_moments
 
 MATRIX = "matrix"  # the whole Gauss-Newton matrix, where it is small
@@ -78,6 +78,10 @@ class Statistics:
             return self.parts[name]
         if reason := self.about.get("without", {}).get(name):
             raise ValueError(reason)
+        if mine := [key for key in self.parts if key.startswith(f"{name}{OF}")]:
+            raise ValueError(
+                f"each layer of this readout has its own {name}: ask for part({mine[0]!r}), or for another of {listed(mine)}"
+            )
         raise ValueError(
             f"this statistic holds {listed(list(self.parts))}, not {name!r}; make one that does with "
             f"imu.statistics(task, model, parts=({name!r},))"
@@ -235,10 +239,11 @@ def linear_gradients(task: Task, model: nn.Module) -> LinearGradients:
 def _matrix(task: Task, model: nn.Module, examples: Examples) -> Tensor:
     curvature = curvature_of(task, model, examples)
     if curvature.size > DENSE_LIMIT:
-        raise ValueError(
+        raise Unserved(
             f"the Gauss-Newton matrix of {curvature.size:,} parameters would take {curvature.size**2 * 8 / 2**30:.1f} GiB, and "
-            f'{DENSE_LIMIT:,} are the most that it is formed for; use factors="both", or factors="exact" with '
-            'curvature="forget"'
+            f"{DENSE_LIMIT:,} are the most that it is formed for",
+            'factors="both"',
+            'curvature="forget"',
         )
     return curvature.matrix()
 

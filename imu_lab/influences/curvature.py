@@ -16,7 +16,7 @@ from ..core.messages import listed
 from ..core.registry import estimator
 from ..features.gauss_newton import DENSE_LIMIT, HeadCurvature, NetworkCurvature, curvature_of, trace_of, unflat
 from ..features.gradients import Gradient, Preconditioner, flat, gradients_of
-from ..features.kronecker import FACTORS, damped
+from ..features.kronecker import FACTORS, advising, damped
 from ..features.layered import Layered, by_layer
 from ..features.statistics import MATRIX, Statistics, collect, means_of
 from ..tasks.protocol import Examples, Task
@@ -73,7 +73,9 @@ class Curved:
             curvature = curvature_of(task, model, examples)
             few = curvature.size <= DENSE_LIMIT
             return dense_inverse(curvature.matrix(), self.rho) if few else iterated_inverse(curvature, self.rho)
-        return self._made(means_of(gradients_of(task, model), examples, self.parts)[0])
+        with advising(self):
+            parts, _ = means_of(gradients_of(task, model), examples, self.parts)
+        return self._made(parts)
 
     def _made(self, parts: Mapping[str, Tensor]) -> Preconditioner:
         """From means of one linear layer, or of each of several layers."""
@@ -111,7 +113,9 @@ class CurvatureInfluence(Curved):
         """From a gradient ḡ to M⁻¹ ḡ."""
         if self.curvature == "forget":
             return self.of_examples(task, model, forget)
-        return self.of_statistic(collect(task, model, task.split("train"), self.parts))
+        with advising(self):
+            held = collect(task, model, task.split("train"), self.parts)
+        return self.of_statistic(held)
 
 
 def dense_inverse(matrix: Tensor, rho: float) -> Preconditioner:

@@ -12,6 +12,7 @@ from ..core.knobs import name_of
 from ..core.messages import shown
 from ..core.records import Run
 from ..core.registry import methods
+from ..features.kronecker import advising
 from ..features.statistics import Statistics
 from ..tasks.protocol import Task, own_data_key
 
@@ -70,7 +71,8 @@ def handed(method: Any, given: Statistics | Carried | None, source: Source) -> t
         if not isinstance(asked, Statistics):
             raise TypeError(f"statistics is what imu.statistics(task, model) gives; got {shown(asked)}")
         asked.check(source.model, source.names, own_data_key(source.task))
-    held = source.statistics(wanted) if asked is None else asked.only(wanted).copied()
+    with advising(method):
+        held = source.statistics(wanted) if asked is None else asked.only(wanted).copied()
     about = {
         "origin": origin,
         "parts": list(wanted),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from ..core.knobs import knob
@@ -63,7 +64,9 @@ def turn(precondition: Preconditioner, task: Task, model: nn.Module) -> Turn:
     if isinstance(precondition, (Preconditioned, Layered)):
         precondition = precondition.like(next(iter(values.values())))
 
-    def turned(gradient: list[Tensor | None]) -> Sequence[Tensor]:
-        return list(precondition(dict(zip(values, gradient))).values())
+    def turned(gradient: list[Tensor | None]) -> Sequence[Tensor | None]:
+        whole = (torch.zeros_like(value) if part is None else part for value, part in zip(values.values(), gradient))
+        made = precondition(dict(zip(values, whole))).values()
+        return [None if part is None else after for part, after in zip(gradient, made)]
 
     return turned

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..core.knobs import knob
 from ..core.registry import method
 from ..features.gradients import LinearGradients, gradients_of
-from ..features.kronecker import damped, moments
+from ..features.kronecker import advising, damped, moments
 from ..features.linear import derivative
 from ..tasks.protocol import Examples, Task
 from .allocation import Exchange, allocate, exchange
@@ -100,7 +100,8 @@ class JointAscent(Descent):
         if self.curvature == "train":
             parts = {name: request.statistics.part(name) for name in names}
         else:
-            parts, _ = moments(gradients, request.forget, names)
+            with advising(self):
+                parts, _ = moments(gradients, request.forget, names)
         return {name: damped(part, self.rho) for name, part in parts.items()}
 
 

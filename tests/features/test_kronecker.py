@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from imu_lab.core.running import one_thread
 from imu_lab.features import kronecker, readout
+from imu_lab.features.gradients import gradients_of
 from imu_lab.features.kronecker import FACTORS, damped, inverse, kronecker_inverse, moments, output_inverse
 from imu_lab.features.linear import LinearGradients
-from imu_lab.features.statistics import linear_gradients
+from imu_lab.features.statistics import linear_gradients, means_of
 from imu_lab.tasks.protocol import Task
 
 # Rows that enter the loss, per example.
@@ -164,7 +165,7 @@ def test_g_of_a_loss_that_is_no_cross_entropy_is_refused(loss: object) -> None:
     task, model = own(torch.float64, loss=loss)
     gradients, forget = linear_gradients(task, model), task.split("forget")
     for name in ("G", "diagonal"):
-        with pytest.raises(ValueError, match=f'{name} is the curvature of cross-entropy.*factors="inputs".*"exact"'):
+        with pytest.raises(ValueError, match=f"{name} is the curvature of cross-entropy.*is another$"):
             moments(gradients, forget, ("S", name))
     assert set(moments(gradients, forget, ("S",))[0]) == {"S"}
 
@@ -174,11 +175,47 @@ def test_a_weighted_or_smoothed_cross_entropy_is_one() -> None:
     assert kronecker.is_cross_entropy(task, model, task.split("forget"))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("readout", [None, ("narrow", "classifier")])
+def test_g_counts_each_row_by_its_factor_of_the_loss(dtype: torch.dtype, readout: object) -> None:
+    weight = torch.tensor([1.0, 5.0, 0.2], dtype=dtype)
+
+    def of_classes(made: Tensor, truth: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(made, truth, weight=weight, reduction="none")
+
+    def threefold(made: Tensor, truth: Tensor) -> Tensor:
+        return 3 * nn.functional.cross_entropy(made, truth, reduction="none")
+
+    for loss in (of_classes, threefold):
+        task, model = own(dtype, loss=loss, readout=readout)
+        batch = task.split("train").batch()
+        with torch.no_grad():
+            likely = model(batch.inputs).double().softmax(1)
+        factors = weight[batch.targets].double() if loss is of_classes else torch.full((len(likely),), 3.0).double()
+        found, _ = means_of(gradients_of(task, model), task.split("train"), ("S", "G"))
+        each = [f * (torch.diag(p) - torch.outer(p, p)) for f, p in zip(factors, likely)]
+        assert cases.close(found["G of classifier" if readout else "G"], sum(each) / len(each), within=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_of_a_model_that_is_certain_the_loss_is_still_recognised(dtype: torch.dtype) -> None:
+    answers = {}
+    for loss in (lambda made, truth: nn.functional.cross_entropy(made, truth, reduction="none"), focal, squared):
+        task, model = own(dtype, loss=loss)
+        with torch.no_grad():
+            model.classifier.weight.mul_(1e3)
+        answers[loss] = kronecker.is_cross_entropy(task, model, task.split("forget"))
+    assert list(answers.values()) == [True, False, False]
+
+
 def test_of_too_many_answers_g_is_not_formed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kronecker, "MOST_ANSWERS", 2)
     task, model = own(torch.float64)
-    with pytest.raises(ValueError, match='3 outputs.*2 outputs are the most.*factors="inputs"'):
+    with pytest.raises(ValueError, match="3 outputs.*2 outputs are the most"):
         moments(linear_gradients(task, model), task.split("forget"))
+    deep, model = own(torch.float64, readout=("narrow", "classifier"))
+    with pytest.raises(ValueError, match="3 outputs.*2 outputs are the most"):
+        means_of(gradients_of(deep, model), deep.split("forget"), ("S", "G"))
 
 
 def test_kronecker_inverse_is_the_dense_one() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import cases
 import pytest
 import torch
+from linear_heads import LINEAR
 from torch import Tensor, nn
 
 import imu_lab as imu
@@ -78,10 +79,87 @@ def test_positions_of_an_answer_are_rows_and_of_the_last_layer_the_factors_are_t
     wide = replace(task, readout=("mixing", "head"))
     found = imu.statistics(wide, model)
     assert found.rows == closed.rows == 5 * len(task.split("train")) and len(forget) == 200
-    assert cases.close(
-        found.part("S of head"), closed.S, within=0.2
-    )  # a sequence's last token enters only one of the two
+    assert cases.close(found.part("S of head"), closed.S, within=1e-9)
     assert cases.close(found.part("G of head"), closed.G, within=1e-9)
+
+
+def test_padding_enters_no_layers_factors() -> None:
+    task, model = LINEAR["padded sequences, double"]()
+    closed, found = (imu.statistics(replace(task, readout=names), model) for names in ("head", ("mixing", "head")))
+    assert found.rows == closed.rows < 5 * len(task.split("train"))
+    assert cases.close(found.part("S of head"), closed.S, within=1e-9)
+    assert [found.part(f"S of {name}")[-1, -1].item() for name in ("head", "mixing")] == [1.0, 1.0]
+
+
+class Pooled(nn.Module):
+    """A layer at each of four positions, whose mean is answered from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each, self.head = nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(n, 1, 5, 5) to (n, 3): the rows of a picture are its positions."""
+        return self.head(self.each(pictures[:, 0]).tanh().mean(1))
+
+
+def test_rows_of_a_layer_with_positions_of_its_own_are_a_mean() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Pooled().double().eval()
+    task = cases.own_data(model, torch.float64, readout="all")
+    found, count = layer_moments(gradients_of(task, model), task.split("forget"))
+    pictures = task.split("forget").batch().inputs
+    rows = torch.cat([pictures[:, 0].flatten(0, 1), torch.ones(5 * count, 1)], 1)
+    assert cases.close(found["S of each"], rows.T @ rows / len(rows), within=1e-9)
+    with torch.no_grad():
+        likely, bend = model(pictures).softmax(1), 1 - model.each(pictures[:, 0]).tanh().square()
+    jacobians = torch.einsum("kw,ntw->ntkw", model.head.weight.detach(), bend) / 5
+    second = torch.diag_embed(likely) - likely[:, :, None] * likely[:, None, :]
+    outputs = torch.einsum("ntkv,nkl,ntlw->vw", jacobians, second, jacobians) / count
+    assert cases.close(found["G of each"], outputs, within=1e-9)
+
+
+class Twice(nn.Module):
+    """A layer that is called twice, an unused one and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again, self.unused, self.head = nn.Linear(25, 25), nn.Linear(2, 2), nn.Linear(25, 3)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(n, 1, 5, 5) to (n, 3)."""
+        return self.head(self.again(self.again(pictures.flatten(1)).tanh()).tanh())
+
+
+def test_weights_without_factors_are_named_and_what_is_unused_stays() -> None:
+    model = Twice().double().eval()
+    task = cases.own_data(model, torch.float64, readout=("again", "head"))
+    with pytest.warns(UserWarning, match=r"leaves out 'again\.weight': factors are known of a linear layer"):
+        assert set(imu.statistics(task, model).parts) == {"S of head", "G of head"}
+    whole = cases.own_data(model, torch.float64, readout="all")
+    with pytest.warns(UserWarning, match=r"leaves out 'again\.weight', 'unused\.weight'"):
+        run = imu.unlearn(whole, model, method="curvature-ascent", lr=1e-2, steps=2)
+    exact = imu.unlearn(whole, model, method="curvature-ascent", factors="exact", lr=1e-2, steps=2)
+    for after in (run.model, exact.model):
+        assert torch.equal(after.unused.weight, model.unused.weight)
+        assert not torch.equal(after.again.weight, model.again.weight)
+
+
+def test_of_a_head_whose_bias_is_held_the_weight_has_factors() -> None:
+    model = cases.conv_net().double()
+    closed = imu.statistics(cases.own_data(model, torch.float64), model)
+    model.classifier.bias.requires_grad_(False)
+    task = cases.own_data(model, torch.float64)
+    found = imu.statistics(task, model)
+    assert cases.close(found.part("S of classifier"), closed.S[:-1, :-1], within=1e-9)
+    assert cases.close(found.part("G of classifier"), closed.G, within=1e-9)
+    for name in ("curvature-ascent", "newton-step"):
+        run = imu.unlearn(task, model, method=name, steps=1)
+        assert not torch.equal(run.model.classifier.weight, model.classifier.weight)
+        assert torch.equal(run.model.classifier.bias, model.classifier.bias)
+    with pytest.raises(ValueError, match="each layer of this readout has its own G: ask for part.'G of classifier'"):
+        found.part("G")
 
 
 def test_curvature_ascent_turns_each_layer_by_its_own_factors() -> None:

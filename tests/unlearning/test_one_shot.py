@@ -158,6 +158,53 @@ def test_a_head_too_large_for_a_matrix_is_said(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(statistics, "DENSE_LIMIT", 100)
     task, model = cases.task("digits indices"), cases.original("digits indices")
     imu.clear_caches()
-    with pytest.raises(ValueError, match='650 parameters.*factors="both"'):
+    with pytest.raises(ValueError, match='650 parameters.*factors="both"$'):
         imu.unlearn(task, model, method="newton-step", factors="exact", steps=1)
+    with pytest.raises(ValueError, match='650 parameters.*factors="both" or curvature="forget"$'):
+        imu.unlearn(task, model, method="curvature-ascent", factors="exact", steps=1)
     assert imu.unlearn(task, model, method="newton-step", factors="both", steps=1).events["steps"] == 1
+
+
+@pytest.mark.parametrize("method", BOTH)
+def test_a_loss_times_three_makes_the_same_step(method: str) -> None:
+    def times(scale: float) -> Tensor:
+        model = cases.conv_net().double()
+
+        def loss(made: Tensor, truth: Tensor) -> Tensor:
+            return scale * nn.functional.cross_entropy(made, truth, reduction="none")
+
+        return moved(cases.own_data(model, torch.float64, loss=loss), model, method)
+
+    assert cases.close(times(3.0), times(1.0), within=1e-9)
+
+
+@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize("loss", ["focal", "squared"])
+def test_what_is_advised_is_a_choice_of_the_method(method: str, loss: str) -> None:
+    task, model = other_loss(loss)
+    with pytest.raises(ValueError, match='no cross-entropy.*; use factors="exact"$'):
+        imu.unlearn(task, model, method=method, steps=1)
+
+
+def test_the_other_methods_advise_their_own_choices() -> None:
+    task, model = other_loss("focal")
+    for method, advised in (("joint-ascent", '"inputs"'), ("curvature-ascent", '"inputs" or factors="exact"')):
+        for curvature in ("train", "forget"):
+            with pytest.raises(ValueError, match=f"no cross-entropy.*; use factors={advised}$"):
+                imu.unlearn(task, model, method=method, curvature=curvature, lr=0.1, steps=1)
+    with pytest.raises(ValueError, match='; use factors="inputs" or factors="exact"$'):
+        imu.influence(task, model, "curvature", curvature="train")
+
+
+def other_loss(name: str) -> tuple[Task, nn.Module]:
+    """A user's network under a loss that is no cross-entropy."""
+
+    def focal(made: Tensor, truth: Tensor) -> Tensor:
+        loss = nn.functional.cross_entropy(made, truth, reduction="none")
+        return (1 - (-loss).exp()).square() * loss
+
+    def squared(made: Tensor, truth: Tensor) -> Tensor:
+        return (made - nn.functional.one_hot(truth, made.shape[1])).square().sum(1)
+
+    model = cases.conv_net().double()
+    return cases.own_data(model, torch.float64, loss={"focal": focal, "squared": squared}[name]), model
