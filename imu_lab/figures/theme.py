@@ -50,13 +50,20 @@ DASHES = {
     "joint-ascent": "10px,3px,2px,3px,2px,3px",
     "retrain": "2px,3px",
 }
-FURTHER_DASHES = ("10px,2px", "6px,2px,2px,2px", "12px,3px,2px,3px,2px,3px", "3px,2px", "16px,2px,2px,2px")
+FURTHER_DASHES = (
+    "10px,2px",
+    "6px,2px,2px,2px",
+    "12px,3px,2px,3px,2px,3px",
+    "3px,2px",
+    "16px,2px,2px,2px",
+    "24px,3px,2px,3px",
+)
 # What else is built in, in the order in which it takes colours and then dashes: no two look alike. Add new names at the end.
 FURTHER = (
     *("adaptive-ascent", "bad-teacher", "ce-u", "cf-k", "delete", "eu-k", "fine-tune", "gradient-difference"),
     *("imu-minibatch", "influence-step", "kl-ascent", "l1-sparse", "neggrad-plus", "newton-step", "npo", "npo-kl"),
     *("random-label", "salun", "satimp", "scrub", "simnpo", "ssd", "task-vector", "undial", "wga"),
-    *("inverse", "linear", "rank", "softmax", "top-fraction"),
+    *("inverse", "linear", "rank", "softmax", "top-fraction", "boundary-shrink", "rmu"),
 )
 SYMBOLS = {
     "forget": "circle",

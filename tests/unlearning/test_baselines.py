@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import imu_lab as imu
+from imu_lab.core.quantities import describe
 from imu_lab.core.running import one_thread
 from imu_lab.tasks.protocol import Task
 from imu_lab.unlearning.objectives import Objective, descend
@@ -364,3 +365,15 @@ def test_terms_are_told_apart_and_the_step_has_the_length_asked() -> None:
 def test_settings_outside_their_range_are_refused(name: str, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         imu.unlearn(*toy(), method=name, steps=1, **wrong)
+
+
+@pytest.mark.parametrize("name", [*FREE, *BASED, "ssd", "rmu", "bad-teacher", "boundary-shrink", "cf-k"])
+def test_every_term_says_what_it_is(name: str) -> None:
+    task, model = toy()
+    run = (
+        imu.unlearn(task, model, method=name, steps=1, lr=0.01)
+        if name != "ssd"
+        else imu.unlearn(task, model, method=name, steps=1)
+    )
+    about = {term: describe(term) for term in run.terms["term"]}
+    assert all(each.title and each.unit for each in about.values()), about
