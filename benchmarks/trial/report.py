@@ -220,10 +220,13 @@ def _heads(table: pd.DataFrame) -> list[str]:
     if "test-forget linear probe" not in table or table["test-forget linear probe"].isna().all():
         return []
     goal, original = (_mean(table, arm, "test-forget linear probe") for arm in (RETRAINED, ORIGINAL))
+    means = table[~table["arm"].isin([RETRAINED, ORIGINAL])].groupby("arm")["test-forget linear probe"].mean().dropna()
+    same = "the same under every arm, for only the last layer moved"
+    under = same if np.ptp(means) < 1e-9 else f"{means.min():.3f} to {means.max():.3f} under the arms"
     return [
         "Is it only the head? `probe` and `prototypes` are the accuracies on unseen samples of what was forgotten, of a fresh "
-        f"linear probe and of class means of ten samples on the frozen features: {goal:.3f} for the retrained model's features, "
-        f"which is the goal, and {original:.3f} for the original's. Who moves only the last layer leaves the features as they were."
+        f"linear probe and of class means of ten samples on the frozen features. The probe finds {goal:.3f} on the retrained "
+        f"model's features, which is the goal, {original:.3f} on the original's, and {under}."
     ]
 
 
