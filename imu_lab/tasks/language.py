@@ -98,7 +98,7 @@ class Language:
     device: str | None = None
     request: str | None = None
 
-    forgotten_when: ClassVar[tuple[str, str]] = ("probability", "<=")
+    forgotten_when: ClassVar[tuple[str, str]] = ("loss", ">=")
     goal: ClassVar[tuple[str, str, float]] = ("exact", "<=", 0.0)
     follows: ClassVar[tuple[str, ...]] = ("forget-quality",)
 

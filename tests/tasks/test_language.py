@@ -184,7 +184,7 @@ def test_a_run_measures_on_features_what_the_whole_network_tells() -> None:
     for split in task.splits:
         told = task.evaluate(run.model, split)
         assert cases.close([run.value(split, name) for name in told], list(told.values()), within=1e-5)
-    assert run.headline == "probability" and run.value("forget", "probability") < run.value("forget", "probability", 0)
+    assert run.headline == "loss" and run.value("forget", "loss") > run.value("forget", "loss", 0)
     assert len(imu.resistance(run)) == 3 and len(imu.compare(run)) == 2
 
 
