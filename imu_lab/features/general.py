@@ -44,6 +44,16 @@ class GeneralGradients:
         """What the gradients are taken for, by name."""
         return readout.parameters(self.model, self.names)
 
+    @property
+    def described(self) -> str:
+        """The modules, and what in them is held still; for messages."""
+        inside = tuple(f"{name}." for name in self.names)
+        held = [
+            key for key, _ in self.model.named_parameters() if key.startswith(inside) and key not in self.parameters()
+        ]
+        still = f", where {', '.join(held[:3])}{' and more' * (len(held) > 3)} may not move (requires_grad is False)"
+        return (", ".join(self.names) or "all") + (still if held else "")
+
     def _values(self) -> Gradient:
         return {name: value.detach() for name, value in self.parameters().items()}
 

@@ -44,7 +44,7 @@ def layer_moments(
     layers = {name: layer for name, layer in gradients.layers.items() if isinstance(layer, (nn.Linear, nn.Conv2d))}
     if not layers or set(names) - {"S", "G"}:
         raise Unserved(
-            f"{' and '.join(names)} cannot be had of the readout {', '.join(gradients.names) or 'all'}: S and G are known of one "
+            f"{' and '.join(names)} cannot be had of the readout {gradients.described}: S and G are known of one "
             "linear layer that produces the output, and of each linear layer and convolution that is called once in a forward "
             "pass, and no more",
             *(f'factors="{known}"' for known in (("both", "inputs", "exact") if layers else ("exact",))),

@@ -32,8 +32,9 @@ class Statistics:
 
     Attributes:
         parts: by name, in double precision. ``"S"`` (D, D) is mean a aᵀ of the rows a = [h; 1] that reach the readout;
-            ``"G"`` (K, K) is mean (diag p − ppᵀ) of its answers; ``"diagonal"`` (K, D) is that of the Gauss-Newton matrix, and
-            ``"matrix"`` (P, P) the whole of it; ``"squares"`` (K, D) is mean g∘g of the examples' own gradients, the diagonal
+            ``"G"`` (K, K) is mean (diag p − ppᵀ) of its answers, each times its factor in the loss, such as the weight of a
+            class; ``"diagonal"`` (K, D) is that of the Gauss-Newton matrix, and ``"matrix"`` (P, P) the whole of it;
+            ``"squares"`` (K, D) is mean g∘g of the examples' own gradients, the diagonal
             of the empirical Fisher matrix. D counts the bias. Of a readout of several layers each has its own,
             ``"S of <layer>"`` and ``"G of <layer>"``, and each parameter ``"squares of <parameter>"``.
         rows: n, how many rows the means are over; positions of a sequence count one by one.
@@ -231,8 +232,7 @@ def linear_gradients(task: Task, model: nn.Module) -> LinearGradients:
     if isinstance(gradients, LinearGradients):
         return gradients
     raise ValueError(
-        "this needs a readout that is one linear layer producing the output; this one acts on "
-        f"{', '.join(gradients.names) or 'the whole model'}"
+        f"this needs a readout that is one linear layer producing the output; this one acts on {gradients.described}"
     )
 
 

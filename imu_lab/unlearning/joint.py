@@ -116,7 +116,7 @@ def _linear(task: Task, model: nn.Module) -> LinearGradients:
         return gradients
     raise ValueError(
         "joint weights need a readout that is one linear layer producing the output; this one acts on "
-        f"{', '.join(gradients.names) or 'the whole model'}. Name that layer with readout=, or press one sample at a time "
+        f"{gradients.described}. Name that layer with readout=, or press one sample at a time "
         "with method='imu'"
     )
 

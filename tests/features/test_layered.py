@@ -158,6 +158,9 @@ def test_of_a_head_whose_bias_is_held_the_weight_has_factors() -> None:
         run = imu.unlearn(task, model, method=name, steps=1)
         assert not torch.equal(run.model.classifier.weight, model.classifier.weight)
         assert torch.equal(run.model.classifier.bias, model.classifier.bias)
+    for held in (imu.joint_intensity, imu.curvature_spectrum):
+        with pytest.raises(ValueError, match=r"acts on classifier, where classifier\.bias may not move"):
+            held(task, model)
     with pytest.raises(ValueError, match="each layer of this readout has its own G: ask for part.'G of classifier'"):
         found.part("G")
 
