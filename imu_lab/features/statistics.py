@@ -132,8 +132,8 @@ class Statistics:
             )
         if data is not None and self.about.get("data") not in (None, data):
             raise ValueError(
-                f"this statistic was made of other data, or under another loss, than this task has: for {self.about.get('task')}; "
-                "make one with imu.statistics(task, model)"
+                "this statistic was made of other data, or under another loss, than this task has; make one with "
+                "imu.statistics(task, model)"
             )
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
