@@ -93,7 +93,7 @@ def _refusal(name: str, gradients: LinearGradients | GeneralGradients, examples:
             f"G of {answers:,} outputs would be a matrix of {answers**2 * 8 / 2**30:.1f} GiB, and {MOST_ANSWERS:,} outputs "
             "are the most that it is formed for",
             'factors="inputs"',
-            'factors="diagonal"',
+            *(['factors="diagonal"'] if isinstance(gradients, LinearGradients) else []),
         )
     if not is_cross_entropy(gradients.task, gradients.model, examples):
         return Unserved(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from imu_lab.core.running import one_thread
 from imu_lab.features import kronecker, readout
 from imu_lab.features.gradients import gradients_of
-from imu_lab.features.kronecker import FACTORS, damped, inverse, kronecker_inverse, moments, output_inverse
+from imu_lab.features.kronecker import FACTORS, Unserved, damped, inverse, kronecker_inverse, moments, output_inverse
 from imu_lab.features.linear import LinearGradients
 from imu_lab.features.statistics import linear_gradients, means_of
 from imu_lab.tasks.protocol import Task
@@ -214,8 +214,9 @@ def test_of_too_many_answers_g_is_not_formed(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError, match="3 outputs.*2 outputs are the most"):
         moments(linear_gradients(task, model), task.split("forget"))
     deep, model = own(torch.float64, readout=("narrow", "classifier"))
-    with pytest.raises(ValueError, match="3 outputs.*2 outputs are the most"):
+    with pytest.raises(Unserved, match="3 outputs.*2 outputs are the most") as refused:
         means_of(gradients_of(deep, model), deep.split("forget"), ("S", "G"))
+    assert refused.value.serves == ('factors="inputs"',), "several layers have no diagonal"
 
 
 def test_kronecker_inverse_is_the_dense_one() -> None:
