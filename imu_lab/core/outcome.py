@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from .quantities import describe
 from .records import Run
 
@@ -18,10 +20,12 @@ def beware(run: Run) -> str:
         )
     if events.get("collapsed_at") is not None:
         return f"the run collapsed at update {events['collapsed_at']}: {_kept(run)}; {_calmer(run)}"
-    if events.get("utility_limit") is not None:
+    if events.get("utility_limit") is not None and _still_lost(run):
         return f"the run passed its utility limit at update {events['utility_limit']}: {_kept(run)}; {_calmer(run)}"
     if run.forgot_nothing:
         return f"the run forgot nothing in {events['steps']} updates: {_left(run)}; {_stronger(run)}"
+    if run.settings.get("stop_at") is not None and events.get("stopped_at", 0) is None:
+        return f"the run did not reach its goal in {events['steps']} updates: {_came(run)}; {_stronger(run)}"
     return ""
 
 
@@ -31,6 +35,22 @@ def beware_of(runs: Sequence[Run]) -> str:
     if len(told) < 2:
         return "".join(told)
     return f"{len(told)} of {len(runs)} runs went wrong, the first so: {told[0]}"
+
+
+def _still_lost(run: Run) -> bool:
+    """Whether kept samples are lost at the end, too: a method that begins anew loses them at first and wins them back."""
+    metric = run.headline
+    falls = [run.value(split, metric, 0) - run.value(split, metric) for split in ("retain", "test")]
+    return any(fall >= 0.05 - 1e-12 for fall in falls) or all(np.isnan(falls))
+
+
+def _came(run: Run) -> str:
+    """How near a run came to where it was to stop."""
+    given = run.settings["stop_at"]
+    metric = str(given[0]) if isinstance(given, (list, tuple)) else run.headline
+    split, metric = metric.split(" ", 1) if " " in metric else ("forget", metric)
+    words = f"stop_at={given!r}, and {describe(metric).title} on the {split} set"
+    return f"{words} went from {run.value(split, metric, 0):.4g} to {run.value(split, metric):.4g}"
 
 
 def _made_by(run: Run) -> str:

@@ -233,9 +233,21 @@ class Run:
             return False
         if steps < BRIEF or self.events.get("forgotten") or np.isnan(self.value("forget", self.headline)):
             return False
+        if (
+            self.events.get("goal", FORGOTTEN) != FORGOTTEN
+        ):  # of single samples a retrained model knows nearly all: loss tells
+            return not self._moved("loss", 1)
         _, operator = self.settings.get("forgotten_when", ("accuracy", "<="))
         falls = operator in ("<=", "<")
         return not self._moved(self.headline, -1 if falls else 1) and (steps >= LONG or not self._moved("loss", 1))
+
+    @property
+    def retrained_values(self) -> dict[str, dict[str, float]]:
+        """{split: {metric: value}} of the retrained model; empty without one."""
+        known: dict[str, dict[str, float]] = {}
+        for split, metric, value in zip(*(self.reference[name] for name in ("split", "metric", "value"))):
+            known.setdefault(split, {})[metric] = float(value)
+        return known
 
     def _moved(self, metric: str, sign: int) -> bool:
         """Whether a metric of the forget set has risen (fallen, for -1) in the run, by more than a hair."""
@@ -313,6 +325,7 @@ class Run:
         return _as_html(repr(self), self.summary(), f"{describe(self.headline).title} on each split")
 
 
+FORGOTTEN = "forgotten"  # the goal of a request that should be wrong in the end, such as a class
 STOOD_STILL = 0.01  # of what a metric was at first: as little as that is no forgetting
 BRIEF, LONG = (
     5,

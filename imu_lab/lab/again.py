@@ -8,13 +8,13 @@ from threading import Event
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from torch import nn
 
 from ..core.records import Intensity, Run
 from ..core.registry import methods, metrics
 from ..features.statistics import Statistics
 from ..measures.ensemble import References
+from ..unlearning import driver
 from .handed import Carried
 from .verbs import session_of, unlearn
 
@@ -124,8 +124,8 @@ def with_reference_of(other: Run, run: Run) -> Run:
 
 def stop_rule(run: Run, stop_at: Any, reference: Any = None) -> Any:
     """When to stop; without a retrained model its level is the number that the run recorded."""
-    if stop_at == "retrained" and reference is None:
-        metric, operator = run.settings["forgotten_when"]
-        values: pd.Series = run.reference.set_index(["split", "metric"])["value"]
-        return (metric, operator, float(values[("forget", metric)]))
+    spoken = stop_at[-1] if isinstance(stop_at, (tuple, list)) and stop_at else stop_at
+    if isinstance(spoken, str) and spoken == driver.RETRAINED and reference is None:
+        rule = driver.stop_rule(stop_at, run.retrained_values, tuple(run.settings["forgotten_when"]))
+        return (f"{rule.split} {rule.metric}", rule.operator, rule.value)
     return tuple(stop_at) if isinstance(stop_at, list) else stop_at

@@ -125,7 +125,8 @@ def unlearn(
         steps: the number of updates at most.
         seed: of the batch order; ``seeds`` instead gives a list of runs, one per seed.
         stop_at: a forget accuracy, ``"retrained"`` (the reference's), ``"forgotten"`` (the task's own goal, where it needs no
-            retrained model: a class, a person, a source), or ``(metric, "<=", value)``.
+            retrained model: a class, a person, a source), or ``(metric, "<=", value)``; of single samples, which a
+            retrained model still knows, ``("loss", ">=", "retrained")`` says more than accuracy.
         reference: the retrained model, to measure the distance to; or several, from :func:`imu_lab.references`: distances
             are then means over them, and ``run.reference`` holds the noise floor in the place of a distance.
         statistics: what :func:`statistics` gave when the training set was at hand, for a method that declares it. Without

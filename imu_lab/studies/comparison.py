@@ -19,7 +19,9 @@ from ..unlearning.request import needs
 ORIGINAL = "original"  # the row of doing nothing
 
 
-def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float] | None = None) -> pd.DataFrame:
+def compare(
+    runs: Iterable[Run] | Run, at_forget: float | str | tuple[str, str, float | str] | None = None
+) -> pd.DataFrame:
     """One row per run, then the original: the metrics, and their gaps to the retrained model where a run recorded it.
 
     >>> imu.compare([run, imu.again(run, weights=None)], at_forget=0.05)
@@ -27,8 +29,9 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
     Args:
         runs: any runs, loaded ones too.
         at_forget: compare each run at its first recorded update whose forget accuracy is at or below this (or that
-            meets ``(metric, "<=", value)``): at equal forgetting. None compares the last updates. A run that never gets
-            there has ``reached`` False and no numbers.
+            meets ``(metric, "<=", value)``): at equal forgetting. ``"retrained"`` in place of the number stands for what
+            the retrained model reaches, as in ``("loss", ">=", "retrained")``. None compares the last updates. A run that
+            never gets there has ``reached`` False and no numbers.
 
     Returns:
         DataFrame: ``run, needs, seed, updates, reached``, then ``<split> <metric>``, ``<split> <metric> change`` (since the
@@ -45,7 +48,9 @@ def compare(runs: Iterable[Run] | Run, at_forget: float | tuple[str, str, float]
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     when = [tuple(run.settings.get("forgotten_when", Abilities.forgotten_when)) for run in runs]
-    rules = [driver.stop_rule(at_forget, None, mine) for mine in when]
+    rules = [
+        driver.stop_rule(at_forget, run.retrained_values, mine, asked="at_forget") for run, mine in zip(runs, when)
+    ]
     if not runs:
         return pd.DataFrame()
     steps = [_first_met(run, rule) for run, rule in zip(runs, rules)]

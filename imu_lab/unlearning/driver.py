@@ -21,6 +21,7 @@ from .request import Request, updates_of
 from .snapshots import State, moving_state
 
 AHEAD = 16  # updates made before a look whether to stop, where states are measured together
+RETRAINED = "retrained"  # stands for what the retrained model reaches
 AT_CHANCE = 0.25  # of what accuracy was above chance: who has no more left knows next to nothing
 UTILITY_LOSS = 0.05  # a run marks the update at which kept accuracy has fallen by 5 points
 
@@ -54,15 +55,18 @@ def stop_rule(
     reference: SplitMetrics | None,
     when: tuple[str, str] = Abilities.forgotten_when,
     goal: tuple[str, str, float] | None = None,
+    asked: str = "stop_at",
 ) -> StopRule | None:
-    """A rule from what a user writes: a number, ``"retrained"``, or ``(metric, "<=", value)``.
+    """A rule from what a user writes: a number, ``"retrained"``, ``"forgotten"``, or ``(metric, "<=", value)``.
 
     Args:
         given: a forget accuracy (or the task's own metric) to reach, ``"retrained"`` for the reference's, or a triple,
-            whose metric may be ``"split metric"`` (``"test accuracy"``).
+            whose metric may be ``"split metric"`` (``"test accuracy"``) and whose value may be ``"retrained"``, as in
+            ``("loss", ">=", "retrained")``.
         reference: the retrained model's metrics, {split: {metric: value}}.
         when: the task's own metric and comparison, which a number and ``"retrained"`` speak of.
         goal: the task's own goal, which ``"forgotten"`` speaks of.
+        asked: the argument's name.
 
     Raises:
         ValueError: ``"retrained"`` without a reference, or something that is no rule.
@@ -76,19 +80,31 @@ def stop_rule(
                 'or a source; for this one pass reference=imu.train(task, "retain") and stop_at="retrained"'
             )
         return StopRule(*goal)
-    if given == "retrained":
-        if not reference:
-            raise ValueError('stop_at="retrained" needs the retrained model; pass reference=imu.train(task, "retain")')
-        return StopRule(*when, reference["forget"][when[0]])
+    if isinstance(given, str) and given == RETRAINED:
+        return StopRule(*when, _retrained(reference, "forget", when[0], asked))
     if isinstance(given, (tuple, list)) and len(given) == 3 and given[1] in COMPARISONS:
-        *split, metric = str(given[0]).split(" ")
-        return StopRule(metric, given[1], float(given[2]), split[0] if split else "forget")
+        *split, metric = str(given[0]).split(" ", 1)
+        split, value = split[0] if split else "forget", given[2]
+        if isinstance(value, str) and value == RETRAINED:
+            return StopRule(metric, given[1], _retrained(reference, split, metric, asked), split)
+        if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
+            return StopRule(metric, given[1], float(value), split)
     if isinstance(given, (int, float, np.number)) and not isinstance(given, bool):
         return StopRule(*when, float(given))
     raise ValueError(
-        f'stop_at must be a forget accuracy, "retrained", or (metric, one of {listed(list(COMPARISONS))}, '
-        f"value); got {given!r}"
+        f'{asked} must be a forget accuracy, "retrained", or (metric, one of {listed(list(COMPARISONS))}, a number or '
+        f'"retrained"), or "forgotten" where the task has a goal of its own; got {given!r}'
     )
+
+
+def _retrained(reference: SplitMetrics | None, split: str, metric: str, asked: str) -> float:
+    """What the retrained model reaches."""
+    if not reference:
+        how = "pass reference=" if asked == "stop_at" else "of runs that were made beside one, with reference="
+        raise ValueError(f'{asked}="retrained" needs the retrained model; {how}imu.train(task, "retain")')
+    if metric not in reference.get(split, {}):
+        raise unknown(f"metric of the retrained model on {split!r}", metric, reference.get(split, {}))
+    return reference[split][metric]
 
 
 @dataclass

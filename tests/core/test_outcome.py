@@ -47,7 +47,7 @@ def test_a_run_past_its_limit_says_when_what_was_lost_and_what_to_try() -> None:
 
 @pytest.mark.parametrize(("goal_at", "stop_at", "named"), [(4, None, True), (6, None, False), (4, 0.1, False)])
 def test_a_goal_that_was_reached_before_is_named(goal_at: int, stop_at: Any, named: bool) -> None:
-    over = made(FALLING, STILL - 0.1, stop_at=stop_at, utility_limit=5, goal_at=goal_at, goal="forgotten")
+    over = made(FALLING, np.linspace(1, 0.9, 31), stop_at=stop_at, utility_limit=5, goal_at=goal_at, goal="forgotten")
     assert ("reached at update 4, where stop_at='forgotten' would end it" in beware(over)) == named
 
 
@@ -74,3 +74,13 @@ def test_several_seeds_tell_it_once() -> None:
     idle, good = made(STILL, STILL), made(FALLING, STILL)
     assert beware_of([good, good]) == "" and beware_of([good, idle]) == beware(idle)
     assert beware_of([idle, good, idle]) == f"2 of 3 runs went wrong, the first so: {beware(idle)}"
+
+
+def test_what_came_back_is_no_loss_and_a_goal_that_was_missed_says_how_near_it_came() -> None:
+    back = made(FALLING, np.concatenate([[1.0], np.linspace(0.2, 1, 30)]), utility_limit=1)
+    assert beware(back) == ""
+    short = made(np.linspace(1, 0.4, 31), STILL, stop_at=0.01, stopped_at=None)
+    assert beware(short).startswith(
+        "the run did not reach its goal in 30 updates: stop_at=0.01, and accuracy on the forget set went from 1 to 0.4; try"
+    )
+    assert beware(made(FALLING, STILL, stop_at=0.01, stopped_at=30)) == ""

@@ -179,3 +179,16 @@ def test_references_are_in_the_table_of_real_runs() -> None:
     assert set(imu.compare([run, others])["run"]) == {run.label, "original"}, (
         "one experiment, whatever it is held against"
     )
+
+
+def test_the_retrained_model_s_loss_is_a_goal_in_words() -> None:
+    task, model, retrained = (make("toy") for make in (cases.task, cases.original, cases.retrained))
+    run = imu.unlearn(task, model, steps=60, lr=0.3, stop_at=("loss", ">=", "retrained"), reference=retrained)
+    known = run.retrained_values["forget"]["loss"]
+    assert run.events["stopped_at"] == run.steps[-1] and run.value("forget", "loss") >= known
+    assert (run.series("forget", "loss").iloc[:-1] < known).all()
+    row = imu.compare(run, at_forget=("loss", ">=", "retrained")).iloc[0]
+    assert row["updates"] == run.steps[-1] and row["forget loss"] == run.value("forget", "loss")
+    assert imu.again(run).steps.tolist() == run.steps.tolist()  # without the reference: its number is in the record
+    with pytest.raises(ValueError, match='at_forget="retrained" needs the retrained model'):
+        imu.compare(imu.unlearn(task, model, steps=1), at_forget="retrained")
