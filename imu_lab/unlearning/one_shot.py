@@ -31,6 +31,7 @@ class OneShot:
     """The settings of a step that is solved for: how its curvature is damped, and in which form it is taken."""
 
     follows_losses: ClassVar[bool] = False
+    takes_weights: ClassVar[bool] = False  # who left the whole set's share to one sample would leave it out many times over
 
     rho: float = knob(
         0.1,
@@ -86,8 +87,8 @@ class OneShot:
 
 
 def _mean_gradient(task: Task, model: nn.Module, request: Request) -> Gradient:
-    """ḡ_F, by the request's weights, which sum to 1."""
-    return gradients_of(task, model).mean(request.forget, request.weights * len(request.forget))
+    """ḡ_F."""
+    return gradients_of(task, model).mean(request.forget)
 
 
 @method("influence-step")
