@@ -19,8 +19,10 @@ from tqdm.auto import tqdm
 
 from ..core import storage
 from ..core.knobs import check, knob
+from ..core.messages import kind_of
 from ..core.running import device_of, digest, drawing_from, evaluating, one_thread, seeded_states, state_of, tensors_of
 from .networks.fresh import resting
+from .poorer import beware_of_poorer
 from .protocol import Batch, Examples, Task, check_unchanged, offered, own_data_key
 
 # Part of every checkpoint's key: raise it when training would give other weights for the same recipe.
@@ -246,8 +248,9 @@ def train(
     """A model of ``task`` trained on ``split``, from the checkpoint cache when it was trained before.
 
     ``"train"`` gives the original model, ``"retain"`` the retrained one: the same recipe from fresh weights without the
-    forget set. The key is the data of the split, the recipe, the architecture and the seed, so a new request retrains
-    only ``"retain"``.
+    forget set. Of a model that you brought along (``from_data``) the original is yours, and nobody here knows how it was
+    trained: the retrained one is made by your ``train_fn``, else by ``recipe``. The key is the data of the split, the
+    recipe, the architecture and the seed, so a new request retrains only ``"retain"``.
 
     Args:
         task: anything that follows the task protocol.
@@ -265,20 +268,37 @@ def train(
 
     Raises:
         DivergedTraining: the loss became NaN or infinite.
-        TypeError: the recipe is none.
+        TypeError: the recipe is none, or the task.
         ValueError: data that a user holds were edited after the task was made.
+
+    Warns:
+        UserWarning: a retrained model is clearly worse than the model brought along on what it was trained on, by the
+            task's headline metric.
     """
+    if not hasattr(task, "make_model"):
+        raise TypeError(f"train takes a task, such as imu.tasks.Classification(...); got {kind_of(task)}")
     check_unchanged(task)
     own = offered(task).trained
     if own is not None and recipe is None:
         given = own(split, seed)
         if given is not None:
+            if split != "train":
+                beware_of_poorer(task, split, given, seed, "train_fn")
             return given
     recipe = recipe or recipe_of(task)
     if not isinstance(recipe, Recipe):
         raise TypeError(
             f"recipe must be an imu_lab.tasks.Recipe, got {recipe!r}; give its fields, as in Recipe(epochs=5)"
         )
+    model = _trained(task, split, seed, recipe, progress)
+    beware_of_poorer(task, split, model, seed, f"a recipe of {recipe.epochs} epochs of {recipe.optimizer}")
+    return model
+
+
+def _trained(
+    task: Task, split: str, seed: int, recipe: Recipe, progress: Callable[[int, int], None] | None
+) -> nn.Module:
+    """The model of this recipe, found on disk or trained, in eval mode."""
     model = task.make_model(seed)
     path, examples = _checkpoint(task, split, seed, recipe, model), task.split(split)
     fresh = _answer(task, model, examples)

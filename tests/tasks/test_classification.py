@@ -217,6 +217,7 @@ def test_make_model_gives_the_fresh_model(maker: object) -> None:
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+@pytest.mark.filterwarnings("ignore:.*no gold standard")
 def test_train_fn_trains_a_fresh_model_on_the_retain_pairs() -> None:
     seen = {}
 
