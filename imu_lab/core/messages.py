@@ -47,6 +47,19 @@ def shown(value: Any, most: int = 120) -> str:
     return words if len(words) <= most else f"a {type(value).__name__}"
 
 
+def kind_of(given: Any) -> str:
+    """What was handed over, in a few words: ``"a list of Run and str"``."""
+    if given is None:
+        return "None"
+    if isinstance(given, (Mapping, list, tuple)):
+        inside = given.values() if isinstance(given, Mapping) else given
+        return (
+            f"a {type(given).__name__} of {' and '.join(sorted({type(each).__name__ for each in inside})) or 'nothing'}"
+        )
+    name = type(given).__name__
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
 LIBRARY = str(Path(__file__).parents[1])
 _HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 

@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from ..core.messages import kind_of
+
 Plot = Callable[..., go.Figure]
 
 
@@ -97,15 +99,7 @@ def called(given: Any, wanted: Takes) -> str:
     if isinstance(given, pd.DataFrame):
         lacking = [name for name in wanted.columns if name not in given]
         return f"a table without {', '.join(lacking)}" if lacking else "another table"
-    if given is None:
-        return "None"
-    if isinstance(given, Mapping):
-        inside = {type(each).__name__ for each in given.values()}
-        return f"a {type(given).__name__} of {' and '.join(sorted(inside)) or 'nothing'}"
-    if isinstance(given, (list, tuple)):
-        inside = {type(each).__name__ for each in given}
-        return f"a {type(given).__name__} of {' and '.join(sorted(inside)) or 'nothing'}"
-    return f"a {type(given).__name__}"
+    return kind_of(given)
 
 
 def of_a_run(make: Callable[[Any], Any]) -> Callable[[Any], Any]:

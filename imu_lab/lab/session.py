@@ -16,7 +16,7 @@ from torch import nn
 
 from ..core import knobs, registry
 from ..core.knobs import check_count, name_of, plain
-from ..core.messages import unheard, warn
+from ..core.messages import kind_of, unheard, warn
 from ..core.outcome import beware
 from ..core.records import Influence, Intensity, Run
 from ..core.running import (
@@ -41,7 +41,7 @@ from ..intensities import intensity
 from ..measures.contract import Beside
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References
-from ..measures.reference import Reference
+from ..measures.reference import Reference, refuse_original
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
 from ..tasks.protocol import Examples, Task, labels_of, offered, prepared
@@ -173,6 +173,8 @@ class Session:
         if not registry.methods.declared(method, "takes_weights"):
             shares = settled(None, self.task.split("forget"))
         reference = self._beside(reference if reference is not None else self.reference)
+        if reference is not None:
+            refuse_original(reference.members, self.model)
         metrics = self.followed(reference, follow)
         with _threads(self.task):
             known = {} if reference is None else reference.measured(metrics)
@@ -314,8 +316,10 @@ class Session:
         """This reference with its outputs, which are computed once per content."""
         if isinstance(reference, References):
             reference.check(self.task)
-        if reference is None or isinstance(reference, (Reference, References)):
-            return reference
+        if reference is None:
+            return None
+        if not isinstance(reference, nn.Module):
+            return Reference.of(self.task, reference)
         model, key = prepared(self.task, reference), fingerprint(*tensors_of(reference))
         # Equal tensors under other code are another model.
         with threads_of(self.task), torch.no_grad(), evaluating(model):
@@ -369,6 +373,7 @@ def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensi
     """The weights of a run as a record whose weights sum to 1, from a record, (n,) numbers ≥ 0, or None for uniform.
 
     Raises:
+        TypeError: they are scores.
         ValueError: they belong to another forget set, or are no weights.
     """
     ids, count = forget.ids.numpy(), len(forget)
@@ -379,10 +384,13 @@ def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensi
                 "with this task: imu.intensity(imu.influence(task, model))"
             )
         return weights
+    if isinstance(weights, Influence):
+        raise TypeError("weights are made of scores by a rule; got an Influence; pass imu.intensity(scores)")
     values = np.full(count, 1 / count) if weights is None else _numbers(weights)
     if values.shape != (count,) or not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
         raise ValueError(
             f"weights must be {count} finite numbers >= 0, one per forget sample and not all zero; got shape {values.shape}"
+            + (f"; a rule takes scores: imu.intensity(scores, {weights!r})" if isinstance(weights, str) else "")
         )
     values = values / values.sum()
     frame = pd.DataFrame({"example": ids, "influence": np.nan, "selected": values > 0, "weight": values})

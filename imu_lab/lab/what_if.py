@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..core.records import Intensity, Run
 from ..core.registry import methods
+from ..core.taken import a_run
 from ..tasks.protocol import Task, with_request
 from ..tasks.variants.altered import Altered, altered
 from .again import again, carried, followed, stop_rule, weights_of, with_found
@@ -86,7 +87,7 @@ def _on_task(run: Run, task: Task, weights: Intensity | None, **changes: Any) ->
 
 
 def _check(run: Run, factors: Mapping[int, float], examples: Iterable[int], changes: Mapping[str, Any]) -> None:
-    run.known_task()
+    a_run(run, "what_if").known_task()
     if origin := run.settings.get("forked"):
         raise ValueError(
             f"this run was forked from {origin['run']!r} at update {origin['step']}; call what_if on that run, and fork the "

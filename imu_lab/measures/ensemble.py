@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..core.messages import listed
+from ..core.messages import kind_of, listed, unheard, warn
 from ..core.running import checked_seed, copied, fingerprint, full_precision, tensors_of
 from ..tasks.announced import Row, announced
 from ..tasks.checks import checked_task
@@ -21,7 +21,7 @@ from ..tasks.protocol import Task, offered, own_data_key, prepared
 from ..tasks.training import is_known, train
 from ..unlearning.recorder import SplitMetrics
 from .distance import KLRetrained
-from .reference import Reference, measured
+from .reference import Reference, measured, refuse_original
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,13 +164,15 @@ def references(
             two seconds.
 
     Raises:
-        TypeError: ``seeds`` is one number.
-        ValueError: there is no seed, one stands there twice, or two models are the same.
+        TypeError: ``seeds`` is one number, or ``models`` one model.
+        ValueError: there is no seed, a model is the original, one stands there twice, or two models are the same.
     """
     task = checked_task(task)
     if not isinstance(seeds, Iterable):
         raise TypeError(f"seeds is several seeds, such as range(5); got {seeds!r}")
     if models is not None:
+        if isinstance(models, nn.Module) or not isinstance(models, Iterable):
+            raise TypeError(f"models is several models, such as [model]; got {kind_of(models)}")
         models = list(models)
         seeds = range(len(models)) if seeds is SEEDS else seeds
     seeds = [checked_seed(seed) for seed in seeds]
@@ -181,11 +183,15 @@ def references(
         )
     members = []
     missing = 0 if models is not None else sum(not is_known(task, "retain", seed) for seed in seeds)
-    with announced(missing, "seeds= says how many, models= takes your own") as row:
+    with unheard() as heard, announced(missing, "seeds= says how many, models= takes your own") as row:
         for number, seed in enumerate(seeds, 1):
             words = f"model {number} of {len(seeds)}"
             model = models[number - 1] if models is not None else _trained(task, seed, words, progress, row)
             members.append(Reference(task, copied(prepared(task, model)).eval()))
+            if models is not None:
+                refuse_original(members[-1:], _original(task, seed), "models=")
+    for words in heard[:1]:  # the others say the same of other seeds
+        warn(words)
     made = References(task, tuple(members), tuple(seeds))
     if same := [
         pair for pair in permutations(range(len(made)), 2) if len({made.digests[place] for place in pair}) == 1
@@ -196,6 +202,11 @@ def references(
             "nothing in how this task makes its models"
         )
     return made
+
+
+def _original(task: Task, seed: int) -> nn.Module | None:
+    """The original, where it is at hand: a user's own, or one that was trained before."""
+    return train(task, seed=seed) if is_known(task, "train", seed) else None
 
 
 def _trained(

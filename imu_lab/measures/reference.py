@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..core.messages import kind_of
 from ..core.running import fingerprint, tensors_of
 from ..tasks.evaluation import outcomes, outputs
 from ..tasks.protocol import Task
@@ -37,10 +38,18 @@ class Reference:
 
         Raises:
             ValueError: there is none.
+            TypeError: it is something else.
         """
         if given is None:
             raise ValueError('no model to compare with; pass reference=imu.train(task, "retain")')
-        return cls(task, given) if isinstance(given, nn.Module) else given
+        if isinstance(given, nn.Module):
+            return cls(task, given)
+        if not isinstance(getattr(given, "members", None), tuple):
+            raise TypeError(
+                f"reference is a retrained model or imu.references(task); got {kind_of(given)}. Several models of your own: "
+                "imu.references(task, models=[...])"
+            )
+        return given
 
     @property
     def members(self) -> tuple[Reference, ...]:
@@ -89,3 +98,11 @@ def measured(task: Task, model: nn.Module, metrics: Iterable[Any], reference: An
     """{split: {metric: value}} a task's metrics of a model, and these metrics of it beside a reference."""
     follow = [Beside(metric, reference) for metric in metrics]
     return Recorder(task, task.split("forget"), follow).look(model).measured
+
+
+def refuse_original(members: Iterable[Reference], original: nn.Module | None, given: str = "reference=") -> None:
+    """Raise ValueError where a model to compare with is the original itself, tensor by tensor."""
+    if original is not None and fingerprint(*tensors_of(original)) in {member.digest for member in members}:
+        raise ValueError(
+            f'{given} has the original itself, to which nothing is a distance; pass the retrained model, imu.train(task, "retain")'
+        )

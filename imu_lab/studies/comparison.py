@@ -12,6 +12,7 @@ from ..core.messages import unknown
 from ..core.quantities import describe
 from ..core.records import Run
 from ..core.registry import methods
+from ..core.taken import several_runs
 from ..tasks.protocol import Abilities
 from ..unlearning import driver
 from ..unlearning.request import needs
@@ -45,8 +46,14 @@ def compare(
         says of the first such distance, on what is to forget and on unseen data that is to keep, whether the run is farther
         from the retrained model than doing nothing, and whether that difference lies inside the noise floor.
         ``needs`` says what a method works from: the forget set, a statistic of the training set, or retain data.
+
+        Runs that forget other samples, as :func:`imu_lab.what_if` makes them, answer another request: requests are then
+        numbered in the order of the runs, behind each name, and each has an ``"original"`` of its own.
+
+    Raises:
+        TypeError: there is something else than runs.
     """
-    runs = [runs] if isinstance(runs, Run) else list(runs)
+    runs = several_runs(runs, "compare")
     when = [tuple(run.settings.get("forgotten_when", Abilities.forgotten_when)) for run in runs]
     rules = [
         driver.stop_rule(at_forget, run.retrained_values, mine, asked="at_forget") for run, mine in zip(runs, when)
@@ -65,12 +72,28 @@ def compare(
         | _values(run, step)
         for label, run, step in zip(told_apart(runs), runs, steps)
     ]
-    met = rules[0] is None or steps[0] == 0
-    rows.append({"run": ORIGINAL, "needs": "nothing", "seed": None, "updates": 0, "reached": met} | _values(runs[0], 0))
-    verdicts = [_verdict(run, step) for run, step in zip([*runs, runs[0]], [*steps, 0])]
+    requests = _requests(runs)
+    first = [requests.index(number) for number in dict.fromkeys(requests)]  # the first run of each request
+    for at in first:
+        met = rules[at] is None or steps[at] == 0
+        row = {"run": ORIGINAL, "needs": "nothing", "seed": None, "updates": 0, "reached": met}
+        rows.append(row | _values(runs[at], 0))
+    if len(first) > 1:
+        for row, number in zip(rows, [*requests, *(requests[at] for at in first)]):
+            row["run"] += f" (request {number})"
+    verdicts = [
+        _verdict(run, step) for run, step in zip([*runs, *(runs[at] for at in first)], [*steps, *[0] * len(first)])
+    ]
     if any(verdicts):
         rows = [row | {"verdict": verdict} for row, verdict in zip(rows, verdicts)]
     return pd.DataFrame(rows).astype({"seed": "Int64"})
+
+
+def _requests(runs: list[Run]) -> list[int]:
+    """Which request each run answers, from 1: those that forget the same samples share a number."""
+    forgotten = [tuple(sorted(run.samples["example"])) if "example" in run.samples else () for run in runs]
+    known = list(dict.fromkeys(forgotten))
+    return [known.index(each) + 1 for each in forgotten]
 
 
 def _needs(run: Run) -> str:

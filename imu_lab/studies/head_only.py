@@ -14,9 +14,10 @@ from ..core.labels import told_apart
 from ..core.messages import listed
 from ..core.records import Run
 from ..core.running import checked_seed, fingerprint, full_precision, tensors_of
+from ..core.taken import several_runs
 from ..features import readout
 from ..measures.ensemble import References
-from ..measures.reference import Reference
+from ..measures.reference import Reference, refuse_original
 from ..tasks.around import innermost
 from ..tasks.evaluation import outputs
 from ..tasks.outputs import true_classes, two_sided
@@ -94,6 +95,8 @@ def head_only(
         **{name: [_accuracies(task, model, names, measures, seed)] for name, model in models.items()},
         "goal": [_accuracies(task, member.model, names, measures, seed) for member in members],
     }
+    for each in originals:
+        refuse_original(members, each)
     rows = []
     for measure, about in measures.items():
         for split in names[1:]:
@@ -114,7 +117,7 @@ def _asked(
         if taken := [name for name in ("original", "goal") if name in runs]:
             raise ValueError(f"the table has a column {taken[0]!r} of its own; give that model another name")
         return dict(runs), task, [original]
-    runs = [runs] if isinstance(runs, Run) else list(runs)
+    runs = several_runs(runs, "head_only")
     if not runs:
         raise ValueError("there are no runs to look into; pass one run or several")
     task = runs[0].known_task() if task is None else task

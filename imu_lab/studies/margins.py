@@ -13,6 +13,7 @@ from torch import nn
 from ..core.labels import told_apart
 from ..core.messages import listed
 from ..core.records import Run
+from ..core.taken import several_runs
 from ..measures.ensemble import References
 from ..tasks.evaluation import outputs
 from ..tasks.outputs import true_classes, two_sided
@@ -56,7 +57,8 @@ def klom(runs: Iterable[Run], references: References, splits: Iterable[str] = ("
     Warns:
         UserWarning: all runs began from the same model.
     """
-    runs = [runs] if isinstance(runs, Run) else list(runs)
+    runs = several_runs(runs, "klom")
+    splits = [splits] if isinstance(splits, str) else splits
     if len(runs) < 2 or not isinstance(references, References) or len(references) < 2:
         raise ValueError(
             "a distribution takes two or more models on each side: pass runs over seeds and imu.references(task); got "

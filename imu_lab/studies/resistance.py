@@ -18,6 +18,7 @@ from ..core.labels import told_apart
 from ..core.messages import unheard
 from ..core.records import Run
 from ..core.registry import methods
+from ..core.taken import several_runs
 from ..lab.again import again
 from ..unlearning.recorder import time_to_forget
 from .rebound import rebound as rebound_of
@@ -53,7 +54,7 @@ def resistance(
         ValueError: no run, one without margins, another number of uniform runs, a uniform run of other samples, or
             ``uniform=True`` for a fork, whose first updates had other settings.
     """
-    runs = [runs] if isinstance(runs, Run) else list(runs)
+    runs = several_runs(runs, "resistance")
     controls = _controls(uniform, runs)
     named = enumerate(zip(told_apart(runs), runs, controls))
     rows = [_of_run(run, label, number, control, rebound) for number, (label, run, control) in named]

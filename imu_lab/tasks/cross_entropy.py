@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,20 +15,43 @@ from .protocol import Batch
 
 @derived(cross_entropy_derivative)
 def example_loss(self: Any, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
-    """(n,) cross-entropy in nats."""
-    return nn.functional.nll_loss(log_probabilities(forward(batch.inputs)), batch.targets, reduction="none")
+    """(n,) cross-entropy in nats.
+
+    Raises:
+        ValueError: the model has no output for one of the targets.
+    """
+    found = log_probabilities(forward(batch.inputs))
+    with _reaching(found, batch.targets):
+        return nn.functional.nll_loss(found, batch.targets, reduction="none")
+
+
+@contextmanager
+def _reaching(outputs: Tensor, targets: Tensor) -> Iterator[None]:
+    """Say of a model with fewer outputs than classes what torch says of an index."""
+    try:
+        yield
+    except (IndexError, RuntimeError) as error:
+        count = outputs.shape[-1]
+        if count > int(targets.max()):
+            raise
+        raise ValueError(
+            f"this model has {count} outputs, and a sample is of class {int(targets.max())}, numbered from 0; it was made for "
+            "another task, or needs as many outputs as there are classes"
+        ) from error
 
 
 def example_margin(self: Any, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
     """(n,) true logit minus the largest other: negative means misclassified. One logit z stands beside a 0."""
     logits, truth = two_sided(forward(batch.inputs)), batch.targets[:, None]
-    return (logits.gather(1, truth) - logits.scatter(1, truth, -torch.inf).amax(1, keepdim=True)).squeeze(1)
+    with _reaching(logits, batch.targets):
+        return (logits.gather(1, truth) - logits.scatter(1, truth, -torch.inf).amax(1, keepdim=True)).squeeze(1)
 
 
 def example_metrics(self: Any, forward: Callable[[Any], Tensor], batch: Batch) -> dict[str, Tensor]:
     """``accuracy``: whether no other logit reaches the true one. A tie is no knowledge, and counts as wrong."""
     logits = two_sided(forward(batch.inputs))
-    truth = logits.gather(1, batch.targets[:, None])
+    with _reaching(logits, batch.targets):
+        truth = logits.gather(1, batch.targets[:, None])
     # Numbers, not booleans, for torch counts those one by one: ten times faster than argmax over few classes.
     reached = torch.ge(logits, truth, out=torch.empty_like(logits))
     return {"accuracy": reached.sum(1) == 1}

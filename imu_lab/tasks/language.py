@@ -402,7 +402,14 @@ class Language:
         Args:
             said: answers by who gives them, such as ``{"original": task.answers_of(original, [3])[0]}``.
             tokens: a table of :func:`imu_lab.token_scores`; each column of values becomes a strip of coloured tokens.
+
+        Raises:
+            ValueError: there is no such pair.
         """
+        if not 0 <= int(example) < len(self.corpus.train):
+            raise ValueError(
+                f"there is no training pair {example}; they are numbered 0 to {len(self.corpus.train) - 1}"
+            )
         pair, label = self.corpus.train[int(example)], self.labels([example])[0]
         texts = {"question": pair.question, "answer": pair.answer, **(said or {})}
         rows = [(name, cards.words(text)) for name, text in texts.items()]

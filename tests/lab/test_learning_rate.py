@@ -171,7 +171,10 @@ def test_a_trial_that_diverges_was_too_fast() -> None:
 )
 def test_a_goal_that_only_the_run_measures_leaves_a_mild_one_to_the_search(rule: tuple) -> None:
     task, model = stranger()
-    how = dict(steps=20, reference=model, follow=["kl-retrained"], lr="auto")
+    retrained = copy.deepcopy(model)
+    with torch.no_grad():
+        next(retrained.parameters()).mul_(1 + 1e-6)
+    how = dict(steps=20, reference=retrained, follow=["kl-retrained"], lr="auto")
     run = imu.unlearn(task, model, stop_at=rule, **how)
     assert run.settings["settings"]["lr"] == imu.unlearn(task, model, **how).settings["settings"]["lr"]
 

@@ -89,7 +89,7 @@ def test_one_of_several_is_the_model_alone() -> None:
 
 def test_the_goal_is_the_mean_of_the_references() -> None:
     task = sequences.tiny()
-    references = imu.references(task, models=[sequences.models()[1], sequences.models()[0]])
+    references = imu.references(task, models=[sequences.models()[1], imu.train(task, "retain", seed=1)])
     losses = [task.evaluate(model, "forget")["loss"] for model in references.models]
     run = imu.unlearn(task, sequences.models()[0], steps=80, reference=references, stop_at="retrained")
     assert run.events["stopped_at"] is not None

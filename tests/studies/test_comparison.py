@@ -192,3 +192,19 @@ def test_the_retrained_model_s_loss_is_a_goal_in_words() -> None:
     assert imu.again(run).steps.tolist() == run.steps.tolist()  # without the reference: its number is in the record
     with pytest.raises(ValueError, match='at_forget="retrained" needs the retrained model'):
         imu.compare(imu.unlearn(task, model, steps=1), at_forget="retrained")
+
+
+def test_runs_of_two_requests_have_an_original_each() -> None:
+    """The same samples in another order, or other settings, are one request."""
+    one, other = (pd.DataFrame({"example": examples}) for examples in ([1, 2], [3]))
+    runs = [
+        replace(made([1.0, 0.5], [0.9, 0.8]), samples=one),
+        replace(made([0.7, 0.4], [0.6, 0.5]), samples=other),
+        replace(made([1.0, 0.2], [0.9, 0.7], settings={"lr": 0.1}), samples=one.iloc[::-1]),
+    ]
+    table = imu.compare(runs)
+    assert table["run"].tolist()[3:] == ["original (request 1)", "original (request 2)"]
+    assert [name[-11:] for name in table["run"][:3]] == ["(request 1)", "(request 2)", "(request 1)"]
+    assert table["forget accuracy"].tolist() == [0.5, 0.4, 0.2, 1.0, 0.7]
+    assert imu.compare(runs[::2])["run"].tolist()[-1] == "original"
+    assert imu.compare(runs, at_forget=0.8)["reached"].tolist() == [True, True, True, False, True]

@@ -389,7 +389,7 @@ def test_the_learning_rate_begins_where_one_was_found_and_a_moving_slider_does_n
     found = imu.Session(task, model).defaults("imu", steps=40)["lr"]
     assert found != imu.Session(task, model).defaults("imu")["lr"]
     expected = imu.unlearn(task, model, steps=40).settings["settings"]["lr"]
-    panel = workbench(task, model, reference=model, steps=40)
+    panel = workbench(task, model, reference=imu.train(task, "retain"), steps=40)
     assert panel.wait(SECONDS)
     slider = panel.controls.method.controls.controls["lr"]
     assert slider.value == found == expected == panel.answer.run.settings["settings"]["lr"]

@@ -1,0 +1,80 @@
+"""Whoever hands a study something else than runs is told in one sentence what came and what is taken."""
+
+import cases
+import pytest
+from torch import nn
+
+import imu_lab as imu
+from imu_lab.core.messages import kind_of
+from imu_lab.studies.rebound import rebound
+
+
+@pytest.fixture(scope="module")
+def run():
+    return imu.unlearn(cases.task("toy"), cases.original("toy"), steps=2, lr=0.5)
+
+
+STUDIES = {
+    "compare": imu.compare,
+    "resistance": imu.resistance,
+    "klom": lambda given: imu.klom(given, None),
+    "head_only": lambda given: imu.head_only(given, reference=None),
+}
+OF_ONE = {
+    "collateral": imu.collateral,
+    "responsible": lambda given: imu.responsible(given, 0),
+    "damage_by_sample": imu.damage_by_sample,
+    "damage_by_class": imu.damage_by_class,
+    "ablate_pressure": imu.ablate_pressure,
+    "explain_resistance": imu.explain_resistance,
+    "rebound": rebound,
+    "again": imu.again,
+    "what_if": lambda given: imu.what_if(given, drop=[0]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*the run")
+@pytest.mark.parametrize("name", [*STUDIES, *OF_ONE])
+def test_a_study_of_runs_takes_nothing_else(name: str, run) -> None:
+    several = name in STUDIES
+    call = (STUDIES | OF_ONE)[name]
+    others = [cases.original("toy"), run.task, imu.compare(run), None, "run", 3]
+    others += [[run, cases.original("toy")]] if several else [[run]]
+    others += [] if name == "head_only" else [{"a": run}]  # that takes models by name, too
+    for given in others:
+        words = "runs of imu.unlearn, one or several" if several else "a run of imu.unlearn"
+        with pytest.raises(TypeError, match=f"^{name} takes {words}; got ") as caught:
+            call(given)
+        assert kind_of(given) in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*the run")
+def test_other_slips_are_told_in_one_sentence(run) -> None:
+    task, original = cases.task("toy"), cases.original("toy")
+    scores = imu.influence(task, original)
+    slips = {
+        "list\\(runs.values": lambda: imu.compare({"a": run}),
+        "lorenz_curve takes the record of imu.intensity": lambda: imu.lorenz_curve(run),
+        "train takes a task.*got a": lambda: imu.train(original),
+        "models is several models": lambda: imu.references(task, models=original),
+        "reference is a retrained model.*got an? str": lambda: imu.unlearn(task, original, reference="retrained"),
+        "reference is a retrained model.*got a list": lambda: imu.unlearn(task, original, reference=[original]),
+        "got an Influence; pass imu.intensity\\(scores\\)": lambda: imu.unlearn(task, original, scores),
+        "imu.intensity\\(scores, 'uniform'\\)": lambda: imu.unlearn(task, original, "uniform"),
+        "several indices.*got a Run": lambda: imu.gallery(task, run),
+    }
+    for words, slip in slips.items():
+        with pytest.raises((TypeError, ValueError), match=words):
+            slip()
+    for call in (lambda: imu.gallery(cases.task("own data"), [99999]),):
+        with pytest.raises(ValueError, match="no training sample 99999; they are numbered 0 to 59"):
+            call()
+
+
+@pytest.mark.parametrize("forgotten", [1, 2])
+def test_a_model_without_an_output_for_a_class_is_told_of(forgotten: int) -> None:
+    task = cases.own_data(forget_class=forgotten)
+    narrow = nn.Sequential(nn.Flatten(), nn.Linear(cases.images(1, 0)[0].numel(), 2))
+    for ask in (lambda: imu.unlearn(task, narrow, steps=1, lr=0.1), lambda: task.evaluate(narrow, "train")):
+        with pytest.raises(ValueError, match="this model has 2 outputs, and a sample is of class 2"):
+            ask()
