@@ -16,7 +16,7 @@ from torch import nn
 
 from ..core import knobs, registry
 from ..core.knobs import check_count, name_of, plain
-from ..core.messages import kind_of, unheard, warn
+from ..core.messages import unheard, warn
 from ..core.outcome import beware
 from ..core.records import Influence, Intensity, Run
 from ..core.running import (
