@@ -34,7 +34,7 @@ from ..unlearning.driver import COMPARISONS, StopRule, stop_rule
 from .comparison import ORIGINAL, compare
 from .head_only import head_only
 
-RETRAINED, NEAREST = "retrained", "nearest"  # an arm, and the value of a goal; a goal
+RETRAINED, NEAREST = "retrained", "nearest"  # an arm; a goal
 DISTANCE = "kl_retrained"
 # The arms that nobody has to name beside retrained models: doing nothing, and the retrained model itself.
 NOTHING = {"method": "gradient-ascent", "steps": 0, "at": "end"}
@@ -264,12 +264,8 @@ def _rule(task: Task, goal: Any, own: Any) -> tuple[str, str, float] | None:
                 "whose outputs are probabilities"
             )
         return None
-    if isinstance(goal, tuple) and len(goal) == 3 and goal[2] == RETRAINED:
-        if own is None:
-            raise ValueError(f"at_forget={goal!r} speaks of the retrained model; pass references=True")
-        *split, metric = str(goal[0]).split(" ")
-        goal = (*goal[:2], own.measured(())[split[0] if split else "forget"][metric])
-    rule: StopRule | None = stop_rule(goal, None, offered(task).forgotten_when)
+    has, known = offered(task), None if own is None else own.measured(())
+    rule: StopRule | None = stop_rule(goal, known, has.forgotten_when, has.goal, "at_forget")
     return None if rule is None else (f"{rule.split} {rule.metric}", rule.operator, rule.value)
 
 

@@ -58,9 +58,9 @@ def trial(
         arms: by name, what is different about each: ``estimator`` (default ``"fisher-diagonal"``) and ``rule``
             (``"sqrt-clipped"``), by name, as ``(name, settings)``, or instances; ``method`` (``"imu"``), and settings of the
             method. ``"at": "end"`` reads an arm at its end, whatever it has forgotten: for a method of one step.
-        at_forget: the forget accuracy at which runs are compared, or ``(metric, "<=", value)``. With ``references``, the value
-            may be ``"retrained"``, that of the same seed's retrained model, and ``"nearest"`` reads each run at its update
-            nearest to that model: least ``forget kl_retrained``.
+        at_forget: the forget accuracy at which runs are compared, or anything that ``stop_at`` of :func:`imu_lab.unlearn` may
+            be; ``("loss", ">=", "retrained")`` takes, with ``references``, the value of the same seed's retrained model, and
+            ``"nearest"`` reads each run at its update nearest to that model: least ``forget kl_retrained``.
         step_norms: the lengths that every update is scaled to (shares of the readout's own, with
             ``relative_steps=True``); None leaves steps as they are.
         steps: how many updates to make at most.

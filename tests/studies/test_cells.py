@@ -108,6 +108,10 @@ def test_the_goal_may_be_the_retrained_models_loss_or_the_nearest_point() -> Non
     path, row = run.series("forget", "kl_retrained"), one(found, "a", 1)
     assert row["updates"] == path.idxmin() and cases.close(row["forget kl_retrained"], path.min())
     assert 0 < row["updates"] < 60 and row["reached"]
+    found = imu.trial(TOY, {"a": {}}, **HOW | {"at_forget": "forgotten", "seeds": (0, 1)})
+    assert one(found, "a", 0)["goal"] == "forget accuracy <= 0"
+    with pytest.raises(ValueError, match='at_forget="retrained" needs the retrained model'):
+        imu.trial(TOY, {"a": {}}, at_forget=("loss", ">=", "retrained"), seeds=(0,))
     with pytest.raises(ValueError, match="needs references=True"):
         imu.trial(TOY, {"a": {}}, at_forget="nearest", seeds=(0,))
 
