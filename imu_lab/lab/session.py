@@ -173,7 +173,7 @@ class Session:
         if not registry.methods.declared(method, "takes_weights"):
             shares = settled(None, self.task.split("forget"))
         reference = self._beside(reference if reference is not None else self.reference)
-        if reference is not None:
+        if reference is not None and steps:  # without a step it is measured, and nothing is claimed to be forgotten
             refuse_original(reference.members, self.model)
         metrics = self.followed(reference, follow)
         with _threads(self.task):
