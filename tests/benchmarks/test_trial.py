@@ -93,6 +93,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pd.DataFrame:
     return pd.read_parquet(tmp_path / "trial.parquet")
 
 
+@pytest.mark.slow
 def test_a_small_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     readme = report.README.read_bytes()
     table = small(monkeypatch, tmp_path)

@@ -41,7 +41,9 @@ def test_a_run_past_its_limit_says_when_what_was_lost_and_what_to_try() -> None:
     assert beware(made(FALLING, np.linspace(1, 0.7, 31), {}, utility_limit=5)).endswith("try fewer steps")
     solved = made(FALLING, np.linspace(1, 0.7, 31), {"rho": 0.1}, utility_limit=5)
     assert beware(solved).endswith("try a larger rho (it was 0.1), which makes its step shorter")
-    once = made(FALLING, STILL - 0.1, {"rho": 0.1, "pieces": 1}, utility_limit=1, goal_at=1, goal="forgotten")
+    once = made(
+        FALLING, np.linspace(1, 0.9, 31), {"rho": 0.1, "pieces": 1}, utility_limit=1, goal_at=1, goal="forgotten"
+    )
     assert beware(once).endswith("makes its step shorter, or more pieces, between which stop_at can end it")
 
 

@@ -154,6 +154,7 @@ class Parabola(imu.Descent):
         return imu.descend(self, imu.moving_parameters(task, model), objectives())
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_was_too_fast() -> None:
     task, model = imu.features.view(*stranger())
     rule = StopRule("loss", ">=", 4.0)

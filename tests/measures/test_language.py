@@ -29,6 +29,7 @@ def measured(name: str, **settings: object) -> dict[str, dict[str, float]]:
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.slow
 def test_a_metric_is_the_same_from_the_readout_and_nothing_of_other_tasks(name: str) -> None:
     task, (original, retrained) = tiny(), models()
     metric = imu.metrics.create(name)
@@ -68,6 +69,7 @@ def test_the_same_distribution_twice_and_rows_that_nobody_knows() -> None:
     assert same_distribution(values / 0 + values.clamp_max(-1), values)[1] == 1.0  # infinite ratios are the largest
 
 
+@pytest.mark.slow
 def test_utility_is_the_harmonic_mean_of_nine() -> None:
     task, model = tiny(), models()[0]
     nine = []

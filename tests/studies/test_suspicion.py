@@ -62,6 +62,7 @@ def test_wrong_labels_are_the_most_doubtful_and_the_right_ones_are_likelier() ->
     assert len(imu.suspects(task, model, "train")) == 120 and "file" not in table
 
 
+@pytest.mark.filterwarnings("ignore:the model trained on")  # hardly trained on purpose
 def test_it_goes_with_a_resistance_table_and_stands_in_an_explanation_without_training() -> None:
     task, model = blobs((3, 11, 22), forget_class="dog")
     model = imu.train(task, "retain", recipe=imu.tasks.Recipe(epochs=1, lr=1e-9))

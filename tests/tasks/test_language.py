@@ -138,6 +138,7 @@ def test_all_outputs_of_a_large_vocabulary_are_never_made_at_once(monkeypatch: p
     assert view(task, model)[0].split("retain").chunk == 4
 
 
+@pytest.mark.slow
 def test_metrics_equal_those_of_one_pair_after_the_other() -> None:
     task, (model, _) = tiny(), models()
     for split, ids, fold in (("forget", [3, 4, 5], folded), ("retain", [0, 1, 2, *range(6, 13)], truthful)):
@@ -174,6 +175,7 @@ def greedy(model: nn.Module, task: Language, question: str) -> str:
     return task.codec.said(tokens[start:])
 
 
+@pytest.mark.slow
 def test_a_run_measures_on_features_what_the_whole_network_tells() -> None:
     task, (original, retrained) = tiny(), models()
     how = dict(steps=3, lr=5e-3, reference=retrained, record_every=3)
@@ -356,6 +358,7 @@ imu.influence(imu.tasks.Toy(), imu.tasks.Toy().make_model(0))
 """
 
 
+@pytest.mark.slow
 def test_without_transformers_everything_else_works_and_the_task_says_what_to_install() -> None:
     root = Path(imu.__file__).parents[1]  # this checkout, whichever is installed
     done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, cwd=root, timeout=120)

@@ -98,6 +98,7 @@ def test_the_request_moves_nothing_and_the_seed_everything() -> None:
 
 
 @pytest.mark.parametrize("readout", ["all", ("blocks.1", "head"), "blocks.0.attention"])
+@pytest.mark.slow
 def test_influence_at_a_deeper_readout_equals_the_explicit_gradients(readout: Any) -> None:
     task, (model, _) = tiny(readout=readout), models()
     rows = explicit(task, model, task.split("forget")).double()
