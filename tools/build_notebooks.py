@@ -33,7 +33,7 @@ NOTEBOOKS = ROOT / "notebooks"
 MAX_BYTES = 1_500_000
 HEAVY_BYTES = 200_000
 CELL_SECONDS = 600
-PROGRESS = re.compile(r"\[\d\d:\d\d[<,].*\]")
+PROGRESS = re.compile(r"\[\d\d:\d\d[<,].*\]|\d%\|")  # a bar with many words is cut before its times
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FIGURES = ("application/vnd.plotly.v1+json", WIDGET)
