@@ -29,12 +29,12 @@ def beware(run: Run) -> str:
     return ""
 
 
-def beware_of(runs: Sequence[Run]) -> str:
-    """The same of several runs that differ by their seeds: the first that has something to tell, and how many do."""
-    told = [words for words in map(beware, runs) if words]
+def together(outcomes: Sequence[str]) -> str:
+    """What :func:`beware` says of several runs, in one sentence: the first that has something to tell, and how many do."""
+    told = [words for words in outcomes if words]
     if len(told) < 2:
         return "".join(told)
-    return f"{len(told)} of {len(runs)} runs went wrong, the first so: {told[0]}"
+    return f"{len(told)} of {len(outcomes)} runs went wrong, the first so: {told[0]}"
 
 
 def _still_lost(run: Run) -> bool:

@@ -256,9 +256,11 @@ class Run:
 
     def value(self, split: str, metric: str, step: int | None = None) -> float:
         """One number of the curve, at a step (the last by default); NaN where it was not recorded."""
-        rows = self.curve[(self.curve["split"] == split) & (self.curve["metric"] == metric)]
-        rows = rows if step is None else rows[rows["step"] == step]
-        return float(rows["value"].iloc[-1]) if len(rows) else float("nan")
+        mine = ((self.curve["split"] == split) & (self.curve["metric"] == metric)).to_numpy()
+        if step is not None:
+            mine = mine & (self.curve["step"].to_numpy() == step)
+        values = self.curve["value"].to_numpy()[mine]
+        return float(values[-1]) if len(values) else float("nan")
 
     def noise_floor(self, metric: str) -> dict[str, float]:
         """How far two of the references are from each other by this distance, on each split.

@@ -14,7 +14,7 @@ from ..core import storage
 from ..core.knobs import name_of
 from ..core.memo import Memo
 from ..core.messages import listed, unheard, warn
-from ..core.outcome import beware, beware_of
+from ..core.outcome import beware, together
 from ..core.records import TABLES, Influence, Intensity, Run
 from ..core.registry import methods
 from ..core.running import fingerprint, full_precision, same, tensors_of
@@ -168,9 +168,9 @@ def unlearn(
         raise TypeError(f"seeds is several seeds, such as range(5); got {seeds!r}. One seed is seed={seeds!r}")
     with unheard() as said:
         runs = [session.unlearn(weights, seed=each, **how) for each in ([seed] if seeds is None else seeds)]
-    outcomes = {beware(run) for run in runs}
+    outcomes = [beware(run) for run in runs]
     others = (each for each in said if each not in outcomes)
-    for words in dict.fromkeys([_left_out(weights, method), *others, beware_of(runs)]):
+    for words in dict.fromkeys([_left_out(weights, method), *others, together(outcomes)]):
         if words:
             warn(words)
     return runs[0] if seeds is None else runs

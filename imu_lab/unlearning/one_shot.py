@@ -31,7 +31,9 @@ class OneShot:
     """The settings of a step that is solved for: how its curvature is damped, and in which form it is taken."""
 
     follows_losses: ClassVar[bool] = False
-    takes_weights: ClassVar[bool] = False  # who left the whole set's share to one sample would leave it out many times over
+    takes_weights: ClassVar[bool] = (
+        False  # who left the whole set's share to one sample would leave it out many times over
+    )
 
     rho: float = knob(
         0.1,

@@ -17,7 +17,7 @@ from .request import Update
 from .snapshots import Snapshots, State, moving_state
 
 TOGETHER = 64  # states measured at once, at most
-ROOM = 2**19  # logits that they make at once: more would leave the processor's cache
+ROOM = 2**20  # logits that they make at once: more would leave the processor's cache
 SplitMetrics = dict[str, dict[str, float]]  # {split: {metric: value}}
 # What a run measures beside the task's own metrics; one with ``means(task, heads, copies)`` measures several heads at once.
 Followed = Callable[[Task, nn.Module], SplitMetrics]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from figures.records import run
 
-from imu_lab.core.outcome import beware, beware_of
+from imu_lab.core.outcome import beware, together
 
 STEPS = np.arange(31)
 
@@ -74,8 +74,11 @@ def test_a_run_that_did_nothing_says_so() -> None:
 
 def test_several_seeds_tell_it_once() -> None:
     idle, good = made(STILL, STILL), made(FALLING, STILL)
-    assert beware_of([good, good]) == "" and beware_of([good, idle]) == beware(idle)
-    assert beware_of([idle, good, idle]) == f"2 of 3 runs went wrong, the first so: {beware(idle)}"
+    assert together(["", ""]) == "" and together([beware(good), beware(idle)]) == beware(idle)
+    assert (
+        together([beware(each) for each in (idle, good, idle)])
+        == f"2 of 3 runs went wrong, the first so: {beware(idle)}"
+    )
 
 
 def test_what_came_back_is_no_loss_and_a_goal_that_was_missed_says_how_near_it_came() -> None:
