@@ -31,7 +31,7 @@ lab: $(STAMP) ## Open JupyterLab on the first notebook
 test: $(STAMP) ## Run all tests, which is the whole truth
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(STAMP) ## Run the quick tests, in some three minutes: no browser, no notebooks, contracts on three tasks
+check: $(STAMP) ## Run the quick tests, in two and a half minutes: no browser, no notebooks, contracts on three tasks
 	@# One thread each: more processes than cores, or threads, would wait for each other.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (browser or slow or full)" -n 2 --dist worksteal $(ARGS)
 
