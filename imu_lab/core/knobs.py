@@ -107,6 +107,19 @@ def knobs(thing: Any) -> dict[str, Knob]:
     return {f.name: f.metadata["knob"] for f in fields(thing) if "knob" in f.metadata}
 
 
+def described(thing: Any) -> str:
+    """A line for each knob of a settings dataclass: its name, its default, what it means and what it may be."""
+    lines = []
+    for name, about in knobs(thing).items():
+        default = next(f.default for f in fields(thing) if f.name == name)
+        first = name if default is MISSING else f"{name} ({default!r})"
+        allowed = f" In {about.valid}." if about.valid else ""
+        if isinstance(about.choices, tuple):  # what a registry holds is not known yet
+            allowed = f" One of {', '.join(map(repr, about.choices))}."
+        lines.append(f"    {first}: {about.help}{allowed}")
+    return "\n".join(lines)
+
+
 def settings(thing: Any) -> dict[str, Any]:
     """The settings of a registered instance, by field name: provenance that can be given back to its class."""
     return {f.name: getattr(thing, f.name) for f in fields(thing)}

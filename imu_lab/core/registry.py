@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from html import escape
+from inspect import cleandoc
 from typing import Any
 
 from . import quantities
 from .contracts import check_contract
-from .knobs import check, name_of
+from .knobs import check, described, name_of
 from .messages import listed, unknown
 
 
@@ -78,6 +79,7 @@ class Registry(Mapping):
         def keep(item: type) -> type:
             check_contract(self.kind, name, item, self._contract)
             item.name = name
+            _explain(item)
             self._items[name] = item
             return item
 
@@ -143,6 +145,16 @@ class Registry(Mapping):
     def _owner(self, name: str) -> str:
         """What a setting's owner is called in a message."""
         return f"{self.kind.split()[-1]} {name}"
+
+
+SETTINGS = "Settings:"
+
+
+def _explain(item: type) -> None:
+    """Let ``help`` of a registered class say what its settings mean, behind what the class says of itself."""
+    words = vars(item).get("__doc__")
+    if words and SETTINGS not in words and (lines := described(item)):
+        item.__doc__ = f"{cleandoc(words)}\n\n{SETTINGS}\n{lines}\n"
 
 
 estimators = Registry("estimator")

@@ -25,6 +25,18 @@ from .exact import Solver
 EXACT = "exact"
 TOLERANCE = 1e-8  # relative residual of conjugate gradients, where the matrix is too large to be factored
 
+# What each thing that works with curvature is set by: rho: float = knob(0.1, **RHO)
+RHO = {
+    "help": "ρ: damping, in units of the curvature's mean eigenvalue; the larger, the less directions differ.",
+    "valid": "[0, inf)",
+    "range": (1e-3, 1e3),
+    "scale": "log",
+}
+CURVATURE = {
+    "help": "Whose curvature: the training set's, of which a statistic is enough, or the forget set's.",
+    "choices": ("train", "forget"),
+}
+
 
 @dataclass(frozen=True)
 class Curved:
@@ -35,13 +47,7 @@ class Curved:
     moves, such as the scales of a normalisation, follows its plain gradient.
     """
 
-    rho: float = knob(
-        0.1,
-        help="ρ: damping in units of the mean eigenvalue; large is the plain gradient.",
-        valid="[0, inf)",
-        range=(1e-3, 1e3),
-        scale="log",
-    )
+    rho: float = knob(0.1, **RHO)
     factors: str = knob(
         "both",
         help="S of the inputs and G of the outputs, S alone, a diagonal, or the exact Gauss-Newton matrix.",
@@ -102,7 +108,7 @@ class CurvatureInfluence(Curved):
     Source: K-FAC (Martens & Grosse 2015, arXiv 1503.05671), with the curvature of the loss itself.
     """
 
-    curvature: str = knob("forget", help="The examples whose curvature counts.", choices=("forget", "train"))
+    curvature: str = knob("forget", **CURVATURE)
 
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""

@@ -15,7 +15,7 @@ from ..features import readout
 from ..features.gradients import Preconditioner
 from ..features.kronecker import Preconditioned
 from ..features.layered import Layered
-from ..influences.curvature import Curved
+from ..influences.curvature import CURVATURE, Curved
 from ..tasks.protocol import Task
 from .objectives import Turn, Weighted, ascend, moving_parameters
 from .request import Request, Update
@@ -36,11 +36,7 @@ class CurvatureAscent(Curved, Weighted):
 
     follows_losses: ClassVar[bool] = False
 
-    curvature: str = knob(
-        "train",
-        help="Whose curvature: the training set's, by its statistic, or the forget set's.",
-        choices=("train", "forget"),
-    )
+    curvature: str = knob("train", **CURVATURE)
 
     @property
     def needs_statistics(self) -> tuple[str, ...]:

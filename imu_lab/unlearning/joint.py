@@ -16,6 +16,7 @@ from ..core.registry import method
 from ..features.gradients import LinearGradients, gradients_of
 from ..features.kronecker import advising, damped, moments
 from ..features.linear import derivative
+from ..influences.curvature import CURVATURE, RHO
 from ..tasks.protocol import Examples, Task
 from .allocation import Exchange, allocate, exchange
 from .objectives import Descent, Objective, descend, moving_parameters
@@ -40,18 +41,8 @@ class JointAscent(Descent):
     finds_shares: ClassVar[bool] = True
     batch_size: ClassVar[None] = None
 
-    rho: float = knob(
-        0.1,
-        help="ρ: damping in units of the mean eigenvalue; large counts damage in all directions alike.",
-        valid="[0, inf)",
-        range=(1e-3, 1e3),
-        scale="log",
-    )
-    curvature: str = knob(
-        "train",
-        help="Whose curvature: the training set's, by its statistic, or the forget set's.",
-        choices=("train", "forget"),
-    )
+    rho: float = knob(0.1, **RHO)
+    curvature: str = knob("train", **CURVATURE)
     factors: str = knob(
         "both", help="S of the inputs and G of the outputs, or S alone, which serves any loss.", choices=tuple(FACTORS)
     )

@@ -17,7 +17,7 @@ from ..features.gradients import Gradient, Preconditioner, gradients_of
 from ..features.kronecker import by_matrix, kronecker_inverse
 from ..features.layered import Layered, by_layer
 from ..features.statistics import MATRIX, Statistics, means_of
-from ..influences.curvature import on_vectors
+from ..influences.curvature import RHO, on_vectors
 from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Task
 from .objectives import length
@@ -35,13 +35,7 @@ class OneShot:
         False  # who left the whole set's share to one sample would leave it out many times over
     )
 
-    rho: float = knob(
-        0.1,
-        help="ρ: what is added to the curvature, in units of its mean eigenvalue.",
-        valid="(0, inf)",
-        range=(1e-3, 1e2),
-        scale="log",
-    )
+    rho: float = knob(0.1, **RHO | {"valid": "(0, inf)"})
     factors: str = knob(
         "both",
         help="Kronecker factors of the Gauss-Newton matrix, or the matrix itself, up to 6,000 parameters.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import pytest
 import imu_lab as imu
 from imu_lab.core.knobs import check, knobs, name_of, plain
 from imu_lab.core.messages import UnknownName, unknown
+from imu_lab.core.quantities import meaning_of
 from imu_lab.core.registry import Registry
 
 
@@ -286,6 +288,26 @@ def test_every_registered_item_has_valid_defaults_and_sliders_inside_them(group:
 def test_every_registered_item_says_its_formula_or_what_it_controls() -> None:
     for group in (imu.estimators, imu.intensity_rules, imu.methods):
         assert all(item.__doc__ and not item.__doc__.startswith(item.__name__ + "(") for item in group.values())
+
+
+@pytest.mark.parametrize("group", [imu.estimators, imu.intensity_rules, imu.methods], ids=lambda group: group.kind)
+def test_help_of_a_registered_class_says_what_each_setting_means_and_may_be(group: Registry) -> None:
+    for name, kind in group.items():
+        for field, about in knobs(kind).items():
+            line = next(line for line in inspect.getdoc(kind).splitlines() if line.startswith(f"    {field} ("))
+            assert about.help in line and about.valid in line, (name, field)
+            for choice in about.choices if isinstance(about.choices, tuple) else ():
+                assert repr(choice) in line, (name, field)
+        Registry("thing").register(name)(kind)
+        assert inspect.getdoc(kind).count("Settings:") == bool(knobs(kind)), "nothing is said twice"
+        assert "Settings" not in meaning_of(kind)
+
+
+def test_rho_and_curvature_mean_the_same_wherever_they_stand() -> None:
+    damped = [kind for group in (imu.estimators, imu.methods) for kind in group.values() if "rho" in knobs(kind)]
+    for setting in ("rho", "curvature"):
+        having = [knobs(kind)[setting] for kind in damped if setting in knobs(kind)]
+        assert len(having) >= 3 and len({about.help for about in having}) == 1, having
 
 
 def test_a_message_names_a_hundred_and_counts_the_others() -> None:
