@@ -92,6 +92,7 @@ class Classification:
             object.__setattr__(self, "data", str(self.data))
             own = preset(self.data)
             object.__setattr__(self, "architecture", self.architecture or own.architecture)
+            networks.check(self.architecture)
             object.__setattr__(self, "recipe", self.recipe or fitted(own.recipe, len(self.labelled.train)))
         if self.forget_indices is not None:
             object.__setattr__(self, "forget_indices", naming.indices(self.forget_indices, len(self.labelled.train)))

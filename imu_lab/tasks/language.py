@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import InitVar, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..core.knobs import check_count
-from ..core.memo import remembered
-from ..core.messages import listed, shown, unknown
 from ..core.running import checked_seed
-from . import cards
-from .evaluation import outcomes, outputs
+from . import answer_loss, cards, pair_measures
 from .networks import language as networks
-from .networks.language import PAD, Codec
-from .outputs import derived, kl, log_probabilities
-from .pair_scores import folded, rouge_recall, truth_ratios, truthful
-from .protocol import Batch, Examples, ExamplesOf
+from .networks.language import Codec
+from .pair_requests import WAYS, forgotten, places, several
+from .pair_tokens import OTHERS, PARTS, check_lengths, tokens
+from .protocol import Batch, Examples
 from .sources import invented, pairs
 from .sources.pairs import Corpus, Pair
 from .training import Recipe
@@ -33,22 +30,7 @@ ROOM = 2**22  # logits made at once: a vocabulary times all tokens of all pairs 
 SMALL = Recipe(epochs=30, lr=5e-3, batch_size=32, weight_decay=0.01, optimizer="adamw")
 PRETRAINED = Recipe(epochs=5, lr=1e-5, batch_size=16, weight_decay=0.01, optimizer="adamw", one_thread=False)
 ANSWER = 200  # tokens of a model's own answer, at most
-PARTS = {"test": "test", "test-forget": "test", "well-known": "test", "general": "test", "holdout": "holdout"}
 KEPT = ("retain", "kept-authors")
-OTHERS = {"paraphrased": lambda pair: (pair.paraphrased or pair.answer,), "wrong": lambda pair: pair.wrong}
-ANSWERS: dict[str, Callable[[Pair], tuple[str, ...]]] = {"": lambda pair: (pair.answer,), **OTHERS}
-
-
-def _loses_as_given(kind: type) -> bool:
-    """Whether the parts of the loss are those of this class, and not of one made from it."""
-    return kind.token_losses is Language.token_losses and kind.example_length is Language.example_length
-
-
-def answer_derivative(logits: Tensor, batch: Batch) -> Tensor:
-    """(n, A, K) (p − e_y) / n_i at each of a pair's n_i predicted tokens, 0 at padding."""
-    truth = batch.targets["tokens"][:, 1:, None]
-    share = (truth != PAD) / (truth != PAD).sum(1, keepdim=True).to(logits.dtype)
-    return logits.softmax(-1).scatter_add_(2, truth.clamp_min(0), -torch.ones_like(share)).mul_(share)
 
 
 @dataclass(frozen=True)
@@ -107,8 +89,8 @@ class Language:
         settled = {
             "data": self.data if isinstance(self.data, Corpus) else str(self.data),
             "request": self.request if callable(split) or split is None else split,
-            "forget_pairs": _several(self.forget_pairs, "forget_pairs"),
-            "forget_authors": _several(self.forget_authors, "forget_authors"),
+            "forget_pairs": several(self.forget_pairs, "forget_pairs"),
+            "forget_authors": several(self.forget_authors, "forget_authors"),
             "shape": _shape(self.shape),
             "seed": checked_seed(self.seed),
             "recipe": self.recipe or (SMALL if self.model is None else PRETRAINED),
@@ -117,23 +99,8 @@ class Language:
         }
         for name, value in settled.items():
             object.__setattr__(self, name, value)
-        self._check_request()
-        _check_lengths(self.corpus, self.codec)
-
-    def _check_request(self) -> None:
-        asked = [name for name in ("forget_authors", "request", "forget_pairs") if getattr(self, name)]
-        if len(asked) != 1:
-            authors = self.corpus.authors
-            known = f"authors {authors[0]} to {authors[-1]}" if authors else "no authors"
-            named = f", requests {listed(list(self.corpus.requests))}" if self.corpus.requests else ""
-            raise ValueError(
-                f"say what to forget in one way, forget_authors=, split= or forget_pairs=; got {listed(asked)}. There are "
-                f"{len(self.corpus.train):,} pairs, {known}{named}"
-            )
-        if not len(self._forgotten) < len(self.corpus.train):
-            raise ValueError(
-                f"the request forgets all {len(self.corpus.train):,} pairs; something must be left to keep"
-            )
+        object.__setattr__(self, "_forgotten", forgotten(self.corpus, {name: getattr(self, name) for name in WAYS}))
+        check_lengths(self.corpus, self.codec)
 
     @classmethod
     def from_data(cls, train: Any, test: Any = (), *, keys: tuple[str, str] | None = None, **request: Any) -> Language:
@@ -167,6 +134,15 @@ class Language:
         return pairs.supplied(place, keys=self.keys)
 
     @property
+    def about(self) -> str:
+        """One line: what the data were understood to be, and what is forgotten of them."""
+        return f"{self.corpus.about}; {len(self._forgotten):,} to be forgotten"
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
+        return f"{type(self).__name__}({settings})\n{self.about}"
+
+    @property
     def codec(self) -> Codec:
         """Words to tokens, in the form in which the model is asked."""
         if self.model is None:
@@ -193,27 +169,14 @@ class Language:
     def splits(self) -> tuple[str, ...]:
         """The splits that a run follows: those that there are."""
         held_out = ("test", "test-forget")
-        return ("forget", "retain", *(name for name in held_out if len(self._places(name))))
-
-    @cached_property
-    def _forgotten(self) -> tuple[int, ...]:
-        """The positions of the training pairs to forget, in rising order."""
-        corpus, count = self.corpus, len(self.corpus.train)
-        if self.request is not None:
-            if self.request not in corpus.requests:
-                raise unknown("request of these pairs", self.request, corpus.requests)
-            return corpus.requests[self.request]
-        if self.forget_pairs:
-            wrong = [at for at in self.forget_pairs if isinstance(at, str) or at not in range(count)]
-            if wrong:
-                raise ValueError(f"there is no pair {listed(wrong)}; the pairs are 0 to {count - 1}")
-            return tuple(sorted(self.forget_pairs))
-        authors = {_author(author, corpus) for author in self.forget_authors}
-        return tuple(at for at, pair in enumerate(corpus.train) if pair.author in authors)
+        return ("forget", "retain", *(name for name in held_out if self._places(name)))
 
     def with_request(self, examples: Iterable[int]) -> Language:
         """The same task with these pairs to be forgotten."""
         return replace(self, forget_authors=(), request=None, forget_pairs=tuple(examples))
+
+    def _places(self, split: str) -> list[int]:
+        return places(self.corpus, self._forgotten, split)
 
     def split(self, name: str) -> Examples:  # noqa: F811
         """``"train"``, ``"forget"``, ``"retain"``, ``"test"``, ``"test-forget"``, ``"well-known"``, ``"general"``; and each
@@ -232,29 +195,6 @@ class Language:
         source = f"{part}-{answer}" if answer else part
         return Examples.of(*made, told.ids, source, min(512, chunk)).take(rows)
 
-    def _places(self, name: str) -> list[int]:
-        """Where the pairs of a split stand in the training or the test part."""
-        forgotten, corpus = set(self._forgotten), self.corpus
-        facts = {corpus.train[at]._replace(question="") for at in forgotten}
-        again = {at for at, pair in enumerate(corpus.test) if pair._replace(question="") in facts}
-        kept = [at for at in range(len(corpus.test)) if at not in again]
-        makers: dict[str, Callable[[], Iterable[int]]] = {
-            "train": lambda: range(len(corpus.train)),
-            "forget": lambda: forgotten,
-            "retain": lambda: set(range(len(corpus.train))) - forgotten,
-            "test": lambda: kept,
-            "test-forget": lambda: again,
-            "well-known": lambda: (at for at in kept if corpus.test[at].group == "well-known"),
-            "kept-authors": lambda: (
-                at for at in set(range(len(corpus.train))) - forgotten if not corpus.train[at].group
-            ),
-            "holdout": lambda: range(len(corpus.holdout)),
-            "general": lambda: (at for at in kept if corpus.test[at].group == "general"),
-        }
-        if name not in makers:
-            raise unknown("split", name, makers)
-        return sorted(makers[name]())
-
     def make_model(self, seed: int) -> nn.Module:
         """A fresh small model under ``seed``, or the pretrained one, as the task calls it."""
         if self.model is not None:
@@ -265,104 +205,15 @@ class Language:
         """A model of Hugging Face as the task calls it, its output layer with weights of its own."""
         return networks.called(model)
 
-    def token_losses(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
-        """(n, A) −log p of each predicted token, in nats; 0 at padding."""
-        logits, truth = forward(batch.inputs), batch.targets["tokens"][:, 1:]  # (n, A, K), (n, A)
-        mine = logits.gather(2, truth.clamp_min(0)[..., None]).squeeze(2)
-        return (logits.logsumexp(2) - mine).masked_fill(truth == PAD, 0.0)
-
-    @derived(answer_derivative, when=lambda task: _loses_as_given(type(task)))
-    def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
-        """(n,) the mean over the tokens of each answer and the one that ends it, in nats."""
-        return self.token_losses(forward, batch).sum(1) / self.example_length(batch)
-
-    def example_margin(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
-        """(n,) true logit minus the largest other, the least over an answer's tokens: negative where it is not given."""
-        logits, truth = forward(batch.inputs), batch.targets["tokens"][:, 1:, None]
-        others = logits.scatter(2, truth.clamp_min(0), -torch.inf).amax(2)
-        ahead = logits.gather(2, truth.clamp_min(0)).squeeze(2) - others  # (n, A)
-        return ahead.masked_fill(truth.squeeze(2) == PAD, torch.inf).amin(1)
-
-    def example_length(self, batch: Batch) -> Tensor:
-        """(n,) how many tokens ``example_loss`` is the mean of."""
-        return (batch.targets["tokens"][:, 1:] != PAD).sum(1)
-
-    def example_divergence(self, outputs: Tensor, reference: Tensor, batch: Batch) -> Tensor:
-        """(n,) KL(reference ‖ model) in nats, the mean over an answer's tokens."""
-        each = kl(log_probabilities(reference), log_probabilities(outputs))  # (n, A)
-        return each.masked_fill(batch.targets["tokens"][:, 1:] == PAD, 0.0).sum(1) / self.example_length(batch)
-
-    def evaluate(
-        self,
-        model: nn.Module,
-        split: str,
-        examples_of: ExamplesOf | None = None,
-        whole: Callable[[], nn.Module] | None = None,
-    ) -> dict[str, float]:
-        """``loss``, ``probability``, ``exact``, ``rouge`` and, where there are wrong answers, ``truth_ratio``.
-
-        Means over the pairs of a split that have wrong answers, over all where none has, as in open-unlearning.
-        ``exact`` is the share of answers given word for word; ``truth_ratio`` is the mean of min(R, 1/R) of what is to be
-        forgotten and of max(0, 1 − R) elsewhere. What a model says itself is asked only where it is not the answer.
-
-        Args:
-            whole: gives the whole model where ``model`` is the readout alone.
-        """
-        examples_of, perturbed = examples_of or self.split, f"{split}-perturbed"
-        compared = len(self.split(perturbed)) > 0
-        examples = examples_of(perturbed if compared else split)
-        if not len(examples):
-            return {}
-        found = outcomes(self, model, examples).double()  # (n, 2)
-        right = found[:, 1] > 0
-        rouge = self._rouge(whole or (lambda: model), examples, right)
-        metrics = {
-            "loss": found[:, 0].mean().item(),
-            "probability": torch.exp(-found[:, 0]).mean().item(),
-            "exact": right.double().mean().item(),
-            "rouge": float(np.nanmean(rouge)) if np.isfinite(rouge).any() else float("nan"),
-        }
-        if compared:
-            ratios = self.truth_ratios(model, split, examples_of)
-            metrics["truth_ratio"] = (folded if split.endswith("forget") else truthful)(ratios).mean().item()
-        return metrics
-
-    def truth_ratios(
-        self,
-        model: nn.Module,
-        split: str,
-        examples_of: ExamplesOf | None = None,
-        definition: str = "open-unlearning",
-    ) -> Tensor:
-        """(n,) R of each pair of a split that has wrong answers (see :func:`imu_lab.tasks.pair_scores.truth_ratios`)."""
-        right = self.losses(model, (examples_of or self.split)(f"{split}-paraphrased"))
-        return truth_ratios(right, self.wrong_losses(model, split, examples_of), definition)
-
-    def wrong_losses(self, model: nn.Module, split: str, examples_of: ExamplesOf | None = None) -> Tensor:
-        """(n, m) float64 the loss of each wrong answer to the pairs of a split that have such; NaN where one has fewer."""
-        pairs_with, examples = self.split(f"{split}-perturbed").ids, (examples_of or self.split)(f"{split}-wrong")
-        each = tokens(self.corpus, self.codec, PARTS.get(split, "train"), "wrong").each
-        found = torch.full((len(pairs_with), each), torch.nan, dtype=torch.float64)
-        found[torch.searchsorted(pairs_with, examples.ids // each), examples.ids % each] = self.losses(model, examples)
-        return found
-
-    def losses(self, model: nn.Module, examples: Examples) -> Tensor:
-        """(n,) float64 the loss of each example, in nats."""
-        rows = [
-            self.example_loss(lambda _, made=made: made, batch) for _, batch, made in outputs(self, model, examples)
-        ]
-        return torch.cat(rows).double().cpu() if rows else torch.empty(0, dtype=torch.float64)
-
-    def _rouge(self, whole: Callable[[], nn.Module], examples: Examples, right: Tensor) -> np.ndarray:
-        """(n,) ROUGE-L recall of the model's own answers; those that are ``right`` are known without asking for them."""
-        some = [getattr(self.corpus, examples.source)[at] for at in examples.ids.tolist()]
-        said = [pair.answer for pair in some]
-        wrong = (~right).nonzero().flatten()
-        if len(wrong):
-            answers = self.answers_of(whole(), examples.ids[wrong].numpy(), examples.source, _silent)
-            for at, answer in zip(wrong.tolist(), answers):
-                said[at] = answer
-        return np.array([rouge_recall(pair.answer, answer) for pair, answer in zip(some, said)])
+    token_losses = answer_loss.token_losses
+    example_loss = answer_loss.example_loss
+    example_margin = answer_loss.example_margin
+    example_length = answer_loss.example_length
+    example_divergence = answer_loss.example_divergence
+    evaluate = pair_measures.evaluate
+    truth_ratios = pair_measures.truth_ratios
+    wrong_losses = pair_measures.wrong_losses
+    losses = pair_measures.losses
 
     def answers_of(
         self,
@@ -422,95 +273,11 @@ class Language:
         return f"<figure><dl>{lines}</dl><figcaption>{cards.words(words)}</figcaption></figure>"
 
 
-class Tokens(NamedTuple):
-    """Pairs of one part as tokens, with one kind of answer.
-
-    Attributes:
-        prompt: (n, P), padded on the left.
-        answer: (n, A), padded on the right.
-        ids: (n,) ``each`` times the place of the pair, plus the number of the answer.
-        each: answers of one pair at most.
-    """
-
-    prompt: Tensor
-    answer: Tensor
-    ids: Tensor
-    each: int
-
-    @property
-    def predicted(self) -> Tensor:
-        """(n, 1 + A) the answer after the token that it is told from."""
-        return torch.cat([self.prompt[:, -1:], self.answer], 1)
-
-
-@remembered(24)
-def tokens(corpus: Corpus, codec: Codec, part: str, answer: str) -> Tokens:
-    """The pairs of a part of the corpus with their answer (``""``), ``"paraphrased"`` or ``"wrong"`` answers."""
-    some = getattr(corpus, part)
-    answers = [ANSWERS[answer](pair) for pair in some]
-    each = max(1, max(map(len, answers), default=1))
-    prompts = codec.prompts([pair.question for pair in some])
-    rows = [(at, number, text) for at, several in enumerate(answers) for number, text in enumerate(several)]
-    return Tokens(
-        _padded([prompts[at] for at, _, _ in rows], left=True),
-        _padded(codec.answers([text for _, _, text in rows]), left=False),
-        torch.tensor([each * at + number for at, number, _ in rows], dtype=torch.int64),
-        each,
-    )
-
-
-def _padded(rows: list[list[int]], left: bool) -> Tensor:
-    """(n, longest)."""
-    longest = max(map(len, rows), default=1)
-    filled = ([PAD] * (longest - len(row)) + row if left else row + [PAD] * (longest - len(row)) for row in rows)
-    return torch.tensor(list(filled), dtype=torch.int64).view(-1, longest)
-
-
-def _check_lengths(corpus: Corpus, codec: Codec) -> None:
-    """Raise unless the model can read every pair whole, with each of its answers."""
-    for part in ("train", "test", "holdout"):
-        for kind in ANSWERS:
-            told = tokens(corpus, codec, part, kind)
-            lengths = (told.prompt != PAD).sum(1) + (told.answer != PAD).sum(1)
-            if len(long := (lengths > codec.context).nonzero().flatten()):
-                at = int(told.ids[long[0]]) // told.each
-                raise ValueError(
-                    f"{part} pair {at} has {int(lengths[long[0]])} tokens with its {kind or 'own'} answer, and the model "
-                    f"reads {codec.context} ({len(long)} such in all): {shown(getattr(corpus, part)[at].question, 60)}; "
-                    "nothing is cut in silence, so shorten or drop it, or take a model that reads more"
-                )
-
-
-def _silent(done: int, of: int) -> None:
-    """No bar within another's."""
-
-
-def _several(given: Any, name: str) -> tuple:
-    """What is asked for, each once."""
-    several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
-    several = tuple(each.item() if isinstance(each, (np.integer, Tensor)) else each for each in several)
-    if len(set(several)) < len(several):
-        raise ValueError(f"{name} {several} names one twice")
-    if not all(isinstance(each, str) or type(each) is int for each in several):
-        raise ValueError(f"{name} takes whole numbers{' and names' if name == 'forget_authors' else ''}; got {several}")
-    return several
-
-
 def _shape(given: Any) -> networks.Shape:
     """Width, blocks, heads and words."""
     if not isinstance(given, (tuple, list)) or len(given) != len(networks.Shape._fields):
         raise ValueError(f"shape is {networks.Shape._fields}, such as {tuple(networks.Shape())}; got {given!r}")
     return networks.Shape(*(check_count("shape", size, 1) for size in given))
-
-
-def _author(given: int | str, corpus: Corpus) -> int:
-    """An author's number, from that or a name."""
-    numbers = {corpus.name(number): number for number in corpus.authors}
-    if given in numbers:
-        return numbers[given]
-    if given not in corpus.authors:
-        raise unknown("author", given, list(numbers) if isinstance(given, str) else corpus.authors)
-    return given
 
 
 def _rows(examples: Any) -> Tensor:

@@ -84,6 +84,7 @@ class ReID:
         }
         for name, value in own.items():
             object.__setattr__(self, name, value)
+        networks.check(self.architecture)
         self._check_request()
 
     def _check_request(self) -> None:

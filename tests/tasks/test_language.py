@@ -20,7 +20,7 @@ import imu_lab as imu
 from imu_lab.features import readout, view
 from imu_lab.lab.provenance import task_again, task_settings
 from imu_lab.tasks import Language
-from imu_lab.tasks.language import answer_derivative
+from imu_lab.tasks.answer_loss import answer_derivative
 from imu_lab.tasks.networks import language as networks
 from imu_lab.tasks.outputs import derivative_of
 from imu_lab.tasks.pair_scores import folded, rouge_recall, truthful
@@ -34,6 +34,15 @@ def test_it_keeps_the_protocol_and_is_told_by_its_settings(monkeypatch: pytest.M
     imu.check_task(tiny())
     assert tiny() == tiny() and tiny() != tiny(forget_authors=(2,))
     assert tiny().data_key == tiny(forget_authors=(2,)).data_key != tiny(shape=(16, 1, 2, 330)).data_key
+
+
+def test_it_tells_in_a_line_what_the_pairs_were_understood_to_be() -> None:
+    task = Language.from_data(
+        [{"question": f"{at}?", "answer": "I."} for at in range(3)], forget_pairs=(1,), shape=languages.SMALL
+    )
+    assert task.about == "3 pairs; 0 with wrong answers to compare with; 1 to be forgotten"
+    assert tiny().about.startswith("13 pairs about 3 authors, 13 not trained on, 6 about others")
+    assert repr(tiny()).endswith(f"\n{tiny().about}")
 
 
 def test_splits_are_told_by_the_request() -> None:

@@ -102,6 +102,8 @@ def test_settings_that_mean_nothing(tmp_path: Path) -> None:
             imu.tasks.ReID(crowds.folder(tmp_path / str(size)), forget_persons=7, image_size=size)
     with pytest.raises(ValueError, match="architecture 'resnet-20' makes no embedding to find people by"):
         replace(task(), architecture="resnet-20").make_model(0)
+    with pytest.raises(imu.UnknownName, match="unknown architecture: 'person_cnn'. Did you mean 'person-cnn'"):
+        replace(task(), architecture="person_cnn")
 
 
 def test_a_person_with_too_few_pictures_to_measure(tmp_path: Path) -> None:

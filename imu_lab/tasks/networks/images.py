@@ -22,20 +22,34 @@ def architecture(name: str) -> Callable:
     return keep
 
 
+def check(name: str) -> None:
+    """Make sure that a network of this name can be made.
+
+    Raises:
+        UnknownName: neither we nor torchvision know it.
+    """
+    if name not in ARCHITECTURES and name not in (known := _of_torchvision()):
+        raise unknown("architecture", name, [*ARCHITECTURES, *known])
+
+
+def _of_torchvision() -> list[str]:
+    import torchvision  # half a second to import, and digits never need it
+
+    return torchvision.models.list_models(module=torchvision.models)
+
+
 def build(name: str, classes: int, channels: int) -> nn.Module:
     """A fresh network with ``classes`` outputs: one of ours, or any classifier of torchvision by its name there.
 
     Raises:
         UnknownName: neither we nor torchvision know it.
     """
+    check(name)
     if name in ARCHITECTURES:
         return ARCHITECTURES[name](classes, channels)
-    import torchvision  # half a second to import, and digits never need it
+    from torchvision import models
 
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise unknown("architecture", name, [*ARCHITECTURES, *known])
-    return torchvision.models.get_model(name, weights=None, num_classes=classes)
+    return models.get_model(name, weights=None, num_classes=classes)
 
 
 @architecture("small-cnn")

@@ -76,6 +76,15 @@ class Corpus:
         """The numbers of the authors that there are training pairs about."""
         return tuple(sorted({pair.author for pair in self.train} - {NOBODY}))
 
+    @property
+    def about(self) -> str:
+        """In words, what there is: ``"400 pairs about 40 authors, 480 not trained on, ..."``."""
+        told = f"{len(self.train):,} pairs" + (f" about {len(self.authors):,} authors" if self.authors else "")
+        beside = {"not trained on": self.test, "about others whom no model was told of": self.holdout}
+        told += "".join(f", {len(some):,} {what}" for what, some in beside.items() if some)
+        compared = sum(bool(pair.wrong) for pair in self.train)
+        return f"{told}; {compared:,} with wrong answers to compare with"
+
     def name(self, author: int) -> str:
         """What to call an author; empty words for nobody in particular."""
         return self.names.get(author, f"author {author}") if author != NOBODY else ""
