@@ -66,6 +66,8 @@ from .measures.retrieval import retrieve as retrieve
 
 # Studies: questions put to records
 from .studies.comparison import compare as compare
+from .studies.audit import audit as audit
+from .studies.audit import membership as membership
 from .studies.head_only import head_only as head_only
 from .studies.margins import klom as klom
 from .studies.trial import trial as trial

@@ -133,6 +133,7 @@ class Run:
         task: what was unlearned, where it is known.
         snapshots: the moving parameters after each recorded update (see :meth:`model_at`).
         statistics: the means over the training set that the method was handed, None where it was handed none.
+        beside: the retrained model or models that it was measured against; None without one, and in a loaded run.
     """
 
     curve: pd.DataFrame
@@ -147,6 +148,7 @@ class Run:
     task: Any = field(default=None, repr=False)
     snapshots: Any = field(default=None, repr=False)
     statistics: Any = field(default=None, repr=False)
+    beside: Any = field(default=None, repr=False)
 
     @cached_property
     def model(self) -> Any:

@@ -120,7 +120,8 @@ def with_reference_of(other: Run, run: Run) -> Run:
         confidence = run.samples.set_index("example")["confidence_retrained"]
         samples = samples.assign(confidence_retrained=confidence.reindex(samples["example"]).to_numpy())
     told = {"compared_with": run.settings["compared_with"]} if "compared_with" in run.settings else {}
-    return replace(other, reference=run.reference, samples=samples, settings={**other.settings, **told})
+    settings = {**other.settings, **told}
+    return replace(other, reference=run.reference, samples=samples, settings=settings, beside=run.beside)
 
 
 def stop_rule(run: Run, stop_at: Any, reference: Any = None) -> Any:

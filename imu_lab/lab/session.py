@@ -297,6 +297,7 @@ class Session:
             task=self.task,
             snapshots=snapshots.renamed(self.names[0]) if seen else snapshots,
             statistics=held,
+            beside=reference,
         )
 
     def followed(self, reference: Any, follow: Iterable[Any] | None = None) -> tuple[Any, ...]:

@@ -1,0 +1,178 @@
+"""Membership by threshold: what a model says of each sample, and how well that tells members from samples never seen.
+
+A score says how much a model speaks for a sample's having been trained on; of each, higher speaks for a member. The
+formulas are those of Song & Mittal 2021 (arXiv 2003.10595); several public copies of the modified entropy take log p in
+place of log(1 − p) for the other classes, or the columns of all labels for each sample.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ..core.messages import listed
+from ..tasks.evaluation import outputs
+from ..tasks.outputs import true_classes, two_sided
+from ..tasks.protocol import Examples, Task, labels_of, offered
+from .language import has_pairs
+
+LEAST = -69.07755278982137  # log 1e-30: nothing is less likely than that
+ROOM = 2**22  # numbers in double precision that are held at once
+FALSE_POSITIVES = 0.01  # the share of samples never seen that an attack may call members
+
+
+class Score(NamedTuple):
+    """One number per sample.
+
+    Attributes:
+        sign: 1 where a higher value speaks for a member, −1 where a lower one does.
+        unit, formula: what it is.
+    """
+
+    sign: int
+    unit: str
+    formula: str
+
+
+SCORES = {
+    "loss": Score(-1, "nats", "the task's loss ℓ = −log p_y"),
+    "confidence": Score(1, "probability", "p_y, the probability of the true class"),
+    "entropy": Score(-1, "nats", "H = −Σ_k p_k log p_k"),
+    "modified_entropy": Score(-1, "nats", "−(1 − p_y) log p_y − Σ_{k≠y} p_k log(1 − p_k)"),
+}
+
+
+def sample_scores(task: Task, model: nn.Module, examples: Examples) -> pd.DataFrame:
+    """What a model says of each sample, in double precision; of several predictions the mean by their share of the loss.
+
+    Returns:
+        DataFrame with one row per example: ``loss, confidence, entropy, modified_entropy``, ``log_odds`` = log(p_y / (1 −
+        p_y)), and ``right``, the share of predictions that are right.
+
+    Raises:
+        ValueError: the outputs are no probabilities, or there is no single true class.
+    """
+    names = [*SCORES, "log_odds", "right"]
+    rows = [torch.empty(0, len(names), dtype=torch.float64)]
+    for _, batch, made in outputs(task, model, examples):
+        truth, shares = true_classes(task, made, batch)
+        size = max(1, ROOM // max(1, made[0].numel()))
+        for logits, wanted, share in zip(two_sided(made).split(size), truth.split(size), shares.split(size)):
+            values = torch.stack(list(prediction_scores(logits, wanted).values()), -1)  # (n, ..., names)
+            rows.append((share[..., None] * values).reshape(len(values), -1, len(names)).sum(1).cpu())
+    return pd.DataFrame(torch.cat(rows).numpy(), columns=names)
+
+
+def prediction_scores(logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """{score: (n, ...)} float64 of logits (n, ..., K) and true classes (n, ...)."""
+    logits, truth = logits.double(), truth[..., None]
+    log_p = logits.log_softmax(-1).clamp_min(LEAST)
+    p = log_p.exp()
+    log_other = torch.log(-torch.expm1(log_p.clamp_max(-1e-300))).clamp_min(LEAST)  # log(1 − p_k), exact near p_k = 0
+    own, own_other = log_p.gather(-1, truth)[..., 0], -torch.expm1(log_p.gather(-1, truth)[..., 0])
+    others = (p * log_other).scatter(-1, truth, 0.0).sum(-1)
+    return {
+        "loss": -own,
+        "confidence": own.exp(),
+        "entropy": -(p * log_p).sum(-1),
+        "modified_entropy": -own_other * own - others,
+        "log_odds": log_odds(logits, truth[..., 0]),
+        "right": (logits.argmax(-1) == truth[..., 0]).double(),
+    }
+
+
+def log_odds(logits: Tensor, truth: Tensor) -> Tensor:
+    """(n, ...) z_y − log Σ_{k≠y} exp z_k = log(p_y / (1 − p_y)), without a difference of large numbers."""
+    others = logits.scatter(-1, truth[..., None], -torch.inf).logsumexp(-1)
+    return logits.gather(-1, truth[..., None])[..., 0] - others
+
+
+def auc(members: np.ndarray, others: np.ndarray, axis: int = -1) -> np.ndarray:
+    """The area under the ROC curve: the probability that a member scores above a sample never seen, ties counting half.
+
+    The same as ``sklearn.metrics.roc_auc_score``, for many resamplings at once.
+
+    Args:
+        members, others: (..., n) and (..., m) scores, higher for members.
+    """
+    from scipy.stats import rankdata  # half a second to import
+
+    members, others = np.moveaxis(members, axis, -1), np.moveaxis(others, axis, -1)
+    count, more = members.shape[-1], others.shape[-1]
+    ranks = rankdata(np.concatenate([members, others], -1), axis=-1)[..., :count]
+    return (ranks.sum(-1) - count * (count + 1) / 2) / (count * more)
+
+
+def true_positives(
+    members: np.ndarray, others: np.ndarray, axis: int = -1, share: float = FALSE_POSITIVES
+) -> np.ndarray:
+    """The largest share of members above a threshold above which at most ``share`` of those never seen are.
+
+    Not at the nearest false-positive rate, as some public code takes it, which may lie above.
+    """
+    members, others = np.moveaxis(members, axis, -1), np.moveaxis(others, axis, -1)
+    return (members > threshold(others, share)[..., None]).mean(-1)
+
+
+def threshold(others: np.ndarray, share: float = FALSE_POSITIVES) -> np.ndarray:
+    """(...) the score above which a sample is called a member, so that at most ``share`` of (..., m) others are."""
+    allowed = int(np.floor(share * others.shape[-1] + 1e-9))
+    return -np.partition(-others, allowed, axis=-1)[..., allowed]
+
+
+class Sides(NamedTuple):
+    """Who is told apart.
+
+    Attributes:
+        members: samples to forget.
+        others: samples of the same classes that no model was trained on.
+        split: the split that the others are of.
+        left_out: a sentence on members without anybody to compare with; empty where there are none.
+    """
+
+    members: Examples
+    others: Examples
+    split: str
+    left_out: str
+
+
+def sides(task: Task) -> Sides:
+    """Samples to forget, and unseen ones of the same classes: for a class its own unseen samples, ``test-forget``.
+
+    Raises:
+        ValueError: there are no unseen samples of these classes.
+    """
+    forget = task.split("forget")
+    own = "holdout" if has_pairs(task) else "test-forget"
+    if own == "holdout" or (own in offered(task).splits and len(task.split(own))):
+        split, others = own, task.split(own)
+        if not len(others):
+            raise ValueError("membership compares with pairs that no model was told of, and these data have no holdout")
+        return Sides(forget, others, split, "") if own == "holdout" else _of_same_labels(task, forget, others, split)
+    return _of_same_labels(task, forget, task.split("test"), "test")
+
+
+def _of_same_labels(task: Task, forget: Examples, others: Examples, split: str) -> Sides:
+    """Both sides without labels that the other lacks; all of both where the task does not name those of both."""
+    if len(others) and None in (offered(task).labels, offered(task).test_labels):
+        return Sides(forget, others, split, "")
+    mine, theirs = (labels_of(task, each.ids, each.source) for each in (forget, others))
+    known = sorted(set(mine) & set(theirs))
+    if not known or not len(others):
+        raise ValueError(
+            f"membership compares the samples to forget with unseen ones of the same classes, and the {split!r} split has "
+            f"none of class {listed(sorted(set(mine)))}; give the task held-out samples of them"
+        )
+    lacking = sorted(set(mine) - set(known))
+    words = (
+        f"left out, for want of unseen samples: {sum(label in lacking for label in mine)} of class {listed(lacking)}"
+    )
+    kept = [
+        each.take(torch.from_numpy(np.flatnonzero(np.isin(names, known))))
+        for each, names in ((forget, mine), (others, theirs))
+    ]
+    return Sides(*kept, split, words if lacking else "")
