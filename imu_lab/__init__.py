@@ -21,6 +21,8 @@ from . import influences as _estimators, unlearning as _methods  # noqa: F401  (
 from . import tasks as tasks
 from .tasks.training import train as train
 from .tasks.checks import check_task as check_task
+from .lab.requesting import forget_like as forget_like
+from .lab.requesting import forget_where as forget_where
 
 # Influence: who supports the loss that is to rise
 from .lab.verbs import influence as influence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import sys
 import warnings
@@ -61,6 +62,7 @@ def kind_of(given: Any) -> str:
 
 
 LIBRARY = str(Path(__file__).parents[1])
+BETWEEN = (LIBRARY, contextlib.__file__, dataclasses.__file__, "<string>")  # the last: constructors of dataclasses
 _HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
@@ -70,7 +72,7 @@ def warn(message: str) -> None:
         heard.append(message)
         return
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((LIBRARY, contextlib.__file__)):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(BETWEEN):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
 

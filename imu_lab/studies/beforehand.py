@@ -11,10 +11,10 @@ from ..core.memo import remembered
 from ..core.running import device_of, one_thread
 from ..features import view
 from ..features.cache import ReadoutTask
+from ..features.pooled import features
 from ..tasks import training
 from ..tasks.announced import announced
-from ..tasks.evaluation import outcomes, outputs
-from ..tasks.outputs import log_probabilities
+from ..tasks.evaluation import outcomes
 from ..tasks.protocol import Batch, Examples, Task, offered, original_ids
 from ..unlearning.recorder import time_to_forget
 from .resistance import forgetting_events
@@ -105,28 +105,6 @@ def _trained_without(task: Task, out: Examples, seed: int) -> torch.Tensor:
 
 
 NEAR = 0.25  # of the median distance to the nearest sample: closer than that counts as a near-duplicate
-
-
-def features(task: Task, model: nn.Module, split: str = "train") -> np.ndarray:
-    """(n, d) the inputs of a linear readout, averaged over positions where there are several.
-
-    Where the readout is not one linear layer, the model's log-probabilities take their place.
-    """
-    return pooled(*view(task, model), split)
-
-
-def pooled(task: Task, head: nn.Module, split: str = "train") -> np.ndarray:
-    """(n, d) the same for a task and model as :func:`imu_lab.features.view` gives them."""
-    examples = task.split(split)
-    if isinstance(task, ReadoutTask):
-        rows = [batch.inputs for _, batch in examples.batches()]
-    else:
-        rows = [log_probabilities(made) for _, _, made in outputs(task, head, examples)]
-    return torch.cat([_pooled(part).cpu().float() for part in rows]).numpy()
-
-
-def _pooled(values: Tensor) -> Tensor:
-    return values if values.ndim == 2 else values.flatten(1, -2).mean(1)
 
 
 def neighbours(task: Task, model: nn.Module, count: int = 10) -> pd.DataFrame:

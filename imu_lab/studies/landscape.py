@@ -17,10 +17,10 @@ from ..core.records import Run
 from ..core.running import device_of, evaluating, one_thread
 from ..features import view
 from ..features.cache import ReadoutTask
+from ..features.pooled import pooled
 from ..tasks.evaluation import outcomes
 from ..tasks.outputs import two_sided
 from ..tasks.protocol import Examples, labels_of, offered
-from .beforehand import pooled
 
 PROJECTIONS = ("pca", "t-sne", "umap")
 CONTEXT = 4_000  # retained samples shown around the forget set; all forget samples are

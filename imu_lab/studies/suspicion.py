@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from ..core.running import full_precision
 from ..features import readout, view
+from ..features.pooled import pooled
 from ..tasks.evaluation import outputs
 from ..tasks.protocol import Examples, Task, labels_of, offered, prepared
-from .beforehand import pooled
 
 LOOKS = 20_000  # shifted pictures that are looked at, at most: a minute of a small network
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1))

@@ -400,6 +400,10 @@ def _by_id(task: Any, has: Abilities) -> Iterator[str]:
             found = _ask(name, lambda names=names, source=source: names(ids[source]))
             if len(found) != len(ids[source]) or not all(isinstance(label, str) for label in found):
                 yield f"{name} must give one str per id; for {len(ids[source])} ids it gave {list(found)!r}"
+    if has.columns is not None:
+        found = _ask("columns", lambda: has.columns(ids["train"]))
+        if not isinstance(found, Mapping) or any(len(names) != len(ids["train"]) for names in found.values()):
+            yield f"columns must give {{name: one str per id}}; for {len(ids['train'])} ids it gave {found!r}"
     if has.pictures is not None:
         found = _ask("pictures", lambda: has.pictures(ids["train"]))
         right = (

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.messages import listed, unknown
+from ..core.messages import listed, unknown, warn
 from ..core.running import checked_seed, device_of, seeded
 from . import cards, cross_entropy
 from .evaluation import averages
@@ -29,6 +29,7 @@ from .sources.supplied import Pairs, Supplied, supply
 from .training import Recipe
 
 SMALL = 100_000  # parameters up to which a user's network is quicker on one core than on several
+FEW = 5  # classes named in a sentence
 REQUESTS = ("forget_class", "forget_fraction", "forget_indices", "forget_superclass", "forget_subclass")
 
 
@@ -99,6 +100,18 @@ class Classification:
         if isinstance(self.readout, list):
             object.__setattr__(self, "readout", tuple(self.readout))
         object.__setattr__(self, "_forget", self._chosen())
+        self._tell_of_emptied()
+
+    def _tell_of_emptied(self) -> None:
+        """A class that is forgotten by its samples alone stays in the test split, where the retrained model must fail."""
+        asked = self.forget_class is not None or self.forget_superclass is not None
+        if self.emptied and not asked:
+            kept = self._group is None
+            warn(
+                f"the request takes every training sample of {_some(self.emptied)}: the retrained model never sees one, and "
+                + ("their unseen samples stay in the test split" if kept else "answers other classes for it")
+                + "; forget_class= asks for a whole class and measures its unseen samples apart"
+            )
 
     def _settle_level(self, request: str) -> None:
         """What the model names, once it fits the request."""
@@ -174,8 +187,20 @@ class Classification:
 
     @property
     def about(self) -> str:
-        """One line: what the data, and a user's model, were understood to be."""
-        return self.data.about if isinstance(self.data, Supplied) else self.labelled.about
+        """One line: what the data, and a user's model, were understood to be, and how much of them is to be forgotten."""
+        what = self.data.about if isinstance(self.data, Supplied) else self.labelled.about
+        asked = f"to forget: {len(self._forget):,} of {len(self.labelled.train):,} training samples"
+        gone = f", which leaves none of {_some(self.emptied)}" if self.emptied else ""
+        return f"{what}; {asked}{gone}"
+
+    @cached_property
+    def emptied(self) -> tuple[str, ...]:
+        """The classes of which no training sample is left to keep."""
+        if not self.classes:
+            return ()
+        labels, count = self.labelled.train_labels, len(self.classes)
+        before, left = labels.bincount(minlength=count), labels[self._rest].bincount(minlength=count)
+        return tuple(self.classes[k] for k in ((before > 0) & (left == 0)).nonzero().flatten().tolist())
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
@@ -365,6 +390,11 @@ class Classification:
         """The class names of test examples, by index."""
         return _words(self.classes, self.labelled.test_labels[_positions(examples)])
 
+    def columns(self, examples: Any) -> dict[str, list[str]]:
+        """The superclass or subclass of training examples, by index, of data with two levels; else nothing."""
+        level = self.labelled.level
+        return {} if level is None else {level.kind: _words(level.names, level.train[_positions(examples)])}
+
     def files(self, examples: Any) -> list[str]:
         """Where training examples came from, by index: paths within the data; empty words for data that are no files."""
         known = self.labelled.files
@@ -390,6 +420,12 @@ class Classification:
         if pictures is None:
             return f"<p>{html.escape(words)}</p>"
         return cards.picture(pictures[0], f"example {int(example)}", words)
+
+
+def _some(classes: Sequence[str]) -> str:
+    """The first few classes by name, for a sentence."""
+    more = f" and {len(classes) - FEW} more" if len(classes) > FEW else ""
+    return f"class {listed(list(classes[:FEW]))}{more}"
 
 
 def _words(classes: Sequence[str], targets: Tensor) -> list[str]:

@@ -207,6 +207,7 @@ class Abilities:
         spelled: from tokens to what each is in writing.
         labels, test_labels: from ids to the names of the labels of training and of test samples.
         pictures: from ids of training samples to uint8 (n, h, w, 3), or None where there are none.
+        columns: from ids of training samples to further names of each, by column, such as ``{"superclass": [...]}``.
         originals: from ids to the ids of what those samples are copies of.
         files: from ids of training samples to where each came from; empty words for samples that were no files.
         unchanged: raises where data that a user holds were edited after the task was made.
@@ -236,6 +237,7 @@ class Abilities:
     labels: Callable[[Any], list[str]] | None = None
     test_labels: Callable[[Any], list[str]] | None = None
     pictures: Callable[[Any], Any] | None = None
+    columns: Callable[[Any], dict[str, list[str]]] | None = None
     originals: Callable[[Any], Any] | None = None
     files: Callable[[Any], list[str]] | None = None
     unchanged: Callable[[], None] | None = None
