@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import torch
 
 import imu_lab as imu
-from imu_lab.core.running import one_thread
+from imu_lab.core.running import copied, one_thread
 from imu_lab.features.kronecker import damped
+from imu_lab.lab.session import Session
 from imu_lab.unlearning.allocation import allocate, exchange
 
 from .influence import linear_task
@@ -29,6 +33,7 @@ def rows() -> Iterator[Row]:
     yield Row("digits: influence + intensity + 60 recorded updates + curves", 1e3 * taken, 60, unit="ms")
     yield Row("200 recorded updates, n = 5,000, retain 45,000, test 10,000, d = 64", cifar_sized(), 2, unit="s")
     yield from directions(task, original)
+    yield turned_updates(512)
     yield from allocations()
     yield from kept()
 
@@ -43,6 +48,28 @@ def directions(task: imu.tasks.Classification, original: torch.nn.Module) -> Ite
 
     plain, curved = seconds(lambda: imu.unlearn(task, original, **how), turned, rounds=9)
     yield Row("digits: 200 updates of curvature-ascent / of imu", curved / plain, 1.3)
+
+
+def turned_updates(wide: int) -> Row:
+    """Updates alone, of 256 of 500 samples at a time: the turn reads a matrix of wide² numbers besides."""
+    generator = torch.Generator().manual_seed(0)
+    rows, labels = torch.randn(2_000, wide, generator=generator).relu(), torch.arange(2_000) % 10
+    task = imu.tasks.Classification.from_data(
+        torch.nn.Linear(wide, 10), (rows, labels), (rows[:50] + 1, labels[:50]), forget_indices=range(500)
+    )
+    original = imu.train(task)
+    task, head = Session(task, original).view()
+    held = imu.statistics(task, head)
+    forget = task.split("forget")
+    request = imu.Request(forget, torch.full((len(forget),), 1 / len(forget)), statistics=held)
+
+    def updates(name: str) -> Callable[[], object]:
+        made = imu.methods.create(name, lr=1e-4)(task, copied(head), request)
+        return lambda: deque(islice(made, 20), maxlen=0)
+
+    with one_thread():
+        plain, curved = seconds(updates("imu"), updates("curvature-ascent"), rounds=60, clock=time.thread_time)
+    return Row(f"n = 500, d = {wide}, K = 10: an update of curvature-ascent / of imu", curved / plain, 1.3)
 
 
 def allocations() -> Iterator[Row]:
