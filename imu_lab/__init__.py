@@ -126,6 +126,9 @@ from .unlearning.objectives import frozen_copy as frozen_copy
 from .unlearning.objectives import moving_parameters as moving_parameters
 from .unlearning.objectives import retain_batches as retain_batches
 
+# The notebooks' exercises; predictions to enter are among what loads later
+from .lessons.exercise import check as check
+
 __version__ = _version("imu_lab")
 
 # Drawing needs plotly and ipywidgets, a second to import: they load when first asked for.
@@ -158,6 +161,7 @@ _LATER = {
     "plot_cmc": "figures",
     "plot_embedding": "figures",
     "plot_attribution": "figures",
+    "predict": "lessons.prediction",
     "gallery": "widgets.sheet",
     "workbench": "widgets.workbench.workbench",
     "explore": "widgets.explorer.explorer",

@@ -1,0 +1,66 @@
+"""What counts as an answer: many ways to write a right one, and words for what is none."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from imu_lab.lessons.answers import Choice, Mistyped, Number, Truth, Whole, share
+from imu_lab.lessons.setting import near
+
+
+@pytest.mark.parametrize(
+    "given",
+    [0.5, np.float32(0.5), np.float64(0.5), np.array(0.5), np.array([[0.5]]), torch.tensor(0.5), torch.tensor([0.5]),
+     pd.Series([0.5], index=["a"]), Fraction(1, 2)],
+)  # fmt: skip
+def test_a_number_in_any_form(given: object) -> None:
+    assert Number("x")(given) == 0.5
+
+
+@pytest.mark.parametrize("given", [3, 3.0, np.int64(3), np.array([3]), torch.tensor(3), pd.Series([3.0])])
+def test_a_whole_number_in_any_form(given: object) -> None:
+    assert Whole("x")(given) == 3
+
+
+@pytest.mark.parametrize("given", [True, np.bool_(True), np.array([True]), torch.tensor(True)])
+def test_a_truth_in_any_form(given: object) -> None:
+    assert Truth()(given) is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [
+        (share("of x"), "0.3", "'0.3' is a text; give a number between 0 and 1, the share of x, without quotation marks."),
+        (share("of x"), 31, "31 cannot be; give a number between 0 and 1, the share of x. 31 % is written 0.31."),
+        (share("of x"), -0.1, "-0.1 cannot be; give a number between 0 and 1, the share of x."),
+        (share("of x"), True, "expected a number between 0 and 1, the share of x; got True."),
+        (share("of x"), [0.1, 0.2], "got a list of float."),
+        (share("of x"), np.zeros(3), "got a ndarray."),
+        (Number("a loss"), float("inf"), "inf is no finite number; give a number, a loss."),
+        (Number("a loss"), 1j, "expected a number, a loss; got"),
+        (Whole("an update"), 2.5, "2.5 cannot be; give a whole number, an update."),
+        (Whole("an update"), "3", "give a whole number, an update, without quotation marks."),
+        (Truth(), "True", "expected True or False, without quotation marks; got 'True'."),
+        (Truth(), 1, "expected True or False; got 1."),
+        (Choice(("a", "bc")), "b", "there is no 'b' to choose; give one of \"a\", \"bc\"."),
+        (Choice(("a", "bc")), 1, 'expected one of "a", "bc"; got 1.'),
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_told_in_words(kind: object, given: object, words: str) -> None:
+    with pytest.raises(Mistyped) as told:
+        kind(given)
+    assert words in str(told.value)
+
+
+def test_a_word_is_found_whatever_its_capitals_and_spaces() -> None:
+    assert Choice(("uniform", "hardly different"))("  Hardly   DIFFERENT ") == "hardly different"
+
+
+def test_right_to_two_digits() -> None:
+    assert near(0.32, 0.319) and near(0.0, 0.0) and near(-1.005, -1.0) and near(2.3, 2.3026)
+    assert not near(0.33, 0.319) and not near(0.01, 0.0) and not near(1.0, -1.0)
