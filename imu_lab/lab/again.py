@@ -60,7 +60,7 @@ def again(
             f"this run was forked from {origin['run']!r} at update {origin['step']}, and up to there it has the settings of "
             "that run; call again on that run, and fork the result"
         )
-    same_method = method is None or method == recorded["method"]
+    same_method, since = method is None or method == recorded["method"], began_at(run, start, method)
     finds_shares = isinstance(method, str) and methods.declared(methods[method], "finds_shares")
     other = unlearn(
         task,
@@ -71,7 +71,7 @@ def again(
         seed=recorded["seed"] if seed is None else seed,
         stop_at=stop_rule(run, settings.pop("stop_at", recorded["stop_at"]), reference),
         reference=reference,
-        statistics=carried(run, statistics),
+        statistics=carried(run, statistics, start, since),
         record_every=settings.pop("record_every", recorded["record_every"]),
         follow=settings.pop("follow", followed(run, reference)),
         progress=progress,
@@ -83,9 +83,19 @@ def again(
     return other if reference is not None else with_reference_of(other, run)
 
 
-def carried(run: Run, asked: Statistics | None) -> Any:
-    """The statistic of a run for another one made from it; of its original, if it has to be computed."""
-    return Carried(run, asked, lambda: session_of(run.known_task(), run.model_at(0)))
+def began_at(run: Run, start: int, method: Any = None) -> int:
+    """The update at which the method began that goes on with a run at ``start``; ``start`` itself where it is another one."""
+    mine = method is None or method == run.settings["method"]
+    origin = run.settings.get("forked") or {"step": 0}
+    return origin.get("since", origin["step"]) if mine else start
+
+
+def carried(run: Run, asked: Statistics | None, start: int = 0, since: int = 0) -> Any:
+    """What another run goes on with that is made from this one; a statistic of the original, if it has to be computed."""
+    task, began = run.known_task(), None
+    if start > since:
+        began = lambda: session_of(task, run.model_at(since))  # noqa: E731
+    return Carried(run, asked, lambda: session_of(task, run.model_at(0)), began, start - since)
 
 
 def followed(run: Run, reference: Any = None) -> list[Any] | None:

@@ -14,13 +14,15 @@ from ..core.records import Run
 from ..unlearning.driver import collapsed_at, utility_limit
 from ..unlearning.recorder import SplitMetrics, time_to_forget
 from ..unlearning.snapshots import Snapshots
-from .again import again
+from .again import again, began_at
 
 
 def fork(run: Run, step: int, **changes: Any) -> Run:
     """Go back to a recorded update and continue differently; the result can be compared with ``run`` update by update.
 
-    The optimizer starts afresh, without the momentum of the updates before.
+    The optimizer starts afresh, without the momentum of the updates before, and batches are drawn from the first one on. What
+    a method does once, at its beginning, it does not do again: it looks back to the model that it began with, and a step that
+    was solved for goes on to where it leads. Another method begins with the model of that update.
 
     >>> calmer = imu.fork(run, 20, weights=None)  # uniform pressure from update 20 on
 
@@ -50,7 +52,9 @@ def fork(run: Run, step: int, **changes: Any) -> Run:
     ledger = _ledger(run, after, joined.trajectory, step)
     if after.events.get("forgotten") is not None:
         events["forgotten"] = int(((ledger["margin_before"] >= 0) & (ledger["margin_after"] < 0)).sum())
-    settings = {**after.settings, "forked": {"run": run.label, "step": int(step)}}
+    since = began_at(run, int(step), changes.get("method"))
+    settings = {**after.settings, "steps": int(step) + after.settings["steps"]}
+    settings |= {"forked": {"run": run.label, "step": int(step), "since": since}}
     forked = replace(
         joined,
         samples=ledger,

@@ -27,20 +27,34 @@ class Source(Protocol):
     def statistics(self, parts: Iterable[str] | None = None) -> Statistics:
         """Means over the train split."""
 
+    def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
+        """The task and model to work on."""
+
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """What a run made from another one has of its statistic: that of the original, wherever it starts.
+    """What a run made from another one goes on with: the statistic of its original, and the model that the method began with.
 
     Attributes:
         run: the other one.
         asked: what the user gave in the place of the statistic that it used.
         original: the session that it began with.
+        began: the session that the method began with, where it made updates before.
+        made: how many.
     """
 
     run: Run
     asked: Statistics | None
     original: Callable[[], Source]
+    began: Callable[[], Source] | None = None
+    made: int = 0
+
+
+def begun(given: Any, cache: bool, scope: str) -> dict[str, Any]:
+    """What a request tells of a method that goes on with a run."""
+    if not isinstance(given, Carried) or given.began is None:
+        return {}
+    return {"original": given.began().view(cache, scope)[1], "made": given.made}
 
 
 def handed(method: Any, given: Statistics | Carried | None, source: Source) -> tuple[Statistics | None, dict[str, Any]]:

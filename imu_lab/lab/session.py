@@ -48,7 +48,7 @@ from ..tasks.protocol import Examples, Task, labels_of, offered, prepared
 from ..unlearning import driver
 from ..unlearning.recorder import Recorder
 from ..unlearning.request import Request, needs
-from .handed import handed
+from .handed import begun, handed
 from .learning_rate import Found, find_learning_rate
 from .provenance import task_settings, versions
 from .unlearned import Unlearned
@@ -190,6 +190,7 @@ class Session:
             task.split("retain") if registry.methods.declared(method, "needs_retain") else None,
             checked_seed(seed),
             held,
+            **begun(statistics, cache, scope),
         )
         started = time.perf_counter()
         with _threads(task):

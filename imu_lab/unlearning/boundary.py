@@ -46,7 +46,7 @@ class BoundaryShrink(Descent):
 
     def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         found = None if self.scope == "all" else readout.examine(task, model)
-        layer, first = found.names[0] if found is not None and found.linear else None, frozen_copy(model)
+        layer, first = found.names[0] if found is not None and found.linear else None, frozen_copy(model, request)
         for positions, batch in forget_batches(self, model, request):
             across = self._across(task, first, layer, batch)
             outputs = two_sided(model(batch.inputs))

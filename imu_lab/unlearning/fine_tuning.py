@@ -41,7 +41,7 @@ class SparseFineTune(FineTune):
     def _objectives(
         self, task: Task, model: nn.Module, moving: list[nn.Parameter], request: Request
     ) -> Iterator[Objective]:
-        for update, batch in enumerate(retain_batches(self, model, request)):
+        for update, batch in enumerate(retain_batches(self, model, request), request.made):
             done = update // ceil(len(request.retain) / self.batch_size)
             l1 = l1_term(moving, self.gamma * max(0.0, 1 - done / self.passes))
             yield Objective({"retain": task.example_loss(model, batch).mean(), "l1": l1})
@@ -65,7 +65,8 @@ class LastLayers(Descent):
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
         kept, moving = retain_batches(self, model, request), self._last(model)
-        self._begin(task, moving, request)
+        if not request.made:
+            self._begin(task, moving, request)
         objectives = (Objective({"retain": task.example_loss(model, batch).mean()}) for batch in kept)
         return descend(self, moving.values(), objectives)
 

@@ -67,7 +67,7 @@ class Misdirection(Descent):
             yield Objective({"misdirection": (inner - wanted).square().mean()}, positions)
 
     def _held(self, model: nn.Module, at: str, request: Request) -> Iterator[dict[str, Tensor]]:
-        first = frozen_copy(model)
+        first = frozen_copy(model, request)
         for batch in retain_batches(self, model, request):
             with torch.no_grad():
                 before = self._inside(first, at, batch.inputs)

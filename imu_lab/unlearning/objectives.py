@@ -172,9 +172,14 @@ def moving_parameters(task: Task, model: nn.Module, scope: str = "readout") -> l
     return list(readout.parameters(model, names).values())
 
 
-def frozen_copy(model: nn.Module) -> nn.Module:
-    """A copy of the model as it is now, in eval mode, that nothing moves."""
-    return copied(model).eval().requires_grad_(False)
+def frozen_copy(model: nn.Module, request: Request | None = None) -> nn.Module:
+    """A copy of the model as it is now, in eval mode, that nothing moves.
+
+    Args:
+        request: with it, of the model that the method began with: what a run that goes on with another one looks back to, too.
+    """
+    first = None if request is None else request.original
+    return copied(model if first is None else first).eval().requires_grad_(False)
 
 
 def batches(positions: Tensor, size: int, seed: int) -> Iterator[Tensor]:

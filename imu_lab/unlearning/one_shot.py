@@ -64,16 +64,25 @@ class OneShot:
         raise NotImplementedError
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """The step, and no more."""
-        step = {name: part / self.pieces for name, part in self.step(task, model, request).items()}
+        """The step, and no more: of a run that goes on with another one what is left of it."""
+        left = max(1, self.pieces - request.made)
+        step = {name: part / left for name, part in self._ahead(task, model, request).items()}
         values, positions = readout.parameters(model, readout.resolve(task, model)), torch.arange(len(request.forget))
-        for _ in range(self.pieces):
+        for _ in range(left):
             gradient = _mean_gradient(task, model, request)
             terms = {"ascent": -mean_loss(task, model, request.forget), "ascent_gradient": length(gradient.values())}
             with torch.no_grad():
                 for name, value in values.items():
                     value += step[name].to(value)
             yield Update(terms | {"update_norm": length(step.values())}, positions, request.weights)
+
+    def _ahead(self, task: Task, model: nn.Module, request: Request) -> Gradient:
+        """From where the model is to where the step leads, which is solved for at the model that it began with."""
+        if request.original is None:
+            return self.step(task, model, request)
+        start, now = (readout.parameters(each, readout.resolve(task, each)) for each in (request.original, model))
+        whole = self.step(task, request.original, request)
+        return {name: start[name].detach() + part - now[name].detach() for name, part in whole.items()}
 
     def step(self, task: Task, model: nn.Module, request: Request) -> Gradient:
         """The whole of it."""

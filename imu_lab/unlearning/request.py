@@ -27,6 +27,8 @@ class Request:
         retain: the retain set where the method declares ``needs_retain``, else None.
         seed: of everything random in the method.
         statistics: means over the training set where the method declares ``needs_statistics``, else None.
+        original: the model that the method began with, where it goes on with a run; None where that is the one it is handed.
+        made: the updates that it made since then.
     """
 
     forget: Examples
@@ -34,6 +36,8 @@ class Request:
     retain: Examples | None = None
     seed: int = 0
     statistics: Statistics | None = None
+    original: nn.Module | None = None
+    made: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -131,7 +131,7 @@ class DivergenceAscent(Balanced):
     """
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        terms = kl_terms(self, task, model, frozen_copy(model), request)
+        terms = kl_terms(self, task, model, frozen_copy(model, request), request)
         pressing = plain_ascent(self, task, model, request)
         return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
 
@@ -147,7 +147,7 @@ class NegativePreferenceKL(Balanced):
     beta: float = knob(1.0, help="β: how soon the pressure fades.", valid="(0, inf)", range=(0.01, 10.0), scale="log")
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        first = frozen_copy(model)
+        first = frozen_copy(model, request)
         pressing, terms = npo(self, task, model, first, request), kl_terms(self, task, model, first, request)
         return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
 

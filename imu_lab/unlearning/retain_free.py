@@ -62,7 +62,7 @@ class NegativePreference(Descent):
     scope: str = knob("readout", **SCOPE)
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        objectives = npo(self, task, model, frozen_copy(model), request)
+        objectives = npo(self, task, model, frozen_copy(model, request), request)
         return descend(self, moving_parameters(task, model, self.scope), objectives)
 
 

@@ -44,7 +44,8 @@ class SaliencyUnlearning(Balanced):
         terms = ({"retain": self.retain_weight * task.example_loss(model, batch).mean()} for batch in kept)
         names = (readout.ALL,) if self.scope == "all" else readout.resolve(task, model)
         moving = readout.parameters(model, names)
-        gradient = GeneralGradients(task, model, names).mean(request.forget)
+        began = model if request.original is None else request.original
+        gradient = GeneralGradients(task, began, names).mean(request.forget)
         still = [~mask for mask in largest([gradient[name] for name in moving], self.share)]
         return descend(self, moving.values(), joined(relabelled(self, task, model, request), terms), still=still)
 

@@ -35,7 +35,7 @@ class SelfDistillation(Descent):
         return descend(self, moving_parameters(task, model, self.scope), self._objectives(task, model, request))
 
     def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
-        first = frozen_copy(model)
+        first = frozen_copy(model, request)
         for positions, batch in forget_batches(self, model, request):
             now = model(batch.inputs)
             with torch.no_grad():

@@ -13,7 +13,7 @@ from ..core.knobs import knob
 from ..core.registry import method
 from ..core.running import copied
 from ..tasks.protocol import Task
-from .objectives import SCOPE, Descent, Objective, descend, forget_batches, moving_parameters
+from .objectives import SCOPE, Descent, Objective, descend, forget_batches, frozen_copy, moving_parameters
 from .request import Request, Update
 
 
@@ -38,9 +38,11 @@ class TaskVector(Descent):
     scope: str = knob("readout", **SCOPE)
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        learner = copied(model)
-        moving, learned = (moving_parameters(task, each, self.scope) for each in (model, learner))
-        first = [value.detach().clone() for value in moving]
+        learner, began = copied(model), frozen_copy(model, request)
+        moving, learned, first = (moving_parameters(task, each, self.scope) for each in (model, learner, began))
+        with torch.no_grad():
+            for value, now, start in zip(learned, moving, first):
+                value.copy_(start - (now - start) / self.strength)
         objectives = (
             Objective({"learning": task.example_loss(learner, batch).mean()}, positions)
             for positions, batch in forget_batches(self, model, request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import count, islice, repeat
 from math import ceil
 from typing import ClassVar
 
@@ -60,17 +60,24 @@ class Scrub(Descent):
         return descend(self, moving_parameters(task, model, self.scope), self._objectives(task, model, request))
 
     def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
-        first = frozen_copy(model)
+        first = frozen_copy(model, request)
         pressed, kept = forget_batches(self, model, request), retain_batches(self, model, request)
-        turns = [ceil(len(examples) / self.batch_size) for examples in (request.forget, request.retain)]
-        for done in count():
-            if done < self.forget_passes:
-                for positions, batch in islice(pressed, turns[0]):
-                    yield Objective({"away": -self._softened(task, first, model, batch)[1]}, positions)
-            for batch in islice(kept, turns[1]):
+        for pressing in islice(self._turns(request), request.made, None):
+            if pressing:
+                positions, batch = next(pressed)
+                yield Objective({"away": -self._softened(task, first, model, batch)[1]}, positions)
+            else:
+                batch = next(kept)
                 outputs, apart = self._softened(task, first, model, batch)
                 loss = task.example_loss(lambda _, made=outputs: made, batch).mean()
                 yield Objective({"retain": self.gamma * loss, "retain_kl": self.alpha * apart})
+
+    def _turns(self, request: Request) -> Iterator[bool]:
+        """Whether an update takes a batch of the forget set, or one of the retain set: whole passes in turn."""
+        passes = [ceil(len(examples) / self.batch_size) for examples in (request.forget, request.retain)]
+        for done in count():
+            yield from repeat(True, passes[0] if done < self.forget_passes else 0)
+            yield from repeat(False, passes[1])
 
     def _softened(self, task: Task, first: nn.Module, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """The model's logits, and the mean KL_T of a batch."""
@@ -110,7 +117,7 @@ class BadTeacher(Descent):
             Objective({"bad_teacher": forget_share * apart(task, fresh, model, batch)}, positions)
             for positions, batch in pressed
         )
-        good = frozen_copy(model)
+        good = frozen_copy(model, request)
         near = (
             {"retain_kl": (1 - forget_share) * apart(task, good, model, batch)}
             for batch in retain_batches(self, model, request)
