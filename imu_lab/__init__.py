@@ -74,6 +74,7 @@ from .studies.head_only import head_only as head_only
 from .studies.margins import klom as klom
 from .studies.trial import trial as trial
 from .studies.trial import over_seeds as over_seeds
+from .studies.sweep import sweep as sweep
 from .studies.pressure import lorenz_curve as lorenz_curve
 from .studies.pressure import pressure_shares as pressure_shares
 from .studies.agreement import damping_effect as damping_effect

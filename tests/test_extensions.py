@@ -129,7 +129,7 @@ def test_the_run_records_what_the_method_says(run: imu.Run, name: str) -> None:
     assert (run.samples["pressure"].to_numpy()[pressed] > 0).all()
     assert (run.samples["pressure"].to_numpy()[~pressed] == 0).all()
     assert run.value("forget", "loss") > run.value("forget", "loss", 0)
-    assert {"ascent", "ascent_gradient", "update_norm"} == set(run.terms["term"])
+    assert {"ascent", "ascent_gradient", "update_norm", "examples"} == set(run.terms["term"])
     assert run.settings["settings"]["ceiling"] == 4.0
 
 

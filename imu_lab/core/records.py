@@ -122,12 +122,14 @@ class Run:
             ``loss_before, loss_after, confidence_before, confidence_after, margin_before, margin_after, time_to_forget``,
             and where a retrained model was given ``confidence_retrained``.
         trajectory: long table ``example, step, loss, confidence, margin``.
-        terms: long table ``step, term, value``: the objective's terms, their gradients and the update length, apart.
+        terms: long table ``step, term, value``: the objective's terms, their gradients and the update length, apart; and
+            ``examples``, how many of the forget and the retain set the method read for the update.
         reference: ``split, metric, value`` of the retrained model, empty when none was given. Of several
             (:func:`imu_lab.references`) the means, and for a distance how far two of them are from each other.
         settings: everything that reproduces the run.
         events: ``steps`` made, ``stopped_at``, ``diverged_at``, ``utility_limit``, ``collapsed_at``, ``goal_at`` (None where
-            it did not happen), ``forgotten`` (how many samples were right before and are wrong after), ``seconds``.
+            it did not happen), ``forgotten`` (how many samples were right before and are wrong after), ``seconds``, and
+            ``train_examples``, how large the training set is.
         build_model: makes the unlearned model when asked.
         pack_weights: safetensors bytes of the unlearned model.
         task: what was unlearned, where it is known.
@@ -286,14 +288,17 @@ class Run:
         Raises:
             FileExistsError: the path is taken and ``overwrite`` is False.
         """
+        storage.write_whole(Path(path), self.packed(), overwrite)
+        return Path(path)
+
+    def packed(self) -> bytes:
+        """What :meth:`save` writes."""
         tables = {name: getattr(self, name) for name in TABLES}
         about = {"settings": dict(self.settings), "events": dict(self.events)}
         snapshots = self.snapshots.pack() if self.snapshots is not None else b""
         told, held = self.statistics.packed() if self.statistics is not None else (None, b"")
         about |= {} if told is None else {"statistic": told}
-        packed = storage.pack("run", tables, about, self.pack_weights(), snapshots, held)
-        storage.write_whole(Path(path), packed, overwrite)
-        return Path(path)
+        return storage.pack("run", tables, about, self.pack_weights(), snapshots, held)
 
     def summary(self) -> pd.DataFrame:
         """``split, before, after, retrained``: the headline metric on every split that has it, in a row each.

@@ -198,6 +198,7 @@ class Session:
             states = driver.drive(recorder, private, method, request, steps, rule, record_every)
             state = driver.follow(states, steps, progress, stop, watch)
         events = driver.events(state, time.perf_counter() - started, self._goals(known))
+        events |= {"train_examples": len(self.task.split("train"))}
         asked = {"steps": steps, "seed": request.seed, "stop_at": stop_at, "record_every": record_every}
         asked |= {"found": ["lr"]} if auto else {}
         about = asked | self._provenance(method, shares, metrics, cached=task is not self.task)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -76,6 +76,13 @@ class Models:
         return self._references[seeds]
 
 
+class Made(NamedTuple):
+    """What a cell holds: its row, and the packed run where the cell keeps it."""
+
+    row: dict[str, Any]
+    run: bytes = b""
+
+
 @dataclass(frozen=True, eq=False)
 class Cell:
     """One arm on the models of one seed.
@@ -85,6 +92,7 @@ class Cell:
         goal: at which forgetting it is read.
         seeds: of the retrained models to compare with; none where nothing is compared.
         heads: whether to ask if only the head forgot.
+        keeps_run: whether the run is kept beside the row, where :func:`imu_lab.load_run` finds it.
     """
 
     task: Task
@@ -97,6 +105,7 @@ class Cell:
     seeds: tuple[int, ...] = ()
     heads: bool = False
     record_every: int = 1
+    keeps_run: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -137,30 +146,37 @@ class Cell:
         """The split and the seed of each model that it takes."""
         return [("train", self.seed), *(("retain", seed) for seed in self.seeds)]
 
-    def row(self, folder: Path | None, models: Models) -> dict[str, Any]:
-        """What the cell holds, from the folder where it is kept there; else it is made, and kept."""
-        kept = self.kept(folder)
-        if kept is not None:
-            return kept
-        with one_thread():
-            row = self.made(models)
-        if folder is not None:
-            held = {"arm": self.arm, "about": repr(dict(self.about)), "seed": self.seed, "row": row}
-            storage.write_whole(folder / f"{self.key}.json", json.dumps(held, default=_plain, indent=1).encode())
-        return row
+    def path(self, folder: Path, kind: str = "json") -> Path:
+        """The file in which the row is kept, or of ``kind`` ``"imu"`` the run."""
+        return folder / f"{self.key}.{kind}"
 
-    def kept(self, folder: Path | None) -> dict[str, Any] | None:
+    def keep(self, folder: Path | None, made: Made) -> None:
+        """Write down what the cell holds: the run first, so that nobody finds a row without it."""
+        if folder is None or (self.keeps_run and not made.run):
+            return
+        if made.run:
+            storage.write_whole(self.path(folder, "imu"), made.run)
+        held = {"arm": self.arm, "about": repr(dict(self.about)), "seed": self.seed, "row": made.row}
+        storage.write_whole(self.path(folder), json.dumps(held, default=_plain, indent=1).encode())
+
+    def kept(self, folder: Path | None) -> Made | None:
         """What the folder holds of it; None where that is nothing, or no whole file."""
-        if folder is None or not (path := folder / f"{self.key}.json").exists():
+        if folder is None or not (path := self.path(folder)).exists():
+            return None
+        if self.keeps_run and not self.path(folder, "imu").exists():
             return None
         try:
-            return json.loads(path.read_text())["row"]
+            return Made(json.loads(path.read_text())["row"])
         except (ValueError, KeyError, TypeError) as error:
             log.warning("the cell %s is damaged (%s); it is made again", path, error)
             return None
 
-    def made(self, models: Models) -> dict[str, Any]:
+    def made(self, models: Models) -> Made:
         """Make the run, and read it at the goal. An arm that cannot serve the task has a row that says why, and no numbers."""
+        with one_thread():
+            return self._made(models)
+
+    def _made(self, models: Models) -> Made:
         about = dict(self.about)
         model = models(about.pop("of", "train"), self.seed)
         own = others = None
@@ -181,12 +197,12 @@ class Cell:
         except UnknownName:
             raise
         except ValueError as error:
-            return {"seconds": np.nan, "reached": False, "refused": str(error)}
+            return Made({"seconds": np.nan, "reached": False, "refused": str(error)})
         row = {"seconds": seconds} | _read(run, rule, self.goal == NEAREST, at_end)
         row |= {"needs": NEEDS[self.arm]} if self.about == STILL.get(self.arm) else {}
         if row["updates"] == row["updates"]:
             row |= self._asked(run, int(row["updates"]), own, others, models)
-        return row
+        return Made(row, run.packed() if self.keeps_run else b"")
 
     def _asked(self, run: Run, step: int, own: Any, others: References | None, models: Models) -> dict[str, Any]:
         """What is asked of the model after an update, beside the run's own curve."""
@@ -223,8 +239,8 @@ def _run(task: Task, model: Any, seed: int, about: Mapping[str, Any], stop_at: A
     how["follow"] = list(dict.fromkeys([*offered(task).follows, "kl-retrained"])) if compared else None
     started, weights = time.process_time(), None
     if registry.methods.declared(method, "takes_weights"):
-        scores = influence(task, model, _drawn(registry.estimators, estimator, seed))
-        weights = intensity(scores, _drawn(registry.intensity_rules, rule, seed))
+        scores = influence(task, model, drawn(registry.estimators, estimator, seed))
+        weights = intensity(scores, drawn(registry.intensity_rules, rule, seed))
     run = unlearn(task, model, weights, given, statistics=held, progress=quiet, **how, **changes)
     return run, time.process_time() - started
 
@@ -243,7 +259,7 @@ def _settings(registered: registry.Registry, given: Any) -> set[str]:
     return {each.name for each in fields(registered[given] if isinstance(given, str) else given)}
 
 
-def _drawn(registered: registry.Registry, given: Any, seed: int) -> Any:
+def drawn(registered: registry.Registry, given: Any, seed: int) -> Any:
     """What is registered under a name, or a name and settings, with this seed if it takes one; an instance as it is."""
     if not isinstance(given, (str, tuple)):
         return given

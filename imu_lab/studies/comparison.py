@@ -35,7 +35,7 @@ def compare(
             never gets there has ``reached`` False and no numbers.
 
     Returns:
-        DataFrame: ``run, needs, seed, updates, reached``, then ``<split> <metric>``, ``<split> <metric> change`` (since the
+        DataFrame: ``run, needs, seed, updates, passes, reached``, then ``<split> <metric>``, ``<split> <metric> change`` (since the
         original model) and ``<split> <metric> gap`` (to the retrained model). The last row, ``"original"``, is doing
         nothing: the model that the first run began with, after 0 updates, whatever is left of the forget set. ``run``
         names the settings in which runs of one method differ; runs that differ by ``seed`` alone share their name, so that
@@ -45,7 +45,8 @@ def compare(
         from each other, and the gap counts from there. Where a run recorded a distance to the retrained model, ``verdict``
         says of the first such distance, on what is to forget and on unseen data that is to keep, whether the run is farther
         from the retrained model than doing nothing, and whether that difference lies inside the noise floor.
-        ``needs`` says what a method works from: the forget set, a statistic of the training set, or retain data.
+        ``needs`` says what a method works from: the forget set, a statistic of the training set, or retain data. ``passes``
+        is what its updates cost until then, see :func:`passes`.
 
         Runs that forget other samples, as :func:`imu_lab.what_if` makes them, answer another request: requests are then
         numbered in the order of the runs, behind each name, and each has an ``"original"`` of its own.
@@ -67,6 +68,7 @@ def compare(
             "needs": _needs(run),
             "seed": run.settings.get("seed"),
             "updates": step,
+            "passes": passes(run, step),
             "reached": step == step,
         }
         | _values(run, step)
@@ -76,7 +78,7 @@ def compare(
     first = [requests.index(number) for number in dict.fromkeys(requests)]  # the first run of each request
     for at in first:
         met = rules[at] is None or steps[at] == 0
-        row = {"run": ORIGINAL, "needs": "nothing", "seed": None, "updates": 0, "reached": met}
+        row = {"run": ORIGINAL, "needs": "nothing", "seed": None, "updates": 0, "passes": 0.0, "reached": met}
         rows.append(row | _values(runs[at], 0))
     if len(first) > 1:
         for row, number in zip(rows, [*requests, *(requests[at] for at in first)]):
@@ -87,6 +89,22 @@ def compare(
     if any(verdicts):
         rows = [row | {"verdict": verdict} for row, verdict in zip(rows, verdicts)]
     return pd.DataFrame(rows).astype({"seed": "Int64"})
+
+
+def passes(run: Run, step: float | None = None) -> float:
+    """What a run cost until an update (None: its last) in passes over the training set, so that methods can be compared.
+
+    An example of the forget or the retain set that the method reads counts as often as it is read, and a statistic of the
+    training set as the one pass that it takes; what was done to find the weights and the learning rate does not count. NaN
+    where nobody counted, as in runs of earlier versions.
+    """
+    whole, step = run.events.get("train_examples"), run.steps[-1] if step is None else step
+    read = run.terms[run.terms["term"] == "examples"] if len(run.terms) else run.terms
+    if not whole or step != step or (step and not len(read)):
+        return float("nan")
+    if not step:
+        return 0.0
+    return float(read.loc[read["step"] <= step, "value"].sum()) / whole + bool(run.settings.get("statistics"))
 
 
 def _requests(runs: list[Run]) -> list[int]:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from ..core.knobs import check_count
-from ..core.memo import Memo
 from ..core.messages import unheard, unknown
 from ..core.running import checked_seed
-from ..tasks.announced import announced
 from ..tasks.checks import checked_task
-from ..tasks.protocol import Task, own_data_key
-from ..tasks.training import is_known, train
-from .cells import STILL, Cell, Models, quiet
+from ..tasks.protocol import Task
+from .cells import STILL, Cell
 from .statistics import spearman
+from .work import worked
 
 PLAIN = "plain steps"
 LEVEL = 0.95  # of the intervals
-WORKERS: Memo[Models] = Memo(2)  # in a process that makes some cells of a trial
 
 
 @unheard()  # what became of each run stands in the table
@@ -95,12 +90,13 @@ def trial(
     whole = {**(STILL if references else {}), **{name: {**settings, **about} for name, about in arms.items()}}
     also = {"seeds": tuple(seeds) if references else (), "heads": heads, "record_every": record_every}
     cells = {
-        (_kind(length), name, seed): Cell(task, name, about, seed, at_forget, steps, length, **also)
+        (kind_of_steps(length), name, seed): Cell(task, name, about, seed, at_forget, steps, length, **also)
         for seed in seeds
         for length in lengths
         for name, about in whole.items()
     }
-    rows = _made(list(cells.values()), None if folder is None else Path(folder), check_count("jobs", jobs, 1), progress)
+    where, jobs = None if folder is None else Path(folder), check_count("jobs", jobs, 1)
+    rows = [made.row for made in worked(list(cells.values()), where, jobs, progress, "trial", _raise)]
     asked = [row for cell, row in zip(cells.values(), rows) if cell.arm not in STILL]
     if asked and all("refused" in row for row in asked):
         raise ValueError(asked[0]["refused"])
@@ -117,67 +113,13 @@ def _check(arms: Mapping[str, Any], alike: str | None, references: bool) -> None
         )
 
 
-def _kind(step_norm: float | None) -> str:
+def kind_of_steps(step_norm: float | None) -> str:
+    """What a table says of the length of the updates."""
     return PLAIN if step_norm is None else f"equal steps ({step_norm:g})"
 
 
-def _made(
-    cells: list[Cell], folder: Path | None, jobs: int, progress: Callable[[int, int, str], None] | None
-) -> list[dict[str, Any]]:
-    """The row of each cell, in order; those that are kept are read, the others made."""
-    rows = {at: row for at, cell in enumerate(cells) if (row := cell.kept(folder)) is not None}
-    missing = [at for at in range(len(cells)) if at not in rows]
-    if progress:
-        progress(len(rows), len(cells), "read")
-    hidden = {"disable": True} if progress else {"delay": 2, "leave": False}
-    with tqdm(total=len(cells), initial=len(rows), unit="cell", desc="trial", **hidden) as bar:
-        work = _in_turn if jobs == 1 else partial(_together, jobs=jobs)
-        for at, row in work([cells[at] for at in missing], folder) if missing else ():
-            rows[missing[at]] = row
-            words = f"{cells[missing[at]].arm}, seed {cells[missing[at]].seed}"
-            bar.set_postfix_str(words, refresh=False)
-            bar.update()
-            if progress:
-                progress(len(rows), len(cells), words)
-    return [rows[at] for at in range(len(cells))]
-
-
-def _in_turn(cells: list[Cell], folder: Path | None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each cell's place and row, one after the other, once the models are trained."""
-    models, wanted = Models(cells[0].task), _models(cells)
-    with announced(sum(not is_known(cells[0].task, *each) for each in wanted), "seeds= says how many") as row:
-        for split, seed in wanted:
-            models.take(split, seed, row.train(cells[0].task, split, seed))
-    for at, cell in enumerate(cells):
-        yield at, cell.row(folder, models)
-
-
-def _together(cells: list[Cell], folder: Path | None, jobs: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The same in several processes, as the cells come: each model is trained by one, and found on disk by the others."""
-    from joblib import Parallel, delayed, parallel_config  # only who asks for several processes waits for it
-
-    if own_data_key(task := cells[0].task) is None:
-        raise ValueError(f"{type(task).__name__} has no data_key, so that its models are kept nowhere; leave jobs= out")
-    with parallel_config("loky", inner_max_num_threads=1):
-        Parallel(jobs)(delayed(_trained)(task, *each) for each in _models(cells) if not is_known(task, *each))
-        yield from Parallel(jobs, return_as="generator_unordered")(
-            delayed(_placed)(at, cell, folder) for at, cell in enumerate(cells)
-        )
-
-
-def _models(cells: list[Cell]) -> list[tuple[str, int]]:
-    """The split and the seed of each model that some cells take."""
-    return list(dict.fromkeys(each for cell in cells for each in cell.models))
-
-
-def _trained(task: Task, split: str, seed: int) -> None:
-    train(task, split, seed=seed, progress=quiet)
-
-
-@unheard()
-def _placed(at: int, cell: Cell, folder: Path | None) -> tuple[int, dict[str, Any]]:
-    key = (cell.task, own_data_key(cell.task))
-    return at, cell.row(folder, WORKERS.once(key, lambda: Models(cell.task)))
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _with_alike(table: pd.DataFrame, alike: str | None) -> pd.DataFrame:

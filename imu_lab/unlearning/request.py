@@ -14,7 +14,7 @@ from ..core.knobs import name_of
 from ..core.messages import shown
 from ..core.registry import methods
 from ..features.statistics import Statistics
-from ..tasks.protocol import Examples, Task
+from ..tasks.protocol import Batch, Examples, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,24 +130,59 @@ def _seen_by(weights: Mapping[str, Any]) -> str:
     return STATISTIC if "statistics" in weights or "train" in (target, curvature) else FORGET
 
 
+READ = "examples"  # among an update's terms: how many examples the method read for it
+
+
+@dataclass(eq=False)
+class Counted:
+    """Fetches another's examples, and counts them: what a method costs, whoever wrote it.
+
+    Attributes:
+        count: of those fetched so far.
+    """
+
+    fetch: Any
+    length: int
+    count: int = 0
+
+    def __call__(self, at: Any) -> Batch:
+        many = range(*at.indices(self.length)) if isinstance(at, slice) else torch.as_tensor(at)
+        masked = isinstance(many, Tensor) and many.dtype == torch.bool
+        self.count += int(many.sum()) if masked else len(many)
+        return self.fetch(at)
+
+
+def _counted(request: Request) -> tuple[Request, list[Counted]]:
+    """The request with examples that count how often they are read."""
+    named = {name: each for name in ("forget", "retain") if (each := getattr(request, name)) is not None}
+    counters = {name: Counted(each.fetch, len(each)) for name, each in named.items()}
+    return replace(request, **{name: replace(named[name], fetch=counters[name]) for name in named}), [
+        *counters.values()
+    ]
+
+
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def updates_of(method: Any, task: Task, model: nn.Module, request: Request) -> Iterator[Update | None]:
-    """The updates that a method makes, each checked.
+    """The updates that a method makes, each checked; its terms tell how many examples were read for it, as ``examples``.
 
     Raises:
         TypeError: the method gave nothing to iterate over, or yielded something that is no update.
         ValueError: an update speaks of examples that are not in the forget set.
     """
-    made, name = method(task, model, request), name_of(method)
+    request, counters = _counted(request)
+    made, name, before = method(task, model, request), name_of(method), 0
     if not isinstance(made, Iterator):
         raise TypeError(
             f"method {name!r} must be a generator that yields after each update, for ever; it returned {shown(made)}. "
             "Write `yield` after each update, or return imu.descend(...)"
         )
     for update in made:
-        yield update if update is None else _checked(update, name, len(request.forget))
+        update = Update() if update is None else _checked(update, name, len(request.forget))
+        read = sum(counter.count for counter in counters)
+        yield replace(update, terms={**update.terms, READ: float(read - before)})
+        before = read
 
 
 def _checked(update: Any, name: str, count: int) -> Update:

@@ -89,12 +89,13 @@ def test_a_slip_in_a_later_update_is_found_too() -> None:
 def test_lists_numbers_and_left_out_shares_are_understood() -> None:
     made = run(for_ever(imu.Update({"loss": torch.tensor(2.0), "count": 3}, [0, 4])))
     assert made.samples["pressure"].tolist()[:5] == [1.0, 0, 0, 0, 1.0]
-    assert made.terms["value"].tolist() == [2.0, 3.0, 2.0, 3.0]
+    assert made.terms["value"].tolist() == [2.0, 3.0, 0.0, 2.0, 3.0, 0.0], "the last is how many examples it read"
 
 
 def test_nothing_said_is_nothing_known() -> None:
     made = run(for_ever(None))
-    assert made.samples["pressure"].isna().all() and made.terms.empty and made.events["steps"] == 2
+    assert made.samples["pressure"].isna().all() and made.events["steps"] == 2
+    assert made.terms["term"].tolist() == ["examples"] * 2, "which is counted, and not said"
 
 
 def test_weights_that_have_seen_the_training_set_are_told() -> None:

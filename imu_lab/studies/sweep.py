@@ -1,0 +1,184 @@
+"""A sweep: methods times settings times seeds, one row each. What fails is told in its row and stops nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..core.knobs import check_count
+from ..core.messages import kind_of, listed, unheard, warn
+from ..core.running import checked_seed
+from ..tasks.checks import checked_task
+from ..tasks.protocol import Task, offered
+from ..tasks.training import recipe_of
+from .arms import Arm, arms_of, controls_of
+from .cells import NOTHING, RETRAINED, STILL, Cell, Made
+from .comparison import ORIGINAL
+from .trial import kind_of_steps
+from .tuning import DISTANCE, Best, best_arm, fair
+from .work import Outcome, worked
+
+FIRST = (
+    "steps",
+    "arm",
+    "method",
+    "setting",
+    "seed",
+    "needs",
+    "updates",
+    "passes",
+    "reached",
+    "seconds",
+    "error",
+    "run",
+)
+
+
+def sweep(
+    task: Task,
+    methods: Any,
+    settings: Any = None,
+    seeds: Iterable[int] = range(3),
+    *,
+    at_forget: Any = None,
+    steps: int = 50,
+    step_norm: float | None = None,
+    record_every: int = 1,
+    references: bool = False,
+    controls: bool = True,
+    tuning: Iterable[int] = (),
+    by: Best = DISTANCE,
+    folder: str | Path | None = None,
+    jobs: int | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> pd.DataFrame:
+    """Run every method under each of its settings on models trained from several seeds: one tidy frame, and saved runs.
+
+    >>> table = imu.sweep(task, ["imu", "delete"], {"lr": [0.01, 0.1]}, range(3), at_forget=0.01, folder="sweep")
+    >>> imu.over_seeds(table, ["test accuracy", "passes"])
+    >>> run = imu.load_run(table["run"][0])
+
+    Killed and asked again with the same ``folder``, it makes what is missing and nothing twice. On a cluster the same call
+    stands within ``joblib.parallel_config("dask")`` (extra ``scale``); a worker that is lost costs what it was at.
+
+    Args:
+        task: the models of each seed are trained where they are not on disk.
+        methods: names in ``imu_lab.methods``, or ``{name: its settings}``; ``{"a name": {"method": "imu", ...}}`` gives a
+            method another name.
+        settings: of every method: ``{"lr": [0.01, 0.1], "momentum": 0.9}`` tries every combination of what stands in lists;
+            a list of such tries each. Methods that take weights also take ``estimator`` and ``rule``, by name or as
+            ``(name, settings)``. What a method sets itself is not set here.
+        seeds: of training, batch order and all that is random in a method.
+        at_forget: the forgetting at which runs are read, and stop, as in :func:`imu_lab.trial`; None reads them at their end.
+        steps, record_every: as in :func:`imu_lab.unlearn`.
+        step_norm: the length of every update, of methods that have this setting and were not given it.
+        references: retrain a model with each seed, and compare as :func:`imu_lab.trial` does.
+        controls: whether ``"uniform"`` and ``"shuffled"``, which are ``"imu"`` with uniform weights and with weights on the
+            wrong samples, are swept as well. ``"original"``, doing nothing, always is.
+        tuning: seeds on which each method's best setting is found; the table then has that setting alone, on ``seeds``, and
+            ``table.attrs["tuning"]`` what was tried. All methods must have as many settings to try.
+        by: the column that decides, among settings that reached the goal as often, least is best; ``(column, ">=")``
+            for one that is to be large.
+        folder: where rows and runs are kept as soon as they are made; None keeps none.
+        jobs: processes, each on one thread; None for as many as there are cores.
+        progress: called with (made, in all, what was made); None shows a bar with the time that is left.
+
+    Returns:
+        DataFrame, a row per method, setting and seed: ``arm`` (method with setting), ``passes`` over the training set until
+        ``updates`` (of the retrained model those of its training), ``error`` why there are no numbers, ``run`` the file of
+        the saved run, and the columns of :func:`imu_lab.trial`.
+
+    Raises:
+        UnknownName, TypeError, ValueError: nothing to sweep, a method or a setting that is not there, a seed that is there
+            twice, or that tunes and reports; before any work.
+    """
+    task, jobs = checked_task(task), None if jobs is None else check_count("jobs", jobs, 1)
+    seeds, tuning = _seeds(seeds, "seeds"), _seeds(tuning, "tuning", least=0)
+    arms = arms_of(methods, settings)
+    if not arms:
+        raise ValueError("there is nothing to sweep: methods= names none; imu.methods lists them")
+    if both := sorted({*seeds} & {*tuning}):
+        raise ValueError(f"seeds {both} tune and report; a setting is chosen on seeds that are not reported")
+    taken = sorted({arm.of for arm in arms} & STILL.keys())
+    if taken:
+        raise ValueError(f"{taken[0]!r} is a row that stands in every sweep; call yours otherwise")
+    where = None if folder is None else Path(folder)
+    how = dict(goal=at_forget, steps=steps, step_norm=step_norm, record_every=record_every, keeps_run=where is not None)
+
+    def made(arms: list[Arm], seeds: list[int], title: str) -> pd.DataFrame:
+        also = how | {"seeds": tuple(seeds) if references else ()}
+        cells = [
+            (arm, Cell(task, arm.name, arm.about, seed, **also))
+            for seed in seeds
+            for arm in [*_still(references), *arms]
+        ]
+        with unheard():  # what became of each run stands in the table
+            outcomes = worked([cell for _, cell in cells], where, jobs, progress, title)
+        return _table(cells, outcomes, where, kind_of_steps(step_norm))
+
+    arms += controls_of(arms, settings) if controls else []
+    tried = None
+    if tuning:
+        fair(arms)
+        tried = made(arms, tuning, "sweep, tuning")
+        best = {
+            of: best_arm(tried, [arm.name for arm in arms if arm.of == of], by)
+            for of in dict.fromkeys(arm.of for arm in arms)
+        }
+        arms = [arm for arm in arms if best[arm.of] == arm.name]
+    table = made(arms, seeds, "sweep")
+    table.attrs |= {} if tried is None else {"tuning": tried}
+    if failed := int((table["error"] != "").sum()):
+        warn(f"{failed} of {len(table)} runs of the sweep failed; the column error says why")
+    return table
+
+
+def _seeds(given: Any, name: str, least: int = 1) -> list[int]:
+    """Some seeds, each once.
+
+    Raises:
+        TypeError, ValueError: it is no row of seeds, one is there twice, or there are none.
+    """
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} is several seeds, such as range(3); got {kind_of(given)}")
+    seeds = [checked_seed(seed) for seed in given]
+    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise ValueError(f"{name} has {listed([str(seed) for seed in twice])} more than once; each seed is one run")
+    if len(seeds) < least:
+        raise ValueError(f"there is nothing to sweep: {name}= names no seed; say range(3)")
+    return seeds
+
+
+def _still(references: bool) -> list[Arm]:
+    """The rows that nobody has to ask for: doing nothing, and beside retrained models the retrained one."""
+    return [Arm(name, about, {}) for name, about in (STILL if references else {ORIGINAL: NOTHING}).items()]
+
+
+def _table(cells: list[tuple[Arm, Cell]], outcomes: list[Outcome], folder: Path | None, steps: str) -> pd.DataFrame:
+    rows = [_row(arm, cell, outcome, folder) for (arm, cell), outcome in zip(cells, outcomes)]
+    table = pd.DataFrame([{"steps": steps, **row} for row in rows]).drop(columns="margins", errors="ignore")
+    first = [name for name in FIRST if name in table]
+    return table[[*first, *(name for name in table if name not in first)]]
+
+
+def _row(arm: Arm, cell: Cell, outcome: Outcome, folder: Path | None) -> dict[str, Any]:
+    """One run in a row; one that failed says why, in words."""
+    row = {"arm": arm.name, "method": arm.of, "setting": arm.setting, "seed": cell.seed, "error": "", "run": None}
+    if not isinstance(outcome, Made):
+        return row | {"reached": False, "seconds": np.nan, "error": f"{type(outcome).__name__}: {outcome}"}
+    found = {"needs": "", "updates": np.nan, "passes": np.nan, **outcome.row}
+    row["error"] = found.pop("refused", "")
+    if folder is not None and not row["error"]:
+        row["run"] = str(cell.path(folder, "imu"))
+    return row | found | ({"passes": _of_training(cell.task)} if cell.arm == RETRAINED else {})
+
+
+def _of_training(task: Task) -> float:
+    """How many passes over the training set a retraining takes; NaN where the task does not train by a recipe."""
+    if offered(task).trained is not None:
+        return float("nan")
+    return recipe_of(task).epochs * len(task.split("retain")) / len(task.split("train"))
