@@ -198,6 +198,10 @@ QUANTITIES: dict[str, Quantity] = {
     "dampened": Quantity("dampened weights", "share", "of the weights of the readout, those made smaller"),
     "ascent": Quantity("ascent term", "nats", "−Σ w_i ℓ_i / Σ w_i of the batch"),
     "l1": Quantity("L1 term", "nats", "α‖readout‖₁"),
+    "examples": Quantity("examples read", "count", "of the forget and the retain set, by the method, for the update"),
+    "passes": Quantity(
+        "cost", "passes over the training set", "examples read until then, over those in the training set", "low"
+    ),
     "update_norm": Quantity("update length", "norm", "how far this update moved the parameters"),
 }
 
