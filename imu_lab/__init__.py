@@ -61,6 +61,10 @@ from .measures.ensemble import References as References
 from .measures.ensemble import references as references
 from .measures.attribution import gradcam as gradcam
 from .measures.language import pair_table as pair_table
+from .measures.truth_ratio import TruthRatios as TruthRatios
+from .measures.truth_ratio import truth_ratios as truth_ratios
+from .measures.answers import Answers as Answers
+from .measures.answers import own_answers as own_answers
 from .measures.open_unlearning import Evaluations as Evaluations
 from .measures.open_unlearning import load_open_unlearning as load_open_unlearning
 from .measures.retrieval import embedding_map as embedding_map
@@ -96,6 +100,9 @@ from .studies.explanation import predict_resistance as predict_resistance
 from .studies.explanation import reasons as reasons
 from .studies.beforehand import neighbours as neighbours
 from .studies.suspicion import suspects as suspects
+from .studies.leakage import leakage as leakage
+from .studies.comeback import Comeback as Comeback
+from .studies.comeback import comeback as comeback
 from .studies.collateral import NoFirstOrder as NoFirstOrder
 from .studies.collateral import ablate_pressure as ablate_pressure
 from .studies.collateral import collateral as collateral
@@ -156,6 +163,10 @@ _LATER = {
     "plot_trajectories": "figures",
     "plot_comparison": "figures",
     "plot_forgetting_damage": "figures",
+    "plot_quality_utility": "figures",
+    "plot_truth_ratio": "figures",
+    "plot_leakage": "figures",
+    "plot_comeback": "figures",
     "plot_transitions": "figures",
     "plot_tokens": "figures",
     "plot_retrieval": "figures",

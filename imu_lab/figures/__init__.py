@@ -20,6 +20,7 @@ from .comparison import plot_comparison as plot_comparison
 from .comparison import plot_trial as plot_trial
 from .comparison import update_comparison as update_comparison
 from .forgetting_damage import plot_forgetting_damage as plot_forgetting_damage
+from .forgetting_damage import plot_quality_utility as plot_quality_utility
 from .agreement import plot_agreement as plot_agreement
 from .agreement import plot_damping as plot_damping
 from .agreement import plot_disagreements as plot_disagreements
@@ -39,6 +40,9 @@ from .embedding import plot_embedding as plot_embedding
 from .attribution import plot_attribution as plot_attribution
 from .sequence import plot_tokens as plot_tokens
 from .sequence import plot_transitions as plot_transitions
+from .truth_ratio import plot_truth_ratio as plot_truth_ratio
+from .leakage import plot_leakage as plot_leakage
+from .comeback import plot_comeback as plot_comeback
 from .theme import colour as colour
 from .theme import dash as dash
 from .theme import symbol as symbol

@@ -1,4 +1,4 @@
-"""Forgetting against damage: each arm's path from doing nothing towards the retrained models, or past them."""
+"""Forgetting against what it costs: each arm's path from doing nothing towards the retrained models, or past them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from ..core.messages import unknown
+from ..core.messages import listed, unknown
 from ..core.quantities import SPLITS, describe
 from ..core.records import Run
 from . import floor, live, theme
@@ -29,14 +29,37 @@ class Path(NamedTuple):
     several: bool  # whether the arm has other seeds
 
 
-class PathsInfo(NamedTuple):
-    """What is drawn: the paths, arm by arm; the corner, which is the noise floor where there are several retrained models."""
+class Axis(NamedTuple):
+    """What an axis tells: a metric on a split, and which way is good."""
 
+    split: str
     metric: str
-    splits: tuple[str, str]
+    better: str
+
+    @property
+    def title(self) -> str:
+        """With unit and direction."""
+        about, words = describe(self.metric), theme.text(self.split)
+        where = f"{words}, {SPLITS[self.split]}" if self.split in SPLITS else words
+        return f"{about.title} on {where}<br>({theme.text(about.unit)}; {self.better} is better)"
+
+    @property
+    def mode(self) -> dict[str, Any]:
+        """Where the axis begins: at 0, unless the goal is another value."""
+        return dict(rangemode="normal" if describe(self.metric).goal else "tozero", nticks=7)
+
+
+class PathsInfo(NamedTuple):
+    """What is drawn: the paths, arm by arm; the corner, where a retrained model stands.
+
+    ``floored`` says on which axes that is the distance of two retrained models, the noise floor.
+    """
+
+    title: str
+    axes: tuple[Axis, Axis]
     paths: list[Path]
     corner: tuple[float, float]
-    floored: bool
+    floored: tuple[bool, bool]
 
     @property
     def looks(self) -> dict[str, theme.Look]:
@@ -68,8 +91,9 @@ def plot_forgetting_damage(
 
 
 def _paths_info(runs: list[Run], metric: str | None, splits: tuple[str, str]) -> PathsInfo:
+    title = "Forgetting against damage"
     if not runs:
-        return PathsInfo(metric or "kl_retrained", splits, [], (np.nan, np.nan), False)
+        return PathsInfo(title, _axes(metric or "kl_retrained", splits), [], (np.nan, np.nan), (False, False))
     known = [name for name in runs[0].curve["metric"].unique() if _recorded(runs, name, splits)]
     if not known:
         raise ValueError(
@@ -79,14 +103,63 @@ def _paths_info(runs: list[Run], metric: str | None, splits: tuple[str, str]) ->
     metric = metric or known[0]
     if metric not in known:
         raise unknown("distance recorded by all these runs", metric, known)
-    paths = [
-        _path(group.label, run, metric, splits, len(group.runs) > 1) for group in grouped(runs) for run in group.runs
-    ]
+    axes = _axes(metric, splits)
     floors = [run.noise_floor(metric) for run in runs]
     floors = [(each[splits[0]], each[splits[1]]) for each in floors if each]
     goal = describe(metric).goal
     corner = tuple(np.mean(floors, 0).tolist()) if floors else (goal, goal)
-    return PathsInfo(metric, splits, paths, corner, bool(floors))
+    return PathsInfo(title, axes, _paths(runs, axes), corner, (bool(floors), bool(floors)))
+
+
+def _axes(metric: str, splits: tuple[str, str]) -> tuple[Axis, Axis]:
+    """One distance on two splits."""
+    better = "higher" if describe(metric).goal else "lower"
+    return Axis(splits[0], metric, better), Axis(splits[1], metric, better)
+
+
+def _paths(runs: list[Run], axes: tuple[Axis, Axis]) -> list[Path]:
+    return [_path(group.label, run, axes, len(group.runs) > 1) for group in grouped(runs) for run in group.runs]
+
+
+@takes(Run, "runs of imu.unlearn that followed forget quality and utility, one or several", several=True)
+def plot_quality_utility(
+    runs: Run | Iterable[Run],
+    *,
+    quality: tuple[str, str] = ("forget", "forget_quality"),
+    utility: tuple[str, str] = ("retain", "model_utility"),
+) -> go.Figure:
+    """Forget quality against utility over the updates: each arm's path, from doing nothing.
+
+    Read as :func:`plot_forgetting_damage`. The star is the retrained model, by its own utility; the shaded band is the
+    noise floor of the quality, which two retrained models have beside each other (:func:`imu_lab.references`).
+
+    >>> follow = ["forget-quality", "model-utility"]
+    >>> imu.plot_quality_utility(imu.unlearn(task, original, reference=references, follow=follow, record_every=5))
+
+    Args:
+        runs: one or several, which recorded both.
+        quality, utility: split and metric, across and up; ``("forget", "ks_distance")`` does not grow with the number of
+            pairs as ``forget_quality`` does.
+
+    Raises:
+        ValueError: a run did not record both.
+    """
+    runs = [runs] if isinstance(runs, Run) else list(runs)
+    axes = (Axis(*quality, "lower"), Axis(*utility, "higher"))
+    lacking = [" ".join(each[:2]) for each in axes for run in runs if not len(run.series(*each[:2]))]
+    if lacking:
+        raise ValueError(
+            f"these runs did not all record {listed(list(dict.fromkeys(lacking)))}; make them with reference= and "
+            "follow=['forget-quality', 'model-utility']"
+        )
+    known = [run.retrained_values.get(axes[1].split, {}).get(axes[1].metric, np.nan) for run in runs]
+    floors = [floor for run in runs if (floor := run.noise_floor(axes[0].metric).get(axes[0].split)) is not None]
+    goal = describe(axes[0].metric).goal or 0.0
+    up = float(np.mean(known)) if known else np.nan
+    corner = (float(np.mean(floors)) if floors else goal, up)
+    return live.draw(
+        _content(PathsInfo("Forget quality against utility", axes, _paths(runs, axes), corner, (bool(floors), False)))
+    )
 
 
 def _recorded(runs: list[Run], metric: str, splits: tuple[str, str]) -> bool:
@@ -94,27 +167,27 @@ def _recorded(runs: list[Run], metric: str, splits: tuple[str, str]) -> bool:
     return describe(metric).goal is not None and all(len(run.series(split, metric)) for run in runs for split in splits)
 
 
-def _path(label: str, run: Run, metric: str, splits: tuple[str, str], several: bool) -> Path:
-    across, up = (run.series(split, metric) for split in splits)
+def _path(label: str, run: Run, axes: tuple[Axis, Axis], several: bool) -> Path:
+    across, up = (run.series(axis.split, axis.metric) for axis in axes)
+    up = up.reindex(across.index)  # a metric may be missing after some update
     return Path(label, across.index.to_numpy(), across.to_numpy(dtype=float), up.to_numpy(dtype=float), several)
 
 
 def _content(info: PathsInfo) -> live.Content:
     labels = list(dict.fromkeys(path.label for path in info.paths))
     starts = np.array([(path.forget[0], path.kept[0]) for path in info.paths]).reshape(-1, 2)
-    traces = [_floor(info)] if info.floored else []
+    traces = [_floor(info)] if any(info.floored) and info.paths else []
     traces += [
         _line(path, info, not at or info.paths[at - 1].label != path.label) for at, path in enumerate(info.paths)
     ]
     traces += [_end(label, info) for label in labels]
     traces += [_nothing(np.unique(starts, axis=0), info), _corner(info)] if info.paths else []
-    quantity = describe(info.metric)
     words = "Each dot is an update. Towards the star is better on both axes" if info.paths else "No runs to show"
     layout = {
-        "title.text": live.heading("Forgetting against damage", words),
+        "title.text": live.heading(info.title, words),
         "shapes": _quadrants(starts.mean(0)) if info.paths else [],
     }
-    return live.Content(traces, layout, _frame(info, quantity.title, quantity.unit))
+    return live.Content(traces, layout, _frame(info))
 
 
 def _quadrants(start: np.ndarray) -> list[dict[str, Any]]:
@@ -127,15 +200,20 @@ def _quadrants(start: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _floor(info: PathsInfo) -> dict[str, Any]:
-    """The corner within which two retrained models are of each other."""
-    goal, (across, up) = describe(info.metric).goal, info.corner
+    """The corner, or the band, within which two retrained models are of each other."""
+    goal, (across, up) = describe(info.axes[0].metric).goal or 0.0, info.corner
+    ends = [goal, up]
+    if not info.floored[1]:  # the upper axis is no distance: the band is as high as what is drawn
+        heights = np.concatenate([[up], *(path.kept for path in info.paths)])
+        heights = heights[np.isfinite(heights)]
+        ends = [min(0.0, *heights), max(heights, default=0.0)]
     return dict(
         type="scatter",
         mode="lines",
         meta={"role": "noise floor"},
         name=floor.FLOOR,
         x=[goal, across, across, goal],
-        y=[goal, goal, up, up],
+        y=[ends[0], ends[0], ends[1], ends[1]],
         fill="toself",
         fillcolor=theme.faint(theme.INK, 0.35),
         line=dict(width=0),
@@ -200,7 +278,7 @@ def _nothing(starts: np.ndarray, info: PathsInfo) -> dict[str, Any]:
 
 def _corner(info: PathsInfo) -> dict[str, Any]:
     """Where a retrained model stands."""
-    name = CORNER if info.floored else ALONE
+    name = CORNER if any(info.floored) else ALONE
     return dict(
         type="scatter",
         mode="markers",
@@ -215,17 +293,17 @@ def _corner(info: PathsInfo) -> dict[str, Any]:
 
 
 def _hover(name: str, when: str, info: PathsInfo) -> str:
-    across, up = (theme.text(split) for split in info.splits)
-    unit = theme.text(describe(info.metric).unit)
-    return f"<b>{name}</b>, {when}<br>{across}: %{{x:.4g}} {unit}<br>{up}: %{{y:.4g}} {unit}<extra></extra>"
+    told = [
+        f"{theme.text(axis.split)}: {theme.measured(f'%{{{at}:.4g}}', axis.metric)}"
+        for at, axis in zip("xy", info.axes)
+    ]
+    return f"<b>{name}</b>, {when}<br>{'<br>'.join(told)}<extra></extra>"
 
 
-def _frame(info: PathsInfo, title: str, unit: str) -> dict[str, Any]:
-    goal = describe(info.metric).goal
-    better = "lower" if not goal else "higher"
-    words = [f"{theme.text(split)}, {SPLITS[split]}" if split in SPLITS else theme.text(split) for split in info.splits]
-    across, up = (f"{title} on {each}<br>({theme.text(unit)}; {better} is better)" for each in words)
-    mode = dict(rangemode="normal" if goal else "tozero", nticks=7)
+def _frame(info: PathsInfo) -> dict[str, Any]:
+    across, up = info.axes
     return dict(
-        xaxis=dict(title=dict(text=across), **mode), yaxis=dict(title=dict(text=up), **mode), hovermode="closest"
+        xaxis=dict(title=dict(text=across.title), **across.mode),
+        yaxis=dict(title=dict(text=up.title), **up.mode),
+        hovermode="closest",
     )

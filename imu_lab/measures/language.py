@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -141,12 +141,29 @@ def _known_area(member: Reference) -> float:
     return KNOWN.once(key, lambda: _areas(member.task, member.model)["auc_min_k"])
 
 
-def same_distribution(first: Tensor, second: Tensor) -> tuple[float, float]:
-    """−log10 p of the two-sided two-sample Kolmogorov-Smirnov test, and the distance; without what is not known."""
+class Apart(NamedTuple):
+    """Two samples as one test sees them: −log10 p, the distance of their distributions, and where it is that large."""
+
+    quality: float
+    distance: float
+    farthest: float
+
+
+def apart(first: Tensor, second: Tensor) -> Apart:
+    """The two-sided two-sample Kolmogorov-Smirnov test, without what is not known; NaN where one side is empty."""
     from scipy.stats import ks_2samp
 
-    found = ks_2samp(*(values[~values.isnan()].numpy() for values in (first, second)))
-    return -float(np.log10(max(found.pvalue, np.finfo(float).tiny))) + 0.0, float(found.statistic)
+    first, second = (values[~values.isnan()].numpy() for values in (first, second))
+    if not len(first) or not len(second):
+        return Apart(*[float("nan")] * 3)
+    found = ks_2samp(first, second)
+    quality = -float(np.log10(max(found.pvalue, np.finfo(float).tiny))) + 0.0
+    return Apart(quality, float(found.statistic), float(found.statistic_location))
+
+
+def same_distribution(first: Tensor, second: Tensor) -> tuple[float, float]:
+    """−log10 p of the two-sided two-sample Kolmogorov-Smirnov test, and the distance; without what is not known."""
+    return apart(first, second)[:2]
 
 
 @metric(

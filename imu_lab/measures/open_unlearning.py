@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 from ..core.knobs import check_count
+from ..core.messages import listed
 from ..core.records import Run
 from ..tasks.language import Language
 from ..unlearning.recorder import time_to_forget
 from .eval_files import TEXTS, EvalFile, found, run_folder
 from .eval_numbers import CURVE, Computed, framed
 from .eval_splits import check_same_split, named
+from .truth_ratio import RETRAINED, TruthRatios, beside
 
 KEY = ["step", "split", "index"]
 
@@ -78,6 +80,28 @@ class Evaluations:
             settings=settings,
             events=events,
         )
+
+    def truth_ratios(self, step: int | None = None) -> TruthRatios:
+        """The truth ratios of the forget pairs after an update, for ``imu.plot_truth_ratio``.
+
+        Args:
+            step: one of those in ``pairs``; None for the last evaluation.
+
+        Raises:
+            ValueError: there was no evaluation after that update, or the file has no losses of wrong answers.
+        """
+        mine = _forget(self.pairs)
+        if "truth_ratio" not in mine:
+            raise ValueError(f"{self.name} tells no losses of wrong answers, without which there is no truth ratio")
+        known = mine["step"].unique()
+        if step is not None and step not in known:
+            raise ValueError(
+                f"no evaluation after update {step}; there are those after {listed(list(map(str, known)))}"
+            )
+        last = known[-1] if step is None else step
+        mine = mine[mine["step"].isna() if pd.isna(last) else mine["step"] == last]
+        goal = _forget(self.reference_pairs)
+        return beside({self.name: mine}, {RETRAINED: goal} if "truth_ratio" in goal else {})
 
     def __repr__(self) -> str:
         steps = self.pairs["step"].nunique(dropna=False)

@@ -87,7 +87,7 @@ def _relearned(
     for value in moving:
         value.requires_grad_(True)
     first_right = np.where(outcomes(task, private, watched)[:, 1] >= 0, 0.0, np.inf)
-    updating = descend(descent, moving, _lesson(task, private, descent, pool, seed))
+    updating = descend(descent, moving, lesson(task, private, descent, pool, seed))
     for update in range(1, updates + 1):
         next(updating)
         right = (outcomes(task, private, watched)[:, 1] >= 0).numpy()
@@ -95,7 +95,7 @@ def _relearned(
     return first_right
 
 
-def _lesson(task: Task, model: nn.Module, descent: Descent, pool: Examples, seed: int) -> Iterator[Objective]:
+def lesson(task: Task, model: nn.Module, descent: Descent, pool: Examples, seed: int) -> Iterator[Objective]:
     for positions in batches(torch.arange(len(pool)), descent.batch_size, seed):
         batch = pool.batch(positions).to(device_of(model))
         yield Objective({"loss": task.example_loss(model, batch).mean()})

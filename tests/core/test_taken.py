@@ -28,6 +28,8 @@ OF_ONE = {
     "ablate_pressure": imu.ablate_pressure,
     "explain_resistance": imu.explain_resistance,
     "rebound": rebound,
+    "leakage": imu.leakage,
+    "comeback": imu.comeback,
     "again": imu.again,
     "what_if": lambda given: imu.what_if(given, drop=[0]),
 }

@@ -17,7 +17,10 @@ import imu_lab as imu
 from imu_lab import figures
 from imu_lab.measures.attribution import Attribution
 from imu_lab.measures.retrieval import EmbeddingMap, Retrieval
+from imu_lab.measures.truth_ratio import TruthRatios, beside
+from imu_lab.studies.comeback import Comeback, summary_of
 from imu_lab.studies.explanation import Prediction
+from imu_lab.studies.leakage import WHEN
 from imu_lab.studies.one_step import OneStepCheck
 from imu_lab.studies.spectrum import Spectrum
 
@@ -204,6 +207,48 @@ def transitions() -> imu.Run:
     return replace(made, curve=frame, settings=made.settings | followed)
 
 
+def paths(word: str, *references: str) -> imu.Run:
+    """A run that followed forget quality and utility, beside some retrained models."""
+    rows = [(step, *key, value) for step, values in ((0, (3.0, 0.9)), (5, (1.0, 0.6))) for key, value in
+            zip((("forget", "forget_quality"), ("retain", "model_utility")), values)]  # fmt: skip
+    made = records.run({"forget": [1.0, 0.5]}, word, steps=[0, 5])
+    goal = [("forget", "forget_quality", 0.4), ("retain", "model_utility", 0.85)]
+    return replace(
+        made,
+        curve=pd.DataFrame(rows, columns=["step", "split", "metric", "value"]),
+        reference=pd.DataFrame(goal, columns=["split", "metric", "value"]),
+        settings=made.settings | {"compared_with": {"digests": list(references)}},
+    )
+
+
+def ratios(word: str, *retrained: str) -> TruthRatios:
+    """Three pairs, seen by two models."""
+    table = pd.DataFrame({"example": [1, 2, 3], "author": word, "truth_ratio": [0.0, 0.5, 2.0]})
+    return beside({word: table}, {name: table.assign(truth_ratio=[0.2, 0.9, at]) for at, name in enumerate(retrained)})
+
+
+def changes(word: str, *pressed: str) -> pd.DataFrame:
+    """What became of a forgotten and two kept authors."""
+    names = {"label": [word, "b", word], "forgotten": [True, False, False], "samples": 10}
+    parts = {f"{name}_{when}": [0.5, 0.1, -0.2] for name in ("loss", "probability", "right") for when in WHEN}
+    return pd.concat([pd.DataFrame({"pressed": name, **names, **parts}) for name in pressed])
+
+
+def back(word: str, *lessons: str) -> Comeback:
+    """Two facts under some lessons."""
+    rows = [
+        (at, word, name, 0 if name == "nothing" else 5, 0.1 * at, at > 3, 0.05) for name in lessons for at in (3, 4)
+    ]
+    columns = ["example", "label", "lesson", "taught", "probability", "right", "retrained"]
+    facts = pd.DataFrame(rows, columns=columns)
+    return Comeback(facts, summary_of(facts), 20)
+
+
+def without_goal(made: Comeback) -> Comeback:
+    """Without a retrained model."""
+    return replace(made, summary=made.summary.assign(retrained=np.nan))
+
+
 def proponents(count: int = 4) -> pd.DataFrame:
     """Those of sample 10."""
     values, against = np.array([[-5.0], [-1.0], [3.0], [0.5]]), np.array([10])
@@ -344,6 +389,32 @@ FIGURES: dict[str, Figure] = {
     "plot_embedding": Figure(lambda word: given(people(word, "two")), empty=(lambda: given(people()),)),
     "plot_attribution": Figure(
         lambda word: given([seen("before"), seen(word)]), empty=(lambda: given([]), lambda: given(seen("a", 0)))
+    ),
+    "plot_quality_utility": Figure(
+        lambda word: given([paths(word), paths("uniform")]),
+        {"floor": lambda word: given(paths(word, "a", "b"))},
+        (lambda: given([]),),
+    ),
+    "plot_truth_ratio": Figure(
+        lambda word: given(ratios(word, "retrained")),
+        {
+            "several": lambda word: given(ratios(word, "retrained, 1", "retrained, 2")),
+            "no goal": lambda word: given(ratios(word)),
+        },
+        (lambda: given(beside({}, {})), lambda: given(beside({}, {"retrained": ratios("a").pairs.iloc[:0]}))),
+    ),
+    "plot_leakage": Figure(
+        lambda word: given(changes(word, "all together", word, "retrained")),
+        {
+            "loss": lambda word: given(changes(word, "all together"), value="loss"),
+            "right": lambda word: given(changes(word, "all together").assign(right_change=np.nan), value="right"),
+        },
+        (lambda: given(changes("a", "all together").iloc[:0]), lambda: given(pd.DataFrame())),
+    ),
+    "plot_comeback": Figure(
+        lambda word: given(back(word, "nothing", "same author", "kept authors")),
+        {"no goal": lambda word: given(without_goal(back(word, "nothing")))},
+        (lambda: given(back("a")),),
     ),
     "plot_transitions": Figure(
         lambda word: given(transitions()), empty=(lambda: given(records.run({})),), settled=True

@@ -253,6 +253,7 @@ RUNS = {"plot_curves": ("a run", "runs"), "plot_comparison": ("a run", "runs"), 
 ASKED = {  # a run is the obvious thing, but this one has no model that could be asked, or recorded something else
     "plot_collateral": ("a run",), "plot_damage_by_sample": ("a run",), "plot_damage": ("a run",),
     "plot_transitions": ("a run",), "plot_forgetting_damage": ("a run", "runs"),
+    "plot_quality_utility": ("a run", "runs"), "plot_leakage": ("a run",),
 }  # fmt: skip
 
 
@@ -299,7 +300,8 @@ TAKEN = [  # a run, or runs, is the obvious thing; the table of one sample's dam
     {"plot_resistance", "plot_trajectories"}, {"plot_resistance", "plot_transitions"}, {"plot_curves", "plot_trajectories"},
     {"plot_curves", "plot_transitions"}, {"plot_collateral", "plot_damage_by_sample"}, {"plot_resistance", "plot_curves"},
     {"plot_trajectories", "plot_transitions"}, {"plot_forgetting_damage", "plot_curves"},
-    {"plot_forgetting_damage", "plot_comparison"},
+    {"plot_forgetting_damage", "plot_comparison"}, {"plot_quality_utility", "plot_curves"},
+    {"plot_quality_utility", "plot_comparison"},
 ]  # fmt: skip
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import cases
 import plotly.graph_objects as go
 import pytest
+from figures import drawn
 from figures.records import run
 
 import imu_lab as imu
 from imu_lab.core.records import Run
-from imu_lab.figures import colour, plot_forgetting_damage
+from imu_lab.figures import colour, plot_forgetting_damage, plot_quality_utility
 from imu_lab.figures.theme import INK
 
 FORGET, TEST = [0.04, 0.03, 0.05], [0.005, 0.02, 0.03]
@@ -88,3 +89,18 @@ def test_runs_without_a_distance_are_refused() -> None:
         plot_forgetting_damage(distances(), kept="retain")
     with pytest.raises(imu.UnknownName, match="distance recorded by all these runs: 'accuracy'.* Known: kl_retrained"):
         plot_forgetting_damage(distances(), metric="accuracy")
+
+
+def test_quality_against_utility_are_the_runs_numbers_and_the_band_is_the_floor() -> None:
+    made = drawn.paths("uniform", "a", "b")
+    figure = plot_quality_utility(made)
+    (path,), (star,), (floor,) = (traces(figure, role) for role in ("path", "retrained", "noise floor"))
+    assert (list(path.x), list(path.y), list(path.customdata)) == ([3.0, 1.0], [0.9, 0.6], [0, 5])
+    assert (*star.x, *star.y) == (0.4, 0.85) and (min(floor.x), max(floor.x)) == (0.0, 0.4)
+    assert max(floor.y) >= 0.9, "the band reaches as high as what is drawn"
+    alone = plot_quality_utility(drawn.paths("uniform", "a"))
+    assert not traces(alone, "noise floor") and [*traces(alone, "retrained")[0].x] == [0.0]
+    axes = alone.layout
+    assert "lower is better" in axes.xaxis.title.text and "higher is better" in axes.yaxis.title.text
+    with pytest.raises(ValueError, match="model_utility"):
+        plot_quality_utility(distances())

@@ -107,6 +107,19 @@ def test_a_file_by_hand(tmp_path: Path) -> None:
     assert repr(made) == "Evaluations(run, 1 evaluation, 2 forget pairs, 0 numbers differ)"
 
 
+def test_truth_ratios_of_an_evaluation_are_those_of_its_pairs(tmp_path: Path) -> None:
+    whole = evaluation(), evaluation(seed=1)
+    run, goal = (write(tmp_path / name, made) for name, made in zip(("run", "goal"), whole))
+    made = imu.load_open_unlearning(run, reference=goal)
+    found = made.truth_ratios()
+    ratios = [column(pairs, "truth_ratio") for pairs in (made.pairs, made.reference_pairs)]
+    assert found.distances["ks_distance"].tolist() == [pytest.approx(ks_2samp(*ratios).statistic)]
+    assert np.allclose(found.pairs.query("model == 'run'")["truth_ratio"], np.sort(ratios[0]))
+    assert imu.plot_truth_ratio(found).data and imu.load_open_unlearning(run).truth_ratios().distances.empty
+    with pytest.raises(ValueError, match="after update 7"):
+        made.truth_ratios(7)
+
+
 def test_what_is_whole_agrees_with_itself(tmp_path: Path) -> None:
     mine, retrained = evaluation(12, 0), evaluation(12, 1)
     p = ks_2samp(*([row["score"] for row in each["forget_truth_ratio"]["value_by_index"].values()]
