@@ -17,7 +17,7 @@ from .request import Update
 from .snapshots import Snapshots, State, moving_state
 
 TOGETHER = 64  # states measured at once, at most
-ROOM = 2**20  # logits that they make at once: more would leave the processor's cache
+ROOM = 2**20  # numbers in their weights together: more would leave the processor's cache
 SplitMetrics = dict[str, dict[str, float]]  # {split: {metric: value}}
 # What a run measures beside the task's own metrics; one with ``means(task, heads, copies)`` measures several heads at once.
 Followed = Callable[[Task, nn.Module], SplitMetrics]
@@ -56,12 +56,15 @@ class Recorder:
         return Measurement(measured, outcome)
 
     def at_once(self, model: nn.Module) -> int:
-        """How many states of ``model`` are best measured together: several of a linear layer, where metrics are means."""
+        """How many states of ``model`` are best measured together: several of a linear layer, where metrics are means.
+
+        Of many examples a few at a time are put through all of them (see :func:`imu_lab.tasks.evaluation.outputs`), so their
+        number decides nothing but what is kept of each forget sample.
+        """
         means = are_averages(self.task) and all(getattr(metric, "means", None) for metric in self.follow)
         if not means or type(model) is not nn.Linear:
             return 1
-        most = max(_predictions(each, model) for each in (self.forget, *map(self.task.split, self.splits)))
-        return min(TOGETHER, max(1, ROOM // (model.out_features * most)))
+        return min(TOGETHER, max(1, ROOM // max(model.weight.numel(), len(self.forget))))
 
     def look_at_heads(self, states: Sequence[State]) -> list[Measurement]:
         """What :meth:`look` tells of a linear layer in each of these states, at a fraction of the calls."""
@@ -149,11 +152,6 @@ class Recorder:
                 "time_to_forget": time_to_forget(torch.stack(self.outcomes)[:, :, 1].numpy(), np.asarray(self.steps)),
             }
         )
-
-
-def _predictions(examples: Examples, layer: nn.Linear) -> int:
-    """How many rows of a linear layer's inputs some examples are: more than one each for sequences."""
-    return len(examples) * examples.batch(slice(0, 1)).inputs.numel() // layer.in_features
 
 
 def time_to_forget(margins: np.ndarray, steps: np.ndarray) -> np.ndarray:

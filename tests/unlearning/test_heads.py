@@ -19,7 +19,7 @@ from imu_lab.tasks import Classification, Examples
 from imu_lab.tasks.evaluation import mean_metrics
 from imu_lab.unlearning import driver
 from imu_lab.unlearning.heads import Heads
-from imu_lab.unlearning.recorder import ROOM, TOGETHER, Recorder
+from imu_lab.unlearning.recorder import TOGETHER, Recorder
 from imu_lab.unlearning.snapshots import moving_state
 
 
@@ -72,21 +72,27 @@ def test_distances_are_seen_at_once_too(models: int, metric: str) -> None:
 
 def test_no_more_at_once_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder, head, _ = recorded_heads()
-    most = 10 * len(recorder.task.split("retain"))
-    assert recorder.at_once(head) == min(TOGETHER, ROOM // most) > 1
-    monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", 3 * most)
-    assert recorder.at_once(head) == 3
+    assert recorder.at_once(head) == TOGETHER
+    monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", 3 * head.weight.numel())
+    assert head.weight.numel() > len(recorder.forget) and recorder.at_once(head) == 3
+    monkeypatch.setattr(recorder, "forget", recorder.task.split("retain"))
+    assert recorder.at_once(head) == 3 * head.weight.numel() // len(recorder.task.split("retain")) == 1
     monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", 1)
     assert recorder.at_once(head) == 1 == recorder.at_once(nn.Sequential(head))
 
 
-def test_a_sequence_is_as_many_rows_as_it_has_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
-    task, head = Session(cases.task("sequence"), cases.original("sequence")).view()
-    recorder, (count, length, _) = Recorder(task, task.split("forget")), task.split("retain").batch().inputs.shape
-    rows = max(count * length, len(recorder.forget) * length)
-    monkeypatch.setattr("imu_lab.unlearning.recorder.ROOM", 2 * rows * head.out_features)
-    monkeypatch.setattr(recorder, "splits", ["retain"])
-    assert length > 1 and recorder.at_once(head) == 2
+@pytest.mark.parametrize("room", [1, 2**14, 2**30])
+def test_many_examples_are_put_through_all_heads_a_few_at_a_time(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, _, states = recorded_heads()
+    whole = recorder.look_at_heads(states)
+    monkeypatch.setattr("imu_lab.tasks.evaluation.ROOM", room)
+    sizes, product = [], Heads.forward
+    monkeypatch.setattr(Heads, "forward", lambda heads, inputs: (sizes.append(len(inputs)), product(heads, inputs))[1])
+    for seen, other in zip(recorder.look_at_heads(states), whole, strict=True):
+        assert seen.measured.keys() == other.measured.keys()
+        assert all(seen.measured[split]["accuracy"] == other.measured[split]["accuracy"] for split in recorder.splits)
+        assert cases.close(seen.outcome, other.outcome, within=1e-5)
+    assert sizes[0] == 64 and (max(sizes) > 512) == (room == 2**30)
 
 
 def test_no_split_to_follow_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
