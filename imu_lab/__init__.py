@@ -177,6 +177,7 @@ _LATER = {
     "gallery": "widgets.sheet",
     "workbench": "widgets.workbench.workbench",
     "explore": "widgets.explorer.explorer",
+    "report": "widgets.pages.run_page",
     "run_control": "widgets.run_control",
 }
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import imu_lab as imu
-from imu_lab import report
 from imu_lab.core import storage
 from imu_lab.core.messages import unheard
+from imu_lab.widgets.pages import comparison
 
 RULES = ("sqrt-clipped", "uniform", "shuffled", "gradient-norm")
 
@@ -38,9 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     length = 2 * float(plain[0].terms.query("term == 'update_norm'")["value"].median())
     with unheard():
         equal = [imu.unlearn(task, original, each, step_norm=length, **how) for each in weights]
-    shown = report.table(plain + equal, given.at_forget)
+    shown = comparison.table(plain + equal, given.at_forget)
     title = f"Forgetting class {task.classes[task.forgotten]}: {len(scores)} samples, {given.data}"
-    page = report.write(plain, weights[0], shown, title)
+    page = comparison.write(plain, weights[0], shown, title)
     storage.write_whole(given.out, page.encode())
     sys.stdout.write(f"{title}\n\n{shown.to_string(index=False, na_rep='–')}\n\n")
     sys.stdout.write(f"The report with all curves: {given.out}\n")

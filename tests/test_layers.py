@@ -19,7 +19,7 @@ LIBRARY = Path(imu_lab.__file__).parent
 # Each room may import only those before it. A module beside the rooms is one, too.
 ROOMS = [
     "core", "tasks", "features", "influences", "intensities", "unlearning", "measures", "lab", "studies", "figures",
-    "widgets", "report", "lessons", "__init__", "__main__",
+    "widgets", "lessons", "__init__", "__main__",
 ]  # fmt: skip
 
 # Who may import what. Anywhere else, importing it is a mistake.
@@ -27,7 +27,7 @@ COMPUTING = {"core", "tasks", "features", "influences", "intensities", "unlearni
 HOMES = {
     "torch": COMPUTING,
     "captum": {"influences", "measures"},
-    "plotly": {"figures", "widgets", "report"},
+    "plotly": {"figures", "widgets"},
     "ipywidgets": {"widgets", "lessons"},
     "anywidget": {"widgets"},
     "IPython": {"widgets"},

@@ -11,6 +11,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +300,13 @@ class Run:
         told, held = self.statistics.packed() if self.statistics is not None else (None, b"")
         about |= {} if told is None else {"statistic": told}
         return storage.pack("run", tables, about, self.pack_weights(), snapshots, held)
+
+    def report(self, path: str | Path, **how: Any) -> Path:
+        """Write the run to one HTML file whose views are linked: :func:`imu_lab.report`, where all it takes is described.
+
+        Records know no figures; the package's own front door is asked, when it is called.
+        """
+        return import_module(__package__.partition(".")[0]).report(self, path, **how)
 
     def summary(self) -> pd.DataFrame:
         """``split, before, after, retrained``: the headline metric on every split that has it, in a row each.

@@ -24,7 +24,8 @@ class TrajectoriesInfo(NamedTuple):
         values: (r, s) the quantity of each shown sample after each recorded update.
         examples: (r,) their ids. steps: (s,) the updates.
         time_to_forget: (r,) updates; NaN for samples never forgotten.
-        count: samples in the run. never: how many of them were never forgotten. value: the quantity's name.
+        count: samples in the run. value: the quantity's name.
+        never: how many of them were never forgotten; None where the run does not tell.
         limit: the update at which kept accuracy had fallen 5 points, or None. late: samples forgotten only after it.
         wrong: samples that were misclassified before the first update, and stayed so.
     """
@@ -34,7 +35,7 @@ class TrajectoriesInfo(NamedTuple):
     steps: np.ndarray
     time_to_forget: np.ndarray
     count: int
-    never: int
+    never: int | None
     value: str
     limit: int | None
     late: int
@@ -69,7 +70,7 @@ def _trajectories_info(run: Run, value: str = "confidence") -> TrajectoriesInfo:
     if value not in columns:
         raise unknown("column of run.trajectory", value, columns)
     wide = run.trajectory.pivot(index="example", columns="step", values=value)
-    times = run.samples.set_index("example")["time_to_forget"].reindex(wide.index).to_numpy(dtype=float)
+    times = _times(run, wide.index)
     values = wide.to_numpy(dtype=float)
     order = _order(times, values, describe(value).good.startswith("higher"))
     limit = run.events.get("utility_limit")
@@ -82,12 +83,25 @@ def _trajectories_info(run: Run, value: str = "confidence") -> TrajectoriesInfo:
         wide.columns.to_numpy(),
         times[shown],
         len(order),
-        int(np.isnan(times).sum()),
+        int(np.isnan(times).sum()) if "time_to_forget" in run.samples else None,
         value,
         limit,
         int((times > (np.inf if limit is None else limit)).sum()),
         int((times == 0).sum()),
     )
+
+
+def order_of_samples(run: Run) -> np.ndarray:
+    """(n,) examples in the order of :func:`plot_trajectories`, from the one forgotten first to those never forgotten."""
+    wide = run.trajectory.pivot(index="example", columns="step", values="confidence")
+    return wide.index.to_numpy()[_order(_times(run, wide.index), wide.to_numpy(dtype=float), False)]
+
+
+def _times(run: Run, examples: Any) -> np.ndarray:
+    """Updates until each was forgotten; NaN also where the run, as one read from files, does not tell."""
+    if "time_to_forget" not in run.samples:
+        return np.full(len(examples), np.nan)
+    return run.samples.set_index("example")["time_to_forget"].reindex(examples).to_numpy(dtype=float)
 
 
 def _order(times: np.ndarray, values: np.ndarray, higher_is_forgotten: bool) -> np.ndarray:
@@ -185,6 +199,8 @@ def _veil(info: TrajectoriesInfo) -> list[dict[str, Any]]:
 def _headline(info: TrajectoriesInfo) -> str:
     if not info.count:
         return "No samples to show"
+    if info.never is None:
+        return f"{theme.number(info.count)} samples; when each was forgotten is not known of this run"
     gone, count = theme.number(info.count - info.never), theme.number(info.count)
     apart = {"only after the limit": info.late, "wrong from the start": info.wrong}
     told = ", ".join(f"{theme.number(number)} {words}" for words, number in apart.items() if number)
@@ -192,7 +208,7 @@ def _headline(info: TrajectoriesInfo) -> str:
 
 
 def _subtitle(info: TrajectoriesInfo) -> list[str]:
-    words = ["white line: when each was forgotten for good"]
+    words = ["white line: when each was forgotten for good"] if info.never is not None else ["sorted by the mean"]
     if info.never:
         words.append("above the orange line: never" if info.never < info.count else "here: none")
     if _veil(info):

@@ -131,7 +131,7 @@ class Landscape:
         head = self._head(step)
         if head is None:
             rows = self.run.trajectory[self.run.trajectory["step"] == step].set_index("example").loc[self.forget]
-            confidence[self.forgotten], margin[self.forgotten] = rows["confidence"], rows["margin"]
+            confidence[self.forgotten], margin[self.forgotten] = rows["confidence"], rows.get("margin", np.nan)
             return Predictions(confidence, margin, predicted)
         shown = self._shown
         with one_thread():
@@ -186,20 +186,28 @@ class Landscape:
 
         This is a section of the space, not a projection: a sample far from the plane may be on the other side.
         """
-        head = self._head(step) if self._flat and self._axes is not None else None
-        if head is None:
+        logits = self.logits_of_the_plane(step)
+        if logits is None:
             return None
         (low_x, low_y), (high_x, high_y) = self.places.min(0), self.places.max(0)
         x, y = np.linspace(low_x, high_x, GRID), np.linspace(low_y, high_y, GRID)
+        origin, across, up = logits
+        classes = (origin + x[None, :, None] * across + y[:, None, None] * up).argmax(2)
+        return Regions(x, y, classes)
+
+    def logits_of_the_plane(self, step: int) -> np.ndarray | None:
+        """(3, classes): the logits at the middle of the plane, and by how much they change per unit across and up.
+
+        The readout is linear, so these three rows tell the logits at every point. None where there is no border.
+        """
+        head = self._head(step) if self._flat and self._axes is not None else None
+        if head is None:
+            return None
         mean, axes = self._axes
         corners = torch.as_tensor(np.stack([mean, *(mean + axes)]), dtype=torch.float32, device=device_of(head))
         with one_thread(), torch.no_grad():
-            origin, *ends = (
-                two_sided(head(corners)).double().cpu().numpy()
-            )  # the readout is linear: three points determine it
-        across, up = (end - origin for end in ends)
-        classes = (origin + x[None, :, None] * across + y[:, None, None] * up).argmax(2)
-        return Regions(x, y, classes)
+            origin, *ends = two_sided(head(corners)).double().cpu().numpy()
+        return np.stack([origin, *(end - origin for end in ends)])
 
     @cached_property
     def _axes(self) -> tuple[np.ndarray, np.ndarray] | None:

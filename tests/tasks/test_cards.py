@@ -30,3 +30,11 @@ def test_a_large_picture_stays() -> None:
 def test_words_are_escaped() -> None:
     card = cards.picture(np.zeros((8, 8, 3), np.uint8), '"><script>', "<b>class</b>")
     assert "<script>" not in card and "<b>" not in card and "&lt;b&gt;" in card
+
+
+def test_the_words_of_a_card_come_alone_where_somebody_has_the_pictures() -> None:
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    with cards.words_alone():
+        alone = cards.picture(pixels, "example 3", "a < b")
+    assert alone == "<figure><figcaption>a &lt; b</figcaption></figure>"
+    assert "<img" in cards.picture(pixels, "example 3", "a < b")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ...core.memo import remembered
 from ...core.records import Run
+from ...studies.resistance import resistance
 from . import gallery, tables
 from .overlay import Overlay, covered
 
@@ -128,9 +129,22 @@ def quantities(samples: pd.DataFrame) -> list[str]:
 
 
 def widened(samples: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """The ledger with the columns of another table that it does not have."""
+    """The ledger with the columns of another table that it does not have.
+
+    Raises:
+        ValueError: a table does not say whose its rows are.
+    """
+    for each in (samples, table):
+        if "example" not in each:
+            known = ", ".join(map(str, each.columns)) or "none"
+            raise ValueError(f"the table has no column 'example', which says whose its rows are; it has: {known}")
     more = table[["example", *[name for name in table.columns if name not in samples]]].drop_duplicates("example")
     return samples.merge(more, on="example", how="left")
+
+
+def withstood(run: Run, uniform: Run | None = None) -> pd.DataFrame:
+    """How each sample withstood the run (:func:`imu_lab.resistance`); a run without margins, as one read from files, tells none."""
+    return resistance(run, uniform=uniform) if "margin" in run.trajectory else run.samples[["example"]]
 
 
 def card(look: str, example: int, runs: list[tuple[str, str, Run]]) -> str:

@@ -6,9 +6,11 @@ sample. Scrubbing goes through the job, which drops what was overtaken; choosing
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import ipywidgets as W
@@ -19,13 +21,14 @@ from ...core.records import Run
 from ...figures.explorer import Scene, plot_map
 from ...lab.what_if import subset
 from ...studies.landscape import Landscape
-from ...studies.resistance import resistance
 from ..base import tables, theme
 from ..base.controls import STYLE
 from ..base.gallery import Gallery
 from ..base.job import Report
-from ..base.ledger import Ledger, Pictures, menu, quantities, widened
+from ..base.ledger import Ledger, Pictures, menu, quantities, widened, withstood
 from ..base.panel import Panel
+from ..pages import page
+from ..pages.run_page import run_page
 from .one_sample import OneSample
 from .paths import Paths
 from .player import Player
@@ -74,7 +77,7 @@ def explore(run: Run, table: pd.DataFrame | None = None, *, projection: str = "p
 
 
 class Explorer(Panel):
-    """See :func:`explore`.
+    """See :func:`explore`; ``save`` writes it to a file.
 
     Attributes:
         run: the run on view. runs: it and all what-ifs that share its forget set.
@@ -102,6 +105,19 @@ class Explorer(Panel):
         self._follow_selection()
         self._listen()
 
+    def save(self, path: str | os.PathLike, overwrite: bool = False) -> Path:
+        """Write what is on view to one HTML file whose views stay linked without a kernel (see :func:`imu_lab.report`).
+
+        It starts with the run, the selection, the chosen sample and the colours of this moment.
+
+        Raises:
+            FileExistsError: the path is taken and ``overwrite`` is False.
+        """
+        path = page.check_path(path, overwrite)
+        mine = None if self.selected is None else np.intersect1d(self.land.forget, self.selected)
+        choices = dict(selected=mine, chosen=self.chosen, colour_by=self.colour_by.value)
+        return page.write(path, run_page(self.land, self.samples, **choices), overwrite)
+
     def stop(self) -> None:
         """Stop playing, and what is being drawn."""
         self.play.value = False
@@ -109,6 +125,8 @@ class Explorer(Panel):
 
     def close(self) -> None:
         """Stop all work and take the panel from the page."""
+        if not hasattr(self, "job"):
+            return  # it was never finished: what it should show was refused
         self.play.value = False
         self.what_if.job.stop()
         self.job.stop()
@@ -142,7 +160,7 @@ class Explorer(Panel):
 
     def _colours(self) -> list[tuple[str, str]]:
         """What dots can be coloured by."""
-        live = [(f"{tables.title(name)} now", name) for name in ("confidence", "margin")]
+        live = [(f"{tables.title(name)} now", name) for name in ("confidence", "margin") if name in self.run.trajectory]
         return live + menu(quantities(self.samples))
 
     def _side(self) -> list[W.Widget]:
@@ -364,7 +382,7 @@ class Explorer(Panel):
     def _widened(self, number: int) -> pd.DataFrame:
         """A run's ledger with how each sample withstood it, and with the columns that a user gave."""
         run = self.runs[number]
-        own, given = resistance(run, uniform=self._alike.get(number)), self._table
+        own, given = withstood(run, uniform=self._alike.get(number)), self._table
         if given is None:
             return widened(run.samples, own)
         if number:  # what was given speaks of the first run; of another, what was known before it

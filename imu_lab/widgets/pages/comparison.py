@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from . import figures
-from .core.quantities import describe
-from .core.records import Intensity, Run
-from .studies.comparison import compare
+from ... import figures
+from ...core.quantities import describe
+from ...core.records import Intensity, Run
+from ...studies.comparison import compare
 
 KEPT = ("retain", "test")
 

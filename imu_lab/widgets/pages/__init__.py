@@ -1,0 +1,1 @@
+"""Panels as files: one page each that needs no kernel, no network and no installation."""

@@ -1,0 +1,62 @@
+// What pages share: unpacking the block of data, bringing plotly in, and small helpers. See page.py for the format.
+"use strict";
+
+const byId = id => document.getElementById(id);
+
+async function unsqueezed(id) {
+  if (!window.DecompressionStream) throw new Error("this page needs a browser of 2023 or later");
+  const letters = atob(byId(id).textContent), bytes = Uint8Array.from(letters, letter => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return await new Response(stream).arrayBuffer();
+}
+
+const KINDS = { float32: Float32Array, float64: Float64Array, int16: Int16Array, int32: Int32Array, uint8: Uint8Array,
+  uint16: Uint16Array };
+
+async function unpacked() {
+  const block = await unsqueezed("imu-data"), length = new DataView(block).getUint32(0, true);
+  const words = JSON.parse(new TextDecoder().decode(new Uint8Array(block, 4, length))), arrays = {};
+  for (const [name, { at, kind, shape, bytes }] of Object.entries(words.arrays)) {
+    const values = new KINDS[kind](block, 4 + length + at, bytes / KINDS[kind].BYTES_PER_ELEMENT);
+    arrays[name] = Object.assign(values, { shape });
+  }
+  return { words, arrays };
+}
+
+async function bringPlotly() {
+  const script = document.createElement("script");
+  script.textContent = new TextDecoder().decode(await unsqueezed("imu-plotly"));
+  document.head.append(script);
+  byId("imu-plotly").remove();
+}
+
+const escaped = words => String(words).replace(/[&<>"']/g, letter => `&#${letter.charCodeAt(0)};`);
+
+// A number in few characters, as tables.number writes it.
+function brief(value, name = "") {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (name.startsWith("confidence")) return value.toFixed(3);
+  if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
+  const short = Number(value.toPrecision(3));
+  const words = Math.abs(short) >= 1e5 || (short && Math.abs(short) < 1e-4) ? short.toExponential() : String(short);
+  return words.replace("-", "−");
+}
+
+const rgb = colour => [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
+
+// The colour of a share of a scale of [share, "#rrggbb"], as [red, green, blue].
+function blend(stops, share) {
+  share = Math.min(1, Math.max(0, share));
+  const next = Math.max(1, stops.findIndex(([at]) => at >= share));
+  const [[from, low], [to, high]] = [stops[next - 1], stops[next]], part = (share - from) / (to - from || 1);
+  return rgb(low).map((value, at) => Math.round(value + part * (rgb(high)[at] - value)));
+}
+
+const css = ([red, green, blue], opacity = 1) => `rgba(${red}, ${green}, ${blue}, ${opacity})`;
+
+function fail(error) {
+  const place = byId("trouble");
+  place.textContent = `This page could not be drawn: ${error.message}.`;
+  place.hidden = false;
+  throw error;
+}

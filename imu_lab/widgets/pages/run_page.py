@@ -1,0 +1,202 @@
+"""A run as a page: map, trajectories, histograms, ledger and the card of one sample, linked, without a kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from contextlib import nullcontext
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from plotly.colors import get_colorscale
+
+from ... import figures
+from ...core.messages import kind_of
+from ...core.quantities import describe
+from ...core.records import Run
+from ...figures import dots, theme
+from ...figures.explorer import AREA, AREAS, FAINT
+from ...figures.explorer import KEPT as OPAQUE
+from ...studies.landscape import Landscape
+from ...tasks.cards import words_alone
+from ..base import tables
+from ..base.ledger import quantities, widened, withstood
+from . import page
+from .held import KEPT, NO_CLASS, Held
+from .sprites import Sprites, sprites
+
+PICTURES = 2_600_000  # bytes: a page of 5,000 samples stays under 8 MB
+CARDS = 1_000_000  # letters of all cards together
+PICTURE = re.compile(r"<img\b[^>]*>")
+
+
+def report(
+    run: Run,
+    path: str | os.PathLike,
+    *,
+    table: pd.DataFrame | None = None,
+    projection: str = "pca",
+    overwrite: bool = False,
+) -> Path:
+    """Write a run to one HTML file whose views are linked and need no kernel, no network and no installation.
+
+    In the page one goes through the updates, selects samples by a lasso, by rows of the trajectories or by histograms of the
+    ledger's columns, and chooses one to see its card. The file stays under 8 MB: of a large forget set, of many updates and
+    of pictures it holds as many as fit, evenly spaced, and the page says so.
+
+    Args:
+        run: any run, also a loaded one; without its task there is no border, and no pictures, which the page says.
+        path: of the file.
+        table, projection: as in :func:`imu_lab.explore`.
+        overwrite: replace a file that is there.
+
+    Returns:
+        The path.
+
+    Raises:
+        TypeError: no single run, or no path.
+        FileExistsError: the path is taken and ``overwrite`` is False.
+
+    >>> imu.report(run, "run.html")
+    """
+    if not isinstance(run, Run):
+        raise TypeError(f"a report shows one run, got {kind_of(run)}; pick one of them, such as runs[0]")
+    path = page.check_path(path, overwrite)
+    own = withstood(run)
+    samples = widened(run.samples, own if table is None else widened(table, own))
+    return page.write(path, run_page(Landscape(run, projection, KEPT), samples), overwrite)
+
+
+def run_page(
+    land: Landscape,
+    samples: pd.DataFrame,
+    *,
+    selected: Iterable[int] | None = None,
+    chosen: int | None = None,
+    colour_by: str = "confidence",
+) -> str:
+    """The page of a run as one string of HTML.
+
+    Args:
+        land: where its samples lie.
+        samples: its ledger, with all columns to colour and filter by.
+        selected, chosen: what is selected at first (None: all), and whose card is shown.
+        colour_by: ``"confidence"``, ``"margin"`` or a column.
+    """
+    run, held = land.run, Held(land)
+    columns = quantities(samples)
+    forget = held.examples[: held.count]
+    values = samples.set_index("example")[columns].loc[forget].astype(float).to_numpy(np.float32)
+    pictures = sprites(getattr(run.task, "pictures", None), held.examples, PICTURES)
+    cards = _cards(run.task, held.examples)
+    arrays = {**held.arrays(), "values": values.T}
+    words = {
+        **_scales(land, held, columns),
+        "first": run.last_useful(held.steps),
+        "limit": run.events.get("utility_limit"),
+        "colour_by": colour_by,
+        "selected": None if selected is None else [int(each) for each in selected],
+        "chosen": None if chosen is None else int(chosen),
+        "cards": {str(example): card for example, card in cards.items()},
+        "curves": json.loads(figures.plot_curves([run]).to_json()) if len(run.curve) else None,
+    }
+    if pictures is not None:
+        arrays |= {"pictured": np.array(pictures.examples, np.int32)}
+        arrays |= {f"sheet {at}": sheet for at, sheet in enumerate(pictures.sheets)}
+        words["sprites"] = {name: getattr(pictures, name) for name in ("kind", "width", "height", "across")}
+    body = _body(run, land, notes(held, pictures, len(cards)))
+    return page.whole(f"Run {run.label}", body, page.Data(words, arrays), "run_page.js")
+
+
+def _scales(land: Landscape, held: Held, columns: list[str]) -> dict[str, Any]:
+    """What numbers stand for, and the looks of the notebook's explorer."""
+    numbers = np.unique(held.arrays()["predicted"])
+    live = ["confidence", *(["margin"] if held.has_margins else [])]
+    areas = range(len(land.logits_of_the_plane(int(held.steps[0])).T)) if "borders" in held.arrays() else ()
+    named = {int(number) for number in numbers if number != NO_CLASS} | set(areas)
+    return {
+        "count": held.count,
+        "labels": held.label_names,
+        "classes": {number: land.class_name(number) for number in sorted(named)},
+        "columns": [_column(name) for name in columns],
+        "live": [_column(name) | {"title": f"{tables.title(name)} now"} for name in live],
+        "ledger": [name for name in tables.LEDGER if name in columns],
+        "largest_margin": held.largest_margin,
+        "window": [[float(end) for end in side] for side in dots.window(held.land.places[held.rows])],
+        "size": [dots.WIDTH, dots.HEIGHT],
+        "areas": AREAS,
+        "opacity": {"area": AREA, "kept": OPAQUE, "faint": FAINT},
+        "dots": theme.DOTS,
+        "sequential": get_colorscale(theme.SEQUENTIAL),
+        "lost": theme.colour("test-forget"),
+        "ink": theme.INK,
+        "line": figures.colour(land.run.label),
+    }
+
+
+def _column(name: str) -> dict[str, str]:
+    about = describe(name)
+    return {"name": name, "title": tables.title(name), "unit": about.unit, "meaning": about.meaning}
+
+
+def _cards(task: Any, examples: np.ndarray) -> dict[int, str]:
+    """The cards of as many samples as fit, the forget set first; without their pictures, which the page has once."""
+    cards: dict[int, str] = {}
+    if task is None:
+        return cards
+    has_pictures, left = getattr(task, "pictures", None) is not None, CARDS
+    with words_alone() if has_pictures else nullcontext():
+        for example in examples.tolist():
+            card = task.card(example)
+            card = PICTURE.sub("", card) if has_pictures else card
+            left -= len(card)
+            if left < 0:
+                break
+            cards[example] = card
+    return cards
+
+
+def notes(held: Held, pictures: Sprites | None, cards: int) -> list[str]:
+    """What the page does not hold, in sentences."""
+    land, run, told = held.land, held.land.run, []
+    total, updates, shown = int(land.forgotten.sum()), len(land.steps), len(held.examples)
+    if run.task is None:
+        told.append("This run does not know its task, so there are no pictures, no kept samples and no border between "
+                    "classes; imu.load_run(path, task=...) gives it back its task.")  # fmt: skip
+    elif "borders" not in held.arrays():
+        told.append(f"There is no border between classes: the plane is made by {land.about}.")
+    if held.count < total:
+        told.append(f"{held.count:,} of {total:,} forget samples are in this file, evenly spaced.")
+    if shown - held.count == KEPT:
+        told.append(f"{KEPT:,} kept samples are shown around the forget set; others are left out.")
+    if len(held.steps) < updates:
+        told.append(f"Samples are followed after {len(held.steps):,} of {updates:,} recorded updates, evenly spaced.")
+    if run.task is not None and pictures is None:
+        told.append("The task has no pictures of its samples.")
+    if pictures is not None and len(pictures.examples) < shown:
+        told.append(f"{len(pictures.examples):,} of {shown:,} pictures are in this file, evenly spaced.")
+    if pictures is not None and pictures.squeezed:
+        told.append("Pictures are squeezed: colours may be slightly off.")
+    if run.task is not None and cards < shown:
+        told.append(f"{cards:,} of {shown:,} cards have the task's own words.")
+    if not len(run.reference):
+        told.append("The run was not compared with a retrained model.")
+    return told
+
+
+def _body(run: Run, land: Landscape, told: list[str]) -> str:
+    """The places of the views, and what is there before any of them is drawn."""
+    listed = "".join(f"<li>{escape(note)}</li>" for note in told)
+    aside = (
+        f"<details class='imu-notes'><summary>What this file holds</summary><ul>{listed}</ul></details>" if told else ""
+    )
+    places = (page.HERE / "run_page.html").read_text(encoding="utf-8")
+    table = run.summary().to_html(index=False, border=0, float_format="{:.3f}".format, na_rep="–", escape=True)
+    filled = {"TITLE": escape(run.label), "FACTS": escape(repr(run)), "NOTES": aside, "SUMMARY": table,
+              "PLANE": escape(land.about)}  # fmt: skip
+    return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: filled[found[1]], places)

@@ -1,0 +1,123 @@
+"""Pages in a real browser, opened as files: click, brush and scrub without a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+from browser import collect_problems, fail_on, taken_problems
+
+import imu_lab as imu
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture
+def opened(chromium: Any) -> Iterator[Callable[[Path], Any]]:
+    """``opened(path) -> page``, once all is drawn; nothing may go wrong in it, and nothing may be fetched."""
+    pages = []
+
+    def open_file(path: Path, width: int = 1280, height: int = 800) -> Any:
+        page = chromium.new_context(viewport={"width": width, "height": height}).new_page()
+        pages.append(page)
+        collect_problems(page, "file://")
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    yield open_file
+    problems = [problem for page in pages for problem in taken_problems(page)]
+    for page in pages:
+        page.context.close()
+    fail_on(problems)
+
+
+@pytest.fixture(scope="module")
+def run() -> imu.Run:
+    task, original = cases.task("digits class"), cases.original("digits class")
+    weights = imu.intensity(imu.influence(task, original))
+    return imu.unlearn(task, original, weights, steps=20, reference=cases.retrained("digits class"))
+
+
+def drag(page: Any, selector: str, *corners: tuple[float, float]) -> None:
+    """Press the mouse, go through corners (shares of the element's width and height), and let go."""
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=4)
+    page.mouse.up()
+
+
+def ids(page: Any) -> list[int]:
+    return [int(each) for each in page.input_value("#ids").split(", ") if each]
+
+
+CHECKSUM = """name => { const canvas = document.getElementById(name), data = canvas.getContext("2d")
+    .getImageData(0, 0, canvas.width, canvas.height).data; let sum = 0; data.forEach((each, at) => sum += each * (at % 97));
+    return sum }"""
+
+
+def test_click_brush_and_scrub_in_the_page_of_a_run(opened: Callable, run: imu.Run, tmp_path: Path) -> None:
+    page = opened(run.report(tmp_path / "run.html"))
+    page.wait_for_selector("#curves .scatterlayer")
+    ledger = run.samples.set_index("example").fillna({"time_to_forget": np.inf})
+    assert ids(page) == run.samples["example"].tolist()
+
+    page.click("#ledger tbody tr:nth-child(3)")
+    example = int(page.inner_text("#ledger tr.imu-chosen td:nth-child(2)"))
+    assert example == ledger["pressure"].sort_values(ascending=False, kind="stable").index[2]
+    assert f"example {example}" in page.inner_text("#card") and "after update 0" in page.inner_text("#answers")
+
+    drag(page, "#map", (0.02, 0.02), (0.3, 0.02), (0.3, 0.9), (0.02, 0.9))
+    drawn = ids(page)
+    assert 0 < len(drawn) < len(ledger) and page.inner_text("#count").startswith(f"{len(drawn)} of 146")
+    drag(page, ".histogram:nth-child(3) svg", (0.02, 0.5), (0.3, 0.5))
+    both = ids(page)
+    assert set(both) < set(drawn), "filters work together"
+    assert ledger.loc[both, "pressure"].max() < ledger.loc[list(set(drawn) - set(both)), "pressure"].min()
+    assert page.locator("#ledger tbody tr").count() == min(10, len(both))
+    page.click("#all")
+    assert len(ids(page)) == len(ledger)
+
+    drag(page, "#paths", (0.5, 0.02), (0.5, 0.2))
+    slowest = ids(page)
+    assert 0 < len(slowest) < len(ledger) / 2
+    assert ledger.loc[slowest, "time_to_forget"].min() >= ledger["time_to_forget"].drop(slowest).median()
+    page.click("#all")
+
+    before, words = page.evaluate(CHECKSUM, "map"), page.inner_text("#map-words")
+    page.focus("#step")
+    page.keyboard.press("Home")
+    page.wait_for_selector("#map-words:has-text('After update 0')")
+    assert words not in page.inner_text("#map-words") and page.evaluate(CHECKSUM, "map") != before
+    page.click("#play")
+    page.wait_for_selector("#step-now:text-is('20 of 20')")
+    assert page.evaluate("document.querySelectorAll('[role=img]:not([aria-label]), img:not([alt])').length") == 0
+
+    for part in ("#map", "#paths", "#card"):
+        page.evaluate("scrollTo(0, 0)")
+        box = page.locator(part).bounding_box()
+        assert box["y"] + box["height"] < 800 and box["x"] + box["width"] <= 1280, "on one screen"
+
+
+def test_a_dot_is_clicked_where_it_is_drawn(opened: Callable, run: imu.Run, tmp_path: Path) -> None:
+    page = opened(run.report(tmp_path / "run.html"), 1440, 900)
+    page.click("#ledger tbody tr:nth-child(1)")
+    chosen = page.inner_text("#ledger tr.imu-chosen td:nth-child(2)")
+    found = page.evaluate("""() => { const canvas = document.getElementById('map'), { width, height } = canvas;
+        const data = canvas.getContext('2d').getImageData(0, 0, width, height).data, ring = [];
+        for (let at = 0; at < data.length; at += 4)
+            if (data[at] === 213 && data[at + 1] === 94 && data[at + 2] === 0 && data[at + 3] === 255)
+                ring.push([at / 4 % width, Math.floor(at / 4 / width)]);
+        const middle = side => { const all = ring.map(each => each[side]); return (Math.min(...all) + Math.max(...all)) / 2 };
+        return [middle(0) / width, middle(1) / height] }""")
+    page.click("#ledger tbody tr:nth-child(2)")
+    drag(page, "#map", tuple(found))
+    assert page.inner_text("#ledger tr.imu-chosen td:nth-child(2)") == chosen
