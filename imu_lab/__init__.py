@@ -73,7 +73,9 @@ from .measures.retrieval import retrieve as retrieve
 # Studies: questions put to records
 from .studies.comparison import compare as compare
 from .studies.audit import audit as audit
+from .studies.audit import class_accuracy as class_accuracy
 from .studies.audit import membership as membership
+from .studies.audit import prediction_matrix as prediction_matrix
 from .studies.head_only import head_only as head_only
 from .studies.margins import klom as klom
 from .studies.trial import trial as trial

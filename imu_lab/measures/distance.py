@@ -39,21 +39,20 @@ class Distance:
 
     def means(self, reference: Any, task: Task, model: nn.Module, copies: int = 1) -> dict[str, dict[str, Tensor]]:
         """{split: {metric: (copies,)}} of as many models as ``model`` is (see :func:`~imu_lab.tasks.evaluation.mean_metrics`)."""
+        name, reference = name_of(self).replace("-", "_"), Reference.of(task, reference)
+        each = {split: self.each(reference, task, model, split, copies) for split in offered(task).splits}
+        return {split: {name: values.mean(1)} for split, values in each.items() if values.numel()}
+
+    def each(self, reference: Any, task: Task, model: nn.Module, split: str, copies: int = 1) -> Tensor:
+        """(copies, n) the distance of each example of a split."""
         check_probabilities(task)
-        reference = Reference.of(task, reference)
-        name = name_of(self).replace("-", "_")
-        found = {}
-        for split in offered(task).splits:
-            examples = task.split(split)
-            if not len(examples):
-                continue
-            known = [member.outputs(split, examples.ids) for member in reference.members]
-            values = []
-            for positions, batch, made in outputs(task, model, examples):
-                beside = [each[positions].to(made.device) for each in known]
-                values.append(self.against(task, made, beside, batch, copies).view(copies, -1))
-            found[split] = {name: torch.cat(values, 1).mean(1)}
-        return found
+        examples = task.split(split)
+        known = [member.outputs(split, examples.ids) for member in reference.members] if len(examples) else []
+        values = []
+        for positions, batch, made in outputs(task, model, examples):
+            beside = [each[positions].to(made.device) for each in known]
+            values.append(self.against(task, made, beside, batch, copies).view(copies, -1))
+        return torch.cat(values, 1) if values else torch.empty(copies, 0)
 
     def against(self, task: Task, made: Tensor, references: list[Tensor], batch: Batch, copies: int) -> Tensor:
         """(copies · n,) the mean distance to several references (n, ..., K), model by model."""

@@ -2,209 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import nn
 
 from ..core.messages import unknown, warn
 from ..core.records import Run
 from ..core.running import full_precision
 from ..core.taken import a_run
-from ..measures.ensemble import References
-from ..measures.membership import FALSE_POSITIVES, SCORES, Sides, auc, sample_scores, sides, true_positives
-from ..measures.reference import Reference, refuse_original
-from ..tasks.protocol import Examples, Task, labels_of, prepared
-from ..tasks.training import is_known, train
-from .statistics import two_sample_interval
+from ..measures import predictions
+from ..tasks.protocol import Task, labels_of
+from . import feature_audits, likeness_audits, privacy_audits, relearning
+from .audited import ORIGINAL, RUN, Audited, Row, joined
+from .statistics import share_interval
 
-RUN, ORIGINAL, RETRAINED = "run", "original", "retrained"
-CLOSER = "close to the goal, the retrained model's value"
 COLUMNS = [
     *("audit", "name", "split", "value", "low", "high", "goal", "original"),
     *("unit", "direction", "formula", "note"),
 ]
-
-
-class Row(NamedTuple):
-    """One audited number.
-
-    Attributes:
-        name, split: what it is, and of which samples.
-        value: of the unlearned model.
-        unit, formula: what it is the number of.
-        low, high: the 95 % interval of the value.
-        goal: the retrained model's value, the mean of several.
-        original: the value of doing nothing.
-        direction: which value is good.
-        note: what has to be known to read it.
-    """
-
-    name: str
-    split: str
-    value: float
-    unit: str
-    formula: str
-    low: float = np.nan
-    high: float = np.nan
-    goal: float = np.nan
-    original: float = np.nan
-    direction: str = CLOSER
-    note: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Audited:
-    """A run with the models it is audited beside.
-
-    Attributes:
-        task: of the run.
-        run: the run itself.
-        models: ``{"run": model, "original": model}`` and ``"retrained"``, ``"retrained 2"``, ... where there are some.
-        references: the retrained models; None without one.
-        draws: of a bootstrap.
-        seed: of everything random.
-    """
-
-    task: Task
-    run: Run
-    models: dict[str, nn.Module]
-    references: Reference | References | None
-    draws: int
-    seed: int
-    _known: dict[Any, Any]
-
-    @classmethod
-    def of(cls, run: Run, reference: Any, task: Task | None = None, draws: int = 1000, seed: int = 0) -> Audited:
-        """A run with its task, its original and its retrained models.
-
-        Raises:
-            ValueError: it does not know its task, kept no weights, or the reference is the original.
-        """
-        if task is None:
-            task = run.known_task()
-        found = _references(run, task, reference)
-        models = {RUN: run.model, ORIGINAL: run.model_at(0)}
-        members = () if found is None else found.members
-        refuse_original(members, models[ORIGINAL])
-        for number, member in enumerate(members, 1):
-            models[RETRAINED if number == 1 else f"{RETRAINED} {number}"] = member.model
-        return cls(task, run, models, found, draws, seed, {})
-
-    @property
-    def retrained(self) -> list[str]:
-        """The names of the retrained models."""
-        return [name for name in self.models if name.startswith(RETRAINED)]
-
-    def needs_reference(self, what: str) -> None:
-        """Raise ValueError where there is no retrained model."""
-        if not self.retrained:
-            raise ValueError(f'{what} compares with a retrained model; pass reference=imu.train(task, "retain")')
-
-    def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What several audits ask for, computed once."""
-        if key not in self._known:
-            self._known[key] = make()
-        return self._known[key]
-
-    @property
-    def sides(self) -> Sides:
-        """Members and samples never seen."""
-        return self.once("sides", lambda: sides(self.task))
-
-    def split(self, name: str) -> Examples:
-        """The examples of a split.
-
-        Raises:
-            ValueError: there are none.
-        """
-        examples = self.once(("split", name), lambda: self.task.split(name))
-        if not len(examples):
-            raise ValueError(f"the {name!r} split has no samples, so that nothing can be said of it")
-        return examples
-
-    def scores(self, who: str, split: str) -> pd.DataFrame:
-        """What a model says of each sample of a split, computed once."""
-        return self.once((who, split), lambda: sample_scores(self.task, self.models[who], self.split(split)))
-
-    def of_each(self, ask: Callable[[str], float]) -> dict[str, float]:
-        """``{"value", "original", "goal"}`` of a number that is asked of one model by name; of retrained ones the mean."""
-        goals = [ask(name) for name in self.retrained]
-        return {
-            "value": ask(RUN),
-            "original": ask(ORIGINAL),
-            "goal": float(np.mean(goals)) if goals else np.nan,
-        }
-
-
-def _references(run: Run, task: Task, given: Any) -> Reference | References | None:
-    """The retrained models: those given, those the run was measured against, or those of the same content on disk."""
-    given = run.beside if given is None else given
-    if given is not None:
-        if isinstance(given, References):
-            given.check(task)
-        return Reference.of(task, prepared(task, given) if isinstance(given, nn.Module) else given)
-    told = run.settings.get("compared_with") or {}
-    wanted = list(told.get("digests", ()))
-    found = {}
-    for seed in dict.fromkeys([*told.get("seeds", ()), 0, run.settings.get("seed", 0)]) if wanted else ():
-        if is_known(task, "retain", seed):
-            member = Reference(task, prepared(task, train(task, "retain", seed=seed)))
-            found |= {member.digest: (seed, member)}
-    kept = [found[digest] for digest in wanted if digest in found]
-    if not kept or len(kept) < len(wanted):
-        return None
-    return kept[0][1] if len(kept) == 1 else References(task, tuple(m for _, m in kept), tuple(s for s, _ in kept))
-
-
-def membership_rows(asked: Audited) -> Iterator[Row]:
-    """AUC and true positives by each score."""
-    split, size = asked.sides.split, len(asked.sides.others)
-    resolves = f"1 of {size} samples never seen is {1 / size:.1%}" if size * FALSE_POSITIVES < 1 else ""
-    for statistic, name, unit, what in (
-        (auc, "AUC", "probability", "P(score of a member > score of a sample never seen) + ½ P(equal)"),
-        (
-            true_positives,
-            "TPR at 1 % FPR",
-            "share of members",
-            "share of members above the score that ≤ 1 % of others exceed",
-        ),
-    ):
-        for column, about in SCORES.items():
-            found = asked.of_each(lambda who, column=column: float(statistic(*_scored(asked, who, column))))
-            low, high = two_sample_interval(statistic, *_scored(asked, RUN, column), draws=asked.draws, seed=asked.seed)
-            notes = [asked.sides.left_out, resolves if statistic is true_positives else ""]
-            yield Row(
-                f"{name} by {column.replace('_', ' ')}",
-                f"forget against {split}",
-                low=low,
-                high=high,
-                unit=unit,
-                formula=f"{what}; score {'−' if about.sign < 0 else ''}({about.formula})",
-                note="; ".join(note for note in notes if note),
-                **found,
-            )
-
-
-def _scored(asked: Audited, who: str, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Members' scores and those of others, higher for members, in rising order: no result depends on their order."""
-    sign = SCORES[column].sign
-    return tuple(np.sort(sign * side[column].to_numpy()) for side in sides_scored(asked, who))
-
-
-def sides_scored(asked: Audited, who: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What a model says of members and of others."""
-    parts = (asked.sides.members, asked.sides.others)
-    return asked.once(
-        (who, "sides"), lambda: tuple(sample_scores(asked.task, asked.models[who], part) for part in parts)
-    )
-
-
 FAMILIES: dict[str, Callable[[Audited], Iterable[Row]]] = {
-    "membership": membership_rows,
+    "membership": privacy_audits.membership_rows,
+    "rmia": privacy_audits.rmia_rows,
+    "distance": likeness_audits.distance_rows,
+    "accuracy": likeness_audits.accuracy_rows,
+    "tug-of-war": likeness_audits.tug_of_war_rows,
+    "fresh-heads": feature_audits.head_rows,
+    "probes": feature_audits.probe_rows,
+    "cka": feature_audits.cka_rows,
+    "relearning": relearning.relearn_rows,
 }
 
 
@@ -265,12 +92,8 @@ def audit(
     table = pd.DataFrame(rows, columns=COLUMNS)
     if not asked.retrained:
         known = table["value"].notna()
-        table.loc[known, "note"] = [_and(note, "no retrained model, so no goal") for note in table.loc[known, "note"]]
+        table.loc[known, "note"] = [joined(note, "no retrained model, so no goal") for note in table.loc[known, "note"]]
     return table
-
-
-def _and(*notes: str) -> str:
-    return "; ".join(note for note in notes if note)
 
 
 @full_precision()
@@ -295,8 +118,60 @@ def membership(run: Run, *, reference: Any = None, task: Task | None = None) -> 
     splits = ("forget", asked.sides.split)
     parts = []
     for who in asked.models:
-        for split, examples, scored in zip(splits, asked.sides, sides_scored(asked, who)):
+        for split, examples, scored in zip(splits, asked.sides, asked.sides_of(who)):
             ids = examples.ids.numpy()
             about = {"model": who, "split": split, "example": ids, "label": labels_of(asked.task, ids, examples.source)}
             parts.append(pd.DataFrame(about | {"member": split == "forget"}).join(scored.drop(columns="right")))
     return pd.concat(parts, ignore_index=True)
+
+
+@full_precision()
+def class_accuracy(run: Run, *, reference: Any = None, task: Task | None = None) -> pd.DataFrame:
+    """Accuracy class by class, on samples that the original model was trained on and on unseen ones.
+
+    Args:
+        run: with its task and its models.
+        reference: the retrained model, or several; by default those that the run was measured against.
+        task: of a loaded run that does not know it.
+
+    Returns:
+        DataFrame, two rows per class: ``class, seen, samples, value, low, high`` (Wilson's 95 % interval), ``goal`` and
+        ``original``, all shares correct.
+
+    Raises:
+        ValueError: the outputs are no logits of classes, or there is no single true class.
+    """
+    asked = Audited.of(a_run(run, "class_accuracy"), reference, task)
+    table = likeness_audits.class_table(asked)
+    ends = [share_interval(np.arange(count) < right) for count, right in zip(table["samples"], table[RUN])]
+    shares = table[list(asked.models)].div(table["samples"], axis=0)
+    table = table[["class", "seen", "samples"]].assign(value=shares[RUN], low=np.nan, high=np.nan)
+    table[["low", "high"]] = np.array(ends).reshape(len(ends), 2)
+    goal = shares[asked.retrained].mean(axis=1) if asked.retrained else np.nan
+    return table.assign(goal=goal, original=shares[ORIGINAL])
+
+
+@full_precision()
+def prediction_matrix(
+    run: Run, split: str = "forget", model: str = RUN, *, reference: Any = None, task: Task | None = None
+) -> pd.DataFrame:
+    """How often each true class of a split was given each answer.
+
+    Args:
+        run: with its task and its models.
+        split: whose samples.
+        model: whose answers: ``"run"``, ``"original"`` or ``"retrained"``.
+        reference: the retrained model, or several; by default those that the run was measured against.
+        task: of a loaded run that does not know it.
+
+    Returns:
+        DataFrame of counts, a row per true class and a column per answer, by name.
+
+    Raises:
+        UnknownName: no such model or split.
+        ValueError: the outputs are no logits of classes, or there is no single true class.
+    """
+    asked = Audited.of(a_run(run, "prediction_matrix"), reference, task)
+    if model not in asked.models:
+        raise unknown("model", model, list(asked.models))
+    return predictions.prediction_matrix(asked.task, asked.models[model], asked.split(split))

@@ -16,6 +16,7 @@ from ..core.records import Run
 from ..core.running import checked_seed, fingerprint, full_precision, tensors_of
 from ..core.taken import several_runs
 from ..features import readout
+from ..features.cache import by_content
 from ..measures.ensemble import References
 from ..measures.reference import Reference, refuse_original
 from ..tasks.around import innermost
@@ -88,8 +89,8 @@ def head_only(
     if isinstance(reference, References):
         reference.check(task)
     members = Reference.of(task, reference).members
-    names = _splits(task)
-    measures = _measures(per_class, checked_seed(seed))
+    names = heads_splits(task)
+    measures = heads_of(per_class, checked_seed(seed))
     seen: dict[str, list[dict[str, float]]] = {
         "original": [_accuracies(task, each, names, measures, seed) for each in originals],
         **{name: [_accuracies(task, model, names, measures, seed)] for name, model in models.items()},
@@ -130,7 +131,7 @@ def _asked(
     return dict(zip(labels, [run.model for run in runs])), task, list(distinct.values())
 
 
-def _splits(task: Task) -> tuple[str, ...]:
+def heads_splits(task: Task) -> tuple[str, ...]:
     """What heads learn from, and what they are tested on: never what they learned from."""
     has = offered(task)
     if "test-forget" in has.splits and len(task.split("test-forget")):
@@ -142,22 +143,32 @@ def _accuracies(
     task: Task, model: nn.Module, names: tuple[str, ...], measures: Mapping[str, Measure], seed: int
 ) -> dict[tuple[str, str], float]:
     """{(measure, split): accuracy} of a model."""
-    train, *tests = (_seen(task, model, task.split(name)) for name in names)
+    return {key: float(np.mean(right)) for key, right in right_answers(task, model, names, measures, seed).items()}
+
+
+def right_answers(
+    task: Task, model: nn.Module, names: tuple[str, ...], measures: Mapping[str, Measure], seed: int
+) -> dict[tuple[str, str], np.ndarray]:
+    """{(measure, split): (n,) whether each answer is right} of a model.
+
+    Which training pictures are behind a head goes by what they show, so that all models get the same, in any order.
+    """
+    train, *tests = (seen_by(task, model, task.split(name)) for name in names)
     if unseen := sorted({str(each) for test in tests for each in test.truth} - set(map(str, train.truth))):
         raise ValueError(
             f"fresh heads learn from the {names[0]!r} split, which has no sample of class {listed(unseen)}: they could never "
             "name it. To forget a whole class, ask for it with forget_class=, and it is tested on unseen pictures"
         )
-    few = np.random.default_rng(seed).permutation(len(train.truth))[:MOST]
-    train = Seen(*(np.asarray(values)[np.sort(few)] for values in train))
+    few = np.random.default_rng(seed).permutation(by_content(task.split(names[0])).numpy())[:MOST]
+    train = Seen(*(np.asarray(values)[few] for values in train))
     return {
-        (measure, split): float(np.mean(about.head(train, test) == test.truth))
+        (measure, split): about.head(train, test) == test.truth
         for measure, about in measures.items()
         for split, test in zip(names[1:], tests)
     }
 
 
-def _seen(task: Task, model: nn.Module, examples: Examples) -> Seen:
+def seen_by(task: Task, model: nn.Module, examples: Examples) -> Seen:
     """Examples as the model's last linear layer sees them.
 
     Raises:
@@ -180,7 +191,7 @@ def _seen(task: Task, model: nn.Module, examples: Examples) -> Seen:
     return Seen(*(torch.cat(parts).numpy() for parts in (features, truth, answers)))
 
 
-def _measures(per_class: int, seed: int) -> dict[str, Measure]:
+def heads_of(per_class: int, seed: int) -> dict[str, Measure]:
     """The heads, by name."""
     if isinstance(per_class, bool) or not isinstance(per_class, (int, np.integer)) or per_class < 1:
         raise ValueError(f"per_class is a number of pictures from 1, got {per_class!r}")
@@ -189,7 +200,7 @@ def _measures(per_class: int, seed: int) -> dict[str, Measure]:
             lambda _, test: test.answers, "share of pictures whose largest logit is their class's", "close to the goal"
         ),
         "linear probe": Measure(
-            _probe,
+            fresh_probe,
             "share of pictures whose class a fresh logistic regression tells (L2, C = 1, standardised features)",
         ),
         "prototypes": Measure(
@@ -199,7 +210,7 @@ def _measures(per_class: int, seed: int) -> dict[str, Measure]:
     }
 
 
-def _probe(train: Seen, test: Seen) -> np.ndarray:
+def fresh_probe(train: Seen, test: Seen) -> np.ndarray:
     """The answers of a logistic regression."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -107,3 +107,22 @@ def two_sample_interval(
         rng=np.random.default_rng(seed),
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def share_interval(right: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of a share: Wilson's of (n,) yes or no, the percentile bootstrap's of shares in between.
+
+    Wilson's does not shrink to nothing where all are right or none is.
+
+    Source: Wilson 1927, by ``scipy.stats.binomtest``.
+    """
+    right = np.asarray(right, dtype=float)
+    if not len(right):
+        return float("nan"), float("nan")
+    if not np.isin(right, (0, 1)).all():
+        low, high = confidence_interval(lambda drawn, axis: drawn.mean(axis), np.sort(right))
+        return float(low), float(high)
+    from scipy.stats import binomtest  # half a second to import
+
+    found = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)

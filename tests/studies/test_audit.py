@@ -6,13 +6,18 @@ from dataclasses import replace
 
 import cases
 import numpy as np
+import pandas as pd
 import pytest
 import sequences
+import torch
+from figures import records
 
 import imu_lab as imu
 from imu_lab.core.records import Run
 from imu_lab.measures.membership import auc
+from imu_lab.measures.reference import Reference
 from imu_lab.studies import audit as module
+from imu_lab.studies.audited import Audited
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +94,169 @@ def test_sequences_are_audited_by_the_mean_over_their_tokens() -> None:
     run = imu.unlearn(sequences.tiny(), original, steps=3, reference=retrained)
     table = imu.audit(run, "membership")
     assert table["value"].notna().all() and table["split"].str.endswith("test-forget").all()
+
+
+NAMES = ("red", "green", "blue")
+
+
+def blobs(order: list[int], rename: list[int]):
+    """A small task, its three models and a run's record; samples in some order, classes under other numbers."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(90) % 3
+    inputs = torch.randn(90, 5, generator=generator) + 1.5 * torch.nn.functional.one_hot(targets, 5)
+    unseen, answers = inputs[:45] + 0.3 * torch.randn(45, 5, generator=generator), targets[:45]
+    number = torch.tensor(rename)
+    place = {old: new for new, old in enumerate(order)}
+    forget = [place[at] for at in range(90) if targets[at] == 1 and at < 60]
+    classes = [NAMES[rename.index(at)] for at in range(3)]
+    models = {name: network(seed, rename) for seed, name in enumerate(("original", "run", "retrained"))}
+    flipped = torch.arange(44, -1, -1) if order != sorted(order) else torch.arange(45)
+    task = imu.tasks.Classification.from_data(
+        models["original"],
+        (inputs[order], number[targets][order]),
+        (unseen[flipped], number[answers][flipped]),
+        forget_indices=sorted(forget),
+        classes=classes,
+    )
+    reference = Reference(task, models["retrained"])
+    return Audited(task, RUN, models, reference, 200, 0, {})
+
+
+RUN = records.run({})
+
+
+def network(seed: int, rename: list[int]) -> torch.nn.Module:
+    """A network with some knowledge of the blobs, its outputs under other numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    body, head = torch.nn.Linear(5, 8), torch.nn.Linear(8, 3)
+    with torch.no_grad():
+        body.weight.copy_(torch.eye(8, 5) + 0.3 * torch.randn(8, 5, generator=generator))
+        weights = 1.5 * torch.eye(3, 8) + 0.3 * torch.randn(3, 8, generator=generator)
+        head.weight[torch.tensor(rename)] = weights
+        head.bias[torch.tensor(rename)] = -1.0 * seed * torch.tensor([0.0, 1.0, 0.0])  # green was forgotten
+        body.bias.zero_()
+    return torch.nn.Sequential(body, torch.nn.Tanh(), head).eval()
+
+
+@pytest.mark.parametrize("family", module.FAMILIES)
+def test_neither_the_order_of_samples_nor_the_numbers_of_classes_change_an_audit(family: str) -> None:
+    order = np.random.default_rng(5).permutation(90).tolist()
+    usual, other = blobs(list(range(90)), [0, 1, 2]), blobs(order, [2, 0, 1])
+    first, second = (
+        pd.DataFrame(module.FAMILIES[family](asked)).set_index(["name", "split"]).sort_index()
+        for asked in (usual, other)
+    )
+    assert len(first) and first["value"].notna().all() and first.index.equals(second.index)
+    for column in ("value", "low", "high", "goal", "original"):
+        assert cases.close(
+            second[column].to_numpy(), first[column].to_numpy(), 1e-4, of=1.0 + first["value"].abs().max()
+        )
+    assert list(first["note"]) == list(second["note"])
+
+
+def test_tug_of_war_by_hand(digit: Run) -> None:
+    task, models = (
+        cases.task("digits class"),
+        (digit.model, cases.retrained("digits class"), cases.original("digits class")),
+    )
+    accuracy = {
+        split: [task.evaluate(model, split)["accuracy"] for model in models] for split in ("forget", "retain", "test")
+    }
+    row = imu.audit(digit, "tug-of-war").iloc[0]
+    assert row["value"] == pytest.approx(np.prod([1 - abs(mine - goal) for mine, goal, _ in accuracy.values()]))
+    assert row["original"] == pytest.approx(np.prod([1 - abs(first - goal) for _, goal, first in accuracy.values()]))
+    assert row["goal"] == 1 and row["low"] <= row["value"] <= row["high"]
+
+
+def test_distances_are_those_that_a_run_records(digit: Run) -> None:
+    followed = imu.unlearn(
+        cases.task("digits class"), cases.original("digits class"), steps=20, step_norm=0.3,
+        reference=cases.retrained("digits class"), follow=["kl-retrained", "js-retrained", "agreement"],
+    )  # fmt: skip
+    table = by_name(imu.audit(digit, "distance"))
+    titles = {
+        "kl_retrained": "KL to the retrained model",
+        "js_retrained": "Jensen-Shannon divergence to the retrained model",
+        "agreement": "agreement with the retrained model",
+    }
+    for metric, title in titles.items():
+        for split in ("forget", "retain", "test", "test-forget"):
+            row = table.loc[(title, split)]
+            assert row["value"] == pytest.approx(followed.value(split, metric), rel=1e-4, abs=1e-6)
+            assert row["original"] == pytest.approx(followed.value(split, metric, 0), rel=1e-4, abs=1e-6)
+            assert row["goal"] == (metric == "agreement") and row["low"] <= row["value"] <= row["high"]
+
+
+def test_w1_is_on_probabilities_and_never_on_class_numbers(digit: Run) -> None:
+    samples = imu.membership(digit)
+    rows = by_name(imu.audit(digit, "distance"))
+    p = {
+        model: samples[(samples["model"] == model) & samples["member"]]["confidence"].to_numpy()
+        for model in ("run", "retrained", "original")
+    }
+    by_hand = np.abs(np.sort(p["run"]) - np.sort(p["retrained"])).mean()
+    row = rows.loc[("W1 of the true answer's probability", "forget")]
+    assert row["value"] == pytest.approx(by_hand, abs=1e-9) and row["value"] <= 1
+    assert row["original"] == pytest.approx(np.abs(np.sort(p["original"]) - np.sort(p["retrained"])).mean(), abs=1e-9)
+
+
+def test_of_several_retrained_models_the_goal_of_a_distance_is_the_noise_between_them() -> None:
+    task, original = cases.task("digits fraction"), cases.original("digits fraction")
+    references = imu.references(task, seeds=(0, 1))
+    run = imu.unlearn(task, original, steps=2, reference=references)
+    table = by_name(imu.audit(run, ["distance", "rmia"]))
+    floor = references.noise_floor
+    for split in ("forget", "retain", "test"):
+        assert table.loc[("KL to the retrained model", split), "goal"] == pytest.approx(floor[split], rel=1e-5)
+    assert table.loc[("AUC by RMIA", "forget against test"), "goal"] == pytest.approx(0.5, abs=0.5)
+
+
+def test_accuracies_are_those_of_the_task(digit: Run) -> None:
+    task, table = cases.task("digits class"), by_name(imu.audit(digit, "accuracy"))
+    for split in ("forget", "retain", "test", "test-forget"):
+        assert table.loc[("accuracy", split), "value"] == pytest.approx(task.evaluate(digit.model, split)["accuracy"])
+    three = table.loc["accuracy of 3"]
+    assert three.loc["seen", "value"] == table.loc[("accuracy", "forget"), "value"]
+    assert three.loc["unseen", "original"] == table.loc[("accuracy", "test-forget"), "original"]
+    kept = imu.class_accuracy(digit)
+    assert kept["samples"].sum() == sum(len(task.split(split)) for split in ("forget", "retain", "test", "test-forget"))
+    shares = kept[kept["seen"] & (kept["class"] != "3")]
+    weighted = np.average(shares["value"], weights=shares["samples"])
+    assert weighted == pytest.approx(task.evaluate(digit.model, "retain")["accuracy"])
+
+
+def test_a_head_only_edit_changes_no_layer_before_it(digit: Run) -> None:
+    table = by_name(imu.audit(digit, ["probes", "cka", "fresh-heads"]))
+    layers = [name for name in table.index if "layer" in name[0] and "10" not in name[0]]
+    assert len(layers) == 3 + 2 * 3
+    for name in layers:
+        assert table.loc[name, "value"] == table.loc[name, "original"]
+    assert table.loc[("linear probe", "test-forget"), "value"] == table.loc[("linear probe", "test-forget"), "original"]
+    changed = table.loc[("CKA of layer 10", "forget")]
+    assert changed["value"] != changed["original"] and changed["goal"] == 1
+
+
+def test_every_number_has_its_words(digit: Run) -> None:
+    table = imu.audit(digit)
+    applies = table[~table["note"].str.startswith("does not apply")]
+    assert set(table["audit"]) == set(module.FAMILIES) and len(applies) == len(table)
+    assert table["value"].notna().all() and table["original"].notna().all()
+    assert table.loc[table["goal"].isna(), "note"].str.contains("two retrained models").all()
+    for column in ("unit", "direction", "formula"):
+        assert (table[column].str.len() > 3).all()
+    assert not table.duplicated(["audit", "name", "split"]).any()
+    known = table["low"].notna()
+    assert known.all() and (table["low"] <= table["high"]).all()
+
+
+def test_what_does_not_apply_to_sequences_and_persons_is_said() -> None:
+    original, retrained = sequences.models()
+    run = imu.unlearn(sequences.tiny(), original, steps=3, reference=retrained)
+    table = imu.audit(run)
+    missing = table[table["value"].isna()]
+    assert missing["audit"].tolist() == ["fresh-heads", "probes"]
+    assert missing["note"].str.startswith("does not apply: a fresh head needs one class per example").all()
+    with pytest.raises(ValueError, match="several predictions each"):
+        imu.audit(run, "probes")
+    person = imu.unlearn(cases.task("person"), cases.original("person"), steps=2, reference=cases.retrained("person"))
+    assert imu.audit(person)["value"].notna().all()

@@ -9,7 +9,7 @@ import sequences
 import torch
 
 import imu_lab as imu
-from imu_lab.studies.head_only import Seen, _probe, _prototypes, _seen
+from imu_lab.studies.head_only import Seen, _prototypes, fresh_probe, seen_by
 from imu_lab.tasks.protocol import Task
 
 MEASURES = ["own head", "linear probe", "prototypes"]
@@ -39,9 +39,9 @@ def test_the_probe_learns_from_the_training_pictures_alone() -> None:
     truth = np.arange(60) % 3
     train = Seen(random.normal(size=(60, 4)) + 6 * np.eye(4)[truth], truth, truth)
     test = Seen(1e3 * train.features[:9], truth[:9], truth[:9])
-    assert _probe(train, test).tolist() == truth[:9].tolist()
+    assert fresh_probe(train, test).tolist() == truth[:9].tolist()
     shuffled = train._replace(truth=np.roll(truth, 1))
-    assert _probe(shuffled, train).tolist() == np.roll(truth, 1).tolist()
+    assert fresh_probe(shuffled, train).tolist() == np.roll(truth, 1).tolist()
 
 
 def test_an_edit_of_the_readout_leaves_every_fresh_head_as_it_was(digit: Task) -> None:
@@ -59,7 +59,7 @@ def test_an_edit_of_the_readout_leaves_every_fresh_head_as_it_was(digit: Task) -
     for split in ("test-forget", "test"):
         for who, model in {"original": original, run.label: run.model, "goal": retrained}.items():
             assert table.loc[("own head", split), who] == pytest.approx(digit.evaluate(model, split)["accuracy"])
-    probe = _probe(*(_seen(digit, retrained, digit.split(name)) for name in ("train", "test-forget")))
+    probe = fresh_probe(*(seen_by(digit, retrained, digit.split(name)) for name in ("train", "test-forget")))
     truth = digit.split("test-forget").batch().targets.numpy()
     assert table.loc[("linear probe", "test-forget"), "goal"] == np.mean(probe == truth)
     assert table["unit"].eq("share correct").all() and table["good"].str.contains("goal").all()
@@ -71,7 +71,7 @@ def test_a_deeper_readout_moves_what_a_fresh_head_sees(digit: Task) -> None:
     run = imu.unlearn(deep, original, steps=25, step_norm=0.3)
     flat = imu.unlearn(digit, original, steps=25, step_norm=0.3)
     before, after, head = (
-        _seen(digit, model, digit.split("test-forget")).features for model in (original, run.model, flat.model)
+        seen_by(digit, model, digit.split("test-forget")).features for model in (original, run.model, flat.model)
     )
     assert np.array_equal(before, head) and np.abs(after - before).max() > 0.1 * np.abs(before).max()
     table = imu.head_only([flat, run], reference=reference).set_index(["measure", "split"])

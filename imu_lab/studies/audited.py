@@ -1,0 +1,186 @@
+"""A run as it is audited: the models it is put beside, what they say of each sample, and the row that an audit gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from ..core.quantities import SPLITS
+from ..core.records import Run
+from ..measures.ensemble import References
+from ..measures.membership import SCORES, Sides, sample_scores, sides
+from ..measures.reference import Reference, refuse_original
+from ..tasks.protocol import Examples, Task, offered, prepared
+from ..tasks.training import is_known, train
+
+RUN, ORIGINAL, RETRAINED = "run", "original", "retrained"
+CLOSER = "close to the goal, the retrained model's value"
+
+
+class Row(NamedTuple):
+    """One audited number.
+
+    Attributes:
+        name, split: what it is, and of which samples.
+        value: of the unlearned model.
+        unit, formula: what it is the number of.
+        low, high: the 95 % interval of the value.
+        goal: the retrained model's value, the mean of several.
+        original: the value of doing nothing.
+        direction: which value is good.
+        note: what has to be known to read it.
+    """
+
+    name: str
+    split: str
+    value: float
+    unit: str
+    formula: str
+    low: float = np.nan
+    high: float = np.nan
+    goal: float = np.nan
+    original: float = np.nan
+    direction: str = CLOSER
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """A run with the models it is audited beside.
+
+    Attributes:
+        task: of the run.
+        run: the run itself.
+        models: ``{"run": model, "original": model}`` and ``"retrained"``, ``"retrained 2"``, ... where there are some.
+        references: the retrained models; None without one.
+        draws: of a bootstrap.
+        seed: of everything random.
+    """
+
+    task: Task
+    run: Run
+    models: dict[str, nn.Module]
+    references: Reference | References | None
+    draws: int
+    seed: int
+    _known: dict[Any, Any]
+
+    @classmethod
+    def of(cls, run: Run, reference: Any, task: Task | None = None, draws: int = 1000, seed: int = 0) -> Audited:
+        """A run with its task, its original and its retrained models.
+
+        Raises:
+            ValueError: it does not know its task, kept no weights, or the reference is the original.
+        """
+        task = run.known_task() if task is None else task
+        found = _references(run, task, reference)
+        models = {RUN: run.model, ORIGINAL: run.model_at(0)}
+        members = () if found is None else found.members
+        refuse_original(members, models[ORIGINAL])
+        for number, member in enumerate(members, 1):
+            models[RETRAINED if number == 1 else f"{RETRAINED} {number}"] = member.model
+        return cls(task, run, models, found, draws, seed, {})
+
+    @property
+    def retrained(self) -> list[str]:
+        """The names of the retrained models."""
+        return [name for name in self.models if name.startswith(RETRAINED)]
+
+    def needs_reference(self, what: str) -> None:
+        """Raise ValueError where there is no retrained model."""
+        if not self.retrained:
+            raise ValueError(f'{what} compares with a retrained model; pass reference=imu.train(task, "retain")')
+
+    @property
+    def of_a_group(self) -> bool:
+        """Whether a class, a person or a source is to be forgotten, of which there are unseen samples."""
+        return "test-forget" in offered(self.task).splits and len(self.task.split("test-forget")) > 0
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that a run of the task follows and that hold samples, without further ones of its own."""
+        return [name for name in SPLITS if name in offered(self.task).splits and len(self.split(name))]
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What several audits ask for, computed once."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+    def split(self, name: str) -> Examples:
+        """The examples of a split."""
+        return self.once(("split", name), lambda: self.task.split(name))
+
+    @property
+    def sides(self) -> Sides:
+        """Members and samples never seen."""
+        return self.once("sides", lambda: sides(self.task))
+
+    def sides_of(self, who: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """What a model says of members and of others."""
+        parts = (self.sides.members, self.sides.others)
+        return self.once(
+            (who, "sides"), lambda: tuple(sample_scores(self.task, self.models[who], each) for each in parts)
+        )
+
+    def attacked(self, who: str, column: str) -> tuple[np.ndarray, np.ndarray]:
+        """Members' scores and those of others, higher for members, in rising order: no result depends on their order."""
+        sign = SCORES[column].sign
+        return tuple(np.sort(sign * side[column].to_numpy()) for side in self.sides_of(who))
+
+    def scores(self, who: str, split: str) -> pd.DataFrame:
+        """What a model says of each sample of a split.
+
+        Raises:
+            ValueError: there are no samples.
+        """
+        if not len(self.split(split)):
+            raise ValueError(f"the {split!r} split of this task has no samples, so that nothing can be said of it")
+        return self.once((who, split), lambda: sample_scores(self.task, self.models[who], self.split(split)))
+
+    def of_each(self, ask: Callable[[str], float]) -> dict[str, float]:
+        """``{"value", "original", "goal"}`` of a number that is asked of one model by name; of retrained ones the mean."""
+        goals = [ask(name) for name in self.retrained]
+        return {"value": ask(RUN), "original": ask(ORIGINAL), "goal": float(np.mean(goals)) if goals else np.nan}
+
+    def among_retrained(self, ask: Callable[[str, list[str]], float], alone: float) -> tuple[float, str]:
+        """The goal of a number that compares with retrained models, and what to know of it: each of them beside the others.
+
+        Args:
+            ask: from a model's name and the names of those it is put beside to a number.
+            alone: of a single one beside itself.
+        """
+        names = self.retrained
+        if len(names) < 2:
+            return alone, "one retrained model, so the goal is it beside itself: imu.references(task) tells of noise"
+        return float(np.mean([ask(name, [other for other in names if other != name]) for name in names])), ""
+
+
+def _references(run: Run, task: Task, given: Any) -> Reference | References | None:
+    """The retrained models: those given, those the run was measured against, or those of the same content on disk."""
+    given = run.beside if given is None else given
+    if given is not None:
+        if isinstance(given, References):
+            given.check(task)
+        return Reference.of(task, prepared(task, given) if isinstance(given, nn.Module) else given)
+    told = run.settings.get("compared_with") or {}
+    wanted = list(told.get("digests", ()))
+    found = {}
+    for seed in dict.fromkeys([*told.get("seeds", ()), 0, run.settings.get("seed", 0)]) if wanted else ():
+        if is_known(task, "retain", seed):
+            member = Reference(task, prepared(task, train(task, "retain", seed=seed)))
+            found |= {member.digest: (seed, member)}
+    kept = [found[digest] for digest in wanted if digest in found]
+    if not kept or len(kept) < len(wanted):
+        return None
+    return kept[0][1] if len(kept) == 1 else References(task, tuple(m for _, m in kept), tuple(s for s, _ in kept))
+
+
+def joined(*notes: str) -> str:
+    """Notes one after the other."""
+    return "; ".join(note for note in notes if note)
