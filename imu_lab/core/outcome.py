@@ -8,6 +8,7 @@ import numpy as np
 
 from .quantities import describe
 from .records import Run
+from .registry import methods
 
 
 def beware(run: Run) -> str:
@@ -18,6 +19,8 @@ def beware(run: Run) -> str:
             f"the run diverged at update {events['diverged_at']}: {_made_by(run)} made the loss or the weights infinite; "
             "the model of the update before and all that was recorded are kept"
         )
+    if run.settings.get("stop_at") is not None and events.get("stopped_at") == _began(run):
+        return f"the run made no update: {_met(run)}"
     if events.get("collapsed_at") is not None:
         return f"the run collapsed at update {events['collapsed_at']}: {_kept(run)}; {_calmer(run)}"
     if events.get("utility_limit") is not None and _still_lost(run):
@@ -44,11 +47,35 @@ def _still_lost(run: Run) -> bool:
     return any(fall >= 0.05 - 1e-12 for fall in falls) or all(np.isnan(falls))
 
 
-def _came(run: Run) -> str:
-    """How near a run came to where it was to stop."""
+def _began(run: Run) -> int:
+    """The update that a run began with."""
+    return (run.settings.get("forked") or {"step": 0})["step"]
+
+
+def _goal(run: Run) -> tuple[str, str]:
+    """The split and the metric by which a run is told to stop."""
     given = run.settings["stop_at"]
     metric = str(given[0]) if isinstance(given, (list, tuple)) else run.headline
     split, metric = metric.split(" ", 1) if " " in metric else ("forget", metric)
+    return split, metric
+
+
+def _met(run: Run) -> str:
+    """That a goal was reached before anything was done, and what to ask for."""
+    given, (split, metric) = run.settings["stop_at"], _goal(run)
+    about, value = describe(metric), given[-1] if isinstance(given, (list, tuple)) else given
+    words = f"stop_at={given!r} was met before the first, with {about.title} {run.value(split, metric, _began(run)):.4g} on the "
+    words += f"{split} set"
+    if value == "retrained" and given == value:
+        return f'{words}; of samples that the retrained model knows, too, ("loss", ">=", "retrained") says more'
+    if about.unit.startswith("share") and isinstance(value, (int, float)) and value >= 1:
+        return f"{words}; {about.title} is a share, of which 0.05 is 5 %: give one that is still ahead"
+    return f"{words}; give a goal that is still ahead"
+
+
+def _came(run: Run) -> str:
+    """How near a run came to where it was to stop."""
+    given, (split, metric) = run.settings["stop_at"], _goal(run)
     words = f"stop_at={given!r}, and {describe(metric).title} on the {split} set"
     return f"{words} went from {run.value(split, metric, 0):.4g} to {run.value(split, metric):.4g}"
 
@@ -89,7 +116,7 @@ def _calmer(run: Run) -> str:
     if settings.get("rho") is not None:  # one step that was solved for
         pieces = ", or more pieces, between which stop_at can end it" if "pieces" in settings else ""
         return f"try a larger rho (it was {settings['rho']:g}), which makes its step shorter{pieces}"
-    return "try fewer steps"
+    return _other_settings(run) or "try fewer steps"
 
 
 def _left(run: Run) -> str:
@@ -112,4 +139,13 @@ def _stronger(run: Run) -> str:
         return f'try a larger lr (it was {settings["lr"]:g}), or more steps; lr="auto" looks for one where the readout moves'
     if settings.get("rho") is not None:
         return f"try a smaller rho (it was {settings['rho']:g}), which makes its step longer"
-    return "try more steps"
+    return _other_settings(run) or "try more steps"
+
+
+def _other_settings(run: Run) -> str:
+    """What to try with a method that has done all it does, whatever the number of steps; empty for one that goes on for ever."""
+    name = run.settings.get("method")
+    if name not in methods or methods.declared(methods[name], "updates") is None:
+        return ""
+    had = ", ".join(f"{setting}={value!r}" for setting, value in run.settings.get("settings", {}).items())
+    return f"its settings alone decide how far it goes ({had or 'it has none'}): see help(imu.methods[{name!r}])"

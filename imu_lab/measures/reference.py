@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.messages import kind_of
+from ..core.messages import kind_of, warn
 from ..core.running import fingerprint, tensors_of
 from ..tasks.evaluation import outcomes, outputs
 from ..tasks.protocol import Task
+from ..tasks.training import TrainedOn, trained_on
 from ..unlearning.recorder import Recorder, SplitMetrics
 from .contract import Beside
 
@@ -31,6 +32,7 @@ class Reference:
         self._outputs: dict[str, tuple[Tensor, Tensor]] = {}
         self._measured: dict[tuple[Any, ...], SplitMetrics] = {}
         self._confidence: np.ndarray | None = None
+        _beware_of_another_request(task, self.digest)
 
     @classmethod
     def of(cls, task: Task, given: Any) -> Any:
@@ -98,6 +100,18 @@ def measured(task: Task, model: nn.Module, metrics: Iterable[Any], reference: An
     """{split: {metric: value}} a task's metrics of a model, and these metrics of it beside a reference."""
     follow = [Beside(metric, reference) for metric in metrics]
     return Recorder(task, task.split("forget"), follow).look(model).measured
+
+
+def _beware_of_another_request(task: Task, fingerprint: str) -> None:
+    """Warn where a model is known to be retrained, on these data, for another request than this task's."""
+    known = trained_on(fingerprint)
+    mine = TrainedOn.of(task, "retain") if known else None
+    if mine is None or mine in known or not (others := [each for each in known if each.data == mine.data]):
+        return
+    warn(
+        f"the reference was retrained for another request: on {others[0].count} samples, which are not the {mine.count} that this "
+        'task keeps, so that a distance to it is none to the goal; pass reference=imu.train(task, "retain")'
+    )
 
 
 def refuse_original(members: Iterable[Reference], original: nn.Module | None, given: str = "reference=") -> None:

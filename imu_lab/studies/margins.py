@@ -25,7 +25,7 @@ BINS, LEAST = 20, 1e-5  # of a histogram, and what is added to each of its share
 COLUMN = "klom_references_runs"
 
 
-def klom(runs: Iterable[Run], references: References, splits: Iterable[str] = ("forget",)) -> pd.DataFrame:
+def klom(runs: Iterable[Run], reference: References, splits: Iterable[str] = ("forget",)) -> pd.DataFrame:
     """Each sample's KL(references ‖ runs) of its margin: could one tell from this sample that it was unlearned?
 
     >>> runs = [imu.unlearn(task, imu.train(task, "train", seed=seed), seed=seed) for seed in range(5)]
@@ -43,7 +43,7 @@ def klom(runs: Iterable[Run], references: References, splits: Iterable[str] = ("
     Args:
         runs: two or more of one experiment over seeds; each should begin from an original of its own seed, as the retrained
             models do, or the runs hardly differ and everything is far. Runs with ``steps=0`` tell of doing nothing.
-        references: two or more retrained models.
+        reference: two or more retrained models, from :func:`imu_lab.references`.
         splits: of which samples.
 
     Returns:
@@ -59,21 +59,21 @@ def klom(runs: Iterable[Run], references: References, splits: Iterable[str] = ("
     """
     runs = several_runs(runs, "klom")
     splits = [splits] if isinstance(splits, str) else splits
-    if len(runs) < 2 or not isinstance(references, References) or len(references) < 2:
+    if len(runs) < 2 or not isinstance(reference, References) or len(reference) < 2:
         raise ValueError(
             "a distribution takes two or more models on each side: pass runs over seeds and imu.references(task); got "
-            f"{len(runs)} and {len(references) if isinstance(references, References) else 'no references'}"
+            f"{len(runs)} and {len(reference) if isinstance(reference, References) else 'no references'}"
         )
     if len(labels := list(dict.fromkeys(told_apart(runs)))) > 1:
         raise ValueError(f"these runs are of several experiments, {listed(labels)}; ask for one at a time")
     for run in runs:  # each, for runs of other requests may share a label
-        references.check(run.known_task())
+        reference.check(run.known_task())
     task = runs[0].known_task()
     _warn_of_one_origin(runs)
     parts = []
     for split in splits:
         examples = task.split(split)
-        sides = [np.stack([margins(task, model, examples) for model in side]) for side in _models(runs, references)]
+        sides = [np.stack([margins(task, model, examples) for model in side]) for side in _models(runs, reference)]
         parts.append(_table(task, split, examples, runs, *sides))
     return pd.concat(parts, ignore_index=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,8 @@ def trial(
         settings: of every arm's method.
 
     Returns:
-        DataFrame, one row per seed, kind of step and arm: ``steps`` (``"plain steps"`` or ``"equal steps (0.02)"``),
+        DataFrame, one row per seed, kind of step and arm: ``steps``, which is ``"plain steps"``, or ``"equal steps (‖Δθ‖ =
+        0.02)"``, the length of each update in the Euclidean norm of what moves (``"0.02 ‖θ₀‖"`` with ``relative_steps``),
         ``arm, seed``, ``seconds`` of processor time (influence, weights and updates, on cached features and statistics), and
         the columns of :func:`imu_lab.compare`. ``goal`` and ``came_to`` tell how near a run came to its goal; ``refused``
         why an arm cannot serve this task, where one cannot. ``<split> others`` is the mean distance to the retrained models
@@ -90,7 +92,9 @@ def trial(
     whole = {**(STILL if references else {}), **{name: {**settings, **about} for name, about in arms.items()}}
     also = {"seeds": tuple(seeds) if references else (), "heads": heads, "record_every": record_every}
     cells = {
-        (kind_of_steps(length), name, seed): Cell(task, name, about, seed, at_forget, steps, length, **also)
+        (kind_of_steps(length, {**settings, **about}), name, seed): Cell(
+            task, name, about, seed, at_forget, steps, length, **also
+        )
         for seed in seeds
         for length in lengths
         for name, about in whole.items()
@@ -113,9 +117,11 @@ def _check(arms: Mapping[str, Any], alike: str | None, references: bool) -> None
         )
 
 
-def kind_of_steps(step_norm: float | None) -> str:
-    """What a table says of the length of the updates."""
-    return PLAIN if step_norm is None else f"equal steps ({step_norm:g})"
+def kind_of_steps(step_norm: float | None, settings: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """How long updates are, in words: of θ, all that moves, as a number or as a share of its length at first."""
+    if step_norm is None:
+        return PLAIN
+    return f"equal steps (‖Δθ‖ = {step_norm:g}{' ‖θ₀‖' if settings.get('relative_steps') else ''})"
 
 
 def _raise(error: Exception) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -19,8 +19,19 @@ from tqdm.auto import tqdm
 
 from ..core import storage
 from ..core.knobs import check, knob
+from ..core.memo import Memo
 from ..core.messages import kind_of
-from ..core.running import device_of, digest, drawing_from, evaluating, one_thread, seeded_states, state_of, tensors_of
+from ..core.running import (
+    device_of,
+    digest,
+    drawing_from,
+    evaluating,
+    fingerprint,
+    one_thread,
+    seeded_states,
+    state_of,
+    tensors_of,
+)
 from .networks.fresh import resting
 from .poorer import beware_of_poorer
 from .protocol import Batch, Examples, Task, check_unchanged, offered, own_data_key
@@ -284,7 +295,7 @@ def train(
         if given is not None:
             if split != "train":
                 beware_of_poorer(task, split, given, seed, "train_fn")
-            return given
+            return _known_as(given, task, split)
     recipe = recipe or recipe_of(task)
     if not isinstance(recipe, Recipe):
         raise TypeError(
@@ -292,7 +303,39 @@ def train(
         )
     model = _trained(task, split, seed, recipe, progress)
     beware_of_poorer(task, split, model, seed, f"a recipe of {recipe.epochs} epochs of {recipe.optimizer}")
+    return _known_as(model, task, split)
+
+
+class TrainedOn(NamedTuple):
+    """What a model was trained on: which data, by their key, and which of them, by a digest of their source and ids."""
+
+    data: str
+    rows: str
+    count: int
+
+    @classmethod
+    def of(cls, task: Task, split: str) -> TrainedOn | None:
+        """A split of a task; None where the task cannot tell its data by content."""
+        data, examples = own_data_key(task), task.split(split)
+        return None if data is None else cls(data, digest(examples.source, examples.ids), len(examples))
+
+
+_TRAINED: Memo[frozenset[TrainedOn]] = Memo(256)  # by a model's tensors: of models that were trained without something
+
+
+def _known_as(model: nn.Module, task: Task, split: str) -> nn.Module:
+    """The model itself, of which it is known from now on what it was trained on."""
+    if split != "train" and (found := TrainedOn.of(task, split)) is not None:
+        key = fingerprint(*tensors_of(model))
+        _TRAINED.put(
+            key, (_TRAINED.get(key) or frozenset()) | {found}
+        )  # a training that moves nothing leaves equal models
     return model
+
+
+def trained_on(fingerprint: str) -> frozenset[TrainedOn]:
+    """What the model with these tensors was trained on, as far as :func:`train` gave it and knows its data."""
+    return _TRAINED.get(fingerprint) or frozenset()
 
 
 def _trained(

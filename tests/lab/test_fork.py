@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-import cases
 import pytest
 import torch
 from linear_heads import own

@@ -66,6 +66,43 @@ def test_a_goal_at_which_no_sample_needs_to_be_wrong_is_no_failure() -> None:
     assert run.events["stopped_at"] >= 5 and run.events["forgotten"] == 0 and "nothing was forgotten" not in repr(run)
 
 
+@pytest.mark.parametrize(
+    ("stop_at", "words"),
+    [
+        (5, "with accuracy 1 on the forget set; accuracy is a share, of which 0.05 is 5 %"),
+        (("test accuracy", ">=", 0.5), "on the test set; give a goal that is still ahead"),
+        (("loss", ">=", 0.0), "on the forget set; give a goal that is still ahead"),
+    ],
+)
+def test_a_goal_that_is_met_before_the_first_update_is_no_silent_end(stop_at: Any, words: str) -> None:
+    (said,) = told(lambda: unlearned(steps=20, lr=0.1, stop_at=stop_at))
+    assert f"the run made no update: stop_at={stop_at!r} was met before the first" in str(said.message)
+    assert words in str(said.message)
+
+
+def test_a_fork_from_where_the_goal_was_reached_says_that_it_made_no_update() -> None:
+    run = unlearned(steps=60, lr=0.3, stop_at="forgotten")
+    (said,) = told(lambda: imu.fork(run, run.events["stopped_at"]))
+    assert "the run made no update: stop_at='forgotten' was met before the first, with accuracy 0 on" in str(
+        said.message
+    )
+
+
+def test_of_samples_that_a_retrained_model_knows_its_loss_is_named() -> None:
+    task = imu.tasks.Toy(forget_blob=2)
+    reference = imu.train(task, "train", seed=1)
+    (said,) = told(lambda: imu.unlearn(task, imu.train(task), steps=9, stop_at="retrained", reference=reference))
+    assert '("loss", ">=", "retrained") says more' in str(said.message)
+
+
+def test_a_method_that_ends_is_told_of_its_settings_and_not_of_fewer_steps() -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    (said,) = told(lambda: imu.unlearn(task, model, method="ssd", alpha=0.1, strength=0.01, steps=30))
+    words = str(said.message)
+    assert "collapsed" in words or "utility limit" in words
+    assert "steps" not in words and "alpha=0.1, strength=0.01" in words and "help(imu.methods['ssd'])" in words
+
+
 def test_a_run_that_reaches_its_goal_is_silent_and_counts_what_was_forgotten() -> None:
     runs = []
     assert not told(lambda: runs.append(unlearned(lr=0.3, steps=60, stop_at="forgotten")))

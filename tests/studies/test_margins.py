@@ -95,7 +95,10 @@ def test_more_than_twenty_models_are_told_by_histograms(monkeypatch: pytest.Monk
         np.stack([margins(task, model, task.split("forget")) for model in models])
         for models in (references.models, [run.model for run in mine])
     )
-    assert imu.klom(mine, references)["klom_references_runs"].tolist() == binned_kl(retrained, unlearned).tolist()
+    assert (
+        imu.klom(mine, reference=references)["klom_references_runs"].tolist()
+        == binned_kl(retrained, unlearned).tolist()
+    )
 
 
 def test_what_has_no_distribution_is_refused() -> None:

@@ -21,7 +21,7 @@ ARMS = {
 def test_each_row_is_the_run_that_its_arm_describes() -> None:
     task = cases.task("digits class")
     found = imu.trial(task, ARMS, at_forget=0.05, step_norms=(None, 0.05), seeds=(0, 1), steps=120, lr=5e-3)
-    assert len(found) == 2 * 2 * len(ARMS) and set(found["steps"]) == {"plain steps", "equal steps (0.05)"}
+    assert len(found) == 2 * 2 * len(ARMS) and set(found["steps"]) == {"plain steps", "equal steps (‖Δθ‖ = 0.05)"}
     assert found["reached"].all() and (found["forget accuracy"] <= 0.05).all() and (found["seconds"] > 0).all()
     model = imu.train(task, "train", seed=1)
     weights = imu.intensity(imu.influence(task, model), "shuffled", seed=1)
