@@ -90,7 +90,9 @@ class Evaluations:
         Raises:
             ValueError: there was no evaluation after that update, or the file has no losses of wrong answers.
         """
-        mine = _forget(self.pairs)
+        mine, goal = (
+            _forget(pairs).rename(columns={"label": "author"}) for pairs in (self.pairs, self.reference_pairs)
+        )
         if "truth_ratio" not in mine:
             raise ValueError(f"{self.name} tells no losses of wrong answers, without which there is no truth ratio")
         known = mine["step"].unique()
@@ -100,7 +102,6 @@ class Evaluations:
             )
         last = known[-1] if step is None else step
         mine = mine[mine["step"].isna() if pd.isna(last) else mine["step"] == last]
-        goal = _forget(self.reference_pairs)
         return beside({self.name: mine}, {RETRAINED: goal} if "truth_ratio" in goal else {})
 
     def __repr__(self) -> str:
