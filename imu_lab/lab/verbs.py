@@ -133,7 +133,7 @@ def unlearn(
         statistics: what :func:`statistics` gave when the training set was at hand, for a method that declares it. Without
             it, such a method has it computed from the train split before its first update, and the run's settings say so.
         cache: work on cached features where the method moves only a linear readout; the result is the same.
-        record_every: record each k-th update (and the last).
+        record_every: record each k-th update, the last, and the one at which a ``stop_at`` of the forget set's loss is met.
         follow: names in ``imu_lab.metrics`` (or instances) to measure at each recorded update beside the task's own,
             such as ``["kl-retrained"]``; None for those that the task declares.
         progress: called with (updates made, updates asked); None shows a bar for work longer than two seconds.

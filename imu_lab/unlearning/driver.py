@@ -175,7 +175,8 @@ def drive(
     moving, together, kept = MovingState(model), recorder.at_once(model), tuple(moving_state(model))
     yielded, updates = moving.copy(), updates_of(method, recorder.task, model, request)
     try:
-        for block in _blocks(updates, moving, steps, record_every, min(AHEAD, together) if stop else together):
+        ahead, reached = min(AHEAD, together) if stop else together, _reached(stop, recorder, model)
+        for block in _blocks(updates, moving, steps, record_every, ahead, reached):
             states = [made.state for made in block.made if made.state is not None]
             seen = iter(recorder.look_at_heads(states) if len(states) > 1 else [recorder.look(model) for _ in states])
             for made in block.made:
@@ -200,10 +201,25 @@ def drive(
         raise
 
 
+def _reached(stop: StopRule | None, recorder: Recorder, model: nn.Module) -> Callable[[], bool]:
+    """Whether the model has met the rule, where one pass over the forget set tells: of its loss. Of other rules, no.
+
+    So a run that looks seldom, because a look is dear, still ends at its goal and not up to ``record_every`` updates later.
+    """
+    if stop is None or (stop.split, stop.metric) != ("forget", "loss"):
+        return lambda: False
+    return lambda: stop({"forget": {"loss": recorder.forget_loss(model)}})
+
+
 def _blocks(
-    updates: Iterator[Any], moving: MovingState, steps: int, record_every: int, size: int
+    updates: Iterator[Any],
+    moving: MovingState,
+    steps: int,
+    record_every: int,
+    size: int,
+    reached: Callable[[], bool],
 ) -> Iterator[UpdateBlock]:
-    """Make updates, and hand them on when ``size`` of them are to be recorded."""
+    """Make updates, and hand them on when ``size`` of them are to be recorded, or the goal is reached between two such."""
     last, waiting, recorded = moving.copy(), [], 0
     for step in range(1, steps + 1):
         try:
@@ -217,10 +233,11 @@ def _blocks(
             waiting[-1:] = [made._replace(state=last) for made in waiting[-1:]]  # the end is recorded in any case
             yield UpdateBlock(waiting, True, step if update == DIVERGED else None)
             return
-        last, is_recorded = moving.copy(), step % record_every == 0 or step == steps
-        waiting.append(MadeUpdate(step, update, last if is_recorded else None))
-        recorded += is_recorded
-        if step == steps or recorded == size:
+        last, due = moving.copy(), step % record_every == 0 or step == steps
+        met = not due and reached()
+        waiting.append(MadeUpdate(step, update, last if due or met else None))
+        recorded += due
+        if met or step == steps or recorded == size:
             yield UpdateBlock(waiting)
             waiting, recorded = [], 0
 

@@ -55,6 +55,10 @@ class Recorder:
                 measured.setdefault(split, {}).update(values)
         return Measurement(measured, outcome)
 
+    def forget_loss(self, model: nn.Module) -> float:
+        """What :meth:`look` tells as the loss of the forget set, and nothing else."""
+        return outcomes(self.task, model, self.forget)[:, 0].mean().item()
+
     def at_once(self, model: nn.Module) -> int:
         """How many states of ``model`` are best measured together: several of a linear layer, where metrics are means.
 

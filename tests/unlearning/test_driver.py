@@ -110,6 +110,21 @@ def test_recording_less_changes_nothing_else() -> None:
     assert often.value("test", "accuracy") == seldom.value("test", "accuracy")
 
 
+@pytest.mark.parametrize("name", ["toy", "digits fraction", "language"])
+def test_a_loss_is_looked_at_between_two_records(name: str) -> None:
+    """Who looks seldom ends at the same update as who looks at each, in the same state."""
+    task, model = cases.task(name), cases.original(name)
+    path = imu.unlearn(task, model, steps=7, seed=3).series("forget", "loss")
+    goal = ("loss", ">=", (path[4] + path[5]) / 2)
+    assert path[:5].max() < goal[2] < path[5], "the loss rises, or nothing is tested"
+    often, seldom, past = (imu.unlearn(task, model, steps=7, seed=3, stop_at=goal, record_every=k) for k in (1, 100, 3))
+    assert often.events["stopped_at"] == seldom.events["stopped_at"] == past.events["stopped_at"] == 5
+    assert seldom.steps.tolist() == [0, 5] and past.steps.tolist() == [0, 3, 5]
+    assert cases.close(seldom.value("forget", "loss"), often.value("forget", "loss"))
+    for one, other in zip(often.model.parameters(), seldom.model.parameters()):
+        assert torch.equal(one, other)
+
+
 # Divergence.
 
 
