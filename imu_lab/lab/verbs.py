@@ -147,34 +147,29 @@ def unlearn(
 
     Warns:
         UserWarning: the run diverged (it stopped by itself and kept the last finite model), collapsed, passed its utility
-            limit, or forgot nothing; with what to try. Once for all ``seeds``. Or weights were given to a method
-            that finds its own.
+            limit, forgot nothing, or made no update because its goal was met already; with what to try. Once for all
+            ``seeds``. Or weights were given to a method that finds its own, or the reference was retrained for another request.
     """
-    how = dict(
-        method=method,
-        steps=steps,
-        stop_at=stop_at,
-        reference=reference,
-        statistics=statistics,
-        cache=cache,
-        record_every=record_every,
-        follow=follow,
-        progress=progress,
-        stop=stop,
-        watch=watch,
-        **settings,
-    )
-    session = session_of(task, model)
     if seeds is not None and not isinstance(seeds, Iterable):
         raise TypeError(f"seeds is several seeds, such as range(5); got {seeds!r}. One seed is seed={seeds!r}")
+    asked = dict(steps=steps, stop_at=stop_at, reference=reference, statistics=statistics, cache=cache)
+    followed = dict(record_every=record_every, follow=follow, progress=progress, stop=stop, watch=watch)
+    session = session_of(task, model)
     with unheard() as said:
-        runs = [session.unlearn(weights, seed=each, **how) for each in ([seed] if seeds is None else seeds)]
+        runs = [
+            session.unlearn(weights, method, seed=each, **asked, **followed, **settings)
+            for each in ([seed] if seeds is None else seeds)
+        ]
+    _tell(runs, [_left_out(weights, method), *said])
+    return runs[0] if seeds is None else runs
+
+
+def _tell(runs: list[Run], said: Iterable[str]) -> None:
+    """Warn of what was said while runs were made, and once of what became of them."""
     outcomes = [beware(run) for run in runs]
-    others = (each for each in said if each not in outcomes)
-    for words in dict.fromkeys([_left_out(weights, method), *others, together(outcomes)]):
+    for words in dict.fromkeys([*(each for each in said if each not in outcomes), together(outcomes)]):
         if words:
             warn(words)
-    return runs[0] if seeds is None else runs
 
 
 def _left_out(weights: Any, method: Any) -> str:

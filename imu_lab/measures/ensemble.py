@@ -167,7 +167,29 @@ def references(
         TypeError: ``seeds`` is one number, or ``models`` one model.
         ValueError: there is no seed, a model is the original, one stands there twice, or two models are the same.
     """
-    task = checked_task(task)
+    task, (seeds, models) = checked_task(task), _asked(seeds, models)
+    missing = sum(not is_known(task, "retain", seed) for seed in seeds) if models is None else 0
+    members = []
+    with unheard() as heard, announced(missing, "seeds= says how many, models= takes your own") as row:
+        for number, seed in enumerate(seeds, 1):
+            words = f"model {number} of {len(seeds)}"
+            model = _trained(task, seed, words, progress, row) if models is None else models[number - 1]
+            members.append(Reference(task, copied(prepared(task, model)).eval()))
+            if models is not None:
+                refuse_original(members[-1:], _original(task, seed), "models=")
+    for words in heard[:1]:  # the others say the same of other seeds
+        warn(words)
+    made = References(task, tuple(members), tuple(seeds))
+    _refuse_equals(made)
+    return made
+
+
+def _asked(seeds: Any, models: Any) -> tuple[list[int], list[nn.Module] | None]:
+    """The seeds of some retrained models, and the models where they are given.
+
+    Raises:
+        TypeError, ValueError: as :func:`references`.
+    """
     if not isinstance(seeds, Iterable):
         raise TypeError(f"seeds is several seeds, such as range(5); got {seeds!r}")
     if models is not None:
@@ -181,27 +203,17 @@ def references(
             f"references need one or more different seeds{'' if models is None else f', one for each of {len(models)} models'}; "
             f"got {seeds}"
         )
-    members = []
-    missing = 0 if models is not None else sum(not is_known(task, "retain", seed) for seed in seeds)
-    with unheard() as heard, announced(missing, "seeds= says how many, models= takes your own") as row:
-        for number, seed in enumerate(seeds, 1):
-            words = f"model {number} of {len(seeds)}"
-            model = models[number - 1] if models is not None else _trained(task, seed, words, progress, row)
-            members.append(Reference(task, copied(prepared(task, model)).eval()))
-            if models is not None:
-                refuse_original(members[-1:], _original(task, seed), "models=")
-    for words in heard[:1]:  # the others say the same of other seeds
-        warn(words)
-    made = References(task, tuple(members), tuple(seeds))
-    if same := [
-        pair for pair in permutations(range(len(made)), 2) if len({made.digests[place] for place in pair}) == 1
-    ]:
-        one, other = (seeds[place] for place in same[0])
-        raise ValueError(
-            f"the retrained models of seeds {one} and {other} are the same, so that they tell of no noise: the seed changes "
-            "nothing in how this task makes its models"
-        )
-    return made
+    return seeds, models
+
+
+def _refuse_equals(made: References) -> None:
+    """Raise ValueError where two retrained models are the same."""
+    for one, other in permutations(range(len(made)), 2):
+        if made.digests[one] == made.digests[other]:
+            raise ValueError(
+                f"the retrained models of seeds {made.seeds[one]} and {made.seeds[other]} are the same, so that they tell of no "
+                "noise: the seed changes nothing in how this task makes its models"
+            )
 
 
 def _original(task: Task, seed: int) -> nn.Module | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -55,56 +56,52 @@ def compare(
         TypeError: there is something else than runs.
     """
     runs = several_runs(runs, "compare")
-    when = [tuple(run.settings.get("forgotten_when", Abilities.forgotten_when)) for run in runs]
-    rules = [
-        driver.stop_rule(at_forget, run.retrained_values, mine, asked="at_forget") for run, mine in zip(runs, when)
-    ]
+    rules = [_rule(run, at_forget) for run in runs]
     if not runs:
         return pd.DataFrame()
     steps = [_first_met(run, rule) for run, rule in zip(runs, rules)]
-    rows = [
-        {
-            "run": label,
-            "needs": _needs(run),
-            "seed": run.settings.get("seed"),
-            "updates": step,
-            "passes": passes(run, step),
-            "reached": step == step,
-        }
-        | _values(run, step)
-        for label, run, step in zip(told_apart(runs), runs, steps)
-    ]
+    looks = [Look(*each) for each in zip(told_apart(runs), map(_needs, runs), map(_seed, runs), runs, steps)]
     requests = _requests(runs)
     first = [requests.index(number) for number in dict.fromkeys(requests)]  # the first run of each request
-    for at in first:
-        met = rules[at] is None or steps[at] == 0
-        row = {"run": ORIGINAL, "needs": "nothing", "seed": None, "updates": 0, "passes": 0.0, "reached": met}
-        rows.append(row | _values(runs[at], 0))
+    looks += [Look(ORIGINAL, "nothing", None, runs[at], 0) for at in first]
+    reached = [step == step for step in steps] + [rules[at] is None or steps[at] == 0 for at in first]
     if len(first) > 1:
-        for row, number in zip(rows, [*requests, *(requests[at] for at in first)]):
-            row["run"] += f" (request {number})"
-    verdicts = [
-        _verdict(run, step) for run, step in zip([*runs, *(runs[at] for at in first)], [*steps, *[0] * len(first)])
+        numbers = [*requests, *(requests[at] for at in first)]
+        looks = [look._replace(name=f"{look.name} (request {number})") for look, number in zip(looks, numbers)]
+    return _table(looks, reached)
+
+
+class Look(NamedTuple):
+    """A run as it was after some update, which makes a row."""
+
+    name: str
+    needs: str
+    seed: int | None
+    run: Run
+    step: float  # NaN for one that never got there
+
+
+def _table(looks: list[Look], reached: list[bool]) -> pd.DataFrame:
+    """A row for each look; with verdicts where some run recorded a distance to the retrained model."""
+    rows = [
+        {"run": look.name, "needs": look.needs, "seed": look.seed, "updates": look.step, "reached": there}
+        | _values(look.run, look.step)
+        for look, there in zip(looks, reached)
     ]
+    verdicts = [_verdict(look.run, look.step) for look in looks]
     if any(verdicts):
         rows = [row | {"verdict": verdict} for row, verdict in zip(rows, verdicts)]
     return pd.DataFrame(rows).astype({"seed": "Int64"})
 
 
-def passes(run: Run, step: float | None = None) -> float:
-    """What a run cost until an update (None: its last) in passes over the training set, so that methods can be compared.
+def _rule(run: Run, at_forget: Any) -> driver.StopRule | None:
+    """At which forgetting a run is compared."""
+    when = tuple(run.settings.get("forgotten_when", Abilities.forgotten_when))
+    return driver.stop_rule(at_forget, run.retrained_values, when, asked="at_forget")
 
-    An example of the forget or the retain set that the method reads counts as often as it is read, and a statistic of the
-    training set as the one pass that it takes; what was done to find the weights and the learning rate does not count. NaN
-    where nobody counted, as in runs of earlier versions.
-    """
-    whole, step = run.events.get("train_examples"), run.steps[-1] if step is None else step
-    read = run.terms[run.terms["term"] == "examples"] if len(run.terms) else run.terms
-    if not whole or step != step or (step and not len(read)):
-        return float("nan")
-    if not step:
-        return 0.0
-    return float(read.loc[read["step"] <= step, "value"].sum()) / whole + bool(run.settings.get("statistics"))
+
+def _seed(run: Run) -> int | None:
+    return run.settings.get("seed")
 
 
 def _requests(runs: list[Run]) -> list[int]:
