@@ -17,6 +17,8 @@ from .takes import takes
 
 CORNER = "a retrained model beside the others"
 ALONE = "retrained model"
+FAR = 5.0  # a run that gets so many times as far as the others leaves the picture
+NEAR = 4.0  # but not below so many times what doing nothing and the retrained models have
 
 
 class Path(NamedTuple):
@@ -66,6 +68,31 @@ class PathsInfo(NamedTuple):
         """How each arm is drawn."""
         return theme.looks(path.label for path in self.paths)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Where each axis ends, so that what collapsed does not squeeze the others into a corner; infinite where all fit."""
+        near = [(path.forget[0], path.kept[0]) for path in self.paths] + [self.corner]
+        ways = [[path.forget for path in self.paths], [path.kept for path in self.paths]]
+        return tuple(
+            _limit(each, [one[at] for one in near]) if axis.better == "lower" else np.inf
+            for at, (axis, each) in enumerate(zip(self.axes, ways))
+        )
+
+    @property
+    def beyond(self) -> str:
+        """Which arms leave the picture, and how far they get, in words."""
+        gone = [
+            path for path in self.paths
+            if any(_reach(way) > limit for way, limit in zip((path.forget, path.kept), self.limits))
+        ]  # fmt: skip
+        names = list(dict.fromkeys(theme.text(path.label) for path in gone))
+        if not names:
+            return ""
+        far = (max(_reach(getattr(path, way)) for path in gone) for way in ("forget", "kept"))
+        across, up = (f"{value:.3g} on {theme.text(axis.split)}" for value, axis in zip(far, self.axes))
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        return f"Beyond the axes, at up to {across} and {up}: {', '.join(names[:2])}{more}"
+
 
 @takes(Run, "runs of imu.unlearn, one or several", several=True)
 def plot_forgetting_damage(
@@ -76,7 +103,8 @@ def plot_forgetting_damage(
     A path begins at doing nothing and has a dot per recorded update; its end is large. The star is where a retrained model
     stands, the shaded corner is the noise floor: the distance of two retrained models (:func:`imu_lab.references`). Below
     and left of the dashed lines a run is nearer to them than doing nothing. Seeds of one arm share its colour, and a large
-    mark is the mean of their ends.
+    mark is the mean of their ends. A run that gets five times as far as all others leaves the picture: its end is a triangle
+    at the edge, and a sentence names it with how far it gets.
 
     Args:
         runs: one or several, which recorded a distance to the retrained model on both splits.
@@ -109,6 +137,25 @@ def _paths_info(runs: list[Run], metric: str | None, splits: tuple[str, str]) ->
     goal = describe(metric).goal
     corner = tuple(np.mean(floors, 0).tolist()) if floors else (goal, goal)
     return PathsInfo(title, axes, _paths(runs, axes), corner, (bool(floors), bool(floors)))
+
+
+def _reach(values: np.ndarray) -> float:
+    """How far a path gets; where it became infinite, before that."""
+    known = values[np.isfinite(values)]
+    return float(known.max()) if len(known) else -np.inf
+
+
+def _limit(ways: list[np.ndarray], near: Iterable[float]) -> float:
+    """Where an axis ends that shows all paths but those that get several times as far as the others."""
+    reaches = sorted(reach for way in ways if np.isfinite(reach := _reach(way)))
+    level = NEAR * max((value for value in near if np.isfinite(value)), default=0.0)
+    if not reaches or level <= 0:
+        return np.inf
+    for reach in reaches:
+        if reach > FAR * level:
+            return 1.05 * level
+        level = max(level, reach)
+    return np.inf
 
 
 def _axes(metric: str, splits: tuple[str, str]) -> tuple[Axis, Axis]:
@@ -184,7 +231,7 @@ def _content(info: PathsInfo) -> live.Content:
     traces += [_nothing(np.unique(starts, axis=0), info), _corner(info)] if info.paths else []
     words = "Each dot is an update. Towards the star is better on both axes" if info.paths else "No runs to show"
     layout = {
-        "title.text": live.heading(info.title, words),
+        "title.text": live.heading(info.title, words, info.beyond),
         "shapes": _quadrants(starts.mean(0)) if info.paths else [],
     }
     return live.Content(traces, layout, _frame(info))
@@ -244,7 +291,9 @@ def _line(path: Path, info: PathsInfo, first: bool) -> dict[str, Any]:
 def _end(label: str, info: PathsInfo) -> dict[str, Any]:
     """Where an arm ended, the mean over its seeds."""
     mine, look, name = [path for path in info.paths if path.label == label], info.looks[label], theme.text(label)
-    ends = np.array([(path.forget[-1], path.kept[-1]) for path in mine])
+    end = np.array([(path.forget[-1], path.kept[-1]) for path in mine]).mean(0)
+    shown = np.minimum(end, info.limits)  # what left the picture is marked where it left it
+    pointing = EDGES[tuple((shown < end).tolist())]
     words = f"at the end, mean of {len(mine)} seeds" if len(mine) > 1 else f"at the end, update {mine[0].steps[-1]}"
     return dict(
         type="scatter",
@@ -252,13 +301,22 @@ def _end(label: str, info: PathsInfo) -> dict[str, Any]:
         meta={"role": "end", "run": label},
         name=name,
         legendgroup=name,
-        x=ends[:, :1].mean(0),
-        y=ends[:, 1:].mean(0),
-        marker=dict(color=look.colour, symbol=look.symbol, size=14, line=dict(color=theme.INK, width=1.5)),
-        hovertemplate=_hover(name, words, info),
+        x=shown[:1],
+        y=shown[1:],
+        customdata=[end],
+        marker=dict(color=look.colour, symbol=pointing or look.symbol, size=14, line=dict(color=theme.INK, width=1.5)),
+        hovertemplate=_hover(name, words, info, ("customdata[0]", "customdata[1]")),
         showlegend=False,
         cliponaxis=False,
     )
+
+
+EDGES = {  # by whether an end lies beyond the axis across, and up
+    (False, False): "",
+    (True, False): "triangle-right",
+    (False, True): "triangle-up",
+    (True, True): "triangle-ne",
+}
 
 
 def _nothing(starts: np.ndarray, info: PathsInfo) -> dict[str, Any]:
@@ -292,18 +350,18 @@ def _corner(info: PathsInfo) -> dict[str, Any]:
     )
 
 
-def _hover(name: str, when: str, info: PathsInfo) -> str:
+def _hover(name: str, when: str, info: PathsInfo, places: Iterable[str] = "xy") -> str:
     told = [
         f"{theme.text(axis.split)}: {theme.measured(f'%{{{at}:.4g}}', axis.metric)}"
-        for at, axis in zip("xy", info.axes)
+        for at, axis in zip(places, info.axes)
     ]
     return f"<b>{name}</b>, {when}<br>{'<br>'.join(told)}<extra></extra>"
 
 
 def _frame(info: PathsInfo) -> dict[str, Any]:
-    across, up = info.axes
+    (across, up), ends = info.axes, [dict(range=[0, end]) if np.isfinite(end) else {} for end in info.limits]
     return dict(
-        xaxis=dict(title=dict(text=across.title), **across.mode),
-        yaxis=dict(title=dict(text=up.title), **up.mode),
+        xaxis=dict(title=dict(text=across.title), **across.mode, **ends[0]),
+        yaxis=dict(title=dict(text=up.title), **up.mode, **ends[1]),
         hovermode="closest",
     )

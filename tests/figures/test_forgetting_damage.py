@@ -82,6 +82,44 @@ def test_axes_say_what_where_in_which_unit_and_which_way() -> None:
     assert list(traces(agreement, "noise floor")[0].x) == [1, 0.02, 0.02, 1]
 
 
+def far(*values: float) -> Run:
+    """A run that ends at these distances on forget and test."""
+    made = distances("shuffled", models="a")
+    last, curve = made.curve["step"] == 9, made.curve.copy()
+    for split, value in zip(("forget", "test"), values):
+        curve.loc[last & (curve["split"] == split), "value"] = value
+    return replace(made, curve=curve)
+
+
+def test_what_collapsed_leaves_the_picture_and_is_named_with_how_far_it_got() -> None:
+    figure = plot_forgetting_damage([distances(models="a"), far(23.456, 8.0)])
+    across, up = figure.layout.xaxis.range, figure.layout.yaxis.range
+    assert 0.05 <= across[1] < 0.3 and 0.03 <= up[1] < 0.1, "the others fill the axes"
+    assert "Beyond the axes, at up to 23.5 on forget and 8 on test: imu · shuffled." in figure.layout.title.text
+    inside, outside = traces(figure, "end")
+    assert inside.marker.symbol != outside.marker.symbol == "triangle-ne"
+    assert (outside.x[0], outside.y[0]) == (across[1], up[1]) and list(outside.customdata[0]) == [23.456, 8.0]
+    assert "customdata[0]" in outside.hovertemplate
+    assert list(traces(figure, "path")[1].x)[-1] == 23.456, "the path is whole"
+    one_way = plot_forgetting_damage([distances(models="a"), far(0.05, 8.0)])
+    assert one_way.layout.xaxis.range is None and traces(one_way, "end")[1].marker.symbol == "triangle-up"
+
+
+def test_alone_it_leaves_its_beginning_to_be_read() -> None:
+    figure = plot_forgetting_damage(far(23.0, float("inf")))
+    assert figure.layout.xaxis.range[1] == pytest.approx(1.05 * 4 * FORGET[0])
+    assert figure.layout.yaxis.range is None or figure.layout.yaxis.range[1] < 1
+
+
+@pytest.mark.parametrize("values", [(0.2, 0.03), (0.5, 0.09)])
+def test_runs_that_are_not_so_far_apart_share_the_axes(values: tuple[float, float]) -> None:
+    figure = plot_forgetting_damage([distances(models="a"), far(*values)])
+    assert figure.layout.xaxis.range is None and figure.layout.yaxis.range is None
+    assert "Beyond" not in figure.layout.title.text
+    agreement = plot_forgetting_damage([distances(metric="agreement"), distances("shuffled", 90.0, metric="agreement")])
+    assert agreement.layout.xaxis.range is None, "an agreement cannot run away"
+
+
 def test_runs_without_a_distance_are_refused() -> None:
     with pytest.raises(ValueError, match="no distance to the retrained model was recorded .* on 'forget' and 'test'"):
         plot_forgetting_damage(run({"forget": [1.0], "test": [1.0]}, steps=[0]))
