@@ -165,6 +165,7 @@ _LATER = {
     "plot_trajectories": "figures",
     "plot_comparison": "figures",
     "plot_forgetting_damage": "figures",
+    "plot_head_only": "figures",
     "plot_quality_utility": "figures",
     "plot_truth_ratio": "figures",
     "plot_leakage": "figures",

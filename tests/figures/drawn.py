@@ -101,6 +101,17 @@ def comparison(word: str) -> pd.DataFrame:
     return table
 
 
+def heads(*words: str) -> pd.DataFrame:
+    """What fresh heads make of runs, as ``imu.head_only`` tells it."""
+    rows = [
+        {"measure": measure, "split": split, "original": 0.98, **{word: 0.4 + 0.1 * at for word in words}, "goal": 0.05,
+         "goal_low": 0.02, "goal_high": 0.09, "unit": "share correct", "good": "close", "formula": "a share"}
+        for at, measure in enumerate(("own head", "linear probe", "prototypes"))
+        for split in ("test-forget", "test")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def trial(word: str) -> pd.DataFrame:
     """The mean over two seeds of two arms under two kinds of steps."""
     rows = [
@@ -338,6 +349,14 @@ FIGURES: dict[str, Figure] = {
             "alone": lambda word: given(alone(word)),
         },
         (lambda: given([]), lambda: given(records.run({}))),
+    ),
+    "plot_head_only": Figure(
+        lambda word: given(heads(word)),
+        {
+            "several": lambda word: given(heads(word, "uniform").drop(columns=["goal_low", "goal_high"])),
+            "split": lambda word: given(heads("a").assign(split=word)),
+        },
+        (lambda: given(heads("a").iloc[:0]), lambda: given(pd.DataFrame())),
     ),
     "plot_trial": Figure(
         lambda word: given(trial(word)),
