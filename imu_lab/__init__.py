@@ -76,6 +76,7 @@ from .studies.audit import audit as audit
 from .studies.audit import class_accuracy as class_accuracy
 from .studies.audit import membership as membership
 from .studies.audit import prediction_matrix as prediction_matrix
+from .studies.shadows import u_lira as u_lira
 from .studies.head_only import head_only as head_only
 from .studies.margins import klom as klom
 from .studies.trial import trial as trial

@@ -14,7 +14,7 @@ from ..core.running import full_precision
 from ..core.taken import a_run
 from ..measures import predictions
 from ..tasks.protocol import Task, labels_of
-from . import feature_audits, likeness_audits, privacy_audits, relearning
+from . import feature_audits, likeness_audits, privacy_audits, relearning, shadows
 from .audited import ORIGINAL, RUN, Audited, Row, joined
 from .statistics import share_interval
 
@@ -32,7 +32,9 @@ FAMILIES: dict[str, Callable[[Audited], Iterable[Row]]] = {
     "probes": feature_audits.probe_rows,
     "cka": feature_audits.cka_rows,
     "relearning": relearning.relearn_rows,
+    "u-lira": shadows.u_lira_rows,
 }
+SHADOWS = "u-lira"
 
 
 @full_precision()
@@ -42,6 +44,7 @@ def audit(
     *,
     reference: Any = None,
     task: Task | None = None,
+    pairs: int = 0,
     draws: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -57,6 +60,7 @@ def audit(
         only: the names of some audits, which are then refused where they do not apply; None takes all that apply.
         reference: the retrained model, or several; by default those that the run was measured against.
         task: of a loaded run that does not know it.
+        pairs: of shadow heads for U-LiRA, which takes about half a minute for 64 and is left out by default.
         draws: of the bootstrap behind an interval.
         seed: of the bootstrap.
 
@@ -73,7 +77,8 @@ def audit(
     Warns:
         UserWarning: there is no retrained model, so that the goals are unknown.
     """
-    names = list(FAMILIES) if only is None else [only] if isinstance(only, str) else list(only)
+    usual = [name for name in FAMILIES if name != SHADOWS or pairs]
+    names = usual if only is None else [only] if isinstance(only, str) else list(only)
     for name in names:
         if name not in FAMILIES:
             raise unknown("audit", name, FAMILIES)
@@ -83,7 +88,9 @@ def audit(
     rows = []
     for name in names:
         try:
-            found = list(FAMILIES[name](asked))
+            found = list(
+                shadows.u_lira_rows(asked, pairs or shadows.PAIRS) if name == SHADOWS else FAMILIES[name](asked)
+            )
         except ValueError as error:
             if only is not None:
                 raise

@@ -1,0 +1,114 @@
+"""U-LiRA on heads: what each half is trained on, that shadows forget as the run did, and what is refused."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pytest
+import torch
+
+import imu_lab as imu
+from imu_lab.core.records import Run
+from imu_lab.features import view
+from imu_lab.studies import shadows as module
+from imu_lab.studies.audited import Audited
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """Single digits were forgotten, with weights."""
+    task, original = cases.task("digits fraction"), cases.original("digits fraction")
+    weights = imu.intensity(imu.influence(task, original))
+    return imu.unlearn(task, original, weights, steps=8, step_norm=0.1, reference=cases.retrained("digits fraction"))
+
+
+@pytest.fixture(scope="module")
+def table(run: Run):
+    """Eight pairs."""
+    return imu.u_lira(run, pairs=8)
+
+
+def test_a_row_per_sample_and_the_same_again(run: Run, table) -> None:
+    sides = Audited.of(run, None).sides
+    assert len(table) == len(sides.members) + len(sides.others) and table["member"].sum() == len(run.samples)
+    assert set(table.loc[table["member"], "example"]) == set(run.samples["example"])
+    assert table.drop(columns=["label"]).equals(imu.u_lira(run, pairs=8).drop(columns=["label"]))
+    assert not table["ratio"].equals(imu.u_lira(run, pairs=8, seed=1)["ratio"])
+    assert table[["overlap", "overlap_trained"]].stack().between(0, 1.001).all()
+    assert "backbone that has seen the samples" in table.attrs["about"] and "8 pairs" in table.attrs["about"]
+
+
+def test_a_sample_has_higher_odds_where_a_head_was_trained_on_it(run: Run) -> None:
+    made = module.shadows(Audited.of(run, None), 8)
+    assert made.seen.shape == made.never.shape == (2, 8, made.seen.shape[2])
+    assert (made.seen[0].mean(0) - made.never[0].mean(0)).mean() > 0.1
+    gaps = [(made.seen[at] - made.never[at]).mean() for at in (0, 1)]
+    assert gaps[1] < gaps[0], "forgetting lowers the odds of what was seen"
+
+
+def test_shadows_train_on_their_half_and_forget_as_much_as_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    real = module.epochs
+
+    def noted(task, model, examples, recipe, seed):
+        seen.append((task, len(examples), recipe.augment, [value.abs().max().item() for value in model.parameters()]))
+        return real(task, model, examples, recipe, seed)
+
+    monkeypatch.setattr(module, "epochs", noted)
+    asked = Audited.of(run, None)
+    made = module.shadows(asked, 8)
+    candidates, kept = len(asked.sides.members) + len(asked.sides.others), len(asked.split("retain")) // 2
+    assert len(seen) == 16
+    for (task, count, augment, start), (other, *_) in zip(seen[::2], seen[1::2]):
+        mine, theirs = (each.split("forget").ids for each in (task, other))
+        assert len(mine) + len(theirs) == candidates and not set(mine.tolist()) & set(theirs.tolist())
+        assert count == len(mine) + kept and not augment and start == [0.0, 0.0]
+        assert torch.equal(task.split("retain").batch().inputs, other.split("retain").batch().inputs)
+    assert made.accuracy[0] > 0.9 and made.accuracy[1] < made.accuracy[0]
+
+
+def test_rows_have_their_goal_by_construction(run: Run) -> None:
+    rows = imu.audit(run, "u-lira", pairs=8)
+    assert rows["name"].tolist() == ["AUC by U-LiRA", "TPR at 1 % FPR by U-LiRA", "accuracy by U-LiRA"]
+    assert rows["goal"].tolist() == [0.5, 0.01, 0.5] and (rows["low"] <= rows["value"]).all()
+    assert (rows["value"] <= rows["high"]).all() and rows["note"].str.contains("heads alone are trained again").all()
+    assert rows.loc[0, "original"] > 0.5, "before forgetting a head can be told by what it was trained on"
+    assert "u-lira" not in set(imu.audit(run)["audit"]), "it takes its time, so it is asked for"
+
+
+@pytest.mark.parametrize("method", ["curvature-ascent", "gradient-difference", "newton-step"])
+def test_methods_that_need_more_get_it_from_the_shadow(method: str) -> None:
+    task, original = cases.task("digits fraction"), cases.original("digits fraction")
+    run = imu.unlearn(task, original, method=method, steps=2)
+    made = module.shadows(Audited.of(run, None), 8)
+    assert np.isfinite(made.seen).all() and made.accuracy[0] > 0.9
+
+
+def test_a_retain_free_method_is_never_handed_samples_to_keep(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    real = type(imu.methods.create("imu")).__call__
+
+    def noted(self, task, model, request):
+        seen.append(request)
+        return real(self, task, model, request)
+
+    monkeypatch.setattr(imu.methods["imu"], "__call__", noted)
+    module.shadows(Audited.of(run, None), 8)
+    assert len(seen) == 16 and all(each.retain is None and each.statistics is None for each in seen)
+    assert all(each.weights.sum().item() == pytest.approx(1) for each in seen)
+    assert any(each.weights.std() > 0 for each in seen), "by the run's own estimator and rule"
+
+
+def test_what_cannot_be_asked_is_said(run: Run) -> None:
+    for wrong in (7, 0, True, 8.0):
+        with pytest.raises(ValueError, match="takes 8 pairs of shadow models or more: .* and no interval"):
+            imu.u_lira(run, pairs=wrong)
+    deep = imu.tasks.Classification("digits", forget_fraction=0.02, seed=1, recipe=cases.QUICK, readout=("8", "10"))
+    moved = imu.unlearn(deep, cases.original("digits fraction"), steps=1, lr=1e-3)
+    with pytest.raises(ValueError, match="need a readout that is one linear layer; this task's is 8, 10"):
+        imu.u_lira(moved, pairs=8)
+    given = imu.unlearn(
+        cases.task("digits fraction"), cases.original("digits fraction"), np.arange(1.0, 1 + len(run.samples)), steps=1
+    )
+    assert "cannot be made again for others" in imu.u_lira(given, pairs=8).attrs["about"]
+    assert view(deep, cases.original("digits fraction"))[0] is deep
