@@ -51,22 +51,38 @@ def outputs(
     """
     model = prepared(task, model)
     several = not isinstance(model, nn.Linear)  # one takes as many as the task hands out
-    device, start, size = device_of(model), 0, min(LEAST, examples.chunk) if several else examples.chunk
+    device, start, size, plain = device_of(model), 0, min(LEAST, examples.chunk) if several else examples.chunk, False
     while start < len(examples):
         positions = slice(start, min(start + size, len(examples)))
         batch = examples.batch(positions).to(device)
-        inputs = arranged(model, batch.inputs)
         with (
             threads_of(task),
             torch.no_grad(),
             evaluating(model),
         ):  # no inference_mode: autograd refuses its tensors later
             with _largest_layer(model) if start == 0 and len(examples) > size else nullcontext() as seen:
-                made = model(inputs) if call is None else call(model, inputs)
+                made, plain = _asked(model, batch.inputs, call, plain)
         if seen is not None:
             size = _size(seen, positions.stop, examples.chunk, device)
         start = positions.stop
         yield positions, batch, made
+
+
+def _asked(model: nn.Module, inputs: Any, call: Callable | None, plain: bool) -> tuple[Any, bool]:
+    """What is made of some inputs, and whether they have to lie in torch's own layout: ``x.view(n, -1)`` takes no other."""
+    ready = inputs if plain else arranged(model, inputs)
+    try:
+        return (model(ready) if call is None else call(model, ready)), plain
+    except RuntimeError:
+        if ready is inputs:
+            raise
+    return (model(inputs) if call is None else call(model, inputs)), True
+
+
+def takes_channels_last(model: nn.Module, inputs: Any) -> bool:
+    """Whether a model takes inputs as :func:`arranged` lays them out, which it does not where it calls ``view``."""
+    with torch.no_grad(), evaluating(model):
+        return not _asked(model, inputs, None, plain=False)[1]
 
 
 def arranged(model: nn.Module, inputs: Any) -> Any:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,11 +34,13 @@ from ..core.running import (
     state_of,
     tensors_of,
 )
+from .evaluation import arranged, takes_channels_last
 from .networks.fresh import resting
 from .poorer import beware_of_poorer
 from .protocol import Batch, Examples, Task, check_unchanged, offered, own_data_key
 
-# Part of every checkpoint's key: raise it when training would give other weights for the same recipe.
+# Part of every checkpoint's key: raise it when training would give other weights for the same recipe. How pictures lie in
+# memory changes rounding alone, as another processor does.
 VERSION = 3
 
 FRESH = "what the fresh model made of a few examples"  # beside the weights of a checkpoint
@@ -91,6 +95,12 @@ class Training:
         self.updates, self.made, self.epoch = recipe.epochs * self.per_epoch, 0, 0
         self._order, self._still = torch.Generator().manual_seed(seed), resting(model)
         self._optimizer, self._schedule = _optimizer(model, recipe, self.updates)
+        self._channels_last = not recipe.one_thread and self._takes_channels_last()  # small networks gain nothing by it
+
+    def _takes_channels_last(self) -> bool:
+        few = self.examples.batch(slice(0, 1)).to(device_of(self.model))
+        with drawing_from(seeded_states(self.seed)):
+            return takes_channels_last(self.model, few.inputs)
 
     def __iter__(self) -> Iterator[int]:
         """Make the epochs that are left, yielding the number of updates made after each; the random state is left alone.
@@ -104,10 +114,10 @@ class Training:
         while self.epoch < self.recipe.epochs:
             positions = torch.randperm(len(self.examples), generator=self._order)
             draws = seeded_states(self.seed * 1_000_003 + self.epoch)
-            for few in positions.split(self.recipe.batch_size):
-                if len(few) > 1 or len(self.examples) == 1:  # BatchNorm in train mode refuses a batch of one
+            for batch in self._batches(positions.split(self.recipe.batch_size)):
+                if batch is not None:
                     with one_thread() if self.recipe.one_thread else nullcontext(), drawing_from(draws) as draws:
-                        self._update(self.examples.batch(few).to(device))
+                        self._update(batch.to(device))
                 self.made += 1
                 if self.made % self.per_epoch:
                     yield self.made
@@ -115,13 +125,33 @@ class Training:
             self.epoch += 1
             yield self.made
 
+    def _batches(self, parts: Iterable[torch.Tensor]) -> Iterator[Batch | None]:
+        """The examples of each part; of a large network the next ones are read while an update is made."""
+        if self.recipe.one_thread:
+            yield from map(self._read, parts)
+            return
+        with ThreadPoolExecutor(1, "training data") as reader:
+            waiting: deque[Future] = deque()
+            for few in parts:
+                waiting.append(reader.submit(self._read, few))
+                if len(waiting) > 1:
+                    yield waiting.popleft().result()
+            yield from (each.result() for each in waiting)
+
+    def _read(self, few: torch.Tensor) -> Batch | None:
+        """The examples; None for a single one beside others, which BatchNorm in training mode refuses."""
+        return self.examples.batch(few) if len(few) > 1 or len(self.examples) == 1 else None
+
     def _update(self, batch: Batch) -> None:
         self.model.train()
         for module in self._still:
             module.eval()
         if self.recipe.augment:
             batch = batch._replace(inputs=shifted(batch.inputs))
-        loss = self.task.example_loss(self.model, batch).mean()
+        if self._channels_last:
+            batch = batch._replace(inputs=arranged(self.model, batch.inputs))
+        with _precision(self.recipe, device_of(self.model)):
+            loss = self.task.example_loss(self.model, batch).mean()
         if not torch.isfinite(loss):
             raise DivergedTraining(
                 f"training diverged in epoch {self.epoch + 1}: the loss is {loss.item()}; lower lr={self.recipe.lr}"
@@ -198,6 +228,12 @@ def epochs(task: Task, model: nn.Module, examples: Examples, recipe: Recipe, see
     for made in training:
         if made % training.per_epoch == 0:
             yield model
+
+
+def _precision(recipe: Recipe, device: torch.device) -> AbstractContextManager:
+    """Large networks are trained in bfloat16 where a GPU has it, which needs no scaling of the loss; else in their own."""
+    mixed = device.type == "cuda" and not recipe.one_thread and torch.cuda.is_bf16_supported()
+    return torch.autocast("cuda", torch.bfloat16) if mixed else nullcontext()
 
 
 def _optimizer(model: nn.Module, recipe: Recipe, updates: int) -> tuple[Any, Any]:

@@ -100,3 +100,38 @@ def test_a_loss_that_is_a_mean_is_told_what_was_expected() -> None:
     task = Averaged()
     with pytest.raises(ValueError, match=r"one loss per example, shape \(64,\); it gave shape \(\)"):
         outcomes(task, task.make_model(0), task.split("train"))
+
+
+class Viewed(nn.Module):
+    """A convolutional network as in torch's own tutorial: ``view`` takes pictures in torch's own layout alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 36, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 3, 6, 6) to (n, 3)."""
+        return self.head(torch.relu(self.body(x)).view(-1, 4 * 36))
+
+
+def test_a_model_that_views_its_pictures_is_asked_in_its_own_layout() -> None:
+    pictures, labels = torch.randn(200, 3, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(200) % 3
+    recipe = imu.tasks.Recipe(epochs=1, one_thread=False)
+    task = imu.tasks.Classification.from_data(
+        Viewed(), (pictures, labels), (pictures + 1, labels), forget_indices=range(9), recipe=recipe
+    )
+    model = imu.train(task)
+    made = torch.cat([each for _, _, each in outputs(task, model, task.split("train"))])
+    assert cases.close(made, model(pictures).detach(), within=1e-5)
+    retrained, run = imu.train(task, "retain"), imu.unlearn(task, model, steps=2)
+    assert run.value("forget", "accuracy") >= 0 and not cases.same(cases.frozen(model), retrained)
+    calls = []
+    model.register_forward_pre_hook(lambda _, given: calls.append(given[0].is_contiguous()))
+    list(outputs(task, model, task.split("train")))
+    assert calls[:2] == [False, True] and all(calls[1:]), "tried once, and not again at each batch"
+
+
+def test_other_errors_of_a_model_are_its_own() -> None:
+    task = cases.own_data()
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        list(outputs(task, nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(5, 3)), task.split("train")))
