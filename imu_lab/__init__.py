@@ -101,6 +101,7 @@ from .studies.resistance import resistance as resistance
 from .studies.explanation import explain_resistance as explain_resistance
 from .studies.explanation import predict_resistance as predict_resistance
 from .studies.explanation import reasons as reasons
+from .studies.brushing import explain_selection as explain_selection
 from .studies.beforehand import neighbours as neighbours
 from .studies.suspicion import suspects as suspects
 from .studies.leakage import leakage as leakage

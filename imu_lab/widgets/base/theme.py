@@ -70,6 +70,12 @@ STYLE_SHEET = """
   border: 1px solid var(--imu-line) }
 .imu-thumbnail img { image-rendering: pixelated }
 .imu-stack > .imu-map { position: relative; margin: 0; flex: 1 1 0; min-width: 0 }
+.imu-histogram { width: 190px; margin: 0 12px 4px 0; overflow: visible } .imu-histogram p { margin: 0; display: flex;
+  justify-content: space-between; font-size: 12px; line-height: 1.3 }
+.imu-histogram button { border: 0; background: none; color: var(--imu-soft); cursor: pointer; padding: 0 2px }
+.imu-histogram svg { width: 100%; height: 56px; display: block; cursor: ew-resize; touch-action: none; overflow: visible }
+.bar-all { fill: var(--imu-soft); opacity: .35 } .bar-now { fill: #D55E00 } .brush { fill: #0072B2; opacity: .25 }
+.imu-why p { font-size: 12.5px; color: var(--imu-text) }
 .imu-key { display: inline-block; width: 14px; height: 0; border-top: 3px solid; vertical-align: middle;
   margin-right: 6px }
 .imu-card-body { display: grid; grid-template-columns: max-content max-content minmax(0, 1fr); gap: 4px 28px;

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,15 +21,17 @@ import pandas as pd
 from ...core.records import Run
 from ...figures.explorer import Scene, plot_map
 from ...lab.what_if import subset
+from ...studies.brushing import Rule, explain_selection
 from ...studies.landscape import Landscape
 from ..base import tables, theme
 from ..base.controls import STYLE
 from ..base.gallery import Gallery
-from ..base.job import Report
+from ..base.job import Job, Report
 from ..base.ledger import Ledger, Pictures, menu, quantities, widened, withstood
 from ..base.panel import Panel
 from ..pages import page
 from ..pages.run_page import run_page
+from .brushes import Brushes
 from .one_sample import OneSample
 from .paths import Paths
 from .player import Player
@@ -41,6 +44,7 @@ SHOWN = 30  # pictures of a selection
 ROWS = 1000  # trajectories drawn of a selection
 INTERVAL = 0.1  # seconds between updates while it plays
 PATIENCE = 10.0  # seconds that it waits for a picture
+SELECT = "Draw around samples on the map, or over histograms, to select some; several histograms filter together."
 HINT = "write a pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
 
 
@@ -82,7 +86,8 @@ class Explorer(Panel):
     Attributes:
         run: the run on view. runs: it and all what-ifs that share its forget set.
         samples: the ledger with all columns to colour and filter by.
-        selected: examples, or None for all. chosen: the example on the card, or None.
+        selected: examples, or None for all: those drawn around, asked for or given, as far as all histograms let them through.
+        brushes: the histograms. chosen: the example on the card, or None.
         other: the explorer of a what-if with another forget set, or None.
     """
 
@@ -91,6 +96,7 @@ class Explorer(Panel):
         self.land = Landscape(run, projection, context)
         self._table, self._alike = table, {}  # the latter: by the number of a run, the same run under uniform pressure
         self.samples = self._widened(0)
+        self._drawn: list[int] | None = None  # drawn around, asked for or given: the selection before the histograms
         self.selected: list[int] | None = None
         self.chosen: int | None = None
         self.other: Explorer | None = None
@@ -129,10 +135,15 @@ class Explorer(Panel):
             return  # it was never finished: what it should show was refused
         self.play.value = False
         self.what_if.job.stop()
+        self._explaining.stop()
         self.job.stop()
         if self.other is not None:
             self.other.close()  # it stands in this one, and would be closed with its work going on
         super().close()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the newest question is answered and drawn, and the selection explained."""
+        return super().wait(timeout) and self._explaining.wait(timeout)
 
     # --- the left side
 
@@ -194,12 +205,19 @@ class Explorer(Panel):
         self.gallery = Gallery(choose, columns=SHOWN // 2, size=44).add_class("imu-gallery")
         self.sample = OneSample(self.pictures, choose)
         self.place = W.VBox()  # of the other explorer
+        self.brushes = Brushes(self.guarded(self._brushed))
+        self.why = W.HTML().add_class("imu-about").add_class("imu-why")
+        self.shown = W.HTML().add_class("imu-about")
+        self.ids = W.Textarea(rows=1, description="ids", tooltip="The selected forget samples, to be copied.",
+                              style={"description_width": "30px"}, layout=W.Layout(width="auto"))  # fmt: skip
+        self._explaining = Job(self._explain, self._told_why, on_error=self.show_error)
         layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 40}px")
         self.places = {name: W.VBox(layout=layout).add_class("imu-captioned") for name in ("map", "paths")}
 
     def _main(self) -> list[W.Widget]:
         pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
-        return [pair, theme.section("The selection"), self.gallery, self.what_if.result]
+        return [pair, theme.section("The selection"), self.brushes, self.why, self.shown, self.gallery, self.ids,
+                self.what_if.result]  # fmt: skip
 
     def _below(self) -> list[W.Widget]:
         return [theme.section("Every sample of the selection"), self.ledger, self.place]
@@ -253,10 +271,9 @@ class Explorer(Panel):
         """Select what lies inside an outline."""
         inside = np.flatnonzero(self.land.within(corners))
         if len(inside):
-            self.selected = self.land.examples[inside].tolist()
+            self._drawn = self.land.examples[inside].tolist()
             self._write_filter("")
-            self._follow_selection()
-            self._redraw_map()
+            self._brushed()
 
     # --- selecting
 
@@ -270,13 +287,22 @@ class Explorer(Panel):
         if wanted is not None and not wanted:
             raise ValueError(f"none of these examples is on the map, which shows {len(self.land.examples)} samples")
         self._write_filter("")
+        self.brushes.clear()
         self._select(wanted)
         self.clear_error()
 
     def _select(self, examples: list[int] | None) -> None:
-        self.selected = examples
+        self._drawn = examples
         with self._drawing:
             self.map.wipe()
+        self._brushed()
+
+    def _brushed(self) -> None:
+        """Select what was drawn around, asked for or given, as far as the histograms let it through."""
+        drawn, passing = self._drawn, self.brushes.examples()
+        if drawn is not None and passing is not None:
+            passing = [example for example in passing if example in set(drawn)]
+        self.selected = drawn if passing is None else passing
         self._follow_selection()
         self._redraw_map()
 
@@ -320,14 +346,41 @@ class Explorer(Panel):
                 self.paths.show(few)
         self.ledger.show(self.samples[self.samples["example"].isin(mine)], quantities(self.samples))
         self._show_gallery()
-        total = len(self.land.forget)
-        self.count.value = f"<p>{len(mine):,} of {total:,} forget samples</p>"
+        self.brushes.offer(self.samples, quantities(self.samples))
+        self.brushes.tell(mine)
+        self.ids.value = ", ".join(map(str, mine))
+        self._show_count(len(mine))
+
+    def _show_count(self, count: int) -> None:
+        """How many are selected, by which histograms, and, worked out meanwhile, what tells them from the others."""
+        filtered = "; ".join(self.brushes.marked.values())
+        none = "" if count else "; no sample passes all filters: double-click a histogram, or show all"
+        words = f"{count:,} of {len(self.land.forget):,} forget samples{none}{f' ({filtered})' if filtered else ''}"
+        self.count.value = f"<p>{escape(words)}</p>"
+        if self.selected is None:
+            self.why.value = f"<p>{SELECT}</p>"
+        else:
+            self._explaining.submit(self.selected)
+
+    def _explain(self, selected: list[int], report: Report) -> Rule:
+        """What else than the marked columns tells the selected from the others."""
+        columns = [name for name in quantities(self.samples) if name not in self.brushes.marked]
+        return explain_selection(self.samples, selected, columns)
+
+    def _told_why(self, rule: Rule) -> None:
+        if self.selected is not None:
+            words = str(rule)
+            self.why.value = f"<p>{escape(words[:1].upper() + words[1:])}.</p>"
 
     def _show_gallery(self) -> None:
         examples = self.land.forget.tolist() if self.selected is None else self.selected
-        if len(examples) > SHOWN:
-            examples = [examples[at] for at in np.linspace(0, len(examples) - 1, SHOWN).round().astype(int)]
-        self.gallery.show(self.pictures.of(examples), [str(example) for example in examples], examples)
+        count = len(examples)
+        if count > SHOWN:
+            examples = [examples[at] for at in np.linspace(0, count - 1, SHOWN).round().astype(int)]
+        pictures = self.pictures.of(examples)
+        self.gallery.show(pictures, [str(example) for example in examples], examples)
+        thinned = pictures is not None and count > len(examples)
+        self.shown.value = f"<p>{len(examples)} of {count:,} pictures, evenly spaced</p>" if thinned else ""
 
     # --- one sample
 
@@ -392,9 +445,10 @@ class Explorer(Panel):
     def _show_columns(self) -> None:
         """Offer the columns that are known of the run on view, and show them."""
         self.samples = self._widened(self.runs.index(self.run))
+        self.brushes.offer(self.samples, quantities(self.samples))
         chosen, options = self.colour_by.value, self._colours()
         self._offer(self.colour_by, options, chosen if chosen in dict(options).values() else "confidence")
-        self._follow_selection()
+        self._brushed()
 
     def _offer(self, control: W.Dropdown, options: list[tuple[str, Any]], value: Any) -> None:
         """New options: ipywidgets then chooses the first of them, which nobody asked for."""

@@ -20,6 +20,7 @@ import numpy as np
 
 from ...core import storage
 from ...core.messages import kind_of
+from ..base.histogram import DRAWING
 from ..base.theme import STYLE_SHEET
 
 HERE = Path(__file__).parent
@@ -44,7 +45,7 @@ def whole(title: str, body: str, data: Data, script: str, *, plotly: bool = True
         script: the name of the file beside this one that draws it.
         plotly: whether figures of plotly are among it.
     """
-    code = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", script))
+    code = "\n".join([DRAWING, *((HERE / name).read_text(encoding="utf-8") for name in ("page.js", script))])
     library = plotly_js() if plotly else ""
     allowed = " ".join(f"'sha256-{_digest(each)}'" for each in (code, library) if each)
     policy = f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"

@@ -4,7 +4,7 @@ const ROWS = 10, BARS = 30, NEAR = 12, PATHS = 1000, NO_SHARE = 65535, NO_MARGIN
 unpacked().then(start).catch(fail);
 
 function start({ words, arrays }) {
-  const { examples, places, labels, order, steps, confidence, margin, predicted, lost, borders, values } = arrays;
+  const { examples, places, labels, order, steps, confidence, margin, predicted, lost, borders, values, bars } = arrays;
   const count = words.count, shown = examples.length, updates = steps.length;
   const rowOf = new Map(Array.from(examples, (example, row) => [example, row]));
   const picture = pictures(words, arrays);
@@ -241,49 +241,40 @@ function start({ words, arrays }) {
 
   const histograms = new Map();
   function histogram(name) {
-    const told = about(name), all = column(name), known = Array.from(all).filter(Number.isFinite), none = known.length < count;
-    const distinct = [...new Set(known)].sort((one, other) => one - other), single = distinct.length <= 12;
-    const [from, to] = [Math.min(...known), Math.max(...known)], bars = (single ? distinct.length : BARS) + none;
-    const barOf = value => !Number.isFinite(value) ? bars - 1 : single ? distinct.indexOf(value)
-      : Math.min(BARS - 1, Math.floor((value - from) / (to - from) * BARS));
-    const box = document.createElement("div");
-    box.className = "histogram";
+    const told = about(name), at = words.columns.indexOf(told), bar = bars.subarray(at * count, (at + 1) * count);
+    const ends = words.bars[at], known = ends.filter(each => each !== null), box = document.createElement("div");
+    const [from, to] = [known[0][0], known.at(-1)[1]], counts = new Array(ends.length).fill(0);
+    for (const each of bar) counts[each]++;
+    box.className = "imu-histogram";
     box.innerHTML = `<p><span title="${escaped(told.meaning)}">${escaped(told.title)}</span><button aria-label="Remove this histogram">×</button></p>
-      <svg viewBox="0 0 ${bars * 10} 60" preserveAspectRatio="none" role="img"></svg><p class="imu-note"><span>${brief(from, name)}</span><span>${none ? `${brief(to, name)} | none` : brief(to, name)}</span></p>`;
-    const drawing = box.querySelector("svg");
-    let span = null, began = null;
-    const draw = () => {
-      const totals = new Array(bars).fill(0), now = new Array(bars).fill(0);
-      for (let row = 0; row < count; row++) { const bar = barOf(all[row]); totals[bar]++; now[bar] += inside[row] }
-      const most = Math.max(...totals), rect = (kind, heights) => heights.map((height, at) =>
-        `<rect class="${kind}" x="${at * 10 + 0.5}" width="9" y="${60 - 60 * height / most}" height="${60 * height / most}"/>`).join("");
-      drawing.innerHTML = rect("bar-all", totals) + rect("bar-now", now) + (span ? `<rect class="brush" x="${span[0] * 10}" width="${(span[1] - span[0] + 1) * 10}" y="0" height="60"/>` : "");
-      drawing.setAttribute("aria-label", `Histogram of ${told.title}: from ${brief(from, name)} to ${brief(to, name)}`);
+      <div></div><p class="imu-note"><span>${brief(from, name)}</span><span>${brief(to, name)}${known.length < ends.length ? " | none" : ""}</span></p>`;
+    let span = null;
+    const said = () => {
+      const part = ends.slice(span[0], span[1] + 1), inside = part.filter(each => each !== null);
+      const low = inside[0]?.[0], high = inside.at(-1)?.[1];
+      const range = !inside.length ? [] : [low === high ? brief(low, name) : `${brief(low, name)} to ${brief(high, name)}`];
+      return [...range, ...(inside.length < part.length ? ["none"] : [])].join(" or ");
     };
-    const barAt = event => { const place = drawing.getBoundingClientRect(); return Math.min(bars - 1, Math.max(0, Math.floor((event.clientX - place.left) / place.width * bars))) };
-    const range = () => {
-      const hasNone = none && span[1] === bars - 1, last = span[1] - hasNone;
-      const ends = single ? [distinct[span[0]], distinct[last]] : [from + span[0] / BARS * (to - from), from + (last + 1) / BARS * (to - from)];
-      const within = last < span[0] ? "" : ends[0] === ends[1] ? `= ${brief(ends[0], name)}` : `${brief(ends[0], name)} to ${brief(ends[1], name)}`;
-      return [within, hasNone ? "none" : ""].filter(Boolean).join(" or ");
+    const marked = given => {
+      if (!given) return drop(name);
+      span = given;
+      filter(name, { words: `${told.title} ${said()}`, test: row => bar[row] >= span[0] && bar[row] <= span[1], clear: () => { span = null } });
     };
-    drawing.onpointerdown = event => { drawing.setPointerCapture(event.pointerId); began = barAt(event); span = [began, began]; draw() };
-    drawing.onpointermove = event => { if (began !== null) { span = [began, barAt(event)].sort((one, other) => one - other); draw() } };
-    drawing.onpointerup = () => {
-      began = null;
-      const held = span;
-      filter(name, { words: `${told.title} ${range()}`, test: row => { const bar = barOf(all[row]); return bar >= held[0] && bar <= held[1] }, clear: () => { span = null } });
-    };
-    drawing.ondblclick = () => drop(name);
+    const label = `Histogram of ${told.title}, from ${brief(from, name)} to ${brief(to, name)}`;
+    const drawing = brushable(box.querySelector("div"), { counts, label, marked });
+    histograms.set(name, () => {
+      const now = new Array(ends.length).fill(0);
+      for (const row of mine) now[bar[row]]++;
+      drawing.show(now, span);
+    });
     box.querySelector("button").onclick = () => { histograms.delete(name); box.remove(); drop(name) };
     byId("histograms").append(box);
-    histograms.set(name, draw);
-    draw();
+    histograms.get(name)();
   }
 
   // --- selecting and choosing
 
-  function filter(name, held) { state.filters.get(name)?.clear?.(); if (held.clear) state.filters.delete(name); state.filters.set(name, held); state.page = 0; follow() }
+  function filter(name, held) { state.filters.set(name, held); state.page = 0; follow() }
   function drop(name) { state.filters.get(name)?.clear?.(); state.filters.delete(name); follow() }
   function showAll() { for (const held of state.filters.values()) held.clear?.(); state.filters.clear(); follow() }
 

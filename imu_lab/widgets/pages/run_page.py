@@ -22,6 +22,7 @@ from ...core.records import Run
 from ...figures import dots, theme
 from ...figures.explorer import AREA, AREAS, FAINT
 from ...figures.explorer import KEPT as OPAQUE
+from ...studies.brushing import bars
 from ...studies.landscape import Landscape
 from ...tasks.cards import words_alone
 from ..base import tables
@@ -94,9 +95,11 @@ def run_page(
     values = samples.set_index("example")[columns].loc[forget].astype(float).to_numpy(np.float32)
     pictures = sprites(getattr(run.task, "pictures", None), held.examples, PICTURES)
     cards = _cards(run.task, held.examples)
-    arrays = {**held.arrays(), "values": values.T}
+    histograms = [bars(column) for column in values.T]
+    arrays = {**held.arrays(), "values": values.T, "bars": np.array([each.bar for each in histograms], np.uint8)}
     words = {
         **_scales(land, held, columns),
+        "bars": [[ends if np.isfinite(ends).all() else None for ends in each.ends.tolist()] for each in histograms],
         "first": run.last_useful(held.steps),
         "limit": run.events.get("utility_limit"),
         "colour_by": colour_by,

@@ -437,3 +437,47 @@ def test_a_users_columns_outlive_a_change_of_run(explorer, run) -> None:
     assert mine.wait(SECONDS) and mine.run is mine.runs[1]
     assert np.array_equal(mine.map.scene.colours, np.arange(len(table)))
     mine.close()
+
+
+def test_histograms_filter_every_view_together(explorer, run) -> None:
+    histograms, ledger = explorer.brushes.histograms, run.samples.set_index("example")
+    histograms["pressure"].span = [0, 3]
+    edge = np.linspace(ledger["pressure"].min(), ledger["pressure"].max(), 31)[4]
+    few = ledger.index[ledger["pressure"] < edge].tolist()
+    assert explorer.selected == few and explorer.ids.value == ", ".join(map(str, few))
+    assert sorted(explorer.paths.examples) == sorted(few) and set(explorer.ledger.samples["example"]) == set(few)
+    assert np.array_equal(explorer.map.scene.selected, np.flatnonzero(np.isin(explorer.land.forget, few)))
+    assert sum(histograms["confidence_before"].now) == len(few) and "pressure 0." in explorer.count.value
+
+    explorer.brushes.add("loss_before")
+    name = next(name for name, each in histograms.items() if name != "pressure" and np.count_nonzero(each.now) > 1)
+    at = int(np.flatnonzero(histograms[name].now)[0])
+    histograms[name].span = [at, at]
+    both = explorer.selected
+    assert both and set(both) < set(few) and f"{len(both)} of 146 forget samples (" in explorer.count.value
+    assert explorer.wait(SECONDS) and " selected, and " in explorer.why.value
+    assert "pressure" not in explorer.why.value, "what was marked explains nothing"
+
+    explorer._lassoed(np.array([[-1e3, -1e3], [1e3, -1e3], [1e3, 1e3], [-1e3, 1e3]]))
+    assert explorer.selected == both, "a lasso around all leaves what the histograms let through"
+    histograms[name]._handle_custom_msg("remove", [])
+    assert explorer.selected == few and name not in histograms
+    explorer.brushes.add("influence")
+    assert sum(histograms["influence"].now) == len(few)
+    explorer.clear.click()
+    assert explorer.selected is None and histograms["pressure"].span == [] and "to select some" in explorer.why.value
+
+
+def test_what_no_sample_passes_is_told(explorer, run) -> None:
+    slow = run.samples.sort_values("pressure")["example"].tolist()
+    explorer.select(slow[-3:])
+    explorer.brushes.histograms["pressure"].span = [0, 0]
+    assert explorer.selected == [] and "no sample passes all filters" in explorer.count.value
+    assert explorer.wait(SECONDS) and "None of the samples" in explorer.why.value
+    assert not explorer.ledger.samples["example"].size
+
+
+def test_what_is_shown_of_how_many_is_said(explorer) -> None:
+    assert "30 of 146 pictures" in explorer.shown.value
+    explorer.select(explorer.land.forget[:5])
+    assert explorer.shown.value == ""

@@ -78,7 +78,7 @@ def test_click_brush_and_scrub_in_the_page_of_a_run(opened: Callable, run: imu.R
     drag(page, "#map", (0.02, 0.02), (0.3, 0.02), (0.3, 0.9), (0.02, 0.9))
     drawn = ids(page)
     assert 0 < len(drawn) < len(ledger) and page.inner_text("#count").startswith(f"{len(drawn)} of 146")
-    drag(page, ".histogram:nth-child(3) svg", (0.02, 0.5), (0.3, 0.5))
+    drag(page, ".imu-histogram:nth-child(3) svg", (0.02, 0.5), (0.3, 0.5))
     both = ids(page)
     assert set(both) < set(drawn), "filters work together"
     assert ledger.loc[both, "pressure"].max() < ledger.loc[list(set(drawn) - set(both)), "pressure"].min()
