@@ -1,13 +1,10 @@
 // A histogram that one draws over: bars of all samples, before them those of the selection, and the bars that were marked.
 // `marked` takes [first, last] once the mouse is let go, or null after a double click; arrow keys mark, too.
 function brushable(place, { counts, label, marked }) {
-  const name = "http://www.w3.org/2000/svg", drawing = document.createElementNS(name, "svg"), bars = counts.length;
-  drawing.setAttribute("viewBox", `0 0 ${10 * bars} 60`);
-  drawing.setAttribute("preserveAspectRatio", "none");
-  drawing.setAttribute("role", "img");
-  drawing.setAttribute("tabindex", "0");
+  const bars = counts.length;
+  place.insertAdjacentHTML("beforeend", `<svg viewBox="0 0 ${10 * bars} 60" preserveAspectRatio="none" role="img" tabindex="0"></svg>`);
+  const drawing = place.lastElementChild;
   drawing.setAttribute("aria-label", label);
-  place.append(drawing);
   const most = Math.max(1, ...counts);
   let span = null, began = null, now = counts;
 
