@@ -172,6 +172,8 @@ _LATER = {
     "plot_truth_ratio": "figures",
     "plot_leakage": "figures",
     "plot_comeback": "figures",
+    "plot_audit": "figures",
+    "plot_membership": "figures",
     "plot_transitions": "figures",
     "plot_tokens": "figures",
     "plot_retrieval": "figures",

@@ -22,6 +22,8 @@ from .comparison import update_comparison as update_comparison
 from .forgetting_damage import plot_forgetting_damage as plot_forgetting_damage
 from .forgetting_damage import plot_quality_utility as plot_quality_utility
 from .head_only import plot_head_only as plot_head_only
+from .audit import plot_audit as plot_audit
+from .audit import plot_membership as plot_membership
 from .agreement import plot_agreement as plot_agreement
 from .agreement import plot_damping as plot_damping
 from .agreement import plot_disagreements as plot_disagreements

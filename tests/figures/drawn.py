@@ -292,6 +292,24 @@ def disagreements(count: int = 3) -> pd.DataFrame:
     return pd.DataFrame({"example": [100, 103, 101], **ranks}).iloc[:count]
 
 
+def audits(word: str, count: int = 4) -> pd.DataFrame:
+    """A few rows of a table of audits, two of them of a unit of their own, one that does not apply."""
+    names = ["AUC by loss", f"linear probe of layer {word}", "relearn time", "cka"]
+    numbers = {"value": [0.6, 0.9, 300.0, np.nan], "low": [0.5, 0.8, 200.0, np.nan], "high": [0.7, 1.0, np.inf, np.nan]}
+    levels = {"goal": [0.5, np.nan, 90.0, np.nan], "original": [0.8, 0.9, 0.0, np.nan]}
+    about = {"unit": ["probability", "share correct", "updates", ""], "note": ["", word, "not back", "does not apply"]}
+    table = pd.DataFrame({"audit": "some", "name": names, "split": "forget", **numbers, **levels, **about})
+    return table.iloc[:count]
+
+
+def members(models: tuple[str, ...] = ("run", "original", "retrained 2")) -> pd.DataFrame:
+    """Scores of three members and two others under each model."""
+    scores = {"loss": [0.1, 0.2, 3.0, 0.5, 2.0], "log_odds": [3.0, 2.0, -2.0, 1.0, -1.0]}
+    scores |= {name: scores["loss"] for name in ("confidence", "entropy", "modified_entropy")}
+    one = pd.DataFrame({"member": [True] * 3 + [False] * 2, "split": "test", "example": range(5), **scores})
+    return pd.concat([one.assign(model=name) for name in models]) if models else one.assign(model="").iloc[:0]
+
+
 FIGURES: dict[str, Figure] = {
     "plot_influence": Figure(
         lambda word: given(scores()),
@@ -362,6 +380,20 @@ FIGURES: dict[str, Figure] = {
         lambda word: given(trial(word)),
         {"floor": lambda word: given(trial(word), floors={"retain accuracy change": 0.02})},
         (lambda: given(trial("a").iloc[:0]),),
+    ),
+    "plot_audit": Figure(
+        lambda word: given(audits(word)),
+        {"one unit": lambda word: given(audits(word, 2)), "without notes": lambda word: given(audits(word).drop(columns="note"))},
+        (lambda: given(audits("a", 0)), lambda: given(audits("a").iloc[3:])),
+    ),
+    "plot_membership": Figure(
+        lambda word: given(members()),
+        {
+            "loss": lambda word: given(members(("run",)), score="loss", false_positives=0.5),
+            "members alone": lambda word: given(members().query("member")),
+        },
+        (lambda: given(members(())),),
+        settled=True,
     ),
     "plot_agreement": Figure(lambda word: given(correlations(word)), empty=(lambda: given(pd.DataFrame()),)),
     "plot_spectrum": Figure(lambda word: given(spectrum(word)), empty=(lambda: given(spectrum("a", 0)),)),
