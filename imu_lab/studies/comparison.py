@@ -84,7 +84,8 @@ class Look(NamedTuple):
 def _table(looks: list[Look], reached: list[bool]) -> pd.DataFrame:
     """A row for each look; with verdicts where some run recorded a distance to the retrained model."""
     rows = [
-        {"run": look.name, "needs": look.needs, "seed": look.seed, "updates": look.step, "reached": there}
+        {"run": look.name, "needs": look.needs, "seed": look.seed, "updates": look.step}
+        | {"passes": passes(look.run, look.step), "reached": there}
         | _values(look.run, look.step)
         for look, there in zip(looks, reached)
     ]
@@ -102,6 +103,22 @@ def _rule(run: Run, at_forget: Any) -> driver.StopRule | None:
 
 def _seed(run: Run) -> int | None:
     return run.settings.get("seed")
+
+
+def passes(run: Run, step: float | None = None) -> float:
+    """What a run cost until an update (None: its last) in passes over the training set, so that methods can be compared.
+
+    An example of the forget or the retain set that the method reads counts as often as it is read, and a statistic of the
+    training set as the one pass that it takes; what was done to find the weights and the learning rate does not count. NaN
+    where nobody counted, as in runs of earlier versions.
+    """
+    whole, step = run.events.get("train_examples"), run.steps[-1] if step is None else step
+    if step == 0:
+        return 0.0
+    read = run.terms[run.terms["term"] == "examples"] if len(run.terms) else run.terms
+    if not whole or step != step or not len(read):
+        return float("nan")
+    return float(read.loc[read["step"] <= step, "value"].sum()) / whole + bool(run.settings.get("statistics"))
 
 
 def _requests(runs: list[Run]) -> list[int]:
