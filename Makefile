@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test check demo bench trial notebooks clean
+.PHONY: help install lab test check demo bench trial cifar notebooks clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -43,6 +43,9 @@ bench: $(STAMP) ## Measure speed and memory
 
 trial: $(STAMP) ## Try whether influence pays: every arm on every task, at equal forgetting
 	$(BIN)/python -m benchmarks.trial $(ARGS)
+
+cifar: $(STAMP) ## Train original and retrained models on a folder of CIFAR-10: ARGS="FOLDER --tenth"
+	$(BIN)/python -m benchmarks.cifar $(ARGS)
 
 notebooks: $(STAMP) ## Execute all notebooks again and store them with pictures
 	$(BIN)/python tools/build_notebooks.py $(ARGS)
