@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test check demo bench trial cifar notebooks clean
+.PHONY: help install lab test check demo bench trial cifar notebooks lessons student slides site clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -49,6 +49,19 @@ cifar: $(STAMP) ## Train original and retrained models on a folder of CIFAR-10: 
 
 notebooks: $(STAMP) ## Execute all notebooks again and store them with pictures
 	$(BIN)/python tools/build_notebooks.py $(ARGS)
+
+lessons: $(STAMP) ## Run every lesson under three seeds, check each thing it says, and store what was seen
+	$(BIN)/python tools/check_lessons.py $(ARGS)
+
+student: $(STAMP) ## Write the lessons without solutions and outputs to a new folder: make student DIR=lab
+	$(BIN)/python tools/student.py "$(DIR)"
+
+slides: $(STAMP) ## Turn each lesson into slides, in slides/
+	$(BIN)/python tools/build_slides.py $(ARGS)
+
+site: $(STAMP) ## Build the course, the reference and the glossary as pages, in site/; installs the extra docs
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(BIN)/python tools/build_site.py $(ARGS)
 
 clean: ## Remove .venv and caches; data/ stays
 	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache

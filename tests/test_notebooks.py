@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,10 +12,18 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from imu_lab.lessons.exercise import exercises
+
 PATHS = build_notebooks.notebooks()
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
 
-MAX_CODE_CELLS = 25
+CLAIMS = Path(__file__).parent / "lessons" / "claims"  # what each lesson says, as assertions about its variables
+SOLUTIONS = [path for path in PATHS if path.parent.name == "solutions"]
+LESSONS = [path for path in PATHS if path not in SOLUTIONS]
+every_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
+every_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=[path.stem for path in SOLUTIONS])
+
+MAX_CODE_CELLS = 25  # beside those that only ask: a prediction, an exercise
 MAX_CELL_LINES = 20
 MAX_CODE_LINES = 130
 
@@ -23,16 +32,75 @@ def read(path: Path) -> NotebookNode:
     return nbformat.read(path, as_version=4)
 
 
-def code_lines(notebook: NotebookNode) -> list[int]:
-    """The number of lines of each code cell."""
-    return [len(cell.source.splitlines()) for cell in notebook.cells if cell.cell_type == "code"]
+def code(notebook: NotebookNode) -> list[str]:
+    """The source of each code cell."""
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def asks(source: str) -> bool:
+    """Whether a cell only asks the reader something: a prediction to enter, or an exercise."""
+    return bool(re.match(r"(\w+ = imu\.predict\(|imu\.check\()", source)) and len(source.splitlines()) <= 3
 
 
 @pytest.mark.slow
 @every_notebook
 def test_runs(path: Path) -> None:
-    executed = build_notebooks.execute(path, {"PLOTLY_RENDERER": "plotly_mimetype"}, timeout=180)
-    assert not [output for _, output in build_notebooks.outputs(executed) if output.output_type == "error"]
+    """Run All: no error, no warning; what a lesson says is so, and what a solution answers is right."""
+    says = CLAIMS / f"{path.stem}.py"
+    after = says.read_text("utf-8") if path in LESSONS and says.exists() else ""
+    executed = build_notebooks.execute(path, {"PLOTLY_RENDERER": "plotly_mimetype"}, timeout=180, after=after)
+    found = [output for _, output in build_notebooks.outputs(executed)]
+    assert not [output for output in found if output.output_type == "error"]
+    assert not [output.text for output in found if output.get("name") == "stderr" and "Warning" in output.text]
+    if path in SOLUTIONS:
+        words = [output.get("data", {}).get("text/plain", "") for output in found]
+        verdicts = [each for each in words if re.match(r"\d\d-\d: ", each)]
+        assert verdicts and all(re.match(r"\d\d-\d: Right\.", each) for each in verdicts)
+
+
+def code_lines(notebook: NotebookNode) -> list[int]:
+    """The number of lines of each code cell that does more than ask."""
+    return [len(source.splitlines()) for source in code(notebook) if not asks(source)]
+
+
+HEADER = ["**Time:**", "**You should know:**", "**You will be able to:**", "**Next:**"]
+
+
+@every_lesson
+def test_a_lesson_says_at_its_top_what_it_takes_and_gives(path: Path) -> None:
+    top = read(path).cells[0].source
+    assert [words for words in HEADER if words in top] == HEADER and re.search(r"\*\*Time:\*\* .*minute", top)
+    assert "## What to " in read(path).cells[-1].source, "a lesson ends with what to take home"
+
+
+@every_lesson
+def test_a_lesson_asks_its_exercises_and_holds_no_answers(path: Path) -> None:
+    sources = code(read(path))
+    asked = [name for source in sources for name in re.findall(r'imu\.check\("(\d\d-\d)", None\)', source)]
+    assert asked == [name for name in exercises() if name.startswith(path.stem[:2])] and len(asked) >= 3
+    assert not [source for source in sources if "not answered" in source or re.search(r"^assert ", source, re.M)]
+    assert (CLAIMS / path.name).with_suffix(".py").exists(), "what the lesson says is to be checked"
+
+
+@every_lesson
+def test_predictions_can_be_entered_and_come_back(path: Path) -> None:
+    sources = code(read(path))
+    asked = {name for source in sources for name in re.findall(r"^(\w+) = imu\.predict\(", source, re.M)}
+    assert len(asked) >= 2
+    assert all(any(f"{name}.result(" in source for source in sources) for name in asked)
+    assert not [cell for cell in read(path).cells if cell.cell_type == "markdown" and "**Predict" in cell.source]
+
+
+@every_solution
+def test_every_exercise_has_its_solution(path: Path) -> None:
+    answered = {name for source in code(read(path)) for name in re.findall(r'imu\.check\("(\d\d-\d)"', source)}
+    assert answered == {name for name in exercises() if name.startswith(path.stem[:2])}
+    assert not re.search(r'imu\.check\("\d\d-\d", None\)', "\n".join(code(read(path))))
+
+
+def test_every_lesson_has_solutions_and_every_exercise_a_lesson() -> None:
+    assert [path.stem for path in SOLUTIONS] == [path.stem for path in LESSONS]
+    assert {name[:2] for name in exercises()} == {path.stem[:2] for path in LESSONS}
 
 
 @every_notebook

@@ -26,6 +26,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,7 +114,11 @@ def stored_digest(notebook: NotebookNode) -> str | None:
 
 
 def execute(
-    path: Path, environment: Mapping[str, str], timeout: int = CELL_SECONDS, arguments: Sequence[str] = ()
+    path: Path,
+    environment: Mapping[str, str],
+    timeout: int = CELL_SECONDS,
+    arguments: Sequence[str] = (),
+    after: str = "",
 ) -> NotebookNode:
     """Run a notebook in its own folder, as JupyterLab does, and return it with its outputs; the file is left alone.
 
@@ -121,11 +126,14 @@ def execute(
         environment: variables for the kernel beside those of this process.
         timeout: seconds that one cell may take.
         arguments: of the kernel's command line.
+        after: code to run after the last cell, in a cell of its own; what it asserts must hold.
 
     Raises:
         Refused: a cell failed, took too long or ended the kernel.
     """
     notebook = nbformat.read(path, as_version=4)
+    if after:
+        notebook.cells.append(new_code_cell(after))
     client = NotebookClient(
         notebook,
         timeout=timeout,

@@ -47,7 +47,7 @@ class Exercise:
 
     def __call__(self, given: Any) -> Verdict:
         if given is None:
-            return Verdict(self.name, "open", f"Not answered yet: give {self.kind.expects}.", self.hints)
+            return Verdict(self.name, "open", f"Give {self.kind.expects}.", self.hints)
         try:
             answer = self.kind(given)
             with unheard():  # the runs that decide an answer may collapse, as those of the lesson do

@@ -34,7 +34,7 @@ def clipped(answer: str) -> bool | str:
     "and its weight is below 1/146, so it was pressed little.",
 )
 def last(answer: int) -> bool | str:
-    samples = weighted_run(BY_CLASS, 60).samples
+    samples = weighted_run(BY_CLASS, 60, "forgotten").samples
     if answer not in set(samples["example"]):
         return f"Sample {answer} is none of the {len(samples)} 3s that are forgotten."
     gone = samples.set_index("example")["time_to_forget"]

@@ -18,7 +18,7 @@ from .setting import AT_RANDOM, BY_CLASS, near, weighted_run
 @remembered(1)
 def under_equal_pressure() -> pd.DataFrame:
     """Resistance of the lesson's run, beside that under uniform weights."""
-    run = weighted_run(BY_CLASS, 40)
+    run = weighted_run(BY_CLASS, 40, "forgotten")
     return resistance(run, uniform=again(run, weights=None, steps=80))
 
 

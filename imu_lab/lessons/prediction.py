@@ -99,11 +99,10 @@ class Result(W.HTML):
     def words(self) -> str:
         """The sentence that is shown."""
         said, truth = self._asked.said, self.truth
+        is_so = f"the answer is {written(truth)}" if isinstance(truth, str) else f"it is {written(truth)}"
         if said is None:
-            return f"It is {written(truth)}."
-        if said == truth:
-            return f"You said {written(said)}, and so it is."
-        return f"You said {written(said)}; it is {written(truth)}."
+            return f"{is_so[0].upper()}{is_so[1:]}."
+        return f"You said {written(said)}, and so it is." if said == truth else f"You said {written(said)}; {is_so}."
 
     def _repr_mimebundle_(self, **how: Any) -> Any:
         return with_words(super()._repr_mimebundle_(**how), self.value)
@@ -119,8 +118,8 @@ def with_words(bundle: Any, words: str) -> Any:
 
 
 def written(value: Any) -> str:
-    """A number to three digits that count; a word as it is."""
-    return str(value) if isinstance(value, str) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    """A number to three digits that count; words between quotation marks."""
+    return f"“{value}”" if isinstance(value, str) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def predict(

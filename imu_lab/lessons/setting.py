@@ -22,10 +22,10 @@ def model_of(task: Task, split: str = "train", seed: int = 0) -> Any:
 
 
 @remembered(4)
-def weighted_run(task: Task, steps: int) -> Run:
+def weighted_run(task: Task, steps: int, stop_at: str | None = None) -> Run:
     """The run of most lessons: the paper's weights, with no retrained model beside it."""
     original = model_of(task)
-    return unlearn(task, original, intensity(influence(task, original)), steps=steps)
+    return unlearn(task, original, intensity(influence(task, original)), steps=steps, stop_at=stop_at)
 
 
 def near(given: float, true: float, within: float = 0.01) -> bool:

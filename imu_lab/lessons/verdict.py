@@ -44,15 +44,14 @@ class Verdict:
         return self.hints[number - 1]
 
     def __repr__(self) -> str:
-        return f"{self.name}: {self.words if self.state == 'open' else f'{HEADS[self.state][0]} {self.words}'}"
+        return f"{self.name}: {HEADS[self.state][0]} {self.words}"
 
     def _repr_html_(self) -> str:
         head, mark, colour = HEADS[self.state]
-        words = html.escape(self.words if self.state != "open" else self.words.removeprefix("Not answered yet: "))
         return (
             f'<div role="status" style="border-left:6px solid {colour};background:{colour}1a;padding:6px 12px;'
             f'max-width:760px;overflow-wrap:anywhere"><b style="color:{colour}">{mark}</b> '
-            f"<b>{html.escape(self.name)}: {head}</b> {words}{self._unfolding()}</div>"
+            f"<b>{html.escape(self.name)}: {head}</b> {html.escape(self.words)}{self._unfolding()}</div>"
         )
 
     def _unfolding(self) -> str:

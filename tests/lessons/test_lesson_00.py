@@ -17,7 +17,7 @@ def test_clipped() -> None:
 
 
 def test_the_last_to_go() -> None:
-    gone = weighted_run(BY_CLASS, 60).samples.sort_values("time_to_forget")["example"].astype(int)
+    gone = weighted_run(BY_CLASS, 60, "forgotten").samples.sort_values("time_to_forget")["example"].astype(int)
     asked.right("00-2", gone.iloc[-1], float(gone.iloc[-1]), gone.tail(1))
     asked.wrong("00-2", gone.iloc[0], 0)
     asked.mistyped("00-2", [-1, 2.5, str(gone.iloc[-1]), gone, None is None], "whole number")

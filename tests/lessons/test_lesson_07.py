@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_most_resistant() -> None:
-    run = weighted_run(BY_CLASS, 40)
+    run = weighted_run(BY_CLASS, 40, "forgotten")
     table = imu.resistance(run, uniform=imu.again(run, weights=None, steps=80))
     known = table[~table["uniform_censored"]].sort_values("uniform_rank")["example"]
     asked.right("07-1", known.iloc[-1])

@@ -28,9 +28,9 @@ def test_a_choice_comes_back_beside_the_truth() -> None:
     guess = imu.predict("Who?", ["the odd ones", "the textbook ones"])
     shown = guess.result("the odd ones")
     buttons(guess)["the textbook ones"].click()
-    assert shown.words == "You said the textbook ones; it is the odd ones."
+    assert shown.words == "You said “the textbook ones”; the answer is “the odd ones”."
     buttons(guess)["the odd ones"].click()
-    assert shown.words == "You said the odd ones, and so it is."
+    assert shown.words == "You said “the odd ones”, and so it is."
     assert [each.button_style for each in buttons(guess).values()] == ["info", ""]
 
 

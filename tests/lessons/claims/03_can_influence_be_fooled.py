@@ -1,0 +1,16 @@
+"""What the lesson says, about its own variables; run after its last cell."""
+
+rank = scored["Spearman"]
+assert rank["exact, training curvature"] >= 0.99 > rank["exact, forget-set curvature"] > 0.8
+assert rank["exact, forget-set curvature"] > rank["fisher-diagonal"] + 0.2
+assert abs(rank["fisher-diagonal"] - rank["gradient-dot"]) < 0.05
+assert grouped["Spearman"]["fisher-diagonal"] > rank["fisher-diagonal"] + 0.2
+assert class_scored["Spearman"]["el2n"] > 0.95
+stable = pd.DataFrame({"seed": by_seed.set_index("estimator")["low"], "shift": by_shift.set_index("estimator")["high"]})
+assert (stable["seed"] > stable["shift"]).drop("random").all()
+assert by_shift.set_index("estimator")["spearman"].idxmax() == "gradient-cosine"
+assert (taken.loc["fisher-diagonal", ["outliers", "flipped", "adversarial"]] > 0.5).all()
+assert taken.loc["fisher-diagonal", "duplicates"] < 0.1
+assert taken.loc["fisher-self-normalised", "outliers"] < 0.3 < taken.loc["fisher-self-normalised", "flipped"]
+assert taken.loc["fisher-leverage-capped"].max() < 0.15 and price["fisher-leverage-capped"] > 0.8
+assert (known["learned in training"] < 0.1).all()

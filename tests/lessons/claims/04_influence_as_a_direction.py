@@ -1,0 +1,17 @@
+"""What the lesson says, about its own variables; run after its last cell."""
+
+means = distances(everything).set_index(["arm", "quantity"])["mean"]
+by_arm = means.xs("test kl_retrained", level="quantity")
+assert by_arm[["uniform", "IMU weights", "shuffled"]].min() > 2 * by_arm["do nothing"]
+assert by_arm["curvature"] <= 0.45 * by_arm["uniform"] and paired.loc[("curvature", "test kl_retrained"), "high"] < 0
+assert by_arm["curvature, forget set alone"] < 0.6 * by_arm["uniform"]
+assert by_arm["joint"] < by_arm["uniform"] < by_arm["joint, shuffled"]
+assert -1 <= rates.loc["class 3", "correlation over samples"] < -0.99
+assert abs(rates.loc["class 3", "measured"] / rates.loc["class 3", "theory"] - 1) < 0.05
+assert rates.loc["random tenth", "correlation over samples"] > 0
+assert rates.iloc[2]["correlation over samples"] < -0.9
+assert beside_nothing.loc[("newton-step", "forget kl_retrained"), "high"] < 0
+assert abs(beside_nothing.loc[("newton-step", "test kl_retrained"), "mean"]) < 0.2 * by_arm["do nothing"]
+assert decades["gradient"][steep].sum() > 0.9 and decades["step"][steep].sum() < 0.2
+probe = head.set_index(["measure", "split"])
+assert gone.value("forget", "accuracy") <= 0.01 and probe.loc[("linear probe", "test-forget"), "original"] > 0.9

@@ -1,0 +1,241 @@
+"""Build the pages: the course, its lessons with pictures, the reference, the glossary. ``make site``.
+
+Nothing is written twice: lessons are the stored notebooks, guides are sections of the README, the reference is made of
+docstrings in the order of ``imu_lab/__init__.py``, the glossary of what registries and quantities say of themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import build_notebooks
+import nbformat
+from examples import examples
+
+import imu_lab as imu
+from imu_lab.core import quantities
+from imu_lab.core.registry import Registry
+
+ROOT = build_notebooks.ROOT
+SETTINGS = Path(__file__).parent / "site"
+REGISTRIES = {
+    "Estimators": imu.estimators, "Rules": imu.intensity_rules, "Methods": imu.methods, "Metrics": imu.metrics,
+}  # fmt: skip
+GUIDES = {"own-data": "Your own pictures", "add-your-own": "Add your own", "honest": "What is honest about it"}
+
+
+class Missing(Exception):
+    """The documentation library is not installed; the message says how to get it."""
+
+
+def contents() -> dict[str, list[str]]:
+    """The public names under the headings of ``imu_lab/__init__.py``, in its order."""
+    source = (ROOT / "imu_lab" / "__init__.py").read_text("utf-8")
+    found: dict[str, list[str]] = {}
+    heading = ""
+    for line in source.splitlines():
+        if line.startswith("# ") and "noqa" not in line:
+            heading = line[2:]
+        elif match := re.match(r"from \.\S* import \w+ as ([A-Za-z]\w*)|    \"(\w+)\": \"(\w+)", line):
+            plain, late, room = match.groups()
+            under = heading if plain else {"figures": "Figures", "widgets": "Panels"}.get(room, "The notebooks' own")
+            found.setdefault(under, []).append(plain or late)
+    names = [
+        name for name in found.pop("What can be forgotten, and how models of it are trained", []) if name != "tasks"
+    ]
+    tasks = [f"tasks.{name}" for name in task_names()]
+    return {"What can be forgotten, and how models of it are trained": names, "Tasks": tasks, **found}
+
+
+def task_names() -> list[str]:
+    """The public names of ``imu.tasks``."""
+    source = (ROOT / "imu_lab" / "tasks" / "__init__.py").read_text("utf-8")
+    return re.findall(r"^from \.\S+ import \w+ as (\w+)", source, re.M)
+
+
+def found(name: str) -> Any:
+    """What a public name, dotted or not, stands for."""
+    thing: Any = imu
+    for part in name.split("."):
+        thing = getattr(thing, part)
+    return thing
+
+
+def entry(name: str) -> str:
+    """One name of the reference: its signature, its docstring, an example."""
+    thing = found(name)
+    if isinstance(thing, Registry):
+        text = (
+            f".. py:data:: imu_lab.{name}\n\n   {thing.kind}s by name: {', '.join(f'``{each}``' for each in thing)}.\n"
+        )
+    elif inspect.isclass(thing):
+        members = "   :members:\n" if not issubclass(thing, BaseException) else ""
+        text = f".. autoclass:: imu_lab.{name}\n{members}"
+    else:
+        text = f".. autofunction:: imu_lab.{name}\n"
+    code = "\n".join(f"      {line}" for line in examples()[name].splitlines())
+    shown = (
+        ""
+        if ">>>" in (inspect.getdoc(thing) or "")
+        else f"\n.. code-block:: python\n   :caption: An example\n\n{code}\n"
+    )
+    return f"```{{eval-rst}}\n{text}{shown}```\n"
+
+
+def registry_table(registry: Registry) -> str:
+    """What is registered: its name, its settings, what it is."""
+    rows = [
+        f"| `{name}` | {', '.join(f'`{field.name}`' for field in fields(item)) or 'none'} | {cell(quantities.meaning_of(item))} |"
+        for name, item in registry.items()
+    ]
+    return "\n".join(["| name | settings | what it is |", "|---|---|---|", *rows])
+
+
+def cell(words: str) -> str:
+    """Words within a table: a bar would end the cell, a star or a dollar would be read as a mark."""
+    return re.sub(r"([|*_$<\[\]\\])", r"\\\1", " ".join(words.split()))
+
+
+def quantity_table(rows: dict[str, quantities.Quantity]) -> str:
+    """What columns and metrics mean."""
+    lines = [
+        f"| `{name}` | {cell(each.title)} | {cell(each.unit)} | {cell(each.meaning)} | {cell(each.good)} |"
+        for name, each in sorted(rows.items())
+    ]
+    return "\n".join(
+        ["| name | title | unit | formula, or what it is | which direction is good |", "|---|---|---|---|---|", *lines]
+    )
+
+
+def section(title: str) -> str:
+    """A section of the README, up to the next of its level, as a page of its own."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    match = re.search(rf"^(#+) {re.escape(title)}\n(.*?)(?=^#{{1,3}} |\Z)", text, re.M | re.S)
+    if match is None:
+        raise ValueError(f"the README has no section {title!r}")
+    return f"# {title}\n{match.group(2)}".replace("```py\n", "```python\n")
+
+
+def pages() -> dict[str, str]:
+    """Every page that is made, by its path."""
+    made = {f"guides/{name}.md": section(title) for name, title in GUIDES.items()}
+    for number, (heading, names) in enumerate(contents().items()):
+        made[f"reference/{number:02d}.md"] = f"# {heading}\n\n" + "\n".join(map(entry, names))
+    tables = "\n\n".join(f"## {title}\n\n{registry_table(registry)}" for title, registry in REGISTRIES.items())
+    made["registries.md"] = f"# Estimators, rules, methods and metrics\n\nAll that is registered.\n\n{tables}\n"
+    made["glossary.md"] = (
+        "# Glossary\n\nWhat each column of a table and each metric means.\n\n"
+        + quantity_table(quantities.QUANTITIES)
+        + "\n"
+    )
+    made["course.md"] = course()
+    made["index.md"] = index()
+    return made
+
+
+def course() -> str:
+    """The course's own page; lessons become links."""
+    text = (ROOT / "notebooks" / "README.md").read_text("utf-8")
+    lessons = {path.stem[:2]: path.stem for path in build_notebooks.NOTEBOOKS.glob("*.ipynb")}
+    return re.sub(
+        r"^\| (\d\d) ([^|]+?) \|",
+        lambda row: f"| [{row[1]} {row[2]}](lessons/{lessons[row[1]]}.ipynb) |" if row[1] in lessons else row[0],
+        text,
+        flags=re.M,
+    )
+
+
+def tree(caption: str, *paths: str) -> str:
+    """A part of the table of contents."""
+    return f"```{{toctree}}\n:caption: {caption}\n:maxdepth: 1\n\n" + "\n".join(paths) + "\n```\n"
+
+
+def index() -> str:
+    """The first page."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    first = re.search(r"^# imu_lab\n+(.*?)(?=\n!\[|\n#)", text, re.M | re.S)
+    lessons = [f"lessons/{path.stem}" for path in sorted(build_notebooks.NOTEBOOKS.glob("*.ipynb"))]
+    return "\n".join(
+        [
+            "# imu_lab\n", first.group(1) if first else "", "",
+            tree("The course", "course", *lessons),
+            tree("Guides", *(f"guides/{name}" for name in GUIDES)),
+            tree("Reference", "glossary", "registries", *(f"reference/{k:02d}" for k in range(len(contents())))),
+        ]
+    )  # fmt: skip
+
+
+def write(source: Path) -> None:
+    """All sources of the site, in an empty folder."""
+    shutil.copytree(SETTINGS, source, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, text in pages().items():
+        (source / path).parent.mkdir(exist_ok=True)
+        (source / path).write_text(text, "utf-8")
+    (source / "lessons").mkdir()
+    for path in build_notebooks.NOTEBOOKS.glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        build_notebooks.drop_views(notebook)
+        nbformat.write(notebook, source / "lessons" / path.name)
+
+
+def build(folder: Path) -> None:
+    """The site, in ``folder``; what was there before is replaced.
+
+    Raises:
+        Missing: Sphinx, myst-nb or the theme is not installed.
+        subprocess.CalledProcessError: Sphinx found something to warn of.
+    """
+    try:
+        import furo  # noqa: F401
+        import myst_nb  # noqa: F401
+        import sphinx  # noqa: F401
+    except ImportError as error:
+        raise Missing(f"{error.name} is not installed: make site, or pip install -e '.[docs]'") from None
+    shutil.rmtree(folder, ignore_errors=True)
+    source = folder / "source"
+    folder.mkdir(parents=True)
+    write(source)
+    environment = {"PYTHONPATH": f"{source}:{ROOT}"}
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-W",
+        "--keep-going",
+        "-q",
+        "-b",
+        "html",
+        str(source),
+        str(folder / "html"),
+    ]
+    import os
+
+    subprocess.run(command, check=True, env={**os.environ, **environment})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", default=str(ROOT / "site"))
+    folder = Path(parser.parse_args(arguments).folder)
+    try:
+        build(folder)
+    except Missing as reason:
+        parser.error(str(reason))
+    except subprocess.CalledProcessError:
+        print("the site was not built: see above", file=sys.stderr)
+        return 1
+    print(f"open {folder / 'html' / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
