@@ -118,11 +118,15 @@ _HOOKS = threading.RLock()  # nobody copies a module while another thread change
 
 
 @contextmanager
-def hooked(hooks: Iterable[tuple[nn.Module, Callable]]) -> Iterator[None]:
+def hooked(hooks: Iterable[tuple[nn.Module, Callable]], before: bool = False) -> Iterator[None]:
     """Within it, each module's forward pass in this thread calls its hook; passes in other threads do not.
 
     A panel's job and a notebook's cell ask the same model at the same time, and torch calls a module's hooks whoever
     asks: without this the one would be handed the other's batch.
+
+    Args:
+        hooks: each module with its hook.
+        before: call them before the module's forward pass, and not after it.
     """
     owner = threading.get_ident()
 
@@ -134,7 +138,10 @@ def hooked(hooks: Iterable[tuple[nn.Module, Callable]]) -> Iterator[None]:
         return called
 
     with _HOOKS:
-        handles = [module.register_forward_hook(mine(hook)) for module, hook in hooks]
+        handles = [
+            (module.register_forward_pre_hook if before else module.register_forward_hook)(mine(hook))
+            for module, hook in hooks
+        ]
     try:
         yield
     finally:

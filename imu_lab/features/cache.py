@@ -98,20 +98,39 @@ class ReadoutTask(Around):
         first = kept.values[0]
         made = first.numel() // first.shape[-1] * self._model.get_submodule(self.name).weight.shape[0]
         chunk = max(examples.chunk, min(ROOM // max(1, first.numel()), 4 * ROOM // max(1, made)))
-        return replace(Examples.of(kept.values, kept.targets, examples.ids, examples.source), chunk=chunk)
+        held, padding = Batch(kept.values, kept.targets), examples.padding
+        held = held if padding is None else padding.cut(held)  # both as long as the longest of these
+        return replace(Examples.of(*held, examples.ids, examples.source, chunk), padding=padding)
 
     def _computed(self, examples: Examples) -> Features:
         """What reaches the readout, in one pass through the backbone."""
-        values, targets, hashes = torch.empty(0), [], []
-        reached = outputs(
-            self.task, self._model, examples, lambda model, inputs: readout.capture(model, self.name, inputs)[0]
-        )
-        for positions, batch, rows in reached:
-            values = _room(len(examples), rows) if positions.start == 0 else values
-            values[positions] = rows
+        values, targets, hashes, order = torch.empty(0), [], [], examples.alike()
+        for positions, batch, rows in outputs(self.task, self._model, examples, self._reaching(), alike=True):
+            values = values if hashes else _room(len(examples), rows)
+            if order is None:
+                values[positions] = rows
+            else:  # a padded example counts with its padding, whatever it stands beside
+                values[positions, : rows.shape[1]] = rows
+                values[positions, rows.shape[1] :] = 0
+                batch = examples.fetch(positions).to(device_of(self._model))
             targets.append(batch.targets)
             hashes.append(content(batch))
-        return Features(examples.ids, values, _joined(targets), np.concatenate(hashes), self._probe)
+        found = Features(examples.ids, values, _joined(targets), np.concatenate(hashes), self._probe)
+        return found if order is None else found.ordered(order.argsort())
+
+    def _reaching(self) -> Callable[[nn.Module, Any], Tensor]:
+        """From inputs to what reaches the readout. The first tell whether that has the outputs' shape: then the readout, which
+        of a large vocabulary is much of the work, need not be computed for the others."""
+        alike: list[bool] = []
+
+        def reached(model: nn.Module, inputs: Any) -> Tensor:
+            if alike and all(alike):
+                return readout.reach(model, self.name, inputs)
+            given, made = readout.as_given(model, self.name, inputs)
+            alike.append(given.shape[:-1] == made.shape[:-1])
+            return given.reshape(*made.shape[:-1], given.shape[-1])
+
+        return reached
 
     def _still_true(self, kept: Features) -> bool:
         """Whether the backbone still does to the probe of some kept features what it did then."""
@@ -156,8 +175,11 @@ class Features:
 
     def take(self, positions: Tensor) -> Features:
         """Some rows, in this order."""
-        hashes = self.hashes[positions.numpy()]
-        return Features(self.ids[positions], self.values[positions], _rows(self.targets, positions), hashes, self.probe)
+        return replace(self, ids=self.ids[positions], values=self.values[positions]).ordered(positions)
+
+    def ordered(self, positions: Tensor) -> Features:
+        """The same ids and values, with targets and hashes of these rows."""
+        return replace(self, targets=_rows(self.targets, positions), hashes=self.hashes[positions.numpy()])
 
 
 class FeatureStore:
@@ -222,7 +244,8 @@ def content(batch: Batch) -> np.ndarray:
 
 def by_content(examples: Examples) -> Tensor:
     """(n,) positions in an order that the inputs alone decide: neither where they stand nor how classes are numbered."""
-    parts = [content(batch._replace(targets=None)) for _, batch in examples.batches()]
+    whole = replace(examples, padding=None)  # a padded example counts with its padding, whatever it stands beside
+    parts = [content(batch._replace(targets=None)) for _, batch in whole.batches()]
     return torch.from_numpy(np.argsort(np.concatenate(parts), kind="stable")) if parts else torch.empty(0).long()
 
 
@@ -234,7 +257,7 @@ def _same_data(kept: Features, examples: Examples, count: int) -> bool:
     wanted = known[torch.linspace(0, len(known) - 1, min(count, len(known))).long().unique()]
     for positions in wanted.split(examples.chunk):
         rows = torch.searchsorted(kept.ids, examples.ids[positions])
-        if not np.array_equal(content(examples.batch(positions)), kept.hashes[rows.numpy()]):
+        if not np.array_equal(content(examples.fetch(positions)), kept.hashes[rows.numpy()]):
             return False
     return True
 
@@ -258,11 +281,17 @@ def _joined(parts: list[Any]) -> Any:
     if isinstance(parts[0], dict):
         return {key: _joined([part[key] for part in parts]) for key in parts[0]}
     if isinstance(parts[0], Features):
-        ids, values, targets = (
-            _joined([getattr(part, name) for part in parts]) for name in ("ids", "values", "targets")
-        )
+        ids, targets = (_joined([getattr(part, name) for part in parts]) for name in ("ids", "targets"))
+        values = torch.cat(_of_one_length([part.values for part in parts]))
         return Features(ids, values, targets, np.concatenate([part.hashes for part in parts]), parts[0].probe)
     return torch.cat(parts)
+
+
+def _of_one_length(parts: list[Tensor]) -> list[Tensor]:
+    """Features of examples whose longest differ, padded to one length."""
+    longest = max(part.shape[1] for part in parts)
+    short = [longest - part.shape[1] for part in parts]
+    return [nn.functional.pad(part, (0, 0, 0, more)) if more else part for part, more in zip(parts, short)]
 
 
 def _rows(value: Any, at: Tensor) -> Any:

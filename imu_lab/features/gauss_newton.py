@@ -172,7 +172,7 @@ class HeadCurvature:
 
     def _pass(self) -> Iterator[tuple[Tensor, Batch]]:
         """What reaches the layer, and the batch that it came from."""
-        return ((inputs, batch) for batch, inputs, _ in self.gradients.captured(self.examples))
+        return ((inputs, batch) for _, batch, inputs, _ in self.gradients.captured(self.examples))
 
     def _seen(self, inputs: Tensor, batch: Batch, dtype: torch.dtype) -> Rows:
         inputs = inputs.to(dtype)

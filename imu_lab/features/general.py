@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.running import device_of, evaluating, own_modules
+from ..tasks.evaluation import in_order
 from ..tasks.protocol import Batch, Examples, Task
 from . import readout
 from .layers import ROOM, Entries, Gradient, OfExamples, Outer, Part, candidates, joined, own, parts, watching
@@ -65,10 +66,13 @@ class GeneralGradients:
 
         return losses
 
-    def _batches(self, examples: Examples, size: int = BATCH) -> Iterator[tuple[slice, Batch]]:
+    def _batches(self, examples: Examples, size: int = BATCH) -> Iterator[tuple[Tensor, Batch]]:
+        """Some positions and the examples there, those of like length together."""
+        order = examples.alike()
+        order = torch.arange(len(examples)) if order is None else order
         with evaluating(self._own):
-            for positions, batch in examples.batches(min(size, examples.chunk)):
-                yield positions, batch.to(device_of(self.model))
+            for positions in order.split(min(size, examples.chunk)):
+                yield positions, examples.batch(positions).to(device_of(self.model))
 
     def _summed(self, batch: Batch, weights: Tensor | None = None) -> Gradient:
         """Σ w_i g_i of a batch, by one backward pass; zeros where a parameter plays no part."""
@@ -95,7 +99,7 @@ class GeneralGradients:
         """ḡ and (1/n) Σ g_i∘g_i, in one forward and backward pass where every layer has a product form."""
         squares = {name: torch.zeros_like(value) for name, value in self._values().items()}
 
-        def add(name: str, part: Part, _: slice) -> None:
+        def add(name: str, part: Part, _: Tensor) -> None:
             squares[name] += part.squares().view_as(squares[name])
 
         total = self._visit(examples, add)
@@ -119,9 +123,9 @@ class GeneralGradients:
         values, parts = self._values(), []
         try:
             with forward_mode(), torch.no_grad():
-                for _, batch in self._batches(examples):
-                    parts.append(torch.func.jvp(self._losses(batch), (values,), (direction,))[1])
-            return torch.cat(parts)
+                for at, batch in self._batches(examples):
+                    parts.append((at, torch.func.jvp(self._losses(batch), (values,), (direction,))[1]))
+            return in_order(parts, len(examples))
         except (NotImplementedError, RuntimeError) as error:  # the other way says what else is wrong
             _say_once(self.model, error)
         return self._collected(examples, lambda name, part: part.along(_matrix(part, direction[name])))
@@ -131,7 +135,7 @@ class GeneralGradients:
         totals = torch.zeros(len(examples), dtype=next(iter(self._values().values())).dtype)
         totals = totals.to(device_of(self.model))
 
-        def add(name: str, part: Part, positions: slice) -> None:
+        def add(name: str, part: Part, positions: Tensor) -> None:
             totals[positions] += measure(name, part)
 
         self._visit(examples, add)
@@ -145,7 +149,7 @@ class GeneralGradients:
                 made = torch.func.functional_call(self._own, values, (batch.inputs,))
             yield batch, made, list(values.values())
 
-    def _visit(self, examples: Examples, use: Callable[[str, Part, slice], None]) -> Gradient:
+    def _visit(self, examples: Examples, use: Callable[[str, Part, Tensor], None]) -> Gradient:
         """Show ``use`` each parameter's per-example gradients, a few examples at a time; returns Σ g_i.
 
         One backward pass serves all layers with a product form; what else there is, is differentiated one by one.
@@ -155,10 +159,10 @@ class GeneralGradients:
         rest = {name: value for name, value in self._values().items() if name not in served}
         for positions, batch in self._batches(examples):
 
-            def visit(name: str, layer: nn.Module, inputs: Tensor, error: Tensor, start: int = positions.start) -> None:
+            def visit(name: str, layer: nn.Module, inputs: Tensor, error: Tensor, mine: Tensor = positions) -> None:
                 for at, made in parts(name, layer, inputs, error):
                     for key, part in made.items():
-                        use(key, part, slice(start + at.start, start + at.stop))
+                        use(key, part, mine[at])
 
             with watching(layers, visit):
                 found = self._summed(batch)

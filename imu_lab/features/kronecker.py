@@ -231,7 +231,7 @@ def _rows(gradients: LinearGradients, examples: Examples, bent: bool) -> Iterato
     Positions that enter no loss, such as padding, are left out.
     """
     bias = gradients.model.get_submodule(gradients.name).bias is not None
-    for batch, inputs, made in gradients.captured(examples):
+    for _, batch, inputs, made in gradients.captured(examples):
         rows, likely = inputs.flatten(0, -2).double(), probabilities(made.double()).flatten(0, -2)
         counts = counted(gradients.task, made, batch)
         scale = scales(gradients.task, made, batch, counts).flatten() if bent else None

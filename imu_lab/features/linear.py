@@ -8,17 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..tasks.evaluation import outputs
+from ..tasks.evaluation import checked_losses, in_order, outputs
 from ..tasks.outputs import derivative_of
-from ..tasks.protocol import Batch, Examples, Task
+from ..tasks.protocol import Batch, Examples, Positions, Task
 from . import readout
 from .layers import ROOM, Gradient, OfExamples, Outer
 
-Factors = tuple[Tensor, Tensor]
+HELD = 2**26  # elements of the factors of padded examples that are held at once, 256 MB of floats
+
+
+class Factors(NamedTuple):
+    """The factors of the gradients of some examples.
+
+    Attributes:
+        at: their positions.
+        delta: Δ (c, K) or (c, T, K).
+        inputs: H (c, d) or (c, T, d).
+    """
+
+    at: Positions
+    delta: Tensor
+    inputs: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,31 +54,48 @@ class LinearGradients:
         Args:
             examples: where they do not fit in one chunk, each sum makes a pass of its own, so that nothing of their
                 size is kept.
-            factors: their Δ and H, where they are known already; then no pass is made.
+            factors: what is known of them already; then no pass is made.
         """
-        if factors is None and len(examples) <= self.chunk(examples):
+        if factors is None and self._fits(examples):
             factors = list(self.factors(examples))
         if factors is None:
             return OfExamples(self, examples)
-        held = [_one_axis(*both) for both in factors]
+        held = [_one_axis(*each) for each in factors]
         return OfExamples(_Known(self.task, self.model, self.name, held), examples)
 
+    def with_losses(self, examples: Examples) -> tuple[Tensor, OfExamples]:
+        """(n,) the losses of these examples and their gradients, as :meth:`on` gives them; from one pass where they fit."""
+        held, losses = [], []
+        for at, batch, inputs, made in self.captured(examples):
+            mine = self.task.example_loss(lambda _, made=made: made, batch)
+            losses.append((at, checked_losses(self.task, mine, len(inputs))))
+            if self._fits(examples):
+                held.append(Factors(at, derivative(self.task, made, batch), inputs))
+        return in_order(losses, len(examples)), self.on(examples, held or None)
+
+    def _fits(self, examples: Examples) -> bool:
+        """Whether the factors of all these examples may be held at once."""
+        if examples.padding is None:
+            return len(examples) <= self.chunk(examples)
+        layer = self.model.get_submodule(self.name)
+        return int(examples.padding.lengths.sum()) * max(layer.in_features, layer.out_features) <= HELD
+
     def factors(self, examples: Examples) -> Iterable[Factors]:
-        """Δ (c, K) or (c, T, K) and H (c, d) or (c, T, d), chunk by chunk.
+        """Δ and H, chunk by chunk.
 
         Δ is the derivative of each example's loss at its logits, of the task's own loss, so label smoothing, masks
         and means over tokens are in it; for cross-entropy it is p − e_y.
         """
-        for batch, inputs, made in self.captured(examples):
-            yield _one_axis(derivative(self.task, made, batch), inputs)
+        for at, batch, inputs, made in self.captured(examples):
+            yield _one_axis(at, derivative(self.task, made, batch), inputs)
 
-    def captured(self, examples: Examples) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-        """Batch by batch: the batch, what reaches the layer (c, ..., d), and the logits (c, ..., K)."""
+    def captured(self, examples: Examples) -> Iterator[tuple[Positions, Batch, Tensor, Tensor]]:
+        """Batch by batch: its positions, the batch, what reaches the layer (c, ..., d), and the logits (c, ..., K)."""
         few = replace(examples, chunk=self.chunk(examples))
-        for _, batch, (inputs, made) in outputs(
-            self.task, self.model, few, lambda model, given: readout.capture(model, self.name, given)
+        for at, batch, (inputs, made) in outputs(
+            self.task, self.model, few, lambda model, given: readout.capture(model, self.name, given), alike=True
         ):
-            yield batch, inputs.detach(), made.detach()
+            yield at, batch, inputs.detach(), made.detach()
 
     def chunk(self, examples: Examples) -> int:
         """How many examples go through the layer at once."""
@@ -82,17 +114,17 @@ class LinearGradients:
         """ḡ = (1/n) Σ w_i g_i, with (n,) weights or all of them 1."""
         if weights is None:
             return self.moments(examples, squares=False)[0]
-        total, shift, start = 0.0, 0.0, 0
-        for delta, inputs in self.factors(examples):
-            mine = weights[start : start + len(delta)].to(delta).view(-1, *[1] * (delta.ndim - 1))
-            wide, start = (delta * mine).flatten(0, -2), start + len(delta)
+        total, shift = 0.0, 0.0
+        for at, delta, inputs in self.factors(examples):
+            mine = weights[at].to(delta).view(-1, *[1] * (delta.ndim - 1))
+            wide = (delta * mine).flatten(0, -2)
             total, shift = total + wide.T @ inputs.flatten(0, -2), shift + wide.sum(0)
         return self._named(total / len(examples), shift / len(examples))
 
     def moments(self, examples: Examples, squares: bool = True) -> tuple[Gradient, Gradient]:
         """ḡ and (1/n) Σ g_i∘g_i, in one pass: ΔᵀA / n and (Δ²)ᵀ(A²) / n."""
         totals: list[Tensor] = []
-        for delta, inputs in self.factors(examples):
+        for _, delta, inputs in self.factors(examples):
             wide, flat = delta.flatten(0, -2), inputs.flatten(0, -2)
             found = [wide.T @ flat, wide.sum(0)]  # (K, d) and (K,)
             if squares:
@@ -104,36 +136,38 @@ class LinearGradients:
 
     def along(self, examples: Examples, direction: Gradient) -> Tensor:
         """(n,) g_i · v for a direction v over the readout's parameters."""
-        weight, *bias = direction.values()
-        parts = []
-        for delta, inputs in self.factors(examples):
-            moved = readout.product(inputs, weight, *bias)  # (c, ..., K): how the logits change along v
-            parts.append((delta * moved).flatten(1).sum(1))
-        return torch.cat(parts)
+        return self._each(
+            examples, lambda delta, inputs: along_tokens(delta, inputs, direction).view(len(delta), -1).sum(1)
+        )
 
     def norms(self, examples: Examples) -> Tensor:
         """(n,) ‖g_i‖, the bias included."""
         bias = float(self.model.get_submodule(self.name).bias is not None)
-        parts = []
-        for delta, inputs in self.factors(examples):
+
+        def lengths(delta: Tensor, inputs: Tensor) -> Tensor:
             if delta.ndim == 2:
-                lengths = [
+                squares = [
                     torch.linalg.vector_norm(rows, dim=1).square() for rows in (delta, inputs)
                 ]  # no n x d squares
-                parts.append((lengths[0] * (lengths[1] + bias)).sqrt())
-            else:  # ‖Σ_t δ_t ⊗ a_t‖² = Σ_ts (δ_t·δ_s)(a_t·a_s)
-                gram = (delta @ delta.mT) * (inputs @ inputs.mT + bias)
-                parts.append(gram.sum((1, 2)).clamp_min(0).sqrt())
-        return torch.cat(parts)
+                return (squares[0] * (squares[1] + bias)).sqrt()
+            gram = (delta @ delta.mT) * (inputs @ inputs.mT + bias)  # ‖Σ_t δ_t ⊗ a_t‖² = Σ_ts (δ_t·δ_s)(a_t·a_s)
+            return gram.sum((1, 2)).clamp_min(0).sqrt()
+
+        return self._each(examples, lengths)
 
     def quadratic(self, examples: Examples, diagonal: Gradient) -> Tensor:
         """(n,) g_iᵀ D g_i for a diagonal D over the readout's parameters."""
         weight, *bias = diagonal.values()
-        parts = []
-        for delta, inputs in self.factors(examples):
+
+        def weighted(delta: Tensor, inputs: Tensor) -> Tensor:
             each = Outer(delta, inputs).weighted(weight)
-            parts.append(each + (_over_positions(delta).square() @ bias[0] if bias else 0.0))
-        return torch.cat(parts)
+            return each + (_over_positions(delta).square() @ bias[0] if bias else 0.0)
+
+        return self._each(examples, weighted)
+
+    def _each(self, examples: Examples, measure: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """(n,) what is measured of each example's Δ and H."""
+        return in_order(((at, measure(*both)) for at, *both in self.factors(examples)), len(examples))
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,9 +215,16 @@ def derivative(task: Task, made: Tensor, batch: Batch) -> Tensor:
         return torch.autograd.grad(task.example_loss(lambda _: logits, batch).sum(), logits)[0]
 
 
-def _one_axis(delta: Tensor, inputs: Tensor) -> Factors:
+def along_tokens(delta: Tensor, inputs: Tensor, direction: Gradient) -> Tensor:
+    """(c,) or (c, T) the part of g_i · v that each row of Δ adds."""
+    weight, *bias = direction.values()
+    return (delta * readout.product(inputs, weight, *bias)).sum(-1)  # the product: how the logits change along v
+
+
+def _one_axis(at: Positions, delta: Tensor, inputs: Tensor) -> Factors:
     """Both with their positions in one axis T: those of a picture, (c, h, w, ·), become (c, h · w, ·)."""
-    return (delta.flatten(1, -2), inputs.flatten(1, -2)) if delta.ndim > 3 else (delta, inputs)
+    both = (delta.flatten(1, -2), inputs.flatten(1, -2)) if delta.ndim > 3 else (delta, inputs)
+    return Factors(at, *both)
 
 
 def _over_positions(delta: Tensor) -> Tensor:

@@ -267,13 +267,39 @@ def parameters(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Paramet
 
 def capture(model: nn.Module, name: str, inputs: Any) -> tuple[Tensor, Tensor]:
     """What reaches the linear layer ``name`` (n, ..., d), and what the model makes of it (n, ..., K)."""
+    given, outputs = as_given(model, name, inputs)
+    return _in_shape(given, outputs), outputs
+
+
+def as_given(model: nn.Module, name: str, inputs: Any) -> tuple[Tensor, Tensor]:
+    """What reaches the linear layer ``name``, shaped as the layer gets it, and the model's outputs (n, ..., K)."""
     module = model.get_submodule(name)
     if module is model:
         return inputs, product(inputs, module.weight, module.bias) if type(module) is nn.Linear else model(inputs)
     kept: list[Tensor] = []
     with hooked([(module, lambda _, given, made: kept.append(given[0].detach()))]):
         outputs = model(inputs)
-    return _in_shape(kept[0], outputs), outputs
+    return kept[0], outputs
+
+
+class _Reached(Exception):
+    """The layer is reached, and nothing of what follows is wanted."""
+
+
+def reach(model: nn.Module, name: str, inputs: Any) -> Tensor:
+    """What reaches the linear layer ``name``, shaped as the layer gets it: neither it nor what follows is computed."""
+    kept: list[Tensor] = []
+
+    def stop(_: nn.Module, given: tuple) -> None:
+        kept.append(given[0].detach())
+        raise _Reached
+
+    with hooked([(model.get_submodule(name), stop)], before=True):
+        try:
+            model(inputs)
+        except _Reached:
+            pass
+    return kept[0]
 
 
 def _in_shape(reached: Tensor, outputs: Tensor) -> Tensor:

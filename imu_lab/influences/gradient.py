@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..core.knobs import knob
 from ..core.registry import estimator
 from ..features.gradients import Preconditioner, flat, gradients_of
-from ..tasks.evaluation import outputs
+from ..tasks.evaluation import in_order, outputs
 from ..tasks.protocol import Examples, Task
 
 
@@ -75,12 +75,12 @@ class ErrorNorm:
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
         """(n,) minus the length of each forget example's error."""
         parts = []
-        for _, batch, made in outputs(task, model, forget):
+        for at, batch, made in outputs(task, model, forget, alike=True):
             with torch.enable_grad():
                 made.requires_grad_()
                 loss = task.example_loss(lambda _, made=made: made, batch).sum()
-            parts.append(torch.autograd.grad(loss, made)[0].flatten(1).norm(dim=1))
-        return -torch.cat(parts)
+            parts.append((at, torch.autograd.grad(loss, made)[0].flatten(1).norm(dim=1)))
+        return -in_order(parts, len(forget))
 
 
 @estimator("random")

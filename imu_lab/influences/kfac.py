@@ -53,7 +53,7 @@ def _factors(gradients: LinearGradients, examples: Examples) -> tuple[Tensor, Te
     inputs: Tensor | float = 0.0
     errors: Tensor | float = 0.0
     rows = 0
-    for delta, given in gradients.factors(examples):
+    for _, delta, given in gradients.factors(examples):
         bias = gradients.model.get_submodule(gradients.name).bias is not None
         wide, flat = delta.flatten(0, -2), with_ones(given.flatten(0, -2), bias)
         inputs, errors, rows = inputs + flat.T @ flat, errors + wide.T @ wide, rows + len(flat)

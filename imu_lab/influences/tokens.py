@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ..core.registry import estimators
 from ..features.gradients import Gradient, LinearGradients, gradients_of
-from ..tasks.evaluation import outputs
+from ..features.linear import along_tokens
+from ..tasks.evaluation import in_order, outputs
 from ..tasks.protocol import Examples, Task, offered
 
 
@@ -84,15 +85,14 @@ def _chosen(forget: Examples, examples: Iterable[int] | None) -> Examples:
 
 def _along(gradients: LinearGradients, examples: Examples, direction: Gradient) -> Tensor:
     """(n, T) float64 each token's part of g_i · v."""
-    weight, *bias = direction.values()
-    parts = []
-    for delta, inputs in gradients.factors(examples):
-        moved = inputs @ weight.T  # (c, T, K): how the logits change along v
-        parts.append((delta * (moved + bias[0] if bias else moved)).sum(2).cpu())
-    return torch.cat(parts).double()
+    parts = ((at, along_tokens(delta, inputs, direction)) for at, delta, inputs in gradients.factors(examples))
+    return in_order(parts, len(examples)).cpu().double()
 
 
 def _losses(task: Task, model: nn.Module, examples: Examples) -> Tensor:
     """(n, T) float64."""
-    rows = [task.token_losses(lambda _, made=made: made, batch) for _, batch, made in outputs(task, model, examples)]
-    return torch.cat(rows).cpu().double()
+    parts = (
+        (at, task.token_losses(lambda _, made=made: made, batch))
+        for at, batch, made in outputs(task, model, examples, alike=True)
+    )
+    return in_order(parts, len(examples)).cpu().double()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..core import knobs, registry
 from ..core.knobs import check_count, name_of, plain
@@ -335,15 +335,19 @@ class Session:
 
 def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:
     """``example, loss, confidence`` of the forget set; of a linear readout ``gradient_norm, gradient_dot`` too."""
-    forget = task.split("forget")
-    losses = outcomes(task, model, forget)[:, 0].double().numpy()
-    context = pd.DataFrame({"example": forget.ids.numpy(), "loss": losses, "confidence": np.exp(-losses)})
-    gradients = gradients_of(task, model)
-    if isinstance(gradients, LinearGradients):  # two small matrix products; any other readout pays a pass for them
-        mine = gradients.on(forget)
-        context["gradient_norm"] = mine.norms().double().cpu().numpy()
-        context["gradient_dot"] = -mine.along(mine.mean()).double().cpu().numpy()
+    forget, gradients = task.split("forget"), gradients_of(task, model)
+    if not isinstance(gradients, LinearGradients):
+        return _context(forget, outcomes(task, model, forget)[:, 0])
+    losses, mine = gradients.with_losses(forget)
+    context = _context(forget, losses)  # and two small matrix products, for which any other readout pays a pass
+    context["gradient_norm"] = mine.norms().double().cpu().numpy()
+    context["gradient_dot"] = -mine.along(mine.mean()).double().cpu().numpy()
     return context
+
+
+def _context(forget: Examples, losses: Tensor) -> pd.DataFrame:
+    losses = losses.double().cpu().numpy()
+    return pd.DataFrame({"example": forget.ids.numpy(), "loss": losses, "confidence": np.exp(-losses)})
 
 
 def _threads(task: Task) -> AbstractContextManager[None]:

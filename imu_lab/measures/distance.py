@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.registry import metric, name_of
-from ..tasks.evaluation import outputs, repeated
+from ..tasks.evaluation import in_order, outputs, repeated
 from ..tasks.outputs import check_probabilities, divergences, kl, log_probabilities, per_example, two_sided
 from ..tasks.protocol import Batch, Task, offered
 from .reference import Reference
@@ -49,10 +49,11 @@ class Distance:
         examples = task.split(split)
         known = [member.outputs(split, examples.ids) for member in reference.members] if len(examples) else []
         values = []
-        for positions, batch, made in outputs(task, model, examples):
-            beside = [each[positions].to(made.device) for each in known]
-            values.append(self.against(task, made, beside, batch, copies).view(copies, -1))
-        return torch.cat(values, 1) if values else torch.empty(copies, 0)
+        for positions, batch, made in outputs(task, model, examples, alike=True):
+            places = (slice(None), *map(slice, made.shape[1:]))  # a batch is as long as its longest example
+            beside = [each[positions][places].to(made.device) for each in known]
+            values.append((positions, self.against(task, made, beside, batch, copies).view(copies, -1)))
+        return in_order(values, len(examples), axis=1) if values else torch.empty(copies, 0)
 
     def against(self, task: Task, made: Tensor, references: list[Tensor], batch: Batch, copies: int) -> Tensor:
         """(copies · n,) the mean distance to several references (n, ..., K), model by model."""

@@ -20,7 +20,7 @@ from ..core.knobs import knob
 from ..core.memo import Memo
 from ..core.registry import metric
 from ..tasks.around import innermost
-from ..tasks.evaluation import outputs
+from ..tasks.evaluation import in_order, outputs
 from ..tasks.pair_scores import DEFINITIONS, EPSILON, folded, truthful
 from ..tasks.protocol import Task, offered
 from . import memorisation
@@ -75,27 +75,27 @@ def _scores(task: Task, model: nn.Module, split: str) -> dict[str, Tensor]:
     """{name: (n,)} float64, of each pair of a split; from whole pairs or from what reaches the readout."""
     examples = task.split(split)
     texts = [pair.answer for pair in getattr(task.corpus, examples.source)]
-    rows: list[dict[str, Tensor]] = []
-    for positions, batch, made in outputs(task, model, examples):
+    rows: list[tuple[Any, dict[str, Tensor]]] = []
+    for positions, batch, made in outputs(task, model, examples, alike=True):
         truth, logits = batch.targets["tokens"][:, 1:], made
         losses = task.example_loss(lambda _, made=made: made, batch).double()
         packed = [
             memorisation.zlib_ratio(loss, texts[at])
             for loss, at in zip(losses.tolist(), examples.ids[positions].tolist())
         ]
-        rows.append(
-            {
-                "loss": losses,
-                "probability": torch.exp(-losses),
-                "exact": (task.example_margin(lambda _, made=made: made, batch) > 0).double(),
-                "exact_memorisation": memorisation.exact_memorisation(logits, truth),
-                "extraction_strength": memorisation.extraction_strength(logits, truth).double(),
-                "min_k": memorisation.min_k(logits, truth),
-                "min_k_plus_plus": memorisation.min_k_plus_plus(logits, truth),
-                "zlib": torch.tensor(packed, dtype=torch.float64),
-            }
-        )
-    return {name: torch.cat([row[name].cpu() for row in rows]) for name in rows[0]} if rows else {}
+        scores = {
+            "loss": losses,
+            "probability": torch.exp(-losses),
+            "exact": (task.example_margin(lambda _, made=made: made, batch) > 0).double(),
+            "exact_memorisation": memorisation.exact_memorisation(logits, truth),
+            "extraction_strength": memorisation.extraction_strength(logits, truth).double(),
+            "min_k": memorisation.min_k(logits, truth),
+            "min_k_plus_plus": memorisation.min_k_plus_plus(logits, truth),
+            "zlib": torch.tensor(packed, dtype=torch.float64),
+        }
+        rows.append((positions, scores))
+    names = rows[0][1] if rows else ()
+    return {name: in_order(((at, row[name].cpu()) for at, row in rows), len(examples)) for name in names}
 
 
 @metric(

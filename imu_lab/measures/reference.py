@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..core.messages import kind_of, warn
 from ..core.running import fingerprint, tensors_of
-from ..tasks.evaluation import outcomes, outputs
+from ..tasks.evaluation import in_order, outcomes, outputs
 from ..tasks.protocol import Task
 from ..tasks.training import TrainedOn, trained_on
 from ..unlearning.recorder import Recorder, SplitMetrics
@@ -79,7 +79,8 @@ class Reference:
 
     def _computed(self, split: str) -> tuple[Tensor, Tensor]:
         examples = self.task.split(split)
-        return examples.ids, torch.cat([made.cpu() for _, _, made in outputs(self.task, self.model, examples)])
+        made = ((at, made.cpu()) for at, _, made in outputs(self.task, self.model, examples, alike=True))
+        return examples.ids, in_order(made, len(examples))
 
     def measured(self, metrics: tuple[Any, ...]) -> SplitMetrics:
         """{split: {metric: value}} of the model itself, its own task's metrics and these, measured once."""

@@ -15,7 +15,7 @@ from ..core.messages import listed
 from ..core.records import Run
 from ..core.taken import several_runs
 from ..measures.ensemble import References
-from ..tasks.evaluation import outputs
+from ..tasks.evaluation import in_order, outputs
 from ..tasks.outputs import true_classes, two_sided
 from ..tasks.protocol import Examples, Task, labels_of
 
@@ -104,14 +104,14 @@ def margins(task: Task, model: nn.Module, examples: Examples) -> np.ndarray:
     Raises:
         ValueError: the task's loss names no single true class.
     """
-    rows = [torch.empty(0)]
-    for _, batch, made in outputs(task, model, examples):
+    rows = []
+    for at, batch, made in outputs(task, model, examples, alike=True):
         truth, shares = true_classes(task, made, batch)
         logits = two_sided(made).double()
         others = logits.scatter(-1, truth[..., None], -torch.inf).logsumexp(-1)
         values = logits.gather(-1, truth[..., None])[..., 0] - others
-        rows.append((shares * values.clamp(-CLIPPED, CLIPPED)).reshape(len(truth), -1).sum(1).cpu())
-    return torch.cat(rows).numpy()
+        rows.append((at, (shares * values.clamp(-CLIPPED, CLIPPED)).reshape(len(truth), -1).sum(1).cpu()))
+    return in_order(rows, len(examples)).numpy()
 
 
 def gaussian_kl(first: np.ndarray, second: np.ndarray) -> np.ndarray:

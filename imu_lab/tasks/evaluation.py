@@ -6,7 +6,7 @@ the size of a batch and its layout in memory. Losses, margins, metrics and refer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..core.running import device_of, evaluating, hooked, one_thread
 from .around import innermost
-from .protocol import Batch, Examples, ExamplesOf, Task, offered, prepared
+from .protocol import Batch, Examples, ExamplesOf, Positions, Task, offered, prepared
 
 LEAST = 64  # examples in a batch at least, and in the first: fewer leave the cores waiting for the next
 ROOM = 2**18  # numbers in the largest layer of a batch above that: more would leave a processor's cache
@@ -35,7 +35,8 @@ def outputs(
     model: nn.Module,
     examples: Examples,
     call: Callable[[nn.Module, Any], Any] | None = None,
-) -> Iterator[tuple[slice, Batch, Any]]:
+    alike: bool = False,
+) -> Iterator[tuple[Positions, Batch, Any]]:
     """Put examples through a model in eval mode and without gradients, a batch at a time.
 
     How many go together is decided on the first few: ``LEAST``, or more where the largest layer's output then still fits a
@@ -45,27 +46,51 @@ def outputs(
 
     Args:
         call: ``(model, inputs)`` to what is handed out; the model's outputs by default.
+        alike: whether padded examples may come with others of like length, the longest first, each batch as long as its
+            longest: :func:`in_order` puts what was made of them back in order. Else all come in order and of one length.
 
     Yields:
-        The positions of a batch in ``examples``, the batch on the model's device, and what ``call`` made of it.
+        The positions of a batch in ``examples`` (a slice, or a tensor where those of like length come together), the batch
+        on the model's device, and what ``call`` made of it.
     """
     model = prepared(task, model)
     several = not isinstance(model, nn.Linear)  # one takes as many as the task hands out
-    device, start, size, plain = device_of(model), 0, min(LEAST, examples.chunk) if several else examples.chunk, False
+    device, start, order = device_of(model), 0, examples.alike() if alike else None
+    size, plain = min(LEAST, examples.chunk) if several or order is not None else examples.chunk, False
     while start < len(examples):
-        positions = slice(start, min(start + size, len(examples)))
-        batch = examples.batch(positions).to(device)
+        part = slice(start, min(start + size, len(examples)))
+        positions = part if order is None else order[part]
+        batch = (examples.batch if alike else examples.fetch)(positions).to(device)
         with (
             threads_of(task),
             torch.no_grad(),
             evaluating(model),
         ):  # no inference_mode: autograd refuses its tensors later
-            with _largest_layer(model) if start == 0 and len(examples) > size else nullcontext() as seen:
+            growing = start == 0 and len(examples) > size and order is None  # few in a batch are few of like length
+            with _largest_layer(model) if growing else nullcontext() as seen:
                 made, plain = _asked(model, batch.inputs, call, plain)
         if seen is not None:
-            size = _size(seen, positions.stop, examples.chunk, device)
-        start = positions.stop
+            size = _size(seen, part.stop, examples.chunk, device)
+        start = part.stop
         yield positions, batch, made
+
+
+def in_order(parts: Iterable[tuple[Positions, Tensor]], count: int, axis: int = 0) -> Tensor:
+    """(n, ...) rows that were made batch by batch, in the order of the examples.
+
+    Args:
+        parts: positions and rows of each batch, as :func:`outputs` gives them; a batch of fewer places than the first is
+            filled up with zeros.
+        count: n.
+        axis: which one counts examples, of 0 and 1.
+    """
+    found = torch.empty(0)
+    for number, (positions, rows) in enumerate(parts):
+        if number == 0:
+            found = rows.new_zeros(*rows.shape[:axis], count, *rows.shape[axis + 1 :])
+        places = tuple(map(slice, rows.shape))
+        found[(*places[:axis], positions, *places[axis + 1 :])] = rows
+    return found
 
 
 def _asked(model: nn.Module, inputs: Any, call: Callable | None, plain: bool) -> tuple[Any, bool]:
@@ -152,7 +177,7 @@ def mean_metrics(task: Task, model: nn.Module, examples: Examples, copies: int =
         copies: how many models ``model`` is: it then gives (copies · n, ...) outputs for n inputs, model by model.
     """
     totals: dict[str, Tensor] = {}
-    for _, batch, made in outputs(task, model, examples):
+    for _, batch, made in outputs(task, model, examples, alike=True):
         metrics = task.example_metrics(lambda _, made=made: made, repeated(batch, copies))
         for name, values in metrics.items():
             values = values.view(copies, -1)  # of truths the count is exact, and quicker as one
@@ -171,26 +196,25 @@ def outcomes(task: Task, model: nn.Module, examples: Examples, copies: int = 1) 
         ValueError: the task's loss is not one number per example.
     """
     margin, rows = offered(task).example_margin, []
-    for positions, batch, made in outputs(task, model, examples):
-        batch = repeated(batch, copies)
-        losses = checked_losses(task, task.example_loss(lambda _, made=made: made, batch), copies, positions)
+    for positions, batch, made in outputs(task, model, examples, alike=True):
+        batch, count = repeated(batch, copies), copies * len(examples.ids[positions])
+        losses = checked_losses(task, task.example_loss(lambda _, made=made: made, batch), count)
         margins = torch.full_like(losses, torch.nan) if margin is None else margin(lambda _, made=made: made, batch)
-        rows.append(torch.stack([losses, margins.to(losses.dtype)], 1).view(copies, -1, 2))
-    found = torch.cat(rows, 1).cpu() if rows else torch.empty(copies, 0, 2)
+        rows.append((positions, torch.stack([losses, margins.to(losses.dtype)], 1).view(copies, -1, 2)))
+    found = in_order(rows, len(examples), axis=1).cpu() if rows else torch.empty(copies, 0, 2)
     return found if copies > 1 else found[0]
 
 
 def mean_loss(task: Task, model: nn.Module, examples: Examples) -> float:
     """The mean loss over examples, in nats, added up in double precision."""
     total = 0.0
-    for _, batch, made in outputs(task, model, examples):
+    for _, batch, made in outputs(task, model, examples, alike=True):
         total += task.example_loss(lambda _, made=made: made, batch).double().sum().item()
     return total / len(examples)
 
 
-def checked_losses(task: Task, losses: Any, copies: int, positions: slice) -> Tensor:
+def checked_losses(task: Task, losses: Any, wanted: int) -> Tensor:
     """The losses, once they are one number per example."""
-    wanted = copies * (positions.stop - positions.start)
     if not isinstance(losses, Tensor) or losses.shape != (wanted,):
         got = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
         raise ValueError(

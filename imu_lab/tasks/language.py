@@ -193,7 +193,7 @@ class Language:
         made = Batch({"prompt": told.prompt, "answer": told.answer}, {"tokens": told.predicted})
         chunk = max(1, ROOM // (told.answer.shape[1] * self.codec.words))
         source = f"{part}-{answer}" if answer else part
-        return Examples.of(*made, told.ids, source, min(512, chunk)).take(rows)
+        return replace(Examples.of(*made, told.ids, source, min(512, chunk)), padding=told.padding).take(rows)
 
     def make_model(self, seed: int) -> nn.Module:
         """A fresh small model under ``seed``, or the pretrained one, as the task calls it."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .evaluation import outcomes, outputs
+from .evaluation import in_order, outcomes, outputs
 from .pair_scores import folded, rouge_recall, truthful
 from .pair_scores import truth_ratios as ratios_of
 from .pair_tokens import PARTS, tokens
@@ -75,8 +75,11 @@ def wrong_losses(self: Any, model: nn.Module, split: str, examples_of: ExamplesO
 
 def losses(self: Any, model: nn.Module, examples: Examples) -> Tensor:
     """(n,) float64 the loss of each example, in nats."""
-    rows = [self.example_loss(lambda _, made=made: made, batch) for _, batch, made in outputs(self, model, examples)]
-    return torch.cat(rows).double().cpu() if rows else torch.empty(0, dtype=torch.float64)
+    parts = (
+        (at, self.example_loss(lambda _, made=made: made, batch))
+        for at, batch, made in outputs(self, model, examples, alike=True)
+    )
+    return in_order(parts, len(examples)).double().cpu()
 
 
 def _rouge(task: Any, whole: Callable[[], nn.Module], examples: Examples, right: Tensor) -> np.ndarray:

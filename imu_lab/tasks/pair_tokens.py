@@ -11,6 +11,7 @@ from torch import Tensor
 from ..core.memo import remembered
 from ..core.messages import shown
 from .networks.language import PAD, Codec
+from .protocol import Batch, Padding
 from .sources.pairs import Corpus, Pair
 
 PARTS = {"test": "test", "test-forget": "test", "well-known": "test", "general": "test", "holdout": "holdout"}
@@ -34,9 +35,33 @@ class Tokens(NamedTuple):
     each: int
 
     @property
+    def padding(self) -> Padding:
+        """How long the answers and the prompts are."""
+        return Padding(_count(self.answer), _count(self.prompt), cut)
+
+    @property
     def predicted(self) -> Tensor:
         """(n, 1 + A) the answer after the token that it is told from."""
         return torch.cat([self.prompt[:, -1:], self.answer], 1)
+
+
+def _count(tokens: Tensor) -> Tensor:
+    """(n,) how many of (n, T) are no padding."""
+    return (tokens != PAD).sum(1)
+
+
+def cut(batch: Batch) -> Batch:
+    """The same pairs without the places that are padding in all of them, as tokens or as what reaches the readout."""
+    tokens = batch.targets["tokens"]
+    longest = int(_count(tokens[:, 1:]).max()) if len(tokens) else 0
+    targets = {**batch.targets, "tokens": tokens[:, : 1 + longest]}
+    if isinstance(batch.inputs, Tensor):  # (n, A, d)
+        return Batch(batch.inputs[:, :longest], targets)
+    prompt = batch.inputs["prompt"]
+    asked = int(_count(prompt).max()) if len(prompt) else 0
+    return Batch(
+        {"prompt": prompt[:, prompt.shape[1] - asked :], "answer": batch.inputs["answer"][:, :longest]}, targets
+    )
 
 
 @remembered(24)
@@ -71,7 +96,7 @@ def check_lengths(corpus: Corpus, codec: Codec) -> None:
     for part in ("train", "test", "holdout"):
         for kind in ANSWERS:
             told = tokens(corpus, codec, part, kind)
-            lengths = (told.prompt != PAD).sum(1) + (told.answer != PAD).sum(1)
+            lengths = _count(told.prompt) + _count(told.answer)
             if len(long := (lengths > codec.context).nonzero().flatten()):
                 at = int(told.ids[long[0]]) // told.each
                 raise ValueError(

@@ -50,6 +50,25 @@ def _moved(value: Any, device: torch.device) -> Any:
     return value.to(device) if isinstance(value, Tensor) else value
 
 
+class Padding(NamedTuple):
+    """How long examples are that are padded to one length, and how a batch of them is cut to what its longest needs.
+
+    Attributes:
+        lengths: (n,) how many places of a model's outputs count for each, the first ones.
+        beside: (n,) numbers that order examples of one length, such as how much else of them there is.
+        cut: from a batch to the same batch without the places that are padding in all of it. What is left of a model's
+            outputs must be their first places.
+    """
+
+    lengths: Tensor
+    beside: Tensor
+    cut: Callable[[Batch], Batch]
+
+    def take(self, positions: Tensor) -> Padding:
+        """That of some of the examples."""
+        return Padding(self.lengths[positions], self.beside[positions], self.cut)
+
+
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Some examples of a data set, in order, each with an id that never changes.
@@ -59,12 +78,15 @@ class Examples:
         fetch: from positions (LongTensor or slice) in this collection to a Batch.
         source: the data the ids count in, ``"train"`` or ``"test"``.
         chunk: how many to put through a model at once.
+        padding: of examples of different lengths, what tells them; a batch is then as long as its longest example, and
+            what ``fetch`` gives is as long as the longest of all.
     """
 
     ids: Tensor
     fetch: Callable[[Positions], Batch]
     source: str = "train"
     chunk: int = 512
+    padding: Padding | None = None
 
     @classmethod
     def of(
@@ -80,14 +102,22 @@ class Examples:
 
     def batch(self, positions: Positions = slice(None)) -> Batch:
         """The examples at these positions (all by default)."""
-        return self.fetch(positions)
+        fetched = self.fetch(positions)
+        return fetched if self.padding is None else self.padding.cut(fetched)
+
+    def alike(self) -> Tensor | None:
+        """(n,) all positions, so that examples of like length follow each other, the longest first; None without padding."""
+        if self.padding is None or not len(self):
+            return None
+        lengths, beside, _ = self.padding
+        return (lengths * (1 + beside.max()) + beside).argsort(descending=True, stable=True)
 
     def batches(self, size: int | None = None) -> Iterator[tuple[slice, Batch]]:
         """All examples in order, a few at a time, each with the positions it covers."""
         size = size or self.chunk
         for start in range(0, len(self), size):
             positions = slice(start, min(start + size, len(self)))
-            yield positions, self.fetch(positions)
+            yield positions, self.batch(positions)
 
     def in_precision(self, dtype: torch.dtype) -> Examples:
         """The same examples with real-valued inputs in this precision."""
@@ -96,7 +126,8 @@ class Examples:
     def take(self, positions: Tensor) -> Examples:
         """The examples at these positions, as a collection of their own."""
         positions = torch.as_tensor(positions, dtype=torch.int64)
-        return replace(self, ids=self.ids[positions], fetch=_Taken(self.fetch, positions))
+        padding = self.padding and self.padding.take(positions)
+        return replace(self, ids=self.ids[positions], fetch=_Taken(self.fetch, positions), padding=padding)
 
 
 # What fetches examples is an object and no closure, so that examples can be pickled and sent to another process.

@@ -14,6 +14,7 @@ from ..core.registry import intensity_rules, method
 from ..core.running import device_of
 from ..features import readout
 from ..features.gradients import GeneralGradients, LinearGradients, OfExamples, gradients_of
+from ..features.linear import Factors
 from ..influences.fisher import Damped
 from ..tasks.protocol import Examples, Task
 from .objectives import Descent, Objective, batches, descend, l1_term, moving_parameters
@@ -82,7 +83,7 @@ def _seen(
     inputs, outputs = readout.capture(model, gradients.name, batch.inputs)
     losses = task.example_loss(lambda _: outputs, batch)
     (delta,) = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)
-    return losses, gradients.on(examples, [(delta, inputs.detach())])
+    return losses, gradients.on(examples, [Factors(slice(None), delta, inputs.detach())])
 
 
 def _weights(rule: Any, influence: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ..features.gradients import LinearGradients, gradients_of
 from ..features.kronecker import advising, damped, moments
 from ..features.linear import derivative
 from ..influences.curvature import CURVATURE, RHO
+from ..tasks.evaluation import in_order
 from ..tasks.protocol import Examples, Task
 from .allocation import Exchange, allocate, exchange
 from .objectives import Descent, Objective, descend, moving_parameters
@@ -142,9 +143,9 @@ def look(gradients: LinearGradients, examples: Examples) -> Seen:
     """Put samples through the model once."""
     task, layer = gradients.task, gradients.model.get_submodule(gradients.name)
     losses, errors, inputs = [], [], []
-    for batch, reached, made in gradients.captured(examples):
-        losses.append(task.example_loss(lambda _, made=made: made, batch))
-        errors.append(derivative(task, made, batch))
+    for at, batch, reached, made in gradients.captured(examples):
+        losses.append((at, task.example_loss(lambda _, made=made: made, batch)))
+        errors.append((at, derivative(task, made, batch)))
         bias = [torch.ones_like(reached[..., :1])] if layer.bias is not None else []
-        inputs.append(torch.cat([reached, *bias], -1))
-    return Seen(torch.cat(losses), torch.cat(errors), torch.cat(inputs), layer.bias is not None)
+        inputs.append((at, torch.cat([reached, *bias], -1)))
+    return Seen(*(in_order(parts, len(examples)) for parts in (losses, errors, inputs)), layer.bias is not None)

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 import imu_lab as imu
 from imu_lab.features import readout, view
 from imu_lab.lab.provenance import task_again, task_settings
-from imu_lab.tasks import Language
+from imu_lab.tasks import Language, evaluation
 from imu_lab.tasks.answer_loss import answer_derivative
+from imu_lab.tasks.evaluation import outcomes
 from imu_lab.tasks.networks import language as networks
 from imu_lab.tasks.outputs import derivative_of
 from imu_lab.tasks.pair_scores import folded, rouge_recall, truthful
@@ -90,8 +91,13 @@ def gpt(task: Language, tied: bool) -> nn.Module:
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("cache", [True, False])
-def test_influence_equals_one_gradient_after_the_other(tied: bool, cache: bool) -> None:
+def test_influence_equals_one_gradient_after_the_other(
+    tied: bool, cache: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Padded batches against single pairs; a tied output layer moves alone, so the embedding's share is not in it."""
+    if cache:
+        monkeypatch.setattr("imu_lab.tasks.evaluation.LEAST", 2)  # several batches, each of another length
+        monkeypatch.setattr("imu_lab.features.linear.HELD", 1000 if tied else 2**26)
     task = tiny(data=pairs.corpus(languages.corpus().train[:9]), forget_authors=(0, 1))
     model = gpt(task, tied)
     before = cases.frozen(model)
@@ -118,6 +124,36 @@ def test_the_output_layer_is_the_readout_and_moves_alone(monkeypatch: pytest.Mon
     after = run.model.state_dict()
     moved = {key for key, value in seen.state_dict().items() if not torch.equal(value, after[key])}
     assert moved == {"network.lm_head.weight"}
+
+
+def test_pairs_of_like_length_go_together_and_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, model = tiny(), models()[0]
+    seen, examples = view(task, model)[0], task.split("train")
+    one = torch.cat([outcomes(task, model, examples.take(torch.tensor([at]))) for at in range(13)])
+    monkeypatch.setattr("imu_lab.tasks.evaluation.LEAST", 2)
+    assert cases.close(outcomes(task, model, examples), one, within=1e-5)
+    assert cases.close(outcomes(seen, view(task, model)[1], seen.split("train")), one, within=1e-5)
+    order, lengths, counted = [], examples.padding.lengths, 0
+    for positions, batch, made in evaluation.outputs(task, model, examples):
+        order += positions.tolist()
+        assert made.shape[1] == lengths[positions].max() == batch.targets["tokens"].shape[1] - 1
+        counted += batch.inputs["prompt"].numel() + batch.inputs["answer"].numel()
+    assert sorted(order) == list(range(13)) != order and lengths[order].diff().max() <= 0
+    whole = examples.fetch(slice(None)).inputs
+    assert counted < 0.8 * (whole["prompt"].numel() + whole["answer"].numel())
+
+
+def test_features_of_splits_with_other_longest_pairs_are_kept_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imu_lab.tasks.evaluation.LEAST", 2)
+    task, model = tiny(forget_pairs=(3,)), models()[0]
+    longest = [int(task.split(name).padding.lengths.max()) for name in ("forget", "retain")]
+    assert longest[0] > longest[1]
+    for names in (("forget", "retain", "train"), ("retain", "forget", "train")):
+        imu.clear_caches()
+        seen, head = view(task, model)
+        for name in names:
+            whole = outcomes(task, model, task.split(name))
+            assert cases.close(outcomes(seen, head, seen.split(name)), whole, within=1e-5)
 
 
 def test_the_derivative_is_that_of_the_loss() -> None:
@@ -256,7 +292,10 @@ PARTS = {
 
 
 @pytest.mark.parametrize("wanted, names", PARTS.values(), ids=list(PARTS))
-def test_influence_on_other_modules_equals_one_gradient_after_the_other(wanted: Any, names: tuple[str, ...]) -> None:
+def test_influence_on_other_modules_equals_one_gradient_after_the_other(
+    wanted: Any, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imu_lab.features.general.BATCH", 2)  # several batches, each of another length
     task = tiny(readout=wanted)
     model = task.make_model(0).double().eval()
     chosen = [value for name, value in model.named_parameters() if name.startswith(names)]

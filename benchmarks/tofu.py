@@ -1,0 +1,166 @@
+"""TOFU's forget01 with a model trained here: ``python -m benchmarks.tofu FOLDER``, a folder laid out like TOFU.
+
+A part of TOFU that one core learns in minutes: the two authors of forget01 and eight of those whose pairs have wrong answers
+to compare with. Every arm is stopped at the loss that the retrained model has on what is to be forgotten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+import imu_lab as imu
+from benchmarks.trial import report
+from imu_lab.measures.language import same_distribution
+from imu_lab.tasks.pair_scores import folded, truthful
+from imu_lab.tasks.sources import pairs
+
+REQUEST, AUTHORS = "forget01", 8
+SHAPE = (512, 2, 8, 3200)  # 10.1 M parameters
+RECIPE = imu.tasks.Recipe(epochs=20, lr=2e-3, batch_size=16, weight_decay=0.01, optimizer="adamw")
+STEPS, EVERY = 300, 2
+SHOWN = (0, 20, 33)  # positions in the forget set, of questions whose answers are shown
+ARMS: dict[str, dict[str, Any]] = {
+    "uniform": {"method": "imu"},
+    "IMU": {"method": "imu", "rule": "sqrt-clipped"},
+    "IMU, weights shuffled": {"method": "imu", "rule": "shuffled"},
+    "curvature-ascent": {"method": "curvature-ascent"},
+    "NPO": {"method": "npo", "beta": 0.1},
+}
+
+
+def part(folder: Path) -> pairs.Corpus:
+    """The pairs of forget01 and those of the first authors to be kept that have wrong answers."""
+    whole = pairs.tofu(str(folder))
+    named = {at for places in whole.requests.values() for at in places}
+    known = sorted({pair.author for at, pair in enumerate(whole.train) if pair.wrong and at not in named})[:AUTHORS]
+    kept = [pair for pair in whole.train if pair.author in known]
+    gone = [whole.train[at] for at in whole.requests[REQUEST]]
+    return pairs.corpus([*kept, *gone], requests={REQUEST: tuple(range(len(kept), len(kept) + len(gone)))})
+
+
+class Followed(imu.tasks.Language):
+    """The same task, of which a run follows what costs one product at each update: no answers are written."""
+
+    follows = ()
+    evaluate = imu.tasks.averages
+
+    def example_metrics(self, forward: Callable[[Any], Tensor], batch: imu.tasks.Batch) -> dict[str, Tensor]:
+        """``loss``, ``probability`` and ``exact`` of each pair."""
+        loss = self.example_loss(forward, batch)
+        return {"loss": loss, "probability": torch.exp(-loss), "exact": self.example_margin(forward, batch) > 0}
+
+
+def forgotten(task: Followed, original: nn.Module, goal: float, arm: dict[str, Any], seed: int) -> imu.Run:
+    """A run of one arm, stopped where its loss on the forget set is the retrained model's."""
+    how, weights = dict(arm), None
+    if rule := how.pop("rule", None):
+        settings = {"of": "sqrt-clipped", "seed": seed} if rule == "shuffled" else {}
+        weights = imu.intensity(imu.influence(task, original), rule, **settings)
+    return imu.unlearn(
+        task, original, weights, steps=STEPS, seed=seed, stop_at=("loss", ">=", goal), record_every=EVERY, **how
+    )
+
+
+def measured(task: imu.tasks.Language, model: nn.Module, retrained: nn.Module) -> dict[str, float]:
+    """What the table tells of a model."""
+    found: dict[str, float] = {}
+    for split, fold in (("forget", folded), ("retain", truthful)):
+        losses, ratios = task.losses(model, task.split(split)), task.truth_ratios(model, split)
+        found[f"{split} loss"] = losses.mean().item()
+        found[f"{split} probability"] = torch.exp(-losses).mean().item()
+        found[f"{split} truth ratio"] = fold(ratios).mean().item()
+    quality, distance = same_distribution(task.truth_ratios(model, "forget"), task.truth_ratios(retrained, "forget"))
+    return found | {"−log10 p": quality, "KS distance": distance}
+
+
+def rows(task: imu.tasks.Language, original: nn.Module, retrained: nn.Module, seeds: int) -> Iterator[dict[str, Any]]:
+    """The table, row by row, each with its ``model``."""
+    followed = Followed(task.data, split=REQUEST, shape=SHAPE, recipe=RECIPE)
+    goal = task.losses(retrained, task.split("forget")).mean().item()
+    for name, model in (("do nothing", original), ("retrained", retrained)):
+        yield {"arm": name, "seed": 0, "updates": 0, "model": model, **measured(task, model, retrained)}
+    for seed in range(seeds):
+        for name, arm in ARMS.items():
+            start = time.process_time()
+            run = forgotten(followed, original, goal, arm, seed)
+            taken = time.process_time() - start
+            told = measured(task, run.model, retrained)
+            yield {"arm": name, "seed": seed, "updates": run.steps[-1], "seconds": taken, "model": run.model, **told}
+
+
+def answers(task: imu.tasks.Language, models: dict[str, nn.Module]) -> str:
+    """Markdown of a few questions, with what each model answers."""
+    ids = task.split("forget").ids[list(SHOWN)].tolist()
+    said = {name: task.answers_of(model, ids) for name, model in models.items()}
+    blocks = []
+    for at, example in enumerate(ids):
+        pair = task.corpus.train[example]
+        lines = [f"**{pair.question}**", "", f"- in the data: {pair.answer}"]
+        blocks.append("\n".join([*lines, *(f"- {name}: {words[at]}" for name, words in said.items())]))
+    return "\n\n".join(blocks)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train both models, run the arms, and write the table and the answers."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tofu", description=__doc__)
+    parser.add_argument("folder", type=Path, help="laid out like TOFU: full.json, forget01.json, ...")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=report.RESULTS / "tofu.md")
+    given = parser.parse_args(arguments)
+    task = imu.tasks.Language(part(given.folder), split=REQUEST, shape=SHAPE, recipe=RECIPE)
+    original, retrained = imu.train(task), imu.train(task, "retain")
+    known = {split: task.losses(original, task.split(split)).mean().item() for split in ("forget", "retain")}
+    sys.stdout.write(f"{task.about}\nlosses of the original: {known}\n")
+    table, models = [], {}
+    for row in rows(task, original, retrained, given.seeds):
+        models.setdefault(row["arm"], row.pop("model"))
+        table.append(row)
+        sys.stdout.write(f"{row}\n")
+        sys.stdout.flush()
+    given.out.write_text(written(task, original, pd.DataFrame(table), models), encoding="utf-8")
+    return 0
+
+
+def written(task: imu.tasks.Language, original: nn.Module, table: pd.DataFrame, models: dict[str, nn.Module]) -> str:
+    """The whole result in Markdown."""
+    size = sum(value.numel() for value in original.parameters()) / 1e6
+    means = table.drop(columns="seed").groupby("arm", sort=False)
+    several, spread = means.mean(), means.std()
+    told = several.apply(lambda column: column.map("{:.3g}".format))
+    for name in told:
+        wide = spread[name].map(lambda value: "" if pd.isna(value) or value == 0 else f" ± {value:.2g}")
+        told[name] = told[name] + wide
+    return "\n\n".join(
+        [
+            "# TOFU: forget01, with a model trained here",
+            f"{task.about}. A Llama of {size:.1f} M parameters from fresh weights, {RECIPE.epochs} epochs; only the output "
+            "layer moves afterwards. Each arm is stopped at the first look at which its mean loss on the forget set is the "
+            f"retrained model's ({table['seed'].nunique()} seeds of the order of batches, mean ± standard deviation). "
+            "Losses in nats per token; the truth ratio of the forget set is the mean of min(R, 1/R) and should be the "
+            "retrained model's, of the retain set the mean of max(0, 1 − R), high is good; the KS distance is that of the "
+            "truth ratios to those of the retrained model, 0 is good. `python -m benchmarks.tofu FOLDER` makes this page.",
+            _markdown(told),
+            "## Answers",
+            answers(task, {name: models[name] for name in ("do nothing", "IMU", "NPO", "retrained")}),
+        ]
+    )
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    lines = ["| arm | " + " | ".join(table) + " |", "|---|" + "---|" * len(table.columns)]
+    return "\n".join(
+        [*lines, *("| " + " | ".join([str(name), *row]) + " |" for name, row in zip(table.index, table.values))]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
