@@ -134,7 +134,7 @@ def test_pairs_of_like_length_go_together_and_come_back_in_order(monkeypatch: py
     assert cases.close(outcomes(task, model, examples), one, within=1e-5)
     assert cases.close(outcomes(seen, view(task, model)[1], seen.split("train")), one, within=1e-5)
     order, lengths, counted = [], examples.padding.lengths, 0
-    for positions, batch, made in evaluation.outputs(task, model, examples):
+    for positions, batch, made in evaluation.outputs(task, model, examples, alike=True):
         order += positions.tolist()
         assert made.shape[1] == lengths[positions].max() == batch.targets["tokens"].shape[1] - 1
         counted += batch.inputs["prompt"].numel() + batch.inputs["answer"].numel()
