@@ -10,7 +10,13 @@ from importlib import import_module
 
 import benchmarks
 
-HARNESS = {"__main__", "measure", "trial", "cifar", "tofu"}  # the last three are commands of their own: models, not speed
+HARNESS = {
+    "__main__",
+    "measure",
+    "trial",
+    "cifar",
+    "tofu",
+}  # the last three are commands of their own: models, not speed
 
 
 def main(names: list[str]) -> int:
