@@ -185,8 +185,9 @@ def test_methods_that_declare_a_statistic_get_its_parts_and_nothing_else(name: s
 
     monkeypatch.setattr(type(how), "__call__", looks)
     more = imu.statistics(task, cases.original(name), {*declared, "S", "G"})
+    rate = {"lr": 1e-3} if hasattr(how, "lr") else {}
     for given in (None, more):
-        imu.unlearn(task, cases.original(name), method=method, steps=1, statistics=given)
+        imu.unlearn(task, cases.original(name), method=method, steps=1, statistics=given, **rate)
     assert seen and all(each.retain is None and set(each.statistics.parts) == set(declared) for each in seen)
 
 

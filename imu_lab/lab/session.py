@@ -134,9 +134,10 @@ class Session:
         return knobs.settings(made)
 
     def _own_settings(self, method: str) -> dict[str, Any]:
-        """The settings of a method that the task declares itself."""
-        own = offered(self.task).unlearning
-        return {field.name: own[field.name] for field in fields(registry.methods[method]) if field.name in own}
+        """The settings of a method that the task declares itself; its learning rate only where that is one for this method."""
+        kind, own = registry.methods[method], offered(self.task).unlearning
+        own = own if registry.methods.declared(kind, "plain_steps") else {k: own[k] for k in own if k != "lr"}
+        return {field.name: own[field.name] for field in fields(kind) if field.name in own}
 
     def statistics(self, parts: Iterable[str] | None = None) -> Statistics:
         """See :func:`statistics`; made once, and each asker gets a copy of its own."""
@@ -198,7 +199,7 @@ class Session:
             states = driver.drive(recorder, private, method, request, steps, rule, record_every)
             state = driver.follow(states, steps, progress, stop, watch)
         events = driver.events(state, time.perf_counter() - started, self._goals(known))
-        events |= {"train_examples": len(self.task.split("train"))}
+        events |= {"train_examples": _training_examples(self.task, held)}
         asked = {"steps": steps, "seed": request.seed, "stop_at": stop_at, "record_every": record_every}
         asked |= {"found": ["lr"]} if auto else {}
         about = asked | self._provenance(method, shares, metrics, cached=task is not self.task)
@@ -239,11 +240,11 @@ class Session:
         """
         if not isinstance(given, str):
             return False, registry.methods.create(given, **settings)
-        own = offered(self.task).unlearning
+        own = self._own_settings(given)
         has_rate = "lr" in {field.name for field in fields(registry.methods[given])}
         auto = has_rate and settings.get("lr", own.get("lr", AUTO)) == AUTO
         settings = {name: value for name, value in settings.items() if not (auto and name == "lr")}
-        return auto, registry.methods.create(given, **{**self._own_settings(given), **settings})
+        return auto, registry.methods.create(given, **{**own, **settings})
 
     def _with_learning_rate(
         self, method: Any, steps: int, rule: driver.StopRule | None, held: Statistics | None, asked: bool
@@ -331,6 +332,16 @@ class Session:
         if known is None or not same(known[0], answer):
             known = self._references[key] = answer, Reference(self.task, copied(model).eval())
         return known[1]
+
+
+def _training_examples(task: Task, held: Statistics | None) -> int | None:
+    """How large the training set is, by its statistic where there is one; None where neither is there any more."""
+    if held is not None:
+        return held.examples
+    try:
+        return len(task.split("train"))
+    except Exception:  # the run needs nothing of it: it may be gone
+        return None
 
 
 def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:

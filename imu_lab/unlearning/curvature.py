@@ -35,6 +35,7 @@ class CurvatureAscent(Curved, Weighted):
     """
 
     follows_losses: ClassVar[bool] = False
+    plain_steps: ClassVar[bool] = False
 
     curvature: str = knob("train", **CURVATURE)
 

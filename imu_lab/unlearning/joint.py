@@ -40,6 +40,7 @@ class JointAscent(Descent):
 
     takes_weights: ClassVar[bool] = False
     finds_shares: ClassVar[bool] = True
+    plain_steps: ClassVar[bool] = False
     batch_size: ClassVar[None] = None
 
     rho: float = knob(0.1, **RHO)

@@ -87,6 +87,8 @@ class Method:
             ``("S", "G")`` (see :class:`imu_lab.Statistics`); a property where it depends on the settings. A method that
             declares some gets them and nothing else of the training set.
         updates: after how many updates the method has done all it does and ends; None for those that go on for ever.
+        plain_steps: whether its steps are as long as those of plain ascent with the same learning rate, so that the rate which
+            a task declares is one for it. Where they are not, a rate is searched for unless ``lr`` or ``step_norm`` is given.
     """
 
     scope: ClassVar[str] = "readout"
@@ -96,6 +98,7 @@ class Method:
     follows_losses: ClassVar[bool] = True
     needs_statistics: ClassVar[tuple[str, ...]] = ()
     updates: ClassVar[int | None] = None
+    plain_steps: ClassVar[bool] = True
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update | None]:
         """Update ``model``, which is private to the run, and yield after each update: for ever, or ``updates`` times.

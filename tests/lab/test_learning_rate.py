@@ -216,3 +216,15 @@ def test_a_rate_that_was_found_is_told_as_found_and_controls_keep_it() -> None:
     assert "found" not in given.settings and given.curve.equals(run.curve)
     other = imu.unlearn(task, model, steps=20, seed=1)
     assert len({trace.meta["run"] for trace in imu.plot_curves([run, other]).data if "run" in trace.meta}) == 1
+
+
+@pytest.mark.parametrize("method", ["curvature-ascent", "joint-ascent"])
+def test_a_rate_that_a_task_declares_is_none_for_steps_that_are_turned(method: str) -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    how = dict(method=method, steps=20, stop_at="forgotten")
+    run = imu.unlearn(task, model, **how)
+    assert run.settings["found"] == ["lr"] and 0 < run.events["stopped_at"] <= 20
+    assert imu.Session(task, model).method(method, {})[1].momentum == 0.9
+    assert imu.unlearn(task, model, **how, lr=0.02).settings["settings"]["lr"] == 0.02
+    scaled = imu.unlearn(task, model, method=method, steps=2, step_norm=0.1)
+    assert scaled.events["steps"] == 2 and imu.Session(task, model).defaults("imu")["lr"] == 1e-3
