@@ -52,7 +52,8 @@ class Classification:
         seed: of the random request. It never moves an example between training and test.
         readout: the modules that influence and unlearning act on, by name; None for the last linear layer, ``"all"``
             for every parameter.
-        architecture: a name in ``imu_lab.tasks.networks.images`` or of a torchvision classifier; None for the data's own.
+        architecture: ``"small-cnn"``, ``"resnet-20"``, ``"resnet-18"``, ``"vgg-16-bn"``, ``"small-vit"``, another name in
+            ``imu_lab.tasks.networks.images`` or of a torchvision classifier; None for the data's own.
         recipe: how to train; None for the data's own, with smaller batches where the examples are few.
         image_size: resize the pictures of a folder.
         forget_superclass: forget the samples of a superclass, by name, from a model that names the fine classes.

@@ -40,17 +40,24 @@ def reset(model: nn.Module) -> nn.Module:
 
 
 def _reset_modules(fresh: nn.Module) -> None:
+    attentions: list[nn.MultiheadAttention] = []
     for name, module in fresh.named_modules():
         own = list(module.parameters(recurse=False))
         if own and not any(value.requires_grad for value in own):
             continue
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
+        elif isinstance(module, nn.MultiheadAttention):
+            attentions.append(module)
         elif own:
             raise ValueError(
                 f"module {name or 'the model'} ({type(module).__name__}) has weights but no reset_parameters(), "
                 "so a fresh model cannot be made; pass make_model= to from_data"
             )
+    for (
+        module
+    ) in attentions:  # torch's own, under a name of its own; it sets to zero what its last layer has just drawn
+        module._reset_parameters()
 
 
 @torch.no_grad()
