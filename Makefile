@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test check demo bench trial cifar notebooks lessons student slides site clean
+.PHONY: help install lab test check demo bench trial compare cifar notebooks lessons student slides site clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -46,6 +46,9 @@ trial: $(STAMP) ## Try whether influence pays: every arm on every task, at equal
 
 cifar: $(STAMP) ## Train original and retrained models on a folder of CIFAR-10: ARGS="FOLDER --tenth"
 	$(BIN)/python -m benchmarks.cifar $(ARGS)
+
+compare: $(STAMP) ## Compare the methods with those they claim to beat, at equal forgetting, and say what they cost
+	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 notebooks: $(STAMP) ## Execute all notebooks again and store them with pictures
 	$(BIN)/python tools/build_notebooks.py $(ARGS)

@@ -81,7 +81,9 @@ from .studies.head_only import head_only as head_only
 from .studies.margins import klom as klom
 from .studies.trial import trial as trial
 from .studies.trial import over_seeds as over_seeds
+from .studies.sweep import load_runs as load_runs
 from .studies.sweep import sweep as sweep
+from .studies.pareto import pareto as pareto
 from .studies.pressure import lorenz_curve as lorenz_curve
 from .studies.pressure import pressure_shares as pressure_shares
 from .studies.agreement import damping_effect as damping_effect
@@ -174,6 +176,7 @@ _LATER = {
     "plot_comeback": "figures",
     "plot_audit": "figures",
     "plot_membership": "figures",
+    "plot_pareto": "figures",
     "plot_transitions": "figures",
     "plot_tokens": "figures",
     "plot_retrieval": "figures",

@@ -20,6 +20,7 @@ from benchmarks.trial.plan import ARMS, ENTRIES, TUNING, UNIFORM, Arm, Entry, wo
 from imu_lab.core import storage
 from imu_lab.lab.provenance import versions
 from imu_lab.studies.cells import sources
+from imu_lab.studies.tuning import best_arm
 
 Progress = Callable[[int, int, str], None]
 
@@ -76,22 +77,19 @@ def _tried(task: Any, entry: Entry, seeds: tuple[int, ...], bar: tqdm, name: str
     arms = {name: {**about[name], **arm.tried[chosen[name]]} for name, arm in ARMS.items()}
     table = imu.trial(task, arms, seeds=seeds, heads=entry.heads, alike=UNIFORM, progress=_on(bar, name), **how)
     settings = {name: words({**arm.tried[chosen[name]], **entry.also.get(name, {})}) for name, arm in ARMS.items()}
-    return table.assign(
-        setting=table["arm"].map(settings).fillna(""),
-        sources=sources()[:8],
-        versions=", ".join(f"{which} {version}" for which, version in versions().items()),
-        machine=_machine(),
-    )
+    return table.assign(setting=table["arm"].map(settings).fillna(""), **made_by())
 
 
 def _best(tuning: pd.DataFrame, name: str, arm: Arm, by: str) -> int:
     """The setting that reached the goal under most seeds, and of those the one with the least distance."""
-    found = {}
-    for at in range(len(arm.tried)):
-        rows = tuning[tuning["arm"] == f"{name} {at}"]
-        distance = rows[by].mean() if by in rows and rows[by].notna().any() else float("inf")
-        found[at] = (-rows["reached"].sum() if arm.about.get("at") != "end" else 0, distance)
-    return min(found, key=lambda at: found[at])
+    arms = [f"{name} {at}" for at in range(len(arm.tried))]
+    return arms.index(best_arm(tuning, arms, by, goal=arm.about.get("at") != "end"))
+
+
+def made_by() -> dict[str, str]:
+    """What a report says of where its rows were made."""
+    told = ", ".join(f"{which} {version}" for which, version in versions().items())
+    return {"sources": sources()[:8], "versions": told, "machine": _machine()}
 
 
 def _on(bar: tqdm, words: str) -> Progress:

@@ -24,6 +24,7 @@ from .forgetting_damage import plot_quality_utility as plot_quality_utility
 from .head_only import plot_head_only as plot_head_only
 from .audit import plot_audit as plot_audit
 from .audit import plot_membership as plot_membership
+from .pareto import plot_pareto as plot_pareto
 from .agreement import plot_agreement as plot_agreement
 from .agreement import plot_damping as plot_damping
 from .agreement import plot_disagreements as plot_disagreements

@@ -70,6 +70,7 @@ def controls_of(arms: list[Arm], settings: Any) -> list[Arm]:
     settings that ``"imu"`` has.
     """
     bases = [arm.about for arm in arms if arm.about["method"] == WEIGHTED]
+    bases = [about for about in bases if about.get("rule", USUAL) not in (UNIFORM, SHUFFLED)] or bases
     if not bases:
         known = (*_settings_of(WEIGHTED), "estimator")
         grid = [{name: value for name, value in each.items() if name in known} for each in _grid(settings, "settings")]

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from ..core.knobs import check_count
-from ..core.messages import kind_of, listed, unheard, warn
+from ..core.messages import kind_of, listed, unheard, unknown, warn
+from ..core.records import Run
 from ..core.running import checked_seed
+from ..lab.verbs import load_run
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task, offered
 from ..tasks.training import recipe_of
@@ -19,7 +21,7 @@ from .arms import Arm, arms_of, controls_of
 from .cells import NOTHING, RETRAINED, STILL, Cell, Made
 from .comparison import ORIGINAL
 from .trial import kind_of_steps
-from .tuning import DISTANCE, Best, best_arm, fair
+from .tuning import DISTANCE, Best, best_arm, fair, standings
 from .work import Outcome, worked
 
 FIRST = (
@@ -80,7 +82,8 @@ def sweep(
         controls: whether ``"uniform"`` and ``"shuffled"``, which are ``"imu"`` with uniform weights and with weights on the
             wrong samples, are swept as well. ``"original"``, doing nothing, always is.
         tuning: seeds on which each method's best setting is found; the table then has that setting alone, on ``seeds``, and
-            ``table.attrs["tuning"]`` what was tried. All methods must have as many settings to try.
+            ``table.attrs["tuning"]`` says how often each that was tried reached the goal, and the mean of ``by``. All
+            methods must have as many settings to try.
         by: the column that decides, among settings that reached the goal as often, least is best; ``(column, ">=")``
             for one that is to be large.
         folder: where rows and runs are kept as soon as they are made; None keeps none.
@@ -121,20 +124,43 @@ def sweep(
         return _table(cells, outcomes, where, kind_of_steps(step_norm))
 
     arms += controls_of(arms, settings) if controls else []
-    tried = None
+    told = {}
     if tuning:
         fair(arms)
         tried = made(arms, tuning, "sweep, tuning")
+        of = {arm.name: arm.of for arm in arms}
         best = {
-            of: best_arm(tried, [arm.name for arm in arms if arm.of == of], by)
-            for of in dict.fromkeys(arm.of for arm in arms)
+            each: best_arm(tried, [arm for arm in of if of[arm] == each], by) for each in dict.fromkeys(of.values())
         }
-        arms = [arm for arm in arms if best[arm.of] == arm.name]
+        arms, told = [arm for arm in arms if best[arm.of] == arm.name], {"tuning": standings(tried, list(of), by)}
     table = made(arms, seeds, "sweep")
-    table.attrs |= {} if tried is None else {"tuning": tried}
+    table.attrs |= told
     if failed := int((table["error"] != "").sum()):
         warn(f"{failed} of {len(table)} runs of the sweep failed; the column error says why")
     return table
+
+
+def load_runs(table: pd.DataFrame, by: str = "method", task: Task | None = None) -> dict[str, list[Run]]:
+    """The runs that a sweep saved, by the method that made them.
+
+    >>> imu.plot_pareto(imu.pareto(table), paths=imu.load_runs(table))
+
+    Args:
+        table: as :func:`sweep` gives it, or some of its rows; rows without a saved run are left out.
+        by: the column whose values are the names.
+        task: for runs on a user's own data (see :func:`imu_lab.load_run`).
+
+    Raises:
+        UnknownName: a column that the table does not have.
+        ValueError: none of its rows has a saved run.
+    """
+    for name in (by, "run"):
+        if name not in table:
+            raise unknown("column in this table", name, list(table.columns))
+    kept = table[table["run"].notna()]
+    if not len(kept):
+        raise ValueError("no row of this table has a saved run; imu.sweep(..., folder=) keeps them")
+    return {name: [load_run(path, task) for path in rows["run"]] for name, rows in kept.groupby(by, sort=False)}
 
 
 def _seeds(given: Any, name: str, least: int = 1) -> list[int]:

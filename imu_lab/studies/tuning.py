@@ -39,6 +39,16 @@ def best_arm(table: pd.DataFrame, arms: Iterable[str], by: Best = DISTANCE, *, g
     return min(arms, key=standing)
 
 
+def standings(table: pd.DataFrame, arms: Iterable[str], by: Best = DISTANCE) -> dict[str, dict[str, float]]:
+    """By arm: under how many seeds it ``reached`` the goal, and the mean of the column that decides."""
+    column = by if isinstance(by, str) else by[0]
+    rows = {arm: table[table["arm"] == arm] for arm in arms}
+    return {
+        arm: {"reached": int(mine["reached"].sum()), column: float(mine[column].astype(float).mean())}
+        for arm, mine in rows.items()
+    }
+
+
 def fair(arms: list[Arm]) -> None:
     """Raise ValueError unless all methods have as many settings to try; of controls those of what they control."""
     counts = Counter(arm.of for arm in arms if arm.of not in (UNIFORM, SHUFFLED))

@@ -1,0 +1,69 @@
+"""The comparison: its files are made of one table, the README quotes them, and a small one goes through the whole command."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import imu_lab as imu
+from benchmarks.compare import __main__ as command
+from benchmarks.compare import plan, report
+from benchmarks.trial import plan as trial
+from imu_lab.studies.arms import arms_of
+
+RESULTS = report.RESULTS
+ALWAYS = {"original", "retrained", "shuffled"}
+
+
+def test_every_method_has_as_many_settings_to_try_and_all_exist() -> None:
+    arms = arms_of(plan.METHODS, None)
+    assert pd.Series([arm.of for arm in arms]).value_counts().eq(3).all()
+
+
+def row_of(words: str, method: str) -> list[str]:
+    """The cells of a method in the last table of a report."""
+    lines = [re.split(r" *\| *", line.strip("| ")) for line in words.splitlines() if line.startswith("| ")]
+    return [cells for cells in lines if cells[0] == method][-1]
+
+
+@pytest.mark.slow
+def test_a_small_comparison(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    toy = trial.Entry(lambda _: imu.tasks.Toy(), ("accuracy", "<=", 0.1), "10 % accuracy", 0.1, 60)
+    methods = {name: plan.METHODS[name] for name in (plan.UNIFORM, "imu", "curvature-ascent", "scrub")}
+    methods["never"] = {"method": "imu", "rule": "uniform", "step_norm": [1e-5, 2e-5, 3e-5]}
+    entries = {"toy": toy, "CIFAR-10": replace(trial.ENTRIES["CIFAR-10, random tenth"])}
+    for module in (command, report):
+        monkeypatch.setattr(module, "METHODS", methods)
+        monkeypatch.setattr(module, "ENTRIES", entries)
+    monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path / "data"))
+    readme = report.README.read_bytes()
+    assert command.main(["--jobs", "1", "--out", str(tmp_path)]) == 0
+    table, words = pd.read_parquet(tmp_path / "compare.parquet"), (tmp_path / "compare.md").read_text("utf-8")
+    assert words == report.markdown(table) and report.README.read_bytes() == readme
+    assert set(table["method"]) == {*ALWAYS, *methods} and len(table) == 8 * len(plan.SEEDS)
+    assert "Not compared: it needs a folder of CIFAR-10 pictures" in words and "make compare ARGS" in words
+    cells = row_of(words, "curvature-ascent")
+    found = imu.over_seeds(table, [report.TEST, "passes"], by=["method"]).set_index(["quantity", "method"])
+    mine = found.loc[(report.TEST, "curvature-ascent")]
+    assert cells[1:4] == ["statistic", table.loc[table["method"] == "curvature-ascent", "setting"].iloc[0], "3 of 3"]
+    assert cells[5] == f"{mine['mean']:.3f} ± {mine['high'] - mine['mean']:.2g}"
+    assert cells[7] == report._interval(found.loc[("passes", "curvature-ascent")])
+    assert row_of(words, "never")[3].startswith("0 of 3; came to") and "never got there" in report.summary(table)
+    # A second call makes nothing again, and keeps what other tasks have in the table.
+    pd.concat([table, table.assign(task="CIFAR-10")]).to_parquet(tmp_path / "compare.parquet")
+    monkeypatch.setattr("imu_lab.studies.cells.Cell.made", lambda *_: pytest.fail("a run is made again"))
+    command.main(["--jobs", "1", "--out", str(tmp_path)])
+    again = pd.read_parquet(tmp_path / "compare.parquet")
+    pd.testing.assert_frame_equal(again[again["task"] == "toy"], table)
+    assert (again["task"] == "CIFAR-10").sum() == len(table)
+
+
+def test_numbers_are_told_with_their_intervals() -> None:
+    told = [report._interval(pd.Series({"mean": mean, "high": high}), sign) for mean, high, sign in (
+        (0.0123, 0.0223, ""), (-0.0123, -0.0023, "+"), (12.34, 13.34, ""), (0.5, np.nan, ""), (np.nan, np.nan, ""))]  # fmt: skip
+    assert told == ["0.012 ± 0.01", "−0.012 ± 0.01", "12.3 ± 1", "0.500", ""]
