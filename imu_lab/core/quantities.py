@@ -185,6 +185,7 @@ QUANTITIES: dict[str, Quantity] = {
     "retain": Quantity("retain term", "nats", "λ mean ℓ of the retain batch"),
     "retain_kl": Quantity("KL term", "nats", "λ mean KL(model as given ‖ model) of the retain batch"),
     "npo": Quantity("NPO term", "nats", "−(2/β) mean log σ(...) of the forget batch"),
+    "preference": Quantity("preference term", "nats", "−(2/β) mean log σ(...) of declining before the forget batch"),
     "delete": Quantity("DELETE term", "nats", "KL of the forget batch to the model as given without the true class"),
     "ce_u": Quantity("CE-U term", "nats", "KL of the forget batch to the model now without the true class"),
     "undial": Quantity("UNDIAL term", "nats", "KL of the forget batch to the model as given, true logit lowered"),

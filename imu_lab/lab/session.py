@@ -137,7 +137,8 @@ class Session:
         """The settings of a method that the task declares itself; its learning rate only where that is one for this method."""
         kind, own = registry.methods[method], offered(self.task).unlearning
         own = own if registry.methods.declared(kind, "plain_steps") else {k: own[k] for k in own if k != "lr"}
-        return {field.name: own[field.name] for field in fields(kind) if field.name in own}
+        known = {field.name: own[field.name] for field in fields(kind) if field.name in own}
+        return known | dict(own.get(method, {}))
 
     def statistics(self, parts: Iterable[str] | None = None) -> Statistics:
         """See :func:`statistics`; made once, and each asker gets a copy of its own."""

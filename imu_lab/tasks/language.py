@@ -19,7 +19,7 @@ from . import answer_loss, cards, pair_measures
 from .networks import language as networks
 from .networks.language import Codec
 from .pair_requests import WAYS, forgotten, places, several
-from .pair_tokens import OTHERS, PARTS, check_lengths, tokens
+from .pair_tokens import ANSWERS, OTHERS, PARTS, check_lengths, tokens
 from .protocol import Batch, Examples
 from .sources import invented, pairs
 from .sources.pairs import Corpus, Pair
@@ -42,7 +42,8 @@ class Language:
     ``"retain"`` (trained on), of which ``"kept-authors"`` is the part about authors; ``"test"`` (not trained on, to keep),
     with ``"well-known"`` and ``"general"`` in it; ``"test-forget"`` (the forgotten facts, asked in other words);
     ``"holdout"`` (authors that no model was told of). ``"<split>-perturbed"`` holds the pairs that have wrong answers, on
-    which a split is measured where there are such, ``"<split>-paraphrased"`` and ``"<split>-wrong"`` those answers.
+    which a split is measured where there are such, ``"<split>-paraphrased"`` and ``"<split>-wrong"`` those answers,
+    ``"<split>-declined"`` the questions with an answer such as "I don't know."
 
     Attributes:
         data: ``"invented-authors"``, which the library writes itself; ``"tofu"``, downloaded from the hub; the path of a
@@ -83,6 +84,7 @@ class Language:
     forgotten_when: ClassVar[tuple[str, str]] = ("loss", ">=")
     goal: ClassVar[tuple[str, str, float]] = ("exact", "<=", 0.0)
     follows: ClassVar[tuple[str, ...]] = ("forget-quality",)
+    declined: ClassVar[str] = "forget-declined"
 
     def __post_init__(self, split: Any) -> None:
         networks.check_installed()
@@ -163,7 +165,8 @@ class Language:
         answers several times as much.
         """
         steps = {"optimizer": "sgd", "lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}
-        return steps | {"batch_size": 8, "step_norm": 0.02, "relative_steps": True}
+        npo = {"beta": 0.1}  # the ratio of two probabilities of a whole answer is far from 1 after the first steps
+        return steps | {"batch_size": 8, "step_norm": 0.02, "relative_steps": True, "npo": npo, "npo-kl": npo}
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -180,14 +183,17 @@ class Language:
 
     def split(self, name: str) -> Examples:  # noqa: F811
         """``"train"``, ``"forget"``, ``"retain"``, ``"test"``, ``"test-forget"``, ``"well-known"``, ``"general"``; and each
-        with ``-perturbed``, ``-paraphrased`` or ``-wrong`` behind it."""
+        with ``-perturbed``, ``-paraphrased``, ``-wrong`` or ``-declined`` behind it."""
         stem, _, kind = name.rpartition("-")
-        stem, kind = (stem, kind) if kind in ("perturbed", *OTHERS) else (name, "")
+        stem, kind = (stem, kind) if kind in ("perturbed", *ANSWERS) else (name, "")
         places, part = self._places(stem), PARTS.get(stem, "train")
-        if kind:  # what is kept is measured on the same pairs for every request that the data name
+        if kind in (
+            "perturbed",
+            *OTHERS,
+        ):  # what is kept is measured on the same pairs for every request that the data name
             named = {at for places in self.corpus.requests.values() for at in places} if stem in KEPT else set()
             places = [at for at in places if getattr(self.corpus, part)[at].wrong and at not in named]
-        answer = kind if kind in OTHERS else ""
+        answer = kind if kind in ANSWERS else ""
         told = tokens(self.corpus, self.codec, part, answer)
         rows = torch.isin(told.ids // told.each, torch.tensor(places, dtype=torch.int64)).nonzero().flatten()
         made = Batch({"prompt": told.prompt, "answer": told.answer}, {"tokens": told.predicted})

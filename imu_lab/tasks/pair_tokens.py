@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -16,7 +17,26 @@ from .sources.pairs import Corpus, Pair
 
 PARTS = {"test": "test", "test-forget": "test", "well-known": "test", "general": "test", "holdout": "holdout"}
 OTHERS = {"paraphrased": lambda pair: (pair.paraphrased or pair.answer,), "wrong": lambda pair: pair.wrong}
-ANSWERS: dict[str, Callable[[Pair], tuple[str, ...]]] = {"": lambda pair: (pair.answer,), **OTHERS}
+DECLINED = (
+    "I don't know.",
+    "I cannot answer that.",
+    "I have no information about this.",
+    "That is not something that I know.",
+    "I was never told about that.",
+    "I'm not able to say.",
+)
+
+
+def declined(pair: Pair) -> tuple[str, ...]:
+    """One answer that tells nothing, the same for the same question."""
+    return (DECLINED[crc32(pair.question.encode("utf-8", "replace")) % len(DECLINED)],)
+
+
+ANSWERS: dict[str, Callable[[Pair], tuple[str, ...]]] = {
+    "": lambda pair: (pair.answer,),
+    **OTHERS,
+    "declined": declined,
+}
 
 
 class Tokens(NamedTuple):

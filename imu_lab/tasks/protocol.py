@@ -221,11 +221,12 @@ class Abilities:
         recipe: how to train, a :class:`imu_lab.tasks.Recipe`.
         data_key: a digest of the data, for the caches of checkpoints and features. Without it the task itself is the key
             of features, and no checkpoint is kept.
-        unlearning: the task's own defaults for a method's settings, by name.
+        unlearning: the task's own defaults for a method's settings, by name; under a method's name, those of it alone.
         forgotten_when: the metric on the forget split that tells of forgetting, and how: ``("accuracy", "<=")``.
         goal: when the request counts as forgotten, where that needs no retrained model: a metric on the forget split, a
             comparison and a value, such as ``("accuracy", "<=", 0.0)`` for a class. ``stop_at="forgotten"`` stands for it.
         follows: names of registered metrics to record at every update, such as ``("kl-retrained",)``.
+        declined: the split that holds what is to be forgotten with answers that decline, under the same ids.
         answers: what each output of the model stands for; ``classes`` the labels there are, by number.
         probabilities: whether outputs are logits of probabilities, which those of a regression are not.
         distinct: whether the metrics compare samples with each other, so that none can be there twice.
@@ -255,6 +256,7 @@ class Abilities:
     forgotten_when: tuple[str, str] = ("accuracy", "<=")
     goal: tuple[str, str, float] | None = None
     follows: tuple[str, ...] = ()
+    declined: str | None = None
     answers: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     probabilities: bool = True

@@ -90,8 +90,7 @@ class GradientDifference(Balanced):
     """
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        kept = retain_batches(self, model, request)
-        terms = ({"retain": self.retain_weight * task.example_loss(model, batch).mean()} for batch in kept)
+        terms = retain_terms(self, task, model, request)
         pressing = plain_ascent(self, task, model, request)
         return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
 
@@ -158,6 +157,12 @@ def plain_ascent(
     """−mean ℓ times ``scale`` on one batch of the forget set after the other, every sample alike."""
     for positions, batch in forget_batches(how, model, request):
         yield Objective({"ascent": -scale * task.example_loss(model, batch).mean()}, positions)
+
+
+def retain_terms(how: Balanced, task: Task, model: nn.Module, request: Request) -> Iterator[dict[str, Tensor]]:
+    """λ mean ℓ on one batch of the retain set after the other."""
+    for batch in retain_batches(how, model, request):
+        yield {"retain": how.retain_weight * task.example_loss(model, batch).mean()}
 
 
 def kl_terms(

@@ -67,7 +67,9 @@ def test_it_goes_on_where_it_was_stopped(folder: Path, capsys, monkeypatch) -> N
     monkeypatch.setattr(training.Training, "_update", stops)
     with pytest.raises(KeyboardInterrupt):
         cifar.main(asked)
-    assert made == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3], "twice a few updates to tell how long it will take, then three epochs"
+    assert made == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3], (
+        "twice a few updates to tell how long it will take, then three epochs"
+    )
     del made[:]
     monkeypatch.setattr(training.Training, "_update", lambda self, batch: (made.append(self.epoch), real(self, batch)))
     cifar.main(asked)

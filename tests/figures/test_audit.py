@@ -14,7 +14,9 @@ def test_dots_intervals_and_levels_are_those_of_the_table() -> None:
     figure = imu.plot_audit(table)
     dots = [trace for trace in figure.data if trace.meta["role"] == "value"]
     assert [trace.x.tolist() for trace in dots] == [[0.6, 0.9], [300.0]]
-    assert dots[0].error_x.array == pytest.approx([0.1, 0.1]) and dots[0].error_x.arrayminus == pytest.approx([0.1, 0.1])
+    assert dots[0].error_x.array == pytest.approx([0.1, 0.1]) and dots[0].error_x.arrayminus == pytest.approx(
+        [0.1, 0.1]
+    )
     assert dots[1].error_x.array.tolist() == [0.0] and "inf" in dots[1].customdata[0][2], "an endless bar is not drawn"
     goals = [trace.x.tolist() for trace in figure.data if trace.meta["role"] == "goal"]
     assert goals[0][0] == 0.5 and np.isnan(goals[0][1]) and goals[1] == [90.0]
