@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test check demo bench trial compare cifar notebooks lessons student slides site clean
+.PHONY: help install lab test check demo bench trial compare cifar notebooks page lessons student slides site clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -65,6 +65,8 @@ slides: $(STAMP) ## Turn each lesson into slides, in slides/
 site: $(STAMP) ## Build the course, the reference and the glossary as pages, in site/; installs the extra docs
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	$(BIN)/python tools/build_site.py $(ARGS)
+page: $(STAMP) ## Write the workbench of lesson 00 as one page that needs no installation
+	$(BIN)/python tools/build_page.py $(ARGS)
 
 clean: ## Remove .venv and caches; data/ stays
 	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from html import escape
@@ -59,6 +60,11 @@ def whole(title: str, body: str, data: Data, script: str, *, plotly: bool = True
         f"<title>{escape(title)}</title><style>{styles}</style></head>"
         f'<body><main class="imu-panel imu-page">{body}</main>{held}<script>{code}</script></body></html>'
     )
+
+
+def filled(name: str, places: Mapping[str, str]) -> str:
+    """The body in the file of this name beside this one, with HTML put into its {{PLACES}}."""
+    return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: places[found[1]], (HERE / name).read_text(encoding="utf-8"))
 
 
 def write(path: str | os.PathLike, html: str, overwrite: bool) -> Path:

@@ -411,19 +411,3 @@ function start({ words, arrays }) {
   drawCurves().catch(fail);
   document.documentElement.dataset.ready = "yes";
 }
-
-// A function from a row and a height in pixels to HTML of its picture, cut out of a sheet; "" where there is none.
-function pictures(words, arrays) {
-  if (!words.sprites) return () => "";
-  const { kind, width, height, across } = words.sprites, each = across * across;
-  const at = new Map(Array.from(arrays.pictured, (example, place) => [example, place]));
-  const sheets = [];
-  for (let number = 0; arrays[`sheet ${number}`]; number++) sheets.push(URL.createObjectURL(new Blob([arrays[`sheet ${number}`]], { type: kind })));
-  return (row, size) => {
-    const place = at.get(arrays.examples[row]);
-    if (place === undefined) return `<span class="imu-note">no picture in this file</span>`;
-    const scale = size / height, within = place % each, rows = Math.ceil(Math.min(each, at.size - (place - within)) / across);
-    const [x, y] = [within % across, Math.floor(within / across)];
-    return `<span class="thumb" role="img" aria-label="example ${arrays.examples[row]}" style="width:${width * scale}px;height:${size}px;background-image:url(${sheets[Math.floor(place / each)]});background-size:${across * width * scale}px ${rows * size}px;background-position:${-x * width * scale}px ${-y * size}px"></span>`;
-  };
-}

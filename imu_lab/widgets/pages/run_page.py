@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable
-from contextlib import nullcontext
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,23 +15,18 @@ from plotly.colors import get_colorscale
 
 from ... import figures
 from ...core.messages import kind_of
-from ...core.quantities import describe
 from ...core.records import Run
 from ...figures import dots, theme
 from ...figures.explorer import AREA, AREAS, FAINT
 from ...figures.explorer import KEPT as OPAQUE
 from ...studies.brushing import bars
 from ...studies.landscape import Landscape
-from ...tasks.cards import words_alone
 from ..base import tables
 from ..base.ledger import quantities, widened, withstood
 from . import page
 from .held import KEPT, NO_CLASS, Held
-from .sprites import Sprites, sprites
-
-PICTURES = 2_600_000  # bytes: a page of 5,000 samples stays under 8 MB
-CARDS = 1_000_000  # letters of all cards together
-PICTURE = re.compile(r"<img\b[^>]*>")
+from .looks import cards_of, column_of, sprites_of
+from .sprites import Sprites
 
 
 def report(
@@ -93,8 +86,8 @@ def run_page(
     columns = quantities(samples)
     forget = held.examples[: held.count]
     values = samples.set_index("example")[columns].loc[forget].astype(float).to_numpy(np.float32)
-    pictures = sprites(getattr(run.task, "pictures", None), held.examples, PICTURES)
-    cards = _cards(run.task, held.examples)
+    pictures = sprites_of(run.task, held.examples)
+    cards = cards_of(run.task, held.examples)
     histograms = [bars(column) for column in values.T]
     arrays = {**held.arrays(), "values": values.T, "bars": np.array([each.bar for each in histograms], np.uint8)}
     words = {
@@ -109,9 +102,8 @@ def run_page(
         "curves": json.loads(figures.plot_curves([run]).to_json()) if len(run.curve) else None,
     }
     if pictures is not None:
-        arrays |= {"pictured": np.array(pictures.examples, np.int32)}
-        arrays |= {f"sheet {at}": sheet for at, sheet in enumerate(pictures.sheets)}
-        words["sprites"] = {name: getattr(pictures, name) for name in ("kind", "width", "height", "across")}
+        arrays |= pictures.arrays()
+        words["sprites"] = pictures.words()
     body = _body(run, land, notes(held, pictures, len(cards)))
     return page.whole(f"Run {run.label}", body, page.Data(words, arrays), "run_page.js")
 
@@ -126,8 +118,8 @@ def _scales(land: Landscape, held: Held, columns: list[str]) -> dict[str, Any]:
         "count": held.count,
         "labels": held.label_names,
         "classes": {number: land.class_name(number) for number in sorted(named)},
-        "columns": [_column(name) for name in columns],
-        "live": [_column(name) | {"title": f"{tables.title(name)} now"} for name in live],
+        "columns": [column_of(name) for name in columns],
+        "live": [column_of(name) | {"title": f"{tables.title(name)} now"} for name in live],
         "ledger": [name for name in tables.LEDGER if name in columns],
         "largest_margin": held.largest_margin,
         "window": [[float(end) for end in side] for side in dots.window(held.land.places[held.rows])],
@@ -140,28 +132,6 @@ def _scales(land: Landscape, held: Held, columns: list[str]) -> dict[str, Any]:
         "ink": theme.INK,
         "line": figures.colour(land.run.label),
     }
-
-
-def _column(name: str) -> dict[str, str]:
-    about = describe(name)
-    return {"name": name, "title": tables.title(name), "unit": about.unit, "meaning": about.meaning}
-
-
-def _cards(task: Any, examples: np.ndarray) -> dict[int, str]:
-    """The cards of as many samples as fit, the forget set first; without their pictures, which the page has once."""
-    cards: dict[int, str] = {}
-    if task is None:
-        return cards
-    has_pictures, left = getattr(task, "pictures", None) is not None, CARDS
-    with words_alone() if has_pictures else nullcontext():
-        for example in examples.tolist():
-            card = task.card(example)
-            card = PICTURE.sub("", card) if has_pictures else card
-            left -= len(card)
-            if left < 0:
-                break
-            cards[example] = card
-    return cards
 
 
 def notes(held: Held, pictures: Sprites | None, cards: int) -> list[str]:
@@ -198,8 +168,7 @@ def _body(run: Run, land: Landscape, told: list[str]) -> str:
     aside = (
         f"<details class='imu-notes'><summary>What this file holds</summary><ul>{listed}</ul></details>" if told else ""
     )
-    places = (page.HERE / "run_page.html").read_text(encoding="utf-8")
     table = run.summary().to_html(index=False, border=0, float_format="{:.3f}".format, na_rep="–", escape=True)
-    filled = {"TITLE": escape(run.label), "FACTS": escape(repr(run)), "NOTES": aside, "SUMMARY": table,
+    places = {"TITLE": escape(run.label), "FACTS": escape(repr(run)), "NOTES": aside, "SUMMARY": table,
               "PLANE": escape(land.about)}  # fmt: skip
-    return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: filled[found[1]], places)
+    return page.filled("run_page.html", places)

@@ -35,6 +35,15 @@ class Sprites(NamedTuple):
     examples: list[int]
     squeezed: bool
 
+    def words(self) -> dict[str, Any]:
+        """What a page must know to cut a picture out."""
+        return {name: getattr(self, name) for name in ("kind", "width", "height", "across")}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The sheets, and whose pictures are on them."""
+        sheets = {f"sheet {at}": sheet for at, sheet in enumerate(self.sheets)}
+        return {"pictured": np.array(self.examples, np.int32), **sheets}
+
 
 def sprites(look: Callable[[list[int]], Any] | None, examples: Sequence[int], most: int) -> Sprites | None:
     """The pictures of these examples, in at most about ``most`` bytes; None where there are none.

@@ -121,3 +121,36 @@ def test_a_dot_is_clicked_where_it_is_drawn(opened: Callable, run: imu.Run, tmp_
     page.click("#ledger tbody tr:nth-child(2)")
     drag(page, "#map", tuple(found))
     assert page.inner_text("#ledger tr.imu-chosen td:nth-child(2)") == chosen
+
+
+def test_sliders_move_the_figures_of_a_saved_workbench(opened: Callable, tmp_path: Path) -> None:
+    task, original = cases.task("digits class"), cases.original("digits class")
+    bench = imu.workbench(task, original, reference=cases.retrained("digits class"), steps=8)
+    assert bench.wait(120)
+    page = opened(bench.save(tmp_path / "bench.html", {"damping": [1e-3, 1e-1]}))
+    bench.close()
+    drawn = "() => document.getElementById('influence').data.find(each => each.mode === 'markers').x.map(Number)"
+    before = page.evaluate(drawn)
+    page.focus("input[data-name=damping]")
+    page.keyboard.press("End")
+    page.wait_for_selector(".slider output:text-is('0.1')")
+    page.wait_for_timeout(500)
+    scores = imu.influence(task, original, damping=0.1).values
+    assert cases.close(np.sort(page.evaluate(drawn)), np.sort(scores), 1e-3) and before != page.evaluate(drawn)
+    page.click("#ledger tbody tr:nth-child(2)")
+    assert page.inner_text("#ledger tr.imu-chosen td:nth-child(2)") in page.inner_text("#card")
+    assert page.evaluate("document.querySelectorAll('#influence .shapelayer path').length") >= 1
+    place = page.evaluate("""() => { const plot = document.getElementById('intensity'), box = plot.getBoundingClientRect();
+        const trace = plot._fullData.find(each => each.mode === 'markers'), { xaxis, yaxis } = plot._fullLayout;
+        return [box.left + xaxis._offset + xaxis.d2p(trace.x[0]), box.top + yaxis._offset + yaxis.d2p(trace.y[0])] }""")
+    page.mouse.move(place[0] - 6, place[1] - 6)
+    page.mouse.move(*place, steps=4)
+    page.wait_for_selector("#intensity .hoverlayer .hovertext")
+    before = page.inner_text("#card")
+    page.mouse.click(*place)
+    page.wait_for_timeout(300)
+    assert page.inner_text("#card") != before
+    for part in ("#sliders", "#curves", "#influence"):
+        page.evaluate("scrollTo(0, 0)")
+        box = page.locator(part).bounding_box()
+        assert box["y"] + box["height"] < 800, "on one screen"
