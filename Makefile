@@ -65,6 +65,7 @@ slides: $(STAMP) ## Turn each lesson into slides, in slides/
 site: $(STAMP) ## Build the course, the reference and the glossary as pages, in site/; installs the extra docs
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	$(BIN)/python tools/build_site.py $(ARGS)
+
 page: $(STAMP) ## Write the workbench of lesson 00 as one page that needs no installation
 	$(BIN)/python tools/build_page.py $(ARGS)
 
