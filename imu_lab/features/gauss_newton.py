@@ -19,7 +19,7 @@ from ..tasks.outputs import cross_entropy_derivative, derivative_of, log_probabi
 from ..tasks.protocol import Batch, Examples, Task
 from . import readout
 from .gradients import Gradient, LinearGradients, flat, forward_mode, gradients_of
-from .kronecker import kronecker_inverse, with_ones
+from .kronecker import kronecker_inverse, second_derivative, with_ones
 from .layers import ROOM
 
 DENSE_LIMIT = 6_000  # parameters: a matrix of 288 MB in double precision
@@ -200,10 +200,29 @@ def _bending(task: Task, outputs: Tensor, batch: Batch) -> tuple[Map, Tensor | N
         return task.example_loss(lambda _: made, batch).sum()
 
     def bend(change: Tensor) -> Tensor:
-        with forward_mode():
-            return torch.func.jvp(torch.func.grad(loss), (outputs,), (change,))[1]
+        try:
+            with forward_mode():
+                return torch.func.jvp(torch.func.grad(loss), (outputs,), (change,))[1]
+        except (NotImplementedError, RuntimeError):  # a loss that forward mode does not know
+            return _bent_backward(task, outputs, batch, change)
 
     return bend, None
+
+
+def _bent_backward(task: Task, outputs: Tensor, batch: Batch, change: Tensor) -> Tensor:
+    """∇²ℓ times a change of the logits, by two backward passes.
+
+    Raises:
+        ValueError: the loss has no second derivative there.
+    """
+    try:
+        return second_derivative(task, outputs, batch, change)
+    except (NotImplementedError, RuntimeError) as error:
+        raise ValueError(
+            "the Gauss-Newton matrix is made of the loss's second derivatives at the outputs, and torch knows none of the loss "
+            f'of this task ({str(error).splitlines()[0]}); use what needs S alone, such as factors="inputs" or the estimator '
+            "'fisher-diagonal'"
+        ) from None
 
 
 def _second(bend: Map, probabilities: Tensor | None, count: int, inputs: Tensor) -> Tensor:

@@ -198,13 +198,13 @@ def _bending(task: Task, made: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     told = _bent(exact, change).norm(dim=-1, keepdim=True) > 1e-3 * change.norm(dim=-1, keepdim=True)
     exact = torch.where(told, exact, exact.clamp(-3, 3))
     try:
-        found = _second(task, exact, batch, change)
+        found = second_derivative(task, exact, batch, change)
     except RuntimeError:  # a loss with numbers of the model's own precision, such as weights of classes
-        found = _second(task, exact.to(made), batch, change.to(made))
+        found = second_derivative(task, exact.to(made), batch, change.to(made))
     return found.double(), _bent(exact, change)
 
 
-def _second(task: Task, made: Tensor, batch: Batch, change: Tensor) -> Tensor:
+def second_derivative(task: Task, made: Tensor, batch: Batch, change: Tensor) -> Tensor:
     """∇²ℓ times a change of the logits."""
     with torch.enable_grad():
         logits = made.detach().requires_grad_()
@@ -265,6 +265,11 @@ def damped(factor: Tensor, rho: float) -> Tensor:
 def _scale(diagonal: Tensor) -> Tensor:
     """The mean eigenvalue of a matrix with this diagonal."""
     scale = diagonal.mean()
+    if scale < 0:
+        raise ValueError(
+            "the curvature is negative on the whole: the loss of this task bends downwards at the outputs, and what is "
+            'preconditioned by it would lead the other way; use factors="inputs", which needs no curvature of the loss'
+        )
     if not (torch.isfinite(scale) and scale > 0):
         raise ValueError(
             "the curvature is zero or not finite: the model is certain of every answer, or its outputs are not finite"

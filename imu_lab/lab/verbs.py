@@ -120,8 +120,8 @@ def unlearn(
         method: a name in ``imu_lab.methods``, or an instance; ``settings`` are its fields (for ``"imu"``: lr, alpha,
             momentum, weight_decay, batch_size, optimizer, step_norm, relative_steps, normalise), and
             ``help(imu.methods["imu"])`` says what each means. A task may declare its own.
-            ``lr="auto"``, the default where the task declares none that is one for this method, finds from the forget set alone the rate with which the
-            goal is reached in about half of ``steps``; the rate found stands in the run's settings.
+            ``lr="auto"``, the default where the task declares none that is one for this method, finds from the forget set alone
+            the rate with which the goal is reached in about half of ``steps``; the rate found stands in the run's settings.
             ``step_norm=0.01, relative_steps=True`` makes each update one per cent as long as the readout is at first.
         steps: the number of updates at most.
         seed: of the batch order; ``seeds`` instead gives a list of runs, one per seed.

@@ -87,14 +87,19 @@ def stop_rule(
         split, value = split[0] if split else "forget", given[2]
         if isinstance(value, str) and value == RETRAINED:
             return StopRule(metric, given[1], _retrained(reference, split, metric, asked), split)
-        if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
+        if _is_number(value):
             return StopRule(metric, given[1], float(value), split)
-    if isinstance(given, (int, float, np.number)) and not isinstance(given, bool):
+    if _is_number(given):
         return StopRule(*when, float(given))
     raise ValueError(
         f'{asked} must be a forget accuracy, "retrained", or (metric, one of {listed(list(COMPARISONS))}, a number or '
         f'"retrained"), or "forgotten" where the task has a goal of its own; got {given!r}'
     )
+
+
+def _is_number(given: Any) -> bool:
+    """Whether it is one that something can be compared with, which NaN is not."""
+    return isinstance(given, (int, float, np.number)) and not isinstance(given, bool) and given == given
 
 
 def _retrained(reference: SplitMetrics | None, split: str, metric: str, asked: str) -> float:

@@ -246,3 +246,54 @@ def test_an_update_costs_little_more_than_one_of_imu() -> None:
             call()
             times[name].append(time.thread_time() - start)
     assert np.median(times["curvature-ascent"]) <= 1.3 * np.median(times["imu"])
+
+
+def of_loss(loss: Callable[[Tensor, Tensor], Tensor]) -> tuple[Task, nn.Module]:
+    """A small head under a loss of a user's own."""
+    generator = torch.Generator().manual_seed(0)
+    rows, labels = torch.randn(30, 4, generator=generator), torch.arange(30) % 3
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        head = nn.Linear(4, 3)
+    test = rows[:9] + 1, labels[:9]
+    return imu.tasks.Classification.from_data(head, (rows, labels), test, forget_indices=range(9), loss=loss), head
+
+
+def test_a_loss_that_forward_mode_does_not_know_is_bent_backward_or_refused_in_words() -> None:
+    def cubed(made: Tensor, truth: Tensor) -> Tensor:
+        return Cubes.apply(nn.functional.cross_entropy(made, truth, reduction="none"))
+
+    def hinge(made: Tensor, truth: Tensor) -> Tensor:
+        return nn.functional.multi_margin_loss(made, truth, reduction="none")
+
+    def same(made: Tensor, truth: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(made, truth, reduction="none") ** 3
+
+    one, other = (curvature_of(*of_loss(each), of_loss(each)[0].split("forget")).matrix() for each in (cubed, same))
+    assert cases.close(one, other, within=1e-5)
+    with pytest.raises(
+        ValueError, match='second derivatives at the outputs, and torch knows none .*factors="inputs"'
+    ) as said:
+        imu.unlearn(*of_loss(hinge), method="curvature-ascent", factors="exact", lr=0.1, steps=1)
+    assert "\n" not in str(said.value)
+
+
+class Cubes(torch.autograd.Function):
+    """x³, without a forward mode."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        context.save_for_backward(values)
+        return values**3
+
+    @staticmethod
+    def backward(context: Any, slope: Tensor) -> Tensor:
+        return 3 * context.saved_tensors[0] ** 2 * slope
+
+
+def test_a_loss_that_bends_downwards_is_told_of() -> None:
+    def turned(made: Tensor, truth: Tensor) -> Tensor:
+        return -nn.functional.cross_entropy(made, truth, reduction="none")
+
+    with pytest.raises(ValueError, match="negative on the whole: .* bends downwards"):
+        imu.unlearn(*of_loss(turned), method="curvature-ascent", factors="exact", lr=0.1, steps=1)

@@ -312,3 +312,9 @@ def test_no_bar_is_left_of_a_run_that_reached_its_goal(monkeypatch: pytest.Monke
     run = imu.unlearn(cases.task("toy"), cases.original("toy"), steps=200, lr=1.0, stop_at=0.5)
     assert 0 < run.events["stopped_at"] < 200
     assert bars[0] == (run.events["stopped_at"],) * 2, "in a notebook, a bar that is not full stays, in red"
+
+
+@pytest.mark.parametrize("stop_at", [float("nan"), np.nan, ("loss", ">=", float("nan"))])
+def test_what_nothing_can_be_compared_with_is_no_goal(stop_at: object) -> None:
+    with pytest.raises(ValueError, match="stop_at must be a forget accuracy, .*; got .*nan"):
+        imu.unlearn(cases.task("toy"), cases.original("toy"), steps=5, stop_at=stop_at)

@@ -16,7 +16,7 @@ from ..base import theme
 from ..base.controls import STYLE, Menu
 from .pipeline import Question
 
-SHOWN_FIRST = ("lr", "alpha", "step_norm", "scope")
+SHOWN_FIRST = ("lr", "alpha", "step_norm", "scope", "rho", "curvature")
 CONTROLS_FIRST = ("uniform", "shuffled", "gradient-norm")
 NEVER = "never"  # a menu cannot hold None
 

@@ -143,6 +143,14 @@ def test_another_metric_is_drawn_without_a_new_run(panel: Workbench) -> None:
     assert line(panel, "forget", run)[1] == list(run.series("forget", "loss"))
 
 
+def test_rho_and_curvature_are_among_what_is_seen_at_once(task: Any, models: tuple) -> None:
+    panel = workbench(task, models[0], reference=models[1], steps=1, method="curvature-ascent", estimator="curvature")
+    for menu in (panel.controls.method, panel.controls.estimator):
+        shown = menu.controls.children
+        assert {"rho", "curvature"} <= {name for name, control in menu.controls.controls.items() if control in shown}
+    panel.close()
+
+
 def test_the_distance_to_the_retrained_models_can_be_chosen_with_its_floor_and_doing_nothing(
     task: Any, models: tuple, panel: Workbench
 ) -> None:
