@@ -43,6 +43,7 @@ from .lab.verbs import load_run as load_run
 from .lab.verbs import unlearn as unlearn
 from .lab.again import again as again
 from .lab.fork import fork as fork
+from .lab.rewind import rewind as rewind
 from .lab.what_if import what_if as what_if
 from .lab.session import Session as Session
 

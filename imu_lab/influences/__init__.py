@@ -13,6 +13,7 @@ from .gradient import Random as Random
 from .hessian import ArnoldiHessian as ArnoldiHessian
 from .hessian import NaiveHessian as NaiveHessian
 from .kfac import KroneckerFisher as KroneckerFisher
+from .published import PublishedInfluence as PublishedInfluence
 from .robust import LeverageCapped as LeverageCapped
 from .robust import MedianOfMeans as MedianOfMeans
 from .robust import SelfNormalised as SelfNormalised

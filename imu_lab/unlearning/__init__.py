@@ -13,6 +13,7 @@ from .misdirection import Misdirection as Misdirection
 from .one_shot import InfluenceStep as InfluenceStep
 from .one_shot import NewtonStep as NewtonStep
 from .preference import PreferenceOptimisation as PreferenceOptimisation
+from .published import PublishedGuidance as PublishedGuidance
 from .random_label import RandomLabel as RandomLabel
 from .request import Request as Request
 from .request import Update as Update

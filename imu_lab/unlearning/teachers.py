@@ -39,7 +39,7 @@ class Scrub(Descent):
     the former only the latter go on. KL_T = T² KL(softmax(z_0/T) ‖ softmax(z/T)), z_0 of the model as given, which never
     moves. At the model as given KL_T is flat, so the first pass over the forget set does next to nothing. A task's own
     learning rate stays as it is: the paper's falls, and its SCRUB+R goes back to the update whose forget error is nearest
-    to that of unseen samples, which the run's curve and :func:`imu_lab.fork` offer for any method.
+    to that of unseen samples, which :func:`imu_lab.rewind` does for any method's run.
 
     Source: Kurmanji et al. 2023 (arXiv 2302.09880).
     """
