@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ..core import registry
+from ..core.knobs import name_of
 from ..core.messages import kind_of, listed, near, shown
 from ..lab.session import AUTO
 from .cells import drawn
@@ -193,6 +194,9 @@ def _instance(rule: Any) -> Any:
 
 def _words(value: Any) -> str:
     """A setting for a reader: a name with its settings in a row."""
+    if is_dataclass(value) and not isinstance(value, type):
+        own = {each.name: getattr(value, each.name) for each in fields(value) if getattr(value, each.name) != each.default}
+        value = (name_of(value), own)
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], Mapping):
         return " ".join([str(value[0]), *(f"{name} {_words(each)}" for name, each in value[1].items())])
     return f"{value:g}" if isinstance(value, float) else str(value)

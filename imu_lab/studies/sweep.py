@@ -205,6 +205,7 @@ def _row(arm: Arm, cell: Cell, outcome: Outcome, folder: Path | None) -> dict[st
 
 def _of_training(task: Task) -> float:
     """How many passes over the training set a retraining takes; NaN where the task does not train by a recipe."""
-    if offered(task).trained is not None:
+    known = offered(task).trained
+    if known is not None and known("retain", 0) is not None:
         return float("nan")
     return recipe_of(task).epochs * len(task.split("retain")) / len(task.split("train"))

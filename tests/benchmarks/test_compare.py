@@ -20,6 +20,45 @@ RESULTS = report.RESULTS
 ALWAYS = {"original", "retrained", "shuffled"}
 
 
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """The table that is in the repository."""
+    return pd.read_parquet(RESULTS / "compare.parquet")
+
+
+def test_the_markdown_is_made_of_the_table_and_the_readme_quotes_it(table: pd.DataFrame) -> None:
+    assert (RESULTS / "compare.md").read_text("utf-8") == report.markdown(table)
+    (quoted,) = report.SUMMARY.findall(report.README.read_text("utf-8"))
+    assert quoted == report.summary(table) and quoted in (RESULTS / "compare.md").read_text("utf-8")
+
+
+def test_a_task_was_compared_with_its_seeds_and_the_rows_that_nobody_asks_for(table: pd.DataFrame) -> None:
+    assert {"digits, class 3", "digits, random tenth"} <= set(table["task"])
+    for name, rows in table.groupby("task"):
+        assert set(rows["method"]) == {*ALWAYS, *plan.METHODS}
+        assert (rows.groupby("method")["seed"].apply(sorted) == [*[list(plan.SEEDS)] * rows["method"].nunique()]).all()
+        assert rows["machine"].nunique() == rows["versions"].nunique() == rows["sources"].nunique() == 1
+        assert not set(plan.SEEDS) & set(plan.tuning_of(str(name)))
+
+
+def test_what_the_readme_says_is_in_the_rows(table: pd.DataFrame) -> None:
+    for name in ("digits, class 3", "digits, random tenth"):
+        rows = table[table["task"] == name]
+        mean = rows.groupby("method")[[report.TEST, "passes"]].mean().drop(index="retrained")
+        nearest = mean[report.TEST].drop("original").idxmin()
+        unseen = imu.over_seeds(rows, [report.TEST], by=["method"], against=plan.UNIFORM).set_index("method")
+        assert all(unseen.loc[method, "high"] >= 0 for method in ("imu", "shuffled"))
+        cost = rows.loc[rows["method"] == "retrained", "passes"].mean()
+        if name.endswith("tenth"):
+            assert nearest == "curvature-ascent" and mean[report.TEST].idxmin() == "original"
+        else:
+            nearest = mean[report.TEST].drop("original").nsmallest(2)
+            assert set(nearest.index) == {"curvature-ascent", "scrub"}
+            assert mean["passes"].idxmax() == "fine-tune" and mean["passes"].drop("fine-tune").max() < cost
+            assert (mean["passes"] < cost / 3).sum() > 0.8 * len(mean)
+            assert rows.loc[rows["method"] != "original", "reached"].sum() == 3 * (rows["method"].nunique() - 1) - 1
+
+
 def test_every_method_has_as_many_settings_to_try_and_all_exist() -> None:
     arms = arms_of(plan.METHODS, None)
     assert pd.Series([arm.of for arm in arms]).value_counts().eq(3).all()
