@@ -72,7 +72,10 @@ def seen(path: Path, seed: int, folder: Path) -> dict[str, bool] | str:
     nbformat.write(with_seed(nbformat.read(path, as_version=4), seed), copy)
     try:
         executed = build_notebooks.execute(
-            copy, {"PLOTLY_RENDERER": "plotly_mimetype"}, after=checking(claims_of(path).read_text("utf-8"))
+            copy,
+            {"PLOTLY_RENDERER": "plotly_mimetype"},
+            arguments=["--IPKernelApp.log_level=ERROR"],
+            after=checking(claims_of(path).read_text("utf-8")),
         )
     except build_notebooks.Refused as reason:
         return f"does not run: {str(reason).splitlines()[-1]}"

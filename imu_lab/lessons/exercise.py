@@ -59,7 +59,7 @@ class Exercise:
             return Verdict(self.name, "wrong", found, self.hints)
         if found:
             return Verdict(self.name, "right", self.because)
-        return Verdict(self.name, "wrong", "That is not it yet.", self.hints)
+        return Verdict(self.name, "wrong", "Unfold a hint, and look again.", self.hints)
 
 
 EXERCISES: dict[str, Exercise] = {}
