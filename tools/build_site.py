@@ -132,9 +132,16 @@ def pages() -> dict[str, str]:
     tables = "\n\n".join(f"## {title}\n\n{registry_table(registry)}" for title, registry in REGISTRIES.items())
     made["registries.md"] = f"# Estimators, rules, methods and metrics\n\nAll that is registered.\n\n{tables}\n"
     made["glossary.md"] = (
-        "# Glossary\n\nWhat each column of a table and each metric means.\n\n"
-        + quantity_table(quantities.QUANTITIES)
-        + "\n"
+        f"# Glossary
+
+## Words
+
+{(SETTINGS / 'words.md').read_text('utf-8')}
+"
+        f"## Columns and metrics
+
+{quantity_table(quantities.QUANTITIES)}
+"
     )
     made["course.md"] = course()
     made["index.md"] = index()
@@ -175,7 +182,7 @@ def index() -> str:
 
 def write(source: Path) -> None:
     """All sources of the site, in an empty folder."""
-    shutil.copytree(SETTINGS, source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SETTINGS, source, ignore=shutil.ignore_patterns("__pycache__", "words.md"))
     for path, text in pages().items():
         (source / path).parent.mkdir(exist_ok=True)
         (source / path).write_text(text, "utf-8")

