@@ -141,7 +141,7 @@ def test_torchs_attention_under_forward_mode(named: object) -> None:
     assert torch.backends.mha.get_fastpath_enabled() == fast
 
 
-@pytest.mark.parametrize("named", [("layer4", "fc"), "all"])
+@pytest.mark.parametrize("named", [pytest.param(("layer4", "fc"), marks=pytest.mark.slow), "all"])
 def test_a_torchvision_network(named: object) -> None:
     from torchvision.models import ResNet
     from torchvision.models.resnet import BasicBlock

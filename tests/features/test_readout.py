@@ -32,7 +32,8 @@ def torchvision_models() -> dict[str, tuple[Callable, str]]:
 
 
 @pytest.mark.parametrize("family", [
-    "resnet18", "vgg11_bn", "mobilenet_v3_small", "densenet", "vit", "swin", "shufflenet", "googlenet",
+    "resnet18", "vgg11_bn", "vit", "swin",
+    *(pytest.param(each, marks=pytest.mark.slow) for each in ("mobilenet_v3_small", "densenet", "shufflenet", "googlenet")),
 ])  # fmt: skip
 def test_the_readout_of_torchvisions_classifiers(family: str) -> None:
     make, name = torchvision_models()[family]

@@ -204,7 +204,7 @@ def test_captums_second_order_ranks_as_exact_does(estimator: str, name: str, tar
     assert torch.equal(state, torch.random.get_rng_state()), "captum seeds the global generator; it must be restored"
 
 
-@pytest.mark.parametrize("estimator", ["naive", "arnoldi"])
+@pytest.mark.parametrize("estimator", ["naive", pytest.param("arnoldi", marks=pytest.mark.slow)])
 def test_captums_second_order_ranks_as_exact_does_on_a_head_of_650_parameters(estimator: str) -> None:
     from scipy.stats import spearmanr
 

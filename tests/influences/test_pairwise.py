@@ -16,7 +16,7 @@ from imu_lab.features.gradients import explicit
 from imu_lab.tasks.protocol import Examples, Task
 
 
-@pytest.mark.parametrize("scope", [None, "all"])
+@pytest.mark.parametrize("scope", [None, pytest.param("all", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("against", ["forget", "retain"])
 def test_it_equals_its_dense_definition(scope: str | None, against: str) -> None:
     model = cases.conv_net().double()

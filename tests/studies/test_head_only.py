@@ -80,6 +80,7 @@ def test_a_deeper_readout_moves_what_a_fresh_head_sees(digit: Task) -> None:
     assert table.loc[("prototypes", "test"), names[1]] != table.loc[("prototypes", "test"), "original"]
 
 
+@pytest.mark.slow
 def test_of_single_samples_heads_learn_the_others() -> None:
     task = cases.task("digits fraction")
     models = {"nothing": cases.original("digits fraction")}

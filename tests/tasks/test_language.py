@@ -235,6 +235,7 @@ def test_a_run_measures_on_features_what_the_whole_network_tells() -> None:
     assert len(imu.resistance(run)) == 3 and len(imu.compare(run)) == 2
 
 
+@pytest.mark.slow
 def test_a_run_is_saved_and_goes_on_where_the_pairs_are_given(tmp_path: Path) -> None:
     task, (original, _) = tiny(), models()
     run = imu.unlearn(task, original, steps=1)

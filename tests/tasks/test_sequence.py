@@ -26,6 +26,7 @@ def sources(task: Sequence, split: str) -> list[int]:
     return task.split(split).batch().targets["source"].unique().tolist()
 
 
+@pytest.mark.slow
 def test_the_published_sizes() -> None:
     task = Sequence("paper", **SMALL)
     sizes = {name: len(task.split(name)) for name in (*task.splits, "train", "source-0", "source-1")}
@@ -190,6 +191,7 @@ def test_influence_equals_the_explicit_gradients_whatever_the_chunk(monkeypatch:
         assert (found - expected).abs().max() / expected.abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_a_run_records_distances_at_every_update_and_cached_equals_uncached() -> None:
     task, (original, retrained) = tiny(), models()
     weights = imu.intensity(imu.influence(task, original))

@@ -244,6 +244,7 @@ def test_the_request_seed_is_not_in_the_originals_key(folder: Path, trainings: l
     assert trainings == [1437]
 
 
+@pytest.mark.slow
 def test_the_architecture_is_in_the_key(folder: Path, trainings: list[int]) -> None:
     for name in ("small-cnn", "resnet-20"):
         imu.train(Classification("digits", forget_class=0, architecture=name, recipe=SHORT))

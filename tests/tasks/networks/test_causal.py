@@ -59,6 +59,7 @@ def test_an_answer_ends_where_it_ends() -> None:
         assert set(row[stop:]) <= {PAD} and PAD not in row[:stop]
 
 
+@pytest.mark.slow
 def test_what_its_makers_advise_for_writing_does_not_change_what_greedy_means() -> None:
     task = tiny()
     config = transformers.GPT2Config(vocab_size=task.codec.words, n_embd=8, n_layer=1, n_head=2, n_positions=128)

@@ -545,6 +545,7 @@ def with_workers(model: nn.Module, pairs: torch.utils.data.Dataset, seed: int) -
     return model
 
 
+@pytest.mark.slow
 def test_a_users_training_may_load_in_another_process() -> None:
     model = net()
     model.answer = plain
