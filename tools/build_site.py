@@ -131,18 +131,8 @@ def pages() -> dict[str, str]:
         made[f"reference/{number:02d}.md"] = f"# {heading}\n\n" + "\n".join(map(entry, names))
     tables = "\n\n".join(f"## {title}\n\n{registry_table(registry)}" for title, registry in REGISTRIES.items())
     made["registries.md"] = f"# Estimators, rules, methods and metrics\n\nAll that is registered.\n\n{tables}\n"
-    made["glossary.md"] = (
-        f"# Glossary
-
-## Words
-
-{(SETTINGS / 'words.md').read_text('utf-8')}
-"
-        f"## Columns and metrics
-
-{quantity_table(quantities.QUANTITIES)}
-"
-    )
+    words, columns = (SETTINGS / "words.md").read_text("utf-8"), quantity_table(quantities.QUANTITIES)
+    made["glossary.md"] = f"# Glossary\n\n## Words\n\n{words}\n## Columns and metrics\n\n{columns}\n"
     made["course.md"] = course()
     made["index.md"] = index()
     return made
