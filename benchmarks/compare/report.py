@@ -94,7 +94,7 @@ INTRODUCTION = f"""# {TITLE}
 
 Made by `make compare` from `benchmarks/compare/plan.py`; the rows of all runs are in `compare.parquet`. Every method starts
 from the same models and is read at equal forgetting. Each was given three settings, tried under the seeds
-{' and '.join(map(str, TUNING))} (of CIFAR-10 the first alone), which are reported nowhere: the setting that reached the goal most
+{" and ".join(map(str, TUNING))} (of CIFAR-10 the first alone), which are reported nowhere: the setting that reached the goal most
 often, and of those the nearest to the retrained model on unseen data, is the method's setting below.
 
 Distances are KL(retrained model ‖ model) in nats, to the model retrained under the same seed: on the forget set / on unseen

@@ -17,6 +17,10 @@ from ..core.knobs import check_count
 from ..core.running import checked_seed
 from . import answer_loss, cards, pair_measures
 from .networks import language as networks
+from .networks import pretrained
+from .networks.adapters import WHERE as ADAPTERS
+from .networks.adapters import adapted, check_peft
+from .networks.installed import check_installed
 from .networks.language import Codec
 from .pair_requests import WAYS, forgotten, places, several
 from .pair_tokens import ANSWERS, OTHERS, PARTS, check_lengths, tokens
@@ -60,6 +64,8 @@ class Language:
         readout: the modules that influence and unlearning act on; None for the output layer, ``"all"`` for every parameter.
         recipe: how to train; None for the model's own.
         keys: the names of question and answer in a user's rows; None where they can be told.
+        adapters: the rank of LoRA adapters, where they and not the model's own weights are to be trained; they are then the
+            readout. ``readout="adapters"`` names those of a model that has some, such as one of ``peft``.
         device: where models are made, such as ``"cuda"``; None for the CPU.
 
     Raises:
@@ -78,6 +84,7 @@ class Language:
     readout: tuple[str, ...] | str | None = None
     recipe: Recipe | None = None
     keys: tuple[str, str] | None = None
+    adapters: int | None = None
     device: str | None = None
     request: str | None = None
 
@@ -87,7 +94,7 @@ class Language:
     declined: ClassVar[str] = "forget-declined"
 
     def __post_init__(self, split: Any) -> None:
-        networks.check_installed()
+        check_installed()
         settled = {
             "data": self.data if isinstance(self.data, Corpus) else str(self.data),
             "request": self.request if callable(split) or split is None else split,
@@ -96,13 +103,21 @@ class Language:
             "shape": _shape(self.shape),
             "seed": checked_seed(self.seed),
             "recipe": self.recipe or (SMALL if self.model is None else PRETRAINED),
-            "readout": tuple(self.readout) if isinstance(self.readout, list) else self.readout,
+            "readout": self._settled_readout(),
             "keys": None if self.keys is None else tuple(self.keys),
+            "adapters": None if self.adapters is None else check_count("adapters", self.adapters, 1),
         }
         for name, value in settled.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "_forgotten", forgotten(self.corpus, {name: getattr(self, name) for name in WAYS}))
         check_lengths(self.corpus, self.codec)
+
+    def _settled_readout(self) -> tuple[str, ...] | str | None:
+        wanted = "adapters" if self.readout is None and self.adapters else self.readout
+        if wanted == "adapters":
+            check_peft()
+            return ADAPTERS
+        return tuple(wanted) if isinstance(wanted, list) else wanted
 
     @classmethod
     def from_data(cls, train: Any, test: Any = (), *, keys: tuple[str, str] | None = None, **request: Any) -> Language:
@@ -149,7 +164,7 @@ class Language:
         """Words to tokens, in the form in which the model is asked."""
         if self.model is None:
             return networks.trained_codec(self.corpus, self.shape.words)
-        return networks.loaded_codec(self.model)
+        return pretrained.loaded_codec(self.model)
 
     @property
     def data_key(self) -> str:
@@ -203,9 +218,11 @@ class Language:
 
     def make_model(self, seed: int) -> nn.Module:
         """A fresh small model under ``seed``, or the pretrained one, as the task calls it."""
-        if self.model is not None:
-            return networks.loaded(self.model).to(self.device or "cpu")
-        return networks.small(self.codec, self.shape, seed).to(self.device or "cpu")
+        small = self.model is None
+        made = networks.small(self.codec, self.shape, seed) if small else pretrained.loaded(self.model)
+        if self.adapters:
+            made = networks.CausalModel(adapted(made.network, self.adapters, seed))
+        return made.to(self.device or "cpu")
 
     def prepared(self, model: nn.Module) -> nn.Module:
         """A model of Hugging Face as the task calls it, its output layer with weights of its own."""

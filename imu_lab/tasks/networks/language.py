@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -20,31 +18,9 @@ from ...core.running import device_of, digest, evaluating, own_modules, seeded
 from ..sources.pairs import Corpus
 
 PAD = -1  # in place of a token where there is none
-NEEDED = ("transformers", "tokenizers", "rouge_score")
 LONGEST = 512  # tokens that the small model reads at most
 TOGETHER = 64  # questions answered at once
 CONTENT = "\ue000 what is said \ue000"  # stands in a chat template for what a person says
-
-
-def check_installed() -> None:
-    """Make sure that what language models need is there.
-
-    Raises:
-        ImportError: it is not; the message says what to install.
-    """
-    missing = [name for name in NEEDED if not _found(name)]
-    if missing:
-        raise ImportError(
-            f"imu.tasks.Language needs {', '.join(missing)}, which cannot be imported here; install what language models "
-            'need with: pip install "imu_lab[llm]"'
-        )
-
-
-def _found(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except (ImportError, ValueError):  # somebody blocks it
-        return False
 
 
 class Shape(NamedTuple):
@@ -128,16 +104,6 @@ def trained_codec(corpus: Corpus, words: int) -> Codec:
         trainers.BpeTrainer(vocab_size=words, show_progress=False, special_tokens=["<end>"], initial_alphabet=alphabet),
     )
     return codec(PreTrainedTokenizerFast(tokenizer_object=pairs, eos_token="<end>"), LONGEST, ("", "\n"))
-
-
-@remembered(4)
-def loaded_codec(name: str) -> Codec:
-    """That of a model by name or local path."""
-    from transformers import AutoConfig, AutoTokenizer
-
-    config = AutoConfig.from_pretrained(name)
-    known = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2**20
-    return codec(AutoTokenizer.from_pretrained(name), known)
 
 
 def codec(tokenizer: Any, context: int, form: tuple[str, str] = ("Question: ", "\nAnswer:")) -> Codec:
@@ -244,42 +210,6 @@ def small(codec: Codec, shape: Shape, seed: int) -> CausalModel:
     )
     with seeded(seed):
         return CausalModel(LlamaForCausalLM(config))
-
-
-def loaded(name: str) -> CausalModel:
-    """A pretrained model by name or local path, in its own dtype, its output layer with weights of its own.
-
-    Raises:
-        MemoryError: the files of a local path hold more than is free; said before one is read.
-    """
-    from transformers import AutoModelForCausalLM
-
-    check_fits(Path(name))
-    return CausalModel(untied(AutoModelForCausalLM.from_pretrained(name, dtype="auto")))
-
-
-def check_fits(folder: Path) -> None:
-    """Make sure that the weights in a local folder fit in memory; a name, whose files are elsewhere, is not looked at.
-
-    Raises:
-        MemoryError: they do not.
-    """
-    files = [path for ending in ("*.safetensors", "*.bin") for path in folder.glob(ending)] if folder.is_dir() else []
-    size, free = sum(path.stat().st_size for path in files), free_memory()
-    if size > free:
-        raise MemoryError(
-            f"the weights in {folder} take {size / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; take a smaller model, "
-            "or one stored in half precision"
-        )
-
-
-def free_memory() -> float:
-    """Bytes that may still be taken, without a limit where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * float(next(line.split()[1] for line in lines if line.startswith("MemAvailable")))
-    except (OSError, StopIteration):
-        return float("inf")
 
 
 def called(model: nn.Module) -> nn.Module:

@@ -11,6 +11,7 @@ import torch
 from languages import models, tiny
 
 from imu_lab.tasks.networks import language as networks
+from imu_lab.tasks.networks import pretrained
 from imu_lab.tasks.networks.language import PAD
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -103,7 +104,7 @@ def test_a_pretrained_model_is_loaded_from_a_folder_in_its_dtype(tmp_path: Any) 
     with pytest.raises(ValueError, match="the model reads 20 "):
         config.max_position_embeddings = 20
         config.save_pretrained(tmp_path)
-        networks.loaded_codec.cache_clear()
+        pretrained.loaded_codec.cache_clear()
         languages.tiny(model=str(tmp_path))
 
 
@@ -111,9 +112,19 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_read(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"no weights at all")
-    monkeypatch.setattr("imu_lab.tasks.networks.language.free_memory", lambda: 10.0)
+    monkeypatch.setattr("imu_lab.tasks.networks.pretrained.free_memory", lambda: 10.0)
     with pytest.raises(MemoryError, match="the weights in .* take 0.0 GiB and 0.0 GiB are free; take a smaller model"):
-        networks.loaded(str(tmp_path))
+        pretrained.loaded(str(tmp_path))
     monkeypatch.undo()
-    networks.check_fits(tmp_path)
-    assert networks.free_memory() > 2**20
+    pretrained.check_fits(tmp_path)
+    assert pretrained.free_memory() > 2**20
+
+
+def test_a_model_that_is_not_there_is_told_in_one_sentence(tmp_path: Any) -> None:
+    with pytest.raises(
+        FileNotFoundError, match="no causal language model can be read from '/nowhere/model': it is no folder"
+    ):
+        tiny(model="/nowhere/model")
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-kind"}')
+    with pytest.raises(FileNotFoundError, match="it holds 'config.json', and transformers says: "):
+        tiny(model=str(tmp_path))

@@ -1,0 +1,88 @@
+"""Causal language models by name or local path: what they need is looked at before anything large is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...core.memo import remembered
+from ...core.messages import listed
+from . import adapters
+from .language import CausalModel, Codec, codec, untied
+
+
+@remembered(4)
+def loaded_codec(name: str) -> Codec:
+    """That of a model by name or local path."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    with _named(name):
+        config = AutoConfig.from_pretrained(base := adapters.base_of(name))
+        tokenizer = AutoTokenizer.from_pretrained(name if (Path(name) / "tokenizer_config.json").is_file() else base)
+    known = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2**20
+    return codec(tokenizer, known)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say in one sentence that there is no such model.
+
+    Raises:
+        FileNotFoundError: it is neither a folder with a model nor can be had from the hub.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        place = Path(name)
+        holds = (
+            f"it holds {listed(sorted(path.name for path in place.iterdir())[:8])}"
+            if place.is_dir()
+            else "it is no folder here"
+        )
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise FileNotFoundError(
+            f"no causal language model can be read from {name!r}: {holds}, and transformers says: {reason[:200]}. Give a "
+            "folder with config.json, weights and tokenizer, or the name of a model on the hub of Hugging Face"
+        ) from error
+
+
+def loaded(name: str) -> CausalModel:
+    """A pretrained model by name or local path, in its own dtype, its output layer with weights of its own.
+
+    A folder with adapters gives the model that they are made for, with them.
+
+    Raises:
+        MemoryError: the files of a local path hold more than is free; said before one is read.
+    """
+    from transformers import AutoModelForCausalLM
+
+    base = adapters.base_of(name)
+    check_fits(Path(base))
+    with _named(name):
+        network = untied(AutoModelForCausalLM.from_pretrained(base, dtype="auto"))
+    return CausalModel(network if base == name else adapters.joined(network, name))
+
+
+def check_fits(folder: Path) -> None:
+    """Make sure that the weights in a local folder fit in memory; a name, whose files are elsewhere, is not looked at.
+
+    Raises:
+        MemoryError: they do not.
+    """
+    files = [path for ending in ("*.safetensors", "*.bin") for path in folder.glob(ending)] if folder.is_dir() else []
+    size, free = sum(path.stat().st_size for path in files), free_memory()
+    if size > free:
+        raise MemoryError(
+            f"the weights in {folder} take {size / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; take a smaller model, "
+            "or one stored in half precision"
+        )
+
+
+def free_memory() -> float:
+    """Bytes that may still be taken, without a limit where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * float(next(line.split()[1] for line in lines if line.startswith("MemAvailable")))
+    except (OSError, StopIteration):
+        return float("inf")
