@@ -68,23 +68,29 @@ def retrieve(
     _check_people(task)
     if depth < 1:
         raise ValueError(f"depth is how many places to keep, at least 1; got {depth!r}")
-    ranked, asked = task.ranked(model, split), task.split(split)
+    asked = task.split(split)
     sources = (asked.source, "test" if asked.source == "test" else "standard-gallery")
-    some = task.pictured(sources[0])
+    some, gallery = (task.pictured(source) for source in sources)
+    itself = asked.ids.numpy() if sources[0] == sources[1] else None
+    found, answers, done = [], [], 0
+    for ranked in task.ranked(model, split):
+        mine = slice(done, done := done + len(ranked.order))
+        found.append((ranked.average_precision, ranked.first_right))
+        answers.append(_answers(ranked, gallery, None if itself is None else itself[mine], depth, mine.start))
+    precision, first = (torch.cat(parts) for parts in zip(*found))
     queries = pd.DataFrame(
         {
             "query": np.arange(len(asked)),
             "example": asked.ids.numpy(),
             "person": some.persons[asked.ids.numpy()],
             "camera": some.cameras[asked.ids.numpy()],
-            "average_precision": ranked.average_precision.numpy(),
-            "first_right": ranked.first_right.numpy(),
+            "average_precision": precision.numpy(),
+            "first_right": first.numpy(),
         }
     )
-    shares = ranking.cmc(ranked.first_right, depth)
+    shares = ranking.cmc(first, depth)
     curve = pd.DataFrame({"rank": np.arange(1, depth + 1), "share": shares.numpy()})
-    itself = queries["example"].to_numpy() if sources[0] == sources[1] else None
-    return Retrieval(queries, _answers(ranked, task.pictured(sources[1]), itself, depth), curve, label, sources, task)
+    return Retrieval(queries, pd.concat(answers, ignore_index=True), curve, label, sources, task)
 
 
 def _check_people(task: Task) -> None:
@@ -93,8 +99,10 @@ def _check_people(task: Task) -> None:
         raise TypeError(f"retrieval needs a task with people to find, such as imu.tasks.ReID; got {kind}")
 
 
-def _answers(ranked: ranking.Ranking, gallery: Any, itself: np.ndarray | None, depth: int) -> pd.DataFrame:
-    """The first ``depth`` places of every ranking, the query's own picture left out."""
+def _answers(
+    ranked: ranking.Ranking, gallery: Any, itself: np.ndarray | None, depth: int, start: int = 0
+) -> pd.DataFrame:
+    """The first ``depth`` places of every ranking, the query's own picture left out; queries count from ``start``."""
     order, right, counted = (column.numpy() for column in ranked)
     ranks = counted.cumsum(1)
     rows = []
@@ -105,7 +113,7 @@ def _answers(ranked: ranking.Ranking, gallery: Any, itself: np.ndarray | None, d
         rows.append(
             pd.DataFrame(
                 {
-                    "query": query,
+                    "query": start + query,
                     "place": np.arange(1, len(places) + 1),
                     "rank": np.where(valid, ranks[query, places], np.nan),
                     "example": examples,

@@ -246,7 +246,7 @@ class Abilities:
         prepared: from a model to that model as the task calls it, such as without the wrappers of torch.compile.
         trained: ``(split, seed)`` to a model that needs no training of ours, or None.
         with_request: from ids of training samples to the same task with these to be forgotten.
-        ranked: ``(model, split)`` to queries with the whole gallery ranked for each.
+        ranked: ``(model, split)`` to the whole gallery ranked for each query, a few of them at a time, in order.
     """
 
     splits: tuple[str, ...] = ("forget", "retain", "test")

@@ -7,6 +7,7 @@ benchmark" (ICCV).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ..core.running import digest
 
-CHUNK = 1024  # queries ranked at once: for 20,000 gallery pictures that takes 200 MB
+ROOM = 2**22  # pairs of a query and a gallery picture that are ranked at once: 200 MB, whatever the gallery
 REMEMBERED = 8  # answers
 
 
@@ -72,6 +73,34 @@ def rank(query: Seen, gallery: Seen, junk: int = -1) -> Ranking:
     Raises:
         ValueError: a query without any right answer in the gallery, named.
     """
+    _check_matches(query, gallery)
+    return _ranked(_unit(query), _unit(gallery), junk)
+
+
+def rankings(query: Seen, gallery: Seen, junk: int = -1) -> Iterator[Ranking]:
+    """:func:`rank` of a few queries at a time, in their order, so that a gallery of any size fits into memory.
+
+    Raises:
+        ValueError: see :func:`rank`; before anything is ranked.
+    """
+    _check_matches(query, gallery)
+    asked, known = _unit(query), _unit(gallery)
+    few = max(1, ROOM // max(1, len(gallery.persons)))
+    return (_ranked(asked.take(rows), known, junk) for rows in torch.arange(len(query.persons)).split(few))
+
+
+def _unit(seen: Seen) -> Seen:
+    return seen._replace(embeddings=torch.nn.functional.normalize(seen.embeddings, dim=1))
+
+
+def _ranked(query: Seen, gallery: Seen, junk: int) -> Ranking:
+    order = (query.embeddings @ gallery.embeddings.T).argsort(dim=1, descending=True, stable=True)
+    same = query.persons[:, None] == gallery.persons[order]
+    elsewhere = query.cameras[:, None] != gallery.cameras[order]
+    return Ranking(order, same & elsewhere, ~(same & ~elsewhere) & (gallery.persons[order] != junk))
+
+
+def _check_matches(query: Seen, gallery: Seen) -> None:
     alone = _without_match(query, gallery)
     if len(alone):
         first = int(alone[0])
@@ -80,11 +109,6 @@ def rank(query: Seen, gallery: Seen, junk: int = -1) -> Ranking:
             f"{int(query.persons[first])} from camera {int(query.cameras[first])}, and no other camera's picture in "
             "the gallery shows that person: leave the query out, or add such a picture"
         )
-    queries, known = (torch.nn.functional.normalize(seen.embeddings, dim=1) for seen in (query, gallery))
-    order = (queries @ known.T).argsort(dim=1, descending=True, stable=True)
-    same = query.persons[:, None] == gallery.persons[order]
-    elsewhere = query.cameras[:, None] != gallery.cameras[order]
-    return Ranking(order, same & elsewhere, ~(same & ~elsewhere) & (gallery.persons[order] != junk))
 
 
 def _without_match(query: Seen, gallery: Seen) -> Tensor:
@@ -117,10 +141,7 @@ _remembered: dict[str, dict[str, float]] = {}
 
 
 def _scores(query: Seen, gallery: Seen) -> dict[str, float]:
-    precision, first = [], []
-    for rows in torch.arange(len(query.persons)).split(CHUNK):
-        ranking = rank(query.take(rows), gallery)
-        precision.append(ranking.average_precision)
-        first.append(ranking.first_right)
-    shares = cmc(torch.cat(first), 5)
-    return {"map": torch.cat(precision).mean().item(), "rank1": shares[0].item(), "rank5": shares[4].item()}
+    seen = [(each.average_precision, each.first_right) for each in rankings(query, gallery)]
+    precision, first = (torch.cat(parts) for parts in zip(*seen))
+    shares = cmc(first, 5)
+    return {"map": precision.mean().item(), "rank1": shares[0].item(), "rank5": shares[4].item()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import unknown
-from ..core.running import checked_seed, seeded
+from ..core.running import checked_seed, fingerprint, seeded
 from . import cards, cross_entropy, ranking
 from .evaluation import outputs
 from .networks import images as networks
@@ -48,7 +48,8 @@ class ReID:
         architecture: a name in ``imu_lab.tasks.networks.images`` of a network that makes embeddings; None for the data's own.
         recipe: how to train; None for the data's own.
         image_size: (height, width) of a folder's pictures; None for Market-1501's own 128x64.
-        pretrained: start from ImageNet weights, for ``"person-resnet-50"``; downloaded when a model is first made.
+        pretrained: start from ImageNet weights, for ``"person-resnet-50"``; downloaded when a model is first made. The path of
+            a file starts the backbone from a user's own weights, published ones for instance; False starts from none.
         device: where models are made, such as ``"cuda"``; None for the CPU.
 
     Raises:
@@ -63,7 +64,7 @@ class ReID:
     architecture: str | None = None
     recipe: Recipe | None = None
     image_size: tuple[int, int] | None = None
-    pretrained: bool = True
+    pretrained: bool | str = True
     device: str | None = None
 
     forgotten_when: ClassVar[tuple[str, str]] = ("identity_accuracy", "<=")
@@ -80,6 +81,7 @@ class ReID:
             "recipe": self.recipe or (FIGURES if drawn else MARKET),
             "image_size": None if drawn else _size(self.image_size or MARKET_SIZE),
             "seed": checked_seed(self.seed),
+            "pretrained": self.pretrained if isinstance(self.pretrained, bool) else str(self.pretrained),
             "readout": tuple(self.readout) if isinstance(self.readout, list) else self.readout,
         }
         for name, value in own.items():
@@ -127,11 +129,16 @@ class ReID:
     @cached_property
     def data_key(self) -> str:
         """A digest of the data and of what training starts from: part of every checkpoint's name."""
-        return self.crowd.key if self._start is None else f"{self.crowd.key} from ImageNet"
+        if self._start is None:
+            return self.crowd.key
+        own = isinstance(self.pretrained, str)
+        return f"{self.crowd.key} from {fingerprint(*self._start.values()) if own else 'ImageNet'}"
 
     @cached_property
     def _start(self) -> Mapping[str, Tensor] | None:
         """Pretrained weights of the backbone, or None."""
+        if isinstance(self.pretrained, str):
+            return person_networks.weights_of(self.pretrained, self._network(0).backbone)
         wanted = self.pretrained and self.architecture == "person-resnet-50"
         return person_networks.imagenet_weights() if wanted else None
 
@@ -176,6 +183,12 @@ class ReID:
 
     def make_model(self, seed: int) -> nn.Module:
         """A fresh network under ``seed``, from ImageNet weights where they are asked for and can be had."""
+        model = self._network(seed)
+        if self._start is not None:
+            model.backbone.load_state_dict(self._start)
+        return model.to(self.device or "cpu")
+
+    def _network(self, seed: int) -> nn.Module:
         with seeded(seed):
             model = networks.build(self.architecture, len(self.persons), 3)
         if not hasattr(model, "embed"):
@@ -183,9 +196,7 @@ class ReID:
                 f"architecture {self.architecture!r} makes no embedding to find people by; choose one with "
                 "embed(pictures) and a classifier, such as 'person-cnn' or 'person-resnet-50'"
             )
-        if self._start is not None:
-            model.backbone.load_state_dict(self._start)
-        return model.to(self.device or "cpu")
+        return model
 
     example_loss = cross_entropy.example_loss
     example_margin = cross_entropy.example_margin
@@ -205,13 +216,13 @@ class ReID:
         named = {"identity_accuracy": right[mine].double().mean().item()}
         return named | ranking.scores(seen.take(mine), seen) if held_out else named
 
-    def ranked(self, model: nn.Module, split: str = "test-forget") -> ranking.Ranking:
-        """Each picture of a held-out split (or of ``"standard"``) as a query, the whole gallery ranked for it.
+    def ranked(self, model: nn.Module, split: str = "test-forget") -> Iterator[ranking.Ranking]:
+        """Each picture of a held-out split (or of ``"standard"``) as a query, the whole gallery ranked for a few at a time.
 
         Raises:
             ValueError: the split was trained on, or a query has no match.
         """
-        return ranking.rank(*self._queries_and_gallery(model, split, self.split))
+        return ranking.rankings(*self._queries_and_gallery(model, split, self.split))
 
     def _queries_and_gallery(
         self, model: nn.Module, split: str, examples_of: ExamplesOf

@@ -72,7 +72,10 @@ def test_equals_brute_force(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     ranked = ranking.rank(query, gallery)
     assert cases.close(ranked.average_precision.tolist(), precisions, within=1e-12)
     assert cases.close(ranking.cmc(ranked.first_right, 10).tolist(), curve, within=1e-12)
-    monkeypatch.setattr(ranking, "CHUNK", 7)
+    monkeypatch.setattr(ranking, "ROOM", 7 * 60)
+    few = list(ranking.rankings(query, gallery))
+    assert {len(each.order) for each in few[:-1]} == {7} and len(few) == -(-len(query.persons) // 7)
+    assert all(torch.equal(torch.cat(parts), whole) for parts, whole in zip(zip(*few), ranked))
     wanted = {"map": sum(precisions) / len(precisions), "rank1": curve[0], "rank5": curve[4]}
     assert cases.close(ranking.scores(query, gallery), wanted, within=1e-12)
 
@@ -94,6 +97,8 @@ def test_a_query_without_a_match_is_named(persons: list[int], cameras: list[int]
     query = seen(at(0, 0), [6, 5], [1, 1])
     with pytest.raises(ValueError, match="1 of 2 queries have no match; the first, at position 1, shows person 5"):
         ranking.rank(query, seen(at(1, 2), persons, cameras))
+    with pytest.raises(ValueError, match="at position 1, shows person 5"):
+        ranking.rankings(query, seen(at(1, 2), persons, cameras))  # at once, not when the first is asked for
 
 
 def test_scores_are_remembered_by_content_not_by_identity() -> None:

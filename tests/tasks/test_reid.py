@@ -247,3 +247,60 @@ def test_held_out_pictures_have_labels_of_their_own() -> None:
     ids = task().split("test").ids[:3]
     crowd = task().crowd.held_out
     assert task().test_labels(ids) == [f"person {crowd.persons[i]}" for i in ids]
+
+
+def test_a_users_own_weights_start_the_backbone_and_are_part_of_the_key(tmp_path: Path) -> None:
+    crowds.folder(tmp_path / "set")
+    how = dict(forget_persons=(7,), architecture="person-cnn", image_size=(16, 8))
+    plain = imu.tasks.ReID(tmp_path / "set", **how)
+    state = {name: value + 1 for name, value in plain.make_model(5).backbone.state_dict().items()}
+    torch.save(state, tmp_path / "own.pth")
+    own = imu.tasks.ReID(tmp_path / "set", pretrained=tmp_path / "own.pth", **how)
+    for seed in (0, 1):
+        found = own.make_model(seed).backbone.state_dict()
+        assert all(torch.equal(found[name], value) for name, value in state.items())
+    first, second = (own.make_model(seed).classifier.weight for seed in (0, 1))
+    assert not torch.equal(first, second) and own.data_key != plain.data_key
+    torch.save({name: value + 1 for name, value in state.items()}, tmp_path / "other.pth")
+    assert imu.tasks.ReID(tmp_path / "set", pretrained=str(tmp_path / "other.pth"), **how).data_key != own.data_key
+    with pytest.raises(FileNotFoundError, match="with pretrained weights"):
+        imu.tasks.ReID(tmp_path / "set", pretrained="nowhere.pth", **how).make_model(0)
+
+
+@pytest.mark.slow
+def test_hundreds_of_people_by_six_cameras_with_junk_and_passers_by_to_the_end(tmp_path: Path) -> None:
+    """Market-1501's layout and its difficulties, in small pictures: several persons in one request, views and Grad-CAM."""
+    cameras, known, strangers = range(1, 7), range(1, 301), range(400, 440)
+    shown = [(person, 1 + (person + k) % 6) for person in known for k in (0, 0, 1, 1)]
+    gallery = [(person, camera) for person in strangers for camera in cameras]
+    gallery += [(0, camera) for camera in cameras for _ in range(20)] + [
+        (-1, camera) for camera in cameras for _ in range(5)
+    ]
+    asked = [(person, 1 + person % 6) for person in strangers]
+    crowds.folder(tmp_path / "set", shown, asked, gallery, size=(16, 8))
+    made = imu.tasks.ReID(
+        tmp_path / "set", forget_persons=(3, 77, 250), architecture="person-cnn", image_size=(16, 8),
+        readout=("embedding", "classifier"), recipe=imu.tasks.Recipe(epochs=1, lr=0.05, batch_size=64),
+    )  # fmt: skip
+    assert len(made.persons) == 300 and set(made.labels(made.split("forget").ids)) == {
+        "person 3",
+        "person 77",
+        "person 250",
+    }
+    counts = {split: len(made.split(split)) for split in ("train", "gallery", "standard", "standard-gallery")}
+    assert counts == {"train": 600, "gallery": 600, "standard": 40, "standard-gallery": 40 * 6 + 120}, (
+        "junk is left out"
+    )
+    model = imu.train(made)
+    run = imu.unlearn(made, model, imu.intensity(imu.influence(made, model)), steps=2, lr=1e-3)
+    assert {"map", "rank1", "identity_accuracy"} <= set(run.curve.query("split == 'test-forget'")["metric"])
+    for split, queries in (("test-forget", 6), ("standard", 40)):
+        found = imu.retrieve(made, run.model, split, depth=10)
+        assert len(found.queries) == queries and found.answers.groupby("query").size().eq(10).all()
+        assert 0 <= found.map <= 1 and found.queries["first_right"].ge(1).all()
+        assert imu.plot_retrieval(found, places=5).data and imu.plot_cmc(found).data
+    wrong = imu.retrieve(made, run.model, "standard", depth=10).answers.query("person == 0")
+    assert len(wrong) and set(wrong["mark"]) == {"wrong"}, "a passer-by is never right"
+    seen = imu.gradcam(made, run.model, made.split("test-forget").take(torch.arange(2)))
+    assert imu.plot_attribution(seen).data
+    assert len(imu.embedding_map(made, {"before": model, "after": run.model}).points) == 2 * counts["gallery"]

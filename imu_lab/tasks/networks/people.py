@@ -5,7 +5,10 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -92,3 +95,61 @@ def imagenet_weights() -> Mapping[str, Tensor] | None:
         )
         return None
     return {name: value for name, value in state.items() if not name.startswith("fc.")}
+
+
+HEADS = ("fc.", "classifier.", "heads.", "head.", "bottleneck.", "embedding.")  # what stands after a backbone
+PREFIXES = ("module.", "model.", "backbone.", "base.")  # how wrappers and other libraries name one
+
+
+def weights_of(path: str | Path, backbone: nn.Module) -> Mapping[str, Tensor]:
+    """A backbone's weights from a user's file, safetensors or torch's own: what stands after the backbone is left out.
+
+    The names may begin as wrappers and other libraries have them (``module.``, ``backbone.``), and may lie in a member
+    ``state_dict``. Nothing is unpickled but tensors.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is cut off or of another kind, or its weights are not those of this backbone; says which.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no file {file} with pretrained weights; give the path of a .safetensors, .pth or .pt file"
+        )
+    wanted, given = backbone.state_dict(), _plain(_read(file))
+    missing = [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]
+    strange = [name for name in given if name not in wanted and not name.startswith(HEADS)]
+    other = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
+    if missing or strange or other:
+        found = [f"{len(names)} {what}, such as {names[0]}" for names, what in (
+            (missing, "are missing"), (strange, "are unknown"), (other, "have another shape")) if names]  # fmt: skip
+        raise ValueError(
+            f"the weights in {file} are not those of this {type(backbone).__name__}: of its {len(wanted)} tensors "
+            f"{'; '.join(found)}; give weights of the same architecture, or architecture="
+        )
+    return {name: given.get(name, value) for name, value in wanted.items()}
+
+
+def _read(file: Path) -> Any:
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load(file.read_bytes())
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged or foreign file raises
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{file} holds no weights that can be read ({reason[:120]}); it is cut off or no file of tensors. Download it again, "
+            "or save model.state_dict() with torch.save or safetensors"
+        ) from None
+
+
+def _plain(given: Any) -> dict[str, Tensor]:
+    """{name: tensor} without wrappers' prefixes."""
+    while isinstance(given, Mapping) and isinstance(given.get("state_dict"), Mapping):
+        given = given["state_dict"]
+    if not isinstance(given, Mapping) or not all(isinstance(value, Tensor) for value in given.values()):
+        return {}
+    names = dict(given)
+    while prefix := next((each for each in PREFIXES if names and any(name.startswith(each) for name in names)), None):
+        names = {name.removeprefix(prefix): value for name, value in names.items()}
+    return names
