@@ -13,6 +13,14 @@ import nbformat
 import imu_lab as imu
 
 WRITTEN = {
+    "plot_audit": """
+imu.plot_audit(imu.audit(run, reference=retrained))""",
+    "rewind": """
+imu.rewind(run)                                 # cut off where the forget set is known as well as unseen samples""",
+    "prediction_matrix": """
+imu.prediction_matrix(run, "test-forget")        # what is answered in place of the forgotten class""",
+    "class_accuracy": """
+imu.class_accuracy(run, reference=retrained)   # on samples it was trained on, and on unseen ones""",
     "plot_trial": """
 made = imu.trial(task, arms, at_forget=0.01, seeds=range(5))
 imu.plot_trial(imu.over_seeds(made, ["updates", "retain accuracy change"]))""",
@@ -248,14 +256,21 @@ def examples() -> dict[str, str]:
 
 
 def _of(name: str, sources: list[str]) -> str:
+    own = _docstring(name)
+    return WRITTEN.get(name, "").strip() or _told(own) or _block(own) or _used(name, sources)
+
+
+def _docstring(name: str) -> str:
     thing: object = imu
     for part in name.split("."):
         thing = getattr(thing, part)
-    lines = [line.strip() for line in (inspect.getdoc(thing) or "").splitlines()]
-    told = [line[4:] for line in lines if line.startswith((">>> ", "... "))]
-    return (
-        WRITTEN.get(name, "").strip() or "\n".join(told) or _block(inspect.getdoc(thing) or "") or _used(name, sources)
-    )
+    return inspect.getdoc(thing) or ""
+
+
+def _told(docstring: str) -> str:
+    """The code behind ``>>>`` of a docstring."""
+    lines = [line.strip() for line in docstring.splitlines()]
+    return "\n".join(line[4:] for line in lines if line.startswith((">>> ", "... ")))
 
 
 def _block(docstring: str) -> str:
@@ -265,17 +280,21 @@ def _block(docstring: str) -> str:
 
 
 def _used(name: str, sources: list[str]) -> str:
-    """The shortest statement of a lesson that calls it."""
-    call = re.compile(rf"\bimu\.{re.escape(name)}\b")
-    found = [each for each in sources if call.search(each)]
-    return min(found, key=len, default="")
+    """The shortest statement of a lesson or of another's docstring that calls it; of a class, what makes one."""
+    made = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    for called in (name, made):
+        call = re.compile(rf"\bimu\.(\w+_)?{re.escape(called)}\b" if called != name else rf"\bimu\.{re.escape(name)}\b")
+        if found := [each for each in sources if call.search(each)]:
+            return min(found, key=len)
+    return ""
 
 
 @cache
 def _lessons() -> list[str]:
-    """Every statement of the lessons, their solutions and the README's Python."""
+    """Every statement of the lessons, their solutions, the README's Python and the docstrings' examples."""
     readme = (build_notebooks.ROOT / "README.md").read_text("utf-8")
     cells = re.findall(r"```(?:python|py)\n(.*?)```", readme, re.S)
     for path in build_notebooks.notebooks():
         cells += [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    cells += [told for name in public() if (told := _told(_docstring(name)))]
     return [str(ast.get_source_segment(cell, part)) for cell in cells for part in ast.parse(cell).body]
