@@ -15,3 +15,5 @@ assert abs(beside_nothing.loc[("newton-step", "test kl_retrained"), "mean"]) < 0
 assert decades["gradient"][steep].sum() > 0.9 and decades["step"][steep].sum() < 0.2
 probe = head.set_index(["measure", "split"])
 assert gone.value("forget", "accuracy") <= 0.01 and probe.loc[("linear probe", "test-forget"), "original"] > 0.9
+assert deeper.value("forget", "accuracy") <= 0.01 and deeper.value("test", "accuracy") > 0.9
+assert (probe.loc[("linear probe", "test-forget"), ["last layer", "last two layers", "goal"]] > 0.9).all()
