@@ -148,12 +148,13 @@ def _reach(values: np.ndarray) -> float:
 def _limit(ways: list[np.ndarray], near: Iterable[float]) -> float:
     """Where an axis ends that shows all paths but those that get several times as far as the others."""
     reaches = sorted(reach for way in ways if np.isfinite(reach := _reach(way)))
-    level = NEAR * max((value for value in near if np.isfinite(value)), default=0.0)
+    least = max((value for value in near if np.isfinite(value)), default=0.0)
+    level = NEAR * least
     if not reaches or level <= 0:
         return np.inf
-    for reach in reaches:
+    for at, reach in enumerate(reaches):
         if reach > FAR * level:
-            return 1.05 * level
+            return 1.1 * (max(least, reaches[at - 1]) if at else level)
         level = max(level, reach)
     return np.inf
 
