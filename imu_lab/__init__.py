@@ -85,6 +85,7 @@ from .studies.trial import over_seeds as over_seeds
 from .studies.sweep import load_runs as load_runs
 from .studies.sweep import sweep as sweep
 from .studies.pareto import pareto as pareto
+from .studies.side_by_side import side_by_side as side_by_side
 from .studies.pressure import lorenz_curve as lorenz_curve
 from .studies.pressure import pressure_shares as pressure_shares
 from .studies.agreement import damping_effect as damping_effect
@@ -178,6 +179,7 @@ _LATER = {
     "plot_audit": "figures",
     "plot_membership": "figures",
     "plot_pareto": "figures",
+    "plot_side_by_side": "figures",
     "plot_transitions": "figures",
     "plot_tokens": "figures",
     "plot_retrieval": "figures",
@@ -186,6 +188,7 @@ _LATER = {
     "plot_attribution": "figures",
     "predict": "lessons.prediction",
     "gallery": "widgets.sheet",
+    "ab": "widgets.ab",
     "workbench": "widgets.workbench.workbench",
     "explore": "widgets.explorer.explorer",
     "report": "widgets.pages.run_page",

@@ -25,6 +25,7 @@ from .head_only import plot_head_only as plot_head_only
 from .audit import plot_audit as plot_audit
 from .audit import plot_membership as plot_membership
 from .pareto import plot_pareto as plot_pareto
+from .side_by_side import plot_side_by_side as plot_side_by_side
 from .agreement import plot_agreement as plot_agreement
 from .agreement import plot_damping as plot_damping
 from .agreement import plot_disagreements as plot_disagreements

@@ -22,6 +22,7 @@ from imu_lab.studies.comeback import Comeback, summary_of
 from imu_lab.studies.explanation import Prediction
 from imu_lab.studies.leakage import WHEN
 from imu_lab.studies.one_step import OneStepCheck
+from imu_lab.studies.side_by_side import SideBySide
 from imu_lab.studies.spectrum import Spectrum
 
 Given = tuple[tuple, dict[str, Any]]
@@ -103,6 +104,34 @@ def front(word: str, gap: bool = False) -> pd.DataFrame:
     names = ["forget accuracy gap", "test accuracy"] if gap else ["forget kl_retrained", "test kl_retrained"]
     columns = ["method", "seed", *names, "passes", "forget others", "test others"]
     return imu.pareto(pd.DataFrame(rows, columns=columns), *names)
+
+
+def two_runs(word: str, missing: bool = False) -> SideBySide:
+    """Two runs of a made-up request side by side."""
+    models = ["A", "B", "original", "retrained"]
+    plane = pd.DataFrame(
+        [
+            (name, split, at, word, word, at + 0.5, at % 3)
+            for name in models
+            for split in ("forget", word)
+            for at in range(4)
+        ],
+        columns=["model", "split", "example", "label", "answer", "x", "y"],
+    )
+    counts = pd.DataFrame([[3, 1], [0, 0]], index=[word, "b"], columns=[word, "b"])
+    classes = pd.DataFrame(
+        {"class": [word, "b"] * 2, "seen": [True, True, False, False], "samples": 4, "A": 0.5, "B": 1.0}
+    )
+    classes = classes.assign(original=1.0, goal=np.nan if missing else 0.25)
+    classes = classes.assign(**{f"{name} gap": classes[name] - classes["goal"] for name in "AB"})
+    layers = pd.DataFrame({"layer": [word, "head"], "split": "forget", "A": [1.0, 0.5], "B": [1.0, 0.7], "goal": 1.0})
+    scores = pd.DataFrame(
+        [(name, at, word, at < 3, 0.5 + at, np.exp(-0.5 - at), 0.2, 0.3) for name in models for at in range(6)],
+        columns=["model", "example", "label", "member", "loss", "confidence", "entropy", "modified_entropy"],
+    )
+    matrices, names = dict.fromkeys(models, counts), {"A": word, "B": f"{word} twice"}
+    told = {"plane": "no single prediction"} if missing else {}
+    return SideBySide(None, {}, names, plane, matrices, word, classes, layers, scores, told)
 
 
 def comparison(word: str) -> pd.DataFrame:
@@ -393,6 +422,17 @@ FIGURES: dict[str, Figure] = {
         lambda word: given(front(word), paths={word: [distances(word), distances(word, 1)]}),
         {"log": lambda word: given(front(word), log=True), "gaps": lambda word: given(front(word, True))},
         (lambda: given(pd.DataFrame()), lambda: given(front("a").iloc[:0])),
+    ),
+    "plot_side_by_side": Figure(
+        lambda word: given(two_runs(word)),
+        {
+            **{
+                view: lambda word, view=view: given(two_runs(word), view=view)
+                for view in ("matrices", "classes", "layers", "attack")
+            },
+            "alone": lambda word: given(two_runs(word, missing=True), view="classes"),
+        },
+        (lambda: given(two_runs("a", missing=True)),),
     ),
     "plot_trial": Figure(
         lambda word: given(trial(word)),

@@ -1,0 +1,235 @@
+"""Two runs of one request side by side: where they put the samples, what they answer, and who an attack takes for members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from ..core.labels import told_apart
+from ..core.messages import unknown
+from ..core.records import Run
+from ..core.running import full_precision
+from ..core.taken import a_run
+from ..measures import predictions
+from ..measures.membership import SCORES
+from ..tasks.evaluation import outputs
+from ..tasks.outputs import two_sided
+from ..tasks.protocol import Examples, Task, labels_of
+from . import feature_audits, likeness_audits
+from .audited import ORIGINAL, RETRAINED, RUN, Audited
+
+A, B = "A", "B"
+MOST = 400  # samples of a split in the plane
+DRAWS = 1  # resamplings of CKA, whose intervals are not shown here
+
+
+@dataclass(frozen=True, eq=False)
+class SideBySide:
+    """Two runs of one request, beside the retrained model (where there is one) and the original.
+
+    Attributes:
+        task: of both.
+        runs: ``{"A": run, "B": run}``.
+        names: ``{"A": label, "B": label}``, told apart by the settings in which they differ.
+        plane: ``model, split, example, label, answer, x, y``: every model's answers to the same samples in one plane, the
+            two directions in which the answers (log-probabilities less their mean) of both runs vary most.
+        matrices: by model, how often each true class of ``split`` was given each answer.
+        split: of the matrices: unseen samples of what was forgotten, where there are some, else the forget set.
+        classes: ``class, seen, samples`` and each model's share correct; ``A gap`` and ``B gap`` to the retrained model.
+        layers: ``layer, split, A, B, goal, original``: linear CKA with the retrained model.
+        scores: ``model, example, label, member`` and what :func:`imu_lab.membership` asks of each sample.
+        missing: by the name of a part, why there is none of it.
+    """
+
+    task: Task
+    runs: dict[str, Run]
+    names: dict[str, str]
+    plane: pd.DataFrame
+    matrices: dict[str, pd.DataFrame]
+    split: str
+    classes: pd.DataFrame
+    layers: pd.DataFrame
+    scores: pd.DataFrame
+    missing: dict[str, str]
+
+    def attacked(self, model: str, score: str, threshold: float) -> pd.DataFrame:
+        """Each sample with whether an attack calls it a member: its score on the members' side of the threshold.
+
+        Returns:
+            DataFrame ``example, label, member, score, called``, the most member-like first.
+
+        Raises:
+            UnknownName: no such model or score.
+            ValueError: nothing can be attacked here.
+        """
+        if "scores" in self.missing:
+            raise ValueError(self.missing["scores"])
+        for kind, name, known in (
+            ("model", model, list(dict.fromkeys(self.scores["model"]))),
+            ("score", score, list(SCORES)),
+        ):
+            if name not in known:
+                raise unknown(kind, name, known)
+        rows, sign = self.scores[self.scores["model"] == model], SCORES[score].sign
+        table = rows[["example", "label", "member"]].assign(score=rows[score])
+        table["called"] = sign * table["score"] >= sign * threshold
+        return table.sort_values("score", ascending=sign < 0, kind="stable").reset_index(drop=True)
+
+    def rates(self, model: str, score: str, threshold: float) -> dict[str, float]:
+        """What an attack at a threshold gets: ``true`` and ``false`` positives, as shares of members and of others."""
+        table = self.attacked(model, score, threshold)
+        called = table.groupby("member")["called"].mean()
+        return {"true": float(called.get(True, np.nan)), "false": float(called.get(False, np.nan))}
+
+    def __repr__(self) -> str:
+        return f"SideBySide({self.names[A]} | {self.names[B]})"
+
+
+@full_precision()
+def side_by_side(run_a: Run, run_b: Run, *, reference: Any = None, task: Task | None = None) -> SideBySide:
+    """Two runs that answer the same request, in everything that can be shown of them together.
+
+    >>> imu.ab(run_a, run_b)  # the panel of it
+
+    Args:
+        run_a, run_b: with their task and their models.
+        reference: the retrained model; by default that against which the first run was measured.
+        task: of loaded runs that do not know it.
+
+    Raises:
+        TypeError: one of them is no run.
+        ValueError: they do not forget the same samples, or do not know their task.
+    """
+    runs = {A: a_run(run_a, "side_by_side"), B: a_run(run_b, "side_by_side")}
+    asked = {name: Audited.of(run, reference, task, DRAWS) for name, run in runs.items()}
+    ids = [run.samples["example"].sort_values().tolist() for run in runs.values()]
+    if asked[A].task != asked[B].task or ids[0] != ids[1]:
+        raise ValueError(
+            "these runs answer two requests; two runs stand side by side where both forget the same samples of one task"
+        )
+    first = asked[A]
+    models = {A: first.models[RUN], B: asked[B].models[RUN], ORIGINAL: first.models[ORIGINAL]}
+    models |= {RETRAINED: first.models[first.retrained[0]]} if first.retrained else {}
+    split = "test-forget" if first.of_a_group else "forget"
+    missing: dict[str, str] = {}
+
+    def part(name: str, make: Callable[[], Any], otherwise: Any) -> Any:
+        """What can be had of this task; else why not."""
+        try:
+            return make()
+        except ValueError as error:
+            missing[name] = str(error)
+            return otherwise
+
+    empty = pd.DataFrame()
+    labels = dict(zip(runs, told_apart(runs.values(), seeds=True)))
+    return SideBySide(
+        first.task,
+        runs,
+        labels,
+        part(
+            "plane",
+            lambda: _plane(first.task, models, [name for name in ("forget", "test") if name in first.splits]),
+            empty,
+        ),
+        part("matrices", lambda: _matrices(first, models, split), {}),
+        split,
+        part("classes", lambda: _classes(asked), empty),
+        part("layers", lambda: _layers(asked), empty),
+        part("scores", lambda: _scores(asked), empty),
+        missing,
+    )
+
+
+def _plane(task: Task, models: dict[str, nn.Module], splits: list[str]) -> pd.DataFrame:
+    """All models' answers to the same samples, in the plane in which those of the two runs vary most."""
+    few = {split: _few(task.split(split)) for split in splits}
+    answers = {name: [_answers(task, model, each) for each in few.values()] for name, model in models.items()}
+    stacked = np.concatenate([values for name in (A, B) for values in answers[name]])
+    middle = stacked.mean(0)
+    _, _, directions = np.linalg.svd(stacked - middle, full_matrices=False)
+    plane = np.zeros((stacked.shape[1], 2))
+    plane[:, : min(2, len(directions))] = directions[:2].T
+    plane *= np.sign(plane[np.abs(plane).argmax(0), [0, 1]]) + (plane == 0).all(0)  # the same on every machine
+    names, _ = predictions.named(task, np.array([stacked.shape[1] - 1]), np.array([0]))
+    rows = []
+    for name, parts in answers.items():
+        for (split, examples), values in zip(few.items(), parts):
+            at, ids = (values - middle) @ plane, examples.ids.numpy()
+            about = {"model": name, "split": split, "example": ids, "label": labels_of(task, ids, examples.source)}
+            rows.append(
+                pd.DataFrame(about | {"answer": [names[k] for k in values.argmax(1)], "x": at[:, 0], "y": at[:, 1]})
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
+def _few(examples: Examples) -> Examples:
+    """Evenly many of a split, whatever its size."""
+    return examples.take(torch.linspace(0, len(examples) - 1, min(MOST, len(examples))).long())
+
+
+def _answers(task: Task, model: nn.Module, examples: Examples) -> np.ndarray:
+    """(n, K) log-probabilities less their mean over the classes.
+
+    Raises:
+        ValueError: the outputs are no logits of classes, one prediction per sample.
+    """
+    made = [two_sided(each) for _, _, each in outputs(task, model, examples)]
+    if any(each.ndim != 2 for each in made):
+        raise ValueError("a plane of answers needs one prediction of classes per sample")
+    logs = torch.cat(made).double().log_softmax(-1)
+    return (logs - logs.mean(-1, keepdim=True)).cpu().numpy()
+
+
+def _matrices(asked: Audited, models: dict[str, nn.Module], split: str) -> dict[str, pd.DataFrame]:
+    return {
+        name: predictions.prediction_matrix(asked.task, model, asked.split(split)) for name, model in models.items()
+    }
+
+
+def _classes(asked: dict[str, Audited]) -> pd.DataFrame:
+    """Both runs' shares correct by class, beside the retrained model's and the original's."""
+    found = {name: likeness_audits.class_table(each) for name, each in asked.items()}
+    first = found[A]
+    shares = {name: table[RUN] / table["samples"] for name, table in found.items()}
+    table = first[["class", "seen", "samples"]].assign(**shares, original=first[ORIGINAL] / first["samples"])
+    retrained = asked[A].retrained
+    goal = first[retrained].div(first["samples"], axis=0).mean(axis=1) if retrained else np.nan
+    table = table.assign(goal=goal)
+    return table.assign(**{f"{name} gap": table[name] - table["goal"] for name in (A, B)})
+
+
+def _layers(asked: dict[str, Audited]) -> pd.DataFrame:
+    """CKA of both runs with the retrained model, layer by layer."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for name, each in asked.items():
+        for row in feature_audits.cka_rows(each):
+            layer = row.name.removeprefix("CKA of layer ")
+            about = {"layer": layer, "split": row.split, "goal": row.goal, "original": row.original}
+            rows.setdefault((layer, row.split), about)[name] = row.value
+    return pd.DataFrame(rows.values())
+
+
+def _scores(asked: dict[str, Audited]) -> pd.DataFrame:
+    """What every model says of each member and of each sample never seen."""
+    first = asked[A]
+    wanted = [(A, first, RUN), (B, asked[B], RUN), (ORIGINAL, first, ORIGINAL)]
+    wanted += [(RETRAINED, first, first.retrained[0])] if first.retrained else []
+    parts = []
+    for name, each, who in wanted:
+        for member, examples, scored in zip((True, False), each.sides, each.sides_of(who)):
+            ids = examples.ids.numpy()
+            about = {
+                "model": name,
+                "example": ids,
+                "label": labels_of(each.task, ids, examples.source),
+                "member": member,
+            }
+            parts.append(pd.DataFrame(about).join(scored[list(SCORES)]))
+    return pd.concat(parts, ignore_index=True)
