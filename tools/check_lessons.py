@@ -104,9 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
     broken = 0
     with tempfile.TemporaryDirectory() as folder:
         for path in chosen:
-            kept = stored()
-            before = kept.get(path.stem, {})
-            known = before.get("seeds", {}) if before.get("digest") == digest(path) else {}
+            of, before = digest(path), stored().get(path.stem, {})
+            known = before.get("seeds", {}) if before.get("digest") == of else {}
             for seed in given.seeds:
                 start = time.perf_counter()
                 known[str(seed)] = found = seen(path, seed, Path(folder))
@@ -117,7 +116,10 @@ def main(arguments: list[str] | None = None) -> int:
                     flush=True,
                 )
                 print("".join(f"    {name}\n" for name in failed), end="", flush=True)
-            kept[path.stem] = {"digest": digest(path), "seeds": known}
+            if digest(path) != of:
+                print(f"{path.stem} was changed meanwhile: nothing is stored", flush=True)
+                continue
+            kept = stored() | {path.stem: {"digest": of, "seeds": known}}
             SEEN.write_text(json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
     return min(broken, 1)
 
