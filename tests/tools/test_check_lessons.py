@@ -69,3 +69,27 @@ def test_an_unknown_lesson_is_named(capsys: pytest.CaptureFixture) -> None:
         check_lessons.main(["99"])
     assert "no lesson starts with 99; there are 00_start_here" in capsys.readouterr().err
     assert build_notebooks.NOTEBOOKS.is_dir()
+
+
+def test_a_lesson_that_is_changed_meanwhile_is_not_stored(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    path = tmp_path / "00_a.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("1")]), path)
+    (tmp_path / "00_a.py").write_text("assert True\n")
+    monkeypatch.setattr(check_lessons, "CLAIMS", tmp_path)
+    monkeypatch.setattr(check_lessons, "SEEN", tmp_path / "claims.json")
+    monkeypatch.setattr(check_lessons, "lessons", lambda: [path])
+    monkeypatch.setattr(check_lessons, "seen", lambda *_: {"True": True})
+    assert check_lessons.main(["00", "--seeds", "0", "1"]) == 0
+    assert check_lessons.stored()["00_a"] == {
+        "digest": check_lessons.digest(path),
+        "seeds": {"0": {"True": True}, "1": {"True": True}},
+    }
+    before = check_lessons.stored()
+
+    def changed(*_):
+        nbformat.write(new_notebook(cells=[new_code_cell("2")]), path)
+        return {"True": False}
+
+    monkeypatch.setattr(check_lessons, "seen", changed)
+    assert check_lessons.main(["00", "--seeds", "0"]) == 1
+    assert check_lessons.stored() == before and "was changed meanwhile" in capsys.readouterr().out
