@@ -244,6 +244,9 @@ class Abilities:
         files: from ids of training samples to where each came from; empty words for samples that were no files.
         unchanged: raises where data that a user holds were edited after the task was made.
         prepared: from a model to that model as the task calls it, such as without the wrappers of torch.compile.
+        training_loss: ``(model, batch)`` to the one number that training minimises, where that is not the mean of the examples'
+            losses: samples of a batch are compared with each other. Part of ``data_key``, then, or of the task's equality.
+        training_order: ``(examples, generator)`` to the positions of all examples, in the order of an epoch.
         trained: ``(split, seed)`` to a model that needs no training of ours, or None.
         with_request: from ids of training samples to the same task with these to be forgotten.
         ranked: ``(model, split)`` to the whole gallery ranked for each query, a few of them at a time, in order.
@@ -275,6 +278,8 @@ class Abilities:
     files: Callable[[Any], list[str]] | None = None
     unchanged: Callable[[], None] | None = None
     prepared: Callable[[nn.Module], nn.Module] | None = None
+    training_loss: Callable[[nn.Module, Batch], Tensor] | None = None
+    training_order: Callable[[Examples, torch.Generator], Tensor] | None = None
     trained: Callable[[str, int], nn.Module | None] | None = None
     with_request: Callable[[Any], Any] | None = None
     ranked: Callable[[nn.Module, str], Any] | None = None

@@ -145,3 +145,32 @@ def _scores(query: Seen, gallery: Seen) -> dict[str, float]:
     precision, first = (torch.cat(parts) for parts in zip(*seen))
     shares = cmc(first, 5)
     return {"map": precision.mean().item(), "rank1": shares[0].item(), "rank5": shares[4].item()}
+
+
+def batch_hard(embeddings: Tensor, persons: Tensor, margin: float) -> Tensor:
+    """The triplet loss of a batch: the mean over pictures of max(0, margin + farthest of the same − nearest other person).
+
+    Distances are Euclidean. Pictures without a second one of the person, or without anybody else, in the batch have none; of a
+    batch in which no picture has one the loss is 0.
+
+    Source: Hermans, Beyer, Leibe 2017, "In defense of the triplet loss" (arXiv 1703.07737), hard margin.
+    """
+    squares = embeddings.square().sum(1)
+    apart = (squares[:, None] + squares - 2 * embeddings @ embeddings.T).clamp_min(1e-12).sqrt()  # (n, n)
+    same = persons[:, None] == persons
+    itself = torch.eye(len(persons), dtype=torch.bool, device=persons.device)
+    farthest = apart.masked_fill(~same | itself, -torch.inf).amax(1)
+    nearest = apart.masked_fill(same, torch.inf).amin(1)
+    usable = (same & ~itself).any(1) & (~same).any(1)
+    each = torch.relu(margin + farthest - nearest)[usable]
+    return each.mean() if len(each) else embeddings.sum() * 0
+
+
+def grouped_order(persons: Tensor, together: int, generator: torch.Generator) -> Tensor:
+    """(n,) all positions once, so many pictures of a person side by side (fewer where there are no more), groups at random."""
+    shuffled = torch.randperm(len(persons), generator=generator)
+    by_person = shuffled[persons[shuffled].argsort(stable=True)]
+    groups = [
+        few for mine in by_person.split(persons.unique(return_counts=True)[1].tolist()) for few in mine.split(together)
+    ]
+    return torch.cat([groups[at] for at in torch.randperm(len(groups), generator=generator).tolist()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from . import cards, cross_entropy, ranking
 from .evaluation import outputs
 from .networks import images as networks
 from .networks import people as person_networks
-from .protocol import Examples, ExamplesOf
+from .protocol import Batch, Examples, ExamplesOf
 from .sources import people
 from .sources.people import People
 from .sources.pictures import Standardised
@@ -50,6 +50,9 @@ class ReID:
         image_size: (height, width) of a folder's pictures; None for Market-1501's own 128x64.
         pretrained: start from ImageNet weights, for ``"person-resnet-50"``; downloaded when a model is first made. The path of
             a file starts the backbone from a user's own weights, published ones for instance; False starts from none.
+        triplet: the weight in training of the batch-hard triplet loss of the embeddings, with a margin of 0.3 and four pictures of
+            a person side by side, beside the softmax loss of the identities; 0 trains by that alone. Influence and unlearning
+            speak of the softmax loss, which each picture has by itself.
         device: where models are made, such as ``"cuda"``; None for the CPU.
 
     Raises:
@@ -65,6 +68,7 @@ class ReID:
     recipe: Recipe | None = None
     image_size: tuple[int, int] | None = None
     pretrained: bool | str = True
+    triplet: float = 0.0
     device: str | None = None
 
     forgotten_when: ClassVar[tuple[str, str]] = ("identity_accuracy", "<=")
@@ -87,6 +91,12 @@ class ReID:
         for name, value in own.items():
             object.__setattr__(self, name, value)
         networks.check(self.architecture)
+        weight = self.triplet
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+            raise ValueError(
+                f"triplet is the weight of the triplet loss beside the softmax loss, at least 0; got {weight!r}"
+            )
+        object.__setattr__(self, "triplet", float(weight))
         self._check_request()
 
     def _check_request(self) -> None:
@@ -129,10 +139,30 @@ class ReID:
     @cached_property
     def data_key(self) -> str:
         """A digest of the data and of what training starts from: part of every checkpoint's name."""
+        key = f"{self.crowd.key} with triplets {self.triplet:g}" if self.triplet else self.crowd.key
         if self._start is None:
-            return self.crowd.key
+            return key
         own = isinstance(self.pretrained, str)
-        return f"{self.crowd.key} from {fingerprint(*self._start.values()) if own else 'ImageNet'}"
+        return f"{key} from {fingerprint(*self._start.values()) if own else 'ImageNet'}"
+
+    @property
+    def training_loss(self) -> Callable[[nn.Module, Batch], Tensor] | None:
+        """The softmax loss and the batch-hard triplet loss; None where the first is all."""
+        return self._with_triplets if self.triplet else None
+
+    @property
+    def training_order(self) -> Callable[[Examples, torch.Generator], Tensor] | None:
+        """Several pictures of a person side by side, as triplets need; None without them."""
+        return self._side_by_side if self.triplet else None
+
+    def _with_triplets(self, model: nn.Module, batch: Batch) -> Tensor:
+        embeddings, logits = person_networks.embed(model, batch.inputs)
+        named = self.example_loss(lambda _: logits, batch).mean()
+        return named + self.triplet * ranking.batch_hard(embeddings.float(), batch.targets, MARGIN)
+
+    def _side_by_side(self, examples: Examples, generator: torch.Generator) -> Tensor:
+        persons = torch.from_numpy(self.crowd.train.persons)[examples.ids]
+        return ranking.grouped_order(persons, TOGETHER, generator)
 
     @cached_property
     def _start(self) -> Mapping[str, Tensor] | None:
@@ -275,6 +305,7 @@ class ReID:
         return cards.picture(self.pictures([example])[0], f"example {int(example)}", words)
 
 
+MARGIN, TOGETHER = 0.3, 4  # of the triplet loss, and pictures of a person that stand side by side for it
 FIGURES = Recipe(epochs=24, lr=0.1, batch_size=32, augment=True)
 MARKET = Recipe(epochs=60, lr=0.05, batch_size=64, augment=True, one_thread=False)
 

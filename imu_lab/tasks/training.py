@@ -97,6 +97,12 @@ class Training:
         self._optimizer, self._schedule = _optimizer(model, recipe, self.updates)
         self._channels_last = not recipe.one_thread and self._takes_channels_last()  # small networks gain nothing by it
 
+    def _positions(self) -> torch.Tensor:
+        """(n,) all examples in the order of the next epoch."""
+        own = offered(self.task).training_order
+        count = len(self.examples)
+        return torch.randperm(count, generator=self._order) if own is None else own(self.examples, self._order)
+
     def _takes_channels_last(self) -> bool:
         few = self.examples.batch(slice(0, 1)).to(device_of(self.model))
         with drawing_from(seeded_states(self.seed)):
@@ -112,7 +118,7 @@ class Training:
         """
         device = device_of(self.model)
         while self.epoch < self.recipe.epochs:
-            positions = torch.randperm(len(self.examples), generator=self._order)
+            positions = self._positions()
             draws = seeded_states(self.seed * 1_000_003 + self.epoch)
             for batch in self._batches(positions.split(self.recipe.batch_size)):
                 if batch is not None:
@@ -151,7 +157,8 @@ class Training:
         if self._channels_last:
             batch = batch._replace(inputs=arranged(self.model, batch.inputs))
         with _precision(self.recipe, device_of(self.model)):
-            loss = self.task.example_loss(self.model, batch).mean()
+            own = offered(self.task).training_loss
+            loss = self.task.example_loss(self.model, batch).mean() if own is None else own(self.model, batch)
         if not torch.isfinite(loss):
             raise DivergedTraining(
                 f"training diverged in epoch {self.epoch + 1}: the loss is {loss.item()}; lower lr={self.recipe.lr}"
@@ -206,7 +213,7 @@ class Training:
         self.epoch = int(state["epoch"])
         self.made = self.epoch * self.per_epoch
         for _ in range(self.epoch):
-            torch.randperm(len(self.examples), generator=self._order)
+            self._positions()
         taken = self.made - (self.epoch if self._leaves_one_out() else 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns that no step of the optimizer came before

@@ -110,3 +110,35 @@ def test_scores_are_remembered_by_content_not_by_identity() -> None:
     before["map"] = -1.0  # a caller's own copy
     assert ranking.scores(QUERY, Seen(embeddings.flip(0), *GALLERY[1:]))["map"] > 0
     assert len(ranking._remembered) <= ranking.REMEMBERED
+
+
+def test_the_batch_hard_loss_by_hand_and_by_a_loop() -> None:
+    points = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 5.0]], dtype=torch.float64)
+    persons = torch.tensor([1, 1, 2, 3])  # the last two have nobody of their own
+    # The first: 0.3 + 3 - 1; the second: 0.3 + 3 - sqrt(10).
+    assert ranking.batch_hard(points, persons, 0.3).item() == pytest.approx((2.3 + 3.3 - 10**0.5) / 2, rel=1e-9)
+    assert ranking.batch_hard(points, torch.arange(4), 0.3).item() == 0
+    assert ranking.batch_hard(points, torch.zeros(4).long(), 0.3).item() == 0
+    chance = torch.Generator().manual_seed(0)
+    points, persons = torch.randn(24, 5, generator=chance).double(), torch.randint(0, 6, (24,), generator=chance)
+    found = []
+    for k in range(24):
+        apart = [(points[k] - other).norm().item() for other in points]
+        same = [apart[j] for j in range(24) if persons[j] == persons[k] and j != k]
+        others = [apart[j] for j in range(24) if persons[j] != persons[k]]
+        found += [max(0.0, 0.3 + max(same) - min(others))] if same and others else []
+    assert ranking.batch_hard(points, persons, 0.3).item() == pytest.approx(sum(found) / len(found), rel=1e-6)
+    moving = points.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(ranking.batch_hard(moving, persons, 0.3), moving)
+    assert slope.isfinite().all() and slope.any()
+    moving = torch.zeros(4, 2, dtype=torch.float64, requires_grad=True)  # all alike, where a root has no slope
+    assert torch.autograd.grad(ranking.batch_hard(moving, torch.tensor([1, 1, 2, 2]), 0.3), moving)[0].isfinite().all()
+
+
+def test_pictures_of_a_person_stand_side_by_side() -> None:
+    persons = torch.arange(60) % 7  # eight or nine pictures each
+    orders = [ranking.grouped_order(persons, 4, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+    assert torch.equal(orders[0].sort().values, torch.arange(60))
+    changes = int((persons[orders[0]].diff() != 0).sum())
+    assert changes <= 7 * 3 - 1 < int((persons[torch.randperm(60, generator=torch.Generator())].diff() != 0).sum())

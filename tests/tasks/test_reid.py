@@ -15,6 +15,7 @@ from torch import nn
 
 import imu_lab as imu
 from imu_lab.features import view
+from imu_lab.tasks import ranking
 from imu_lab.tasks.networks import people as person_networks
 from imu_lab.tasks.sources import people
 
@@ -304,3 +305,29 @@ def test_hundreds_of_people_by_six_cameras_with_junk_and_passers_by_to_the_end(t
     seen = imu.gradcam(made, run.model, made.split("test-forget").take(torch.arange(2)))
     assert imu.plot_attribution(seen).data
     assert len(imu.embedding_map(made, {"before": model, "after": run.model}).points) == 2 * counts["gallery"]
+
+
+def test_batch_hard_training_beside_the_softmax_loss(tmp_path: Path) -> None:
+    crowds.folder(tmp_path / "set")
+    how = dict(
+        forget_persons=(7,),
+        architecture="person-cnn",
+        image_size=(16, 8),
+        recipe=imu.tasks.Recipe(epochs=3, batch_size=8),
+    )
+    plain, hard = (imu.tasks.ReID(tmp_path / "set", triplet=weight, **how) for weight in (0, 0.5))
+    assert plain.training_loss is None is plain.training_order and plain.data_key != hard.data_key
+    model, batch = hard.make_model(0).eval(), hard.split("train").batch()
+    with torch.no_grad():
+        seen, logits = model.embed(batch.inputs), model(batch.inputs)
+        expected = torch.nn.functional.cross_entropy(logits, batch.targets)
+        expected = expected + 0.5 * ranking.batch_hard(seen, batch.targets, 0.3)
+    assert hard.training_loss(model, batch).item() == pytest.approx(expected.item(), rel=1e-5)
+    trained = {name: imu.train(each).state_dict() for name, each in (("plain", plain), ("hard", hard))}
+    assert any(not torch.equal(value, trained["hard"][name]) for name, value in trained["plain"].items())
+    retrained = imu.unlearn(hard, imu.train(hard), method="retrain", steps=3).model.state_dict()
+    again = imu.train(hard, "retain").state_dict()
+    assert all(torch.equal(retrained[name], value) for name, value in again.items())
+    for wrong in (-1, True, "much", float("nan")):
+        with pytest.raises(ValueError, match="triplet is the weight of the triplet loss"):
+            imu.tasks.ReID(tmp_path / "set", triplet=wrong, **how)
