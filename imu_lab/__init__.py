@@ -86,6 +86,7 @@ from .studies.sweep import load_runs as load_runs
 from .studies.sweep import sweep as sweep
 from .studies.pareto import pareto as pareto
 from .studies.side_by_side import side_by_side as side_by_side
+from .studies.chosen_runs import chosen_runs as chosen_runs
 from .studies.pressure import lorenz_curve as lorenz_curve
 from .studies.pressure import pressure_shares as pressure_shares
 from .studies.agreement import damping_effect as damping_effect
@@ -189,6 +190,7 @@ _LATER = {
     "predict": "lessons.prediction",
     "gallery": "widgets.sheet",
     "ab": "widgets.ab",
+    "run_table": "widgets.run_table",
     "workbench": "widgets.workbench.workbench",
     "explore": "widgets.explorer.explorer",
     "report": "widgets.pages.run_page",

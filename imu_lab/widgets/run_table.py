@@ -1,0 +1,100 @@
+"""A table of runs with a line to filter it and a menu to order it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+import ipywidgets as W
+import pandas as pd
+
+from ..core.records import Run
+from ..core.taken import several_runs
+from ..studies.chosen_runs import chosen_runs
+from ..studies.comparison import compare
+from .base import tables, theme
+
+SHOWN = 200  # rows; a browser takes seconds for thousands
+FIRST = ("run", "arm", "method", "setting", "needs", "seed", "updates", "passes", "reached", "error")
+WIDE = W.Layout(width="auto", flex="1 1 auto")
+
+
+class RunTable(W.VBox):
+    """What :func:`run_table` shows.
+
+    Attributes:
+        where: the line of conditions. by: the column that orders. falling: whether large values come first.
+        table: the rows that are shown, in their order.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._whole = self.table = table
+        self.where = W.Text(
+            description="filter",
+            placeholder="scrub, seed = 0, test accuracy > 0.9",
+            continuous_update=True,
+            layout=WIDE,
+        )
+        self.by = W.Dropdown(options=[("as they are", ""), *((each, each) for each in table)], description="order by")
+        self.falling = W.Checkbox(False, description="largest first", indent=False)
+        self.words, self.rows = W.HTML().add_class("imu-status"), W.HTML().add_class("imu-ledger")
+        super().__init__([theme.style_sheet(), W.HBox([self.where, self.by, self.falling]), self.words, self.rows])
+        self.add_class("imu-panel")
+        for control in (self.where, self.by, self.falling):
+            control.observe(self._show, "value")
+        self._show()
+
+    def _show(self, *_: Any) -> None:
+        """What fits; where a condition cannot be read, the rows stay and the line says why."""
+        try:
+            found = chosen_runs(self._whole, self.where.value)
+        except ValueError as error:
+            self.words.value = f'<span role="alert">{escape(str(error))}</span>'
+            return
+        if self.by.value:
+            found = found.sort_values(self.by.value, ascending=not self.falling.value, kind="stable")
+        self.table = found
+        more = f"; the first {SHOWN} are shown" if len(found) > SHOWN else ""
+        self.words.value = f"{len(found)} of {len(self._whole)} runs{more}"
+        self.rows.value = _html(found.head(SHOWN))
+
+    def _repr_mimebundle_(self, **how: Any) -> Any:
+        bundle = super()._repr_mimebundle_(**how)
+        if bundle is None:
+            return bundle
+        data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
+        data = {**data, "text/html": self.rows.value}
+        return (data, *rest) if rest else data
+
+
+def run_table(runs: pd.DataFrame | Run | Iterable[Run]) -> RunTable:
+    """Runs in a table with a line to filter and a menu to order them.
+
+    >>> imu.run_table(imu.sweep(task, ["imu", "delete"], {"lr": [0.01, 0.1]}))
+
+    Args:
+        runs: the table of :func:`imu_lab.sweep`, :func:`imu_lab.trial` or :func:`imu_lab.compare`, or runs.
+
+    Returns:
+        A widget whose ``.table`` holds the rows that are shown. Conditions stand with commas between them (see
+        :func:`imu_lab.chosen_runs`).
+
+    Raises:
+        TypeError: it is neither a table nor runs.
+    """
+    return RunTable(runs if isinstance(runs, pd.DataFrame) else compare(several_runs(runs, "run_table")))
+
+
+def _html(table: pd.DataFrame) -> str:
+    """The rows as HTML, in the order of the columns that tell most, without changes and gaps, which are many."""
+    names = [name for name in FIRST if name in table]
+    names += [name for name in table if name not in names and not str(name).endswith((" change", " gap"))]
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
+    body = [
+        "<tr>" + "".join(f"<td>{tables.number(None if pd.isna(row[name]) else row[name], str(name))}</td>" for name in names)
+        + "</tr>"
+        for row in table.to_dict("records")
+    ]  # fmt: skip
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    return f'<div style="overflow: auto; max-height: 420px">{whole}</div>'
