@@ -13,6 +13,13 @@ import nbformat
 import imu_lab as imu
 
 WRITTEN = {
+    "plot_side_by_side": """
+record = imu.side_by_side(run_a, run_b, reference=retrained)
+imu.plot_side_by_side(record, view="classes")""",
+    "side_by_side": """
+record = imu.side_by_side(run_a, run_b, reference=retrained)""",
+    "chosen_runs": """
+imu.chosen_runs(imu.compare(runs), "test accuracy > 0.9, method = imu")""",
     "plot_audit": """
 imu.plot_audit(imu.audit(run, reference=retrained))""",
     "rewind": """

@@ -83,7 +83,7 @@ def opened(chromium: Any, url: str, folder: Path, panel: str, width: int, height
     page.evaluate(FOLD)
     page.set_default_timeout(300_000)
     page.evaluate(browser.RUN_ALL_CELLS)
-    page.wait_for_selector(".imu-panel .js-plotly-plot")
+    page.wait_for_selector(".imu-panel")
     browser.in_kernel(page, "getattr(panel, 'wait', lambda seconds: None)(120)")
     page.wait_for_timeout(3000)
     return page
