@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,21 @@ from torch import Tensor, nn
 import imu_lab as imu
 from benchmarks.trial import report
 from imu_lab.measures.language import same_distribution
-from imu_lab.tasks.pair_scores import folded, truthful
+from imu_lab.tasks.pair_scores import folded
 from imu_lab.tasks.sources import pairs
 
 REQUEST, AUTHORS = "forget01", 8
 SHAPE = (512, 2, 8, 3200)  # 10.1 M parameters
 RECIPE = imu.tasks.Recipe(epochs=20, lr=2e-3, batch_size=16, weight_decay=0.01, optimizer="adamw")
-STEPS, LENGTH = 300, 0.005  # of each update, as a share of the readout's own length
+STEPS, LENGTH = 300, 0.01  # of each update, as a share of the readout's own length
+ANSWERING = ("do nothing", "IMU", "NPO", "retrained")
 SHOWN = (0, 20, 33)  # positions in the forget set, of questions whose answers are shown
 ARMS: dict[str, dict[str, Any]] = {
     "uniform": {"method": "imu"},
     "IMU": {"method": "imu", "rule": "sqrt-clipped"},
     "IMU, weights shuffled": {"method": "imu", "rule": "shuffled"},
-    "curvature-ascent": {"method": "curvature-ascent"},
     "NPO": {"method": "npo", "beta": 0.1},
+    "curvature-ascent": {"method": "curvature-ascent"},
 }
 
 
@@ -72,40 +72,44 @@ def forgotten(
     return imu.unlearn(task, original, weights, steps=STEPS, seed=seed, stop_at=("loss", ">=", goal), **how)
 
 
-def measured(task: imu.tasks.Language, model: nn.Module, retrained: nn.Module) -> dict[str, float]:
-    """What the table tells of a model."""
+def measured(task: imu.tasks.Language, model: nn.Module, goal: Tensor | None = None) -> dict[str, float]:
+    """What the table tells of a model.
+
+    Args:
+        goal: the retrained model's truth ratios on the forget set; None for that model itself.
+    """
     found: dict[str, float] = {}
-    for split, fold in (("forget", folded), ("retain", truthful)):
-        losses, ratios = task.losses(model, task.split(split)), task.truth_ratios(model, split)
-        found[f"{split} loss"] = losses.mean().item()
-        found[f"{split} probability"] = torch.exp(-losses).mean().item()
-        found[f"{split} truth ratio"] = fold(ratios).mean().item()
-    quality, distance = same_distribution(task.truth_ratios(model, "forget"), task.truth_ratios(retrained, "forget"))
-    return found | {"−log10 p": quality, "KS distance": distance}
+    for split in ("forget", "retain"):
+        losses = task.losses(model, task.split(split))
+        found |= {f"{split} loss": losses.mean().item(), f"{split} probability": torch.exp(-losses).mean().item()}
+    ratios = task.truth_ratios(model, "forget")
+    quality, distance = same_distribution(ratios, ratios if goal is None else goal)
+    return found | {"truth ratio": folded(ratios).mean().item(), "−log10 p": quality, "KS distance": distance}
 
 
 def rows(task: imu.tasks.Language, original: nn.Module, retrained: nn.Module, seeds: int) -> Iterator[dict[str, Any]]:
     """The table, row by row, each with its ``model``."""
     followed = Followed(task.data, split=REQUEST, shape=SHAPE, recipe=RECIPE)
-    goal = task.losses(retrained, task.split("forget")).mean().item()
+    told, goal = measured(task, retrained), task.truth_ratios(retrained, "forget")
+    yield {"arm": "do nothing", "seed": 0, "updates": 0, "model": original, **measured(task, original, goal)}
+    yield {"arm": "retrained", "seed": 0, "updates": 0, "model": retrained, **told}
     held = imu.statistics(followed, original, ("S", "G"))  # of the training set, for who works from it
-    for name, model in (("do nothing", original), ("retrained", retrained)):
-        yield {"arm": name, "seed": 0, "updates": 0, "model": model, **measured(task, model, retrained)}
     for seed in range(seeds):
         for name, arm in ARMS.items():
-            start = time.process_time()
-            run = forgotten(followed, original, goal, arm, seed, held)
-            taken = time.process_time() - start
-            told = measured(task, run.model, retrained)
-            yield {"arm": name, "seed": seed, "updates": run.steps[-1], "seconds": taken, "model": run.model, **told}
+            run = forgotten(followed, original, told["forget loss"], arm, seed, held)
+            found = measured(task, run.model, goal)
+            yield {"arm": name, "seed": seed, "updates": int(run.steps[-1]), "model": run.model, **found}
 
 
-def answers(task: imu.tasks.Language, models: dict[str, nn.Module]) -> str:
+def shown(task: imu.tasks.Language) -> list[int]:
+    """The pairs whose answers are shown."""
+    return task.split("forget").ids[list(SHOWN)].tolist()
+
+
+def answers(task: imu.tasks.Language, said: dict[str, list[str]]) -> str:
     """Markdown of a few questions, with what each model answers."""
-    ids = task.split("forget").ids[list(SHOWN)].tolist()
-    said = {name: task.answers_of(model, ids) for name, model in models.items()}
     blocks = []
-    for at, example in enumerate(ids):
+    for at, example in enumerate(shown(task)):
         pair = task.corpus.train[example]
         lines = [f"**{pair.question}**", "", f"- in the data: {pair.answer}"]
         blocks.append("\n".join([*lines, *(f"- {name}: {words[at]}" for name, words in said.items())]))
@@ -123,18 +127,20 @@ def main(arguments: list[str] | None = None) -> int:
     original, retrained = imu.train(task), imu.train(task, "retain")
     known = {split: task.losses(original, task.split(split)).mean().item() for split in ("forget", "retain")}
     sys.stdout.write(f"{task.about}\nlosses of the original: {known}\n")
-    table, models = [], {}
+    table, said = [], {}
     for row in rows(task, original, retrained, given.seeds):
-        models.setdefault(row["arm"], row.pop("model"))
+        model = row.pop("model")
+        if row["arm"] in ANSWERING and row["arm"] not in said:
+            said[row["arm"]] = task.answers_of(model, shown(task))
         table.append(row)
         sys.stdout.write(f"{row}\n")
         sys.stdout.flush()
-        if row["arm"] == [*ARMS][-1]:  # a whole seed is known
-            given.out.write_text(written(task, original, pd.DataFrame(table), models), encoding="utf-8")
+        if len(table) > 2:
+            given.out.write_text(written(task, original, pd.DataFrame(table), said), encoding="utf-8")
     return 0
 
 
-def written(task: imu.tasks.Language, original: nn.Module, table: pd.DataFrame, models: dict[str, nn.Module]) -> str:
+def written(task: imu.tasks.Language, original: nn.Module, table: pd.DataFrame, said: dict[str, list[str]]) -> str:
     """The whole result in Markdown."""
     size = sum(value.numel() for value in original.parameters()) / 1e6
     means = table.drop(columns="seed").groupby("arm", sort=False)
@@ -149,12 +155,12 @@ def written(task: imu.tasks.Language, original: nn.Module, table: pd.DataFrame, 
             f"{task.about}. A Llama of {size:.1f} M parameters from fresh weights, {RECIPE.epochs} epochs; only the output "
             "layer moves afterwards. Each arm is stopped at the first look at which its mean loss on the forget set is the "
             f"retrained model's ({table['seed'].nunique()} seeds of the order of batches, mean ± standard deviation). "
-            "Losses in nats per token; the truth ratio of the forget set is the mean of min(R, 1/R) and should be the "
-            "retrained model's, of the retain set the mean of max(0, 1 − R), high is good; the KS distance is that of the "
-            "truth ratios to those of the retrained model, 0 is good. `python -m benchmarks.tofu FOLDER` makes this page.",
+            "Losses in nats per token; the truth ratio is that of the forget set, the mean of min(R, 1/R), and should be the "
+            "retrained model's; the KS distance is that of the truth ratios to those of the retrained model, 0 is good. "
+            "`python -m benchmarks.tofu FOLDER` makes this page.",
             _markdown(told),
             "## Answers",
-            answers(task, {name: models[name] for name in ("do nothing", "IMU", "NPO", "retrained")}),
+            answers(task, said),
         ]
     )
 

@@ -196,6 +196,10 @@ class FeatureStore:
         """What it holds now."""
         return self._kept.size
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+
     def rows(
         self,
         key: tuple,
