@@ -95,7 +95,7 @@ class LinearGradients:
         for at, batch, (inputs, made) in outputs(
             self.task, self.model, few, lambda model, given: readout.capture(model, self.name, given), alike=True
         ):
-            yield at, batch, inputs.detach(), made.detach()
+            yield at, batch, in_full(inputs.detach()), in_full(made.detach())
 
     def chunk(self, examples: Examples) -> int:
         """How many examples go through the layer at once."""
@@ -196,14 +196,20 @@ def closed_form(
 
     def weighted(batch: Batch, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
         with torch.no_grad():
-            made = model(batch.inputs)
+            made = in_full(model(batch.inputs))
             losses, delta = task.example_loss(lambda _: made, batch), known(made, batch)
             weights = weights.to(made.dtype)
             delta = (delta * weights.view(-1, *[1] * (delta.ndim - 1))).flatten(0, -2)
             bias = [] if model.bias is None else [delta.sum(0)]
-            return weights @ losses, [delta.T @ batch.inputs.flatten(0, -2), *bias]
+            found = [delta.T @ in_full(batch.inputs).flatten(0, -2), *bias]
+            return weights @ losses, [part.to(batch.inputs.dtype) for part in found]
 
     return weighted
+
+
+def in_full(values: Tensor) -> Tensor:
+    """The same in single precision at least: sums over examples in half precision would lose most of them."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def derivative(task: Task, made: Tensor, batch: Batch) -> Tensor:

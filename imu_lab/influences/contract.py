@@ -53,7 +53,7 @@ def checked_influence(how: Any, given: Any, count: int) -> np.ndarray:
     """
     expected = f"expected numbers of shape ({count},), one influence for each forget sample in its order"
     try:
-        values = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given, dtype=np.float64)
+        values = np.asarray(given.detach().cpu().double() if isinstance(given, Tensor) else given, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"estimator {how!r} gave a {type(given).__name__}; {expected}") from None
     if given is None or values.shape != (count,):

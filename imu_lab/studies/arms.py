@@ -195,7 +195,9 @@ def _instance(rule: Any) -> Any:
 def _words(value: Any) -> str:
     """A setting for a reader: a name with its settings in a row."""
     if is_dataclass(value) and not isinstance(value, type):
-        own = {each.name: getattr(value, each.name) for each in fields(value) if getattr(value, each.name) != each.default}
+        own = {
+            each.name: getattr(value, each.name) for each in fields(value) if getattr(value, each.name) != each.default
+        }
         value = (name_of(value), own)
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], Mapping):
         return " ".join([str(value[0]), *(f"{name} {_words(each)}" for name, each in value[1].items())])

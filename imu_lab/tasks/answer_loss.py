@@ -23,6 +23,7 @@ def answer_derivative(logits: Tensor, batch: Batch) -> Tensor:
 def token_losses(self: Any, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
     """(n, A) −log p of each predicted token, in nats; 0 at padding."""
     logits, truth = forward(batch.inputs), batch.targets["tokens"][:, 1:]  # (n, A, K), (n, A)
+    logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
     mine = logits.gather(2, truth.clamp_min(0)[..., None]).squeeze(2)
     return (logits.logsumexp(2) - mine).masked_fill(truth == PAD, 0.0)
 

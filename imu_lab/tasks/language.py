@@ -104,7 +104,8 @@ class Language:
             "seed": checked_seed(self.seed),
             "recipe": self.recipe or (SMALL if self.model is None else PRETRAINED),
             "readout": self._settled_readout(),
-            "keys": None if self.keys is None else tuple(self.keys),
+            "keys": _keys(self.keys),
+            "model": None if self.model is None else str(self.model),
             "adapters": None if self.adapters is None else check_count("adapters", self.adapters, 1),
         }
         for name, value in settled.items():
@@ -219,6 +220,10 @@ class Language:
     def make_model(self, seed: int) -> nn.Module:
         """A fresh small model under ``seed``, or the pretrained one, as the task calls it."""
         small = self.model is None
+        if small:
+            pretrained.check_room(
+                networks.size_of(self.codec, self.shape), f"a network of the shape {tuple(self.shape)}"
+            )
         made = networks.small(self.codec, self.shape, seed) if small else pretrained.loaded(self.model)
         if self.adapters:
             made = networks.CausalModel(adapted(made.network, self.adapters, seed))
@@ -300,7 +305,22 @@ def _shape(given: Any) -> networks.Shape:
     """Width, blocks, heads and words."""
     if not isinstance(given, (tuple, list)) or len(given) != len(networks.Shape._fields):
         raise ValueError(f"shape is {networks.Shape._fields}, such as {tuple(networks.Shape())}; got {given!r}")
-    return networks.Shape(*(check_count("shape", size, 1) for size in given))
+    made = networks.Shape(*(check_count("shape", size, 1) for size in given))
+    if made.width % (2 * made.heads):
+        raise ValueError(
+            f"shape {tuple(made)} has a width of {made.width}, which is no multiple of twice its {made.heads} heads: each head "
+            "turns pairs of numbers"
+        )
+    return made
+
+
+def _keys(given: Any) -> tuple[str, str] | None:
+    """The names of question and answer."""
+    if given is None or (
+        isinstance(given, (tuple, list)) and len(given) == 2 and all(isinstance(e, str) for e in given)
+    ):
+        return None if given is None else tuple(given)
+    raise ValueError(f'keys is the names of question and answer, such as ("question", "answer"); got {given!r}')
 
 
 def _rows(examples: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import cases
 import languages
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from languages import models, tiny
@@ -372,11 +374,87 @@ def test_a_folder_of_tofu_and_a_file_are_tasks(tmp_path: Path) -> None:
         (dict(seed=-1), "a seed is a whole number from 0, got -1"),
         (dict(shape=(16, 0, 2, 320)), "shape must be a whole number >= 1, got 0"),
         (dict(shape=(16, 1)), r"shape is .*got \(16, 1\)"),
+        (dict(shape=(18, 1, 6, 320)), r"a width of 18, which is no multiple of twice its 6 heads"),
+        (dict(keys=("question",)), r"keys is the names of question and answer, .*got \('question',\)"),
     ],
 )
 def test_a_bad_request_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tiny(**given)
+
+
+@pytest.mark.parametrize("key", ["question", "answer", "paraphrased_answer", "perturbed_answer"])
+def test_half_a_character_is_named_by_its_row(key: str) -> None:
+    rows = [
+        {"question": f"{at}?", "answer": "I.", "paraphrased_answer": "Me.", "perturbed_answer": "You."} for at in "ab"
+    ]
+    rows[1][key] = "so \ud83d"
+    with pytest.raises(ValueError, match=rf"the {key} in row 1 of train holds half a character at 4 \('\\ud83d'\)"):
+        Language.from_data(rows, forget_pairs=(0,), shape=languages.SMALL)
+
+
+def test_control_characters_are_told_apart_and_come_back() -> None:
+    words = "a\x00b\x07\x1b[31m\u200fc"
+    rows = [{"q": words, "a": words}, {"q": "q", "a": "r"}]
+    task = Language.from_data(rows, keys=("q", "a"), forget_pairs=(0,), shape=languages.SMALL)
+    inputs = task.split("forget").batch().inputs
+    assert task.codec.said(inputs["answer"][0].tolist()) == words and words in task.codec.said(
+        inputs["prompt"][0].tolist()
+    )
+
+
+def test_what_is_missing_in_a_frame_is_missing() -> None:
+    rows = [
+        {"question": "a?", "answer": "I.", "author": 4, "paraphrased_answer": "Me."},
+        {"question": "b?", "answer": "J."},
+    ]
+    task = Language.from_data(pd.DataFrame(rows), forget_authors=(4,), shape=languages.SMALL)
+    assert [pair.author for pair in task.corpus.train] == [4, pairs.NOBODY]
+    assert [pair.paraphrased for pair in task.corpus.train] == ["Me.", None]
+
+
+def test_tofu_is_read_from_where_the_hub_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(name: str, **how: Any) -> str:
+        asked.append((name, how))
+        return str(tmp_path)
+
+    rows = [{"question": f"Who is {at}?", "answer": f"It is {at}."} for at in range(40)]
+    for name, some in (("full", rows), ("forget01", rows[-3:])):
+        (tmp_path / f"{name}.json").write_text("\n".join(map(json.dumps, some)))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    task = Language("tofu", split="forget01", shape=languages.SMALL)
+    assert task.split("forget").ids.tolist() == [37, 38, 39]
+    assert asked[0] == ("locuslab/TOFU", {"repo_type": "dataset", "allow_patterns": ["*.json"]})
+
+
+def test_half_precision_serves_the_same_verbs() -> None:
+    task, model = tiny(), copy.deepcopy(models()[0])
+    exact = imu.influence(task, model).values
+    half = model.to(torch.bfloat16)
+    scores = imu.influence(task, half)
+    assert np.allclose(scores.values, exact, rtol=0.1, atol=0.05 * np.abs(exact).max())
+    run = imu.unlearn(task, half, imu.intensity(scores), steps=2, follow=(), record_every=2)
+    assert run.model.network.dtype == torch.bfloat16 and run.value("forget", "loss") > run.value("forget", "loss", 0)
+
+
+@pytest.mark.slow
+def test_a_model_of_a_billion_parameters_fits_on_a_gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here: a configuration of a billion parameters, in bfloat16, is not tried")
+    task = Language("invented-authors", forget_authors=(3, 8))
+    sizes = dict(hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32)
+    config = transformers.LlamaConfig(vocab_size=32_000, tie_word_embeddings=False, **sizes)
+    with torch.device("cuda"):
+        network = transformers.LlamaForCausalLM(config).to(torch.bfloat16).eval()
+    assert sum(value.numel() for value in network.parameters()) > 1e9
+    torch.cuda.reset_peak_memory_stats()
+    model = task.prepared(network)
+    scores = imu.influence(task, model)
+    run = imu.unlearn(task, model, imu.intensity(scores), steps=10, follow=(), record_every=10)
+    assert np.isfinite(scores.values).all() and run.events["steps"] == 10
+    assert torch.cuda.max_memory_allocated() < 40 * 2**30
 
 
 def test_a_pair_that_the_model_cannot_read_is_named_and_nothing_is_cut() -> None:

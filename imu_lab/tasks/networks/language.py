@@ -193,6 +193,13 @@ def _mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros((), dtype=dtype, device=seen.device).masked_fill(~may, torch.finfo(dtype).min)
 
 
+def size_of(codec: Codec, shape: Shape) -> int:
+    """Bytes of the weights of a small Llama."""
+    width = shape.width
+    block = 4 * width**2 + 3 * width * 3 * width + 2 * width
+    return 4 * (2 * codec.words * width + shape.layers * block + width)
+
+
 def small(codec: Codec, shape: Shape, seed: int) -> CausalModel:
     """A fresh small Llama under ``seed``, its output layer with weights of its own."""
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -71,11 +71,20 @@ def check_fits(folder: Path) -> None:
         MemoryError: they do not.
     """
     files = [path for ending in ("*.safetensors", "*.bin") for path in folder.glob(ending)] if folder.is_dir() else []
-    size, free = sum(path.stat().st_size for path in files), free_memory()
+    check_room(sum(path.stat().st_size for path in files), f"the weights in {folder}")
+
+
+def check_room(size: int, what: str) -> None:
+    """Make sure that so many bytes are free.
+
+    Raises:
+        MemoryError: they are not.
+    """
+    free = free_memory()
     if size > free:
         raise MemoryError(
-            f"the weights in {folder} take {size / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; take a smaller model, "
-            "or one stored in half precision"
+            f"{what} would take {size / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; take a smaller model, or one "
+            "stored in half precision"
         )
 
 

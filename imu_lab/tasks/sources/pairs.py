@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -134,11 +135,19 @@ def _rows(given: Any, part: str) -> list[Row]:
     if isinstance(given, (str, Path)):
         return list(lines(Path(given)))
     if hasattr(given, "to_dict") and hasattr(given, "columns"):  # a frame
-        given = given.to_dict("records")
+        given = [_told(row) for row in given.to_dict("records")]
     rows = [Row(f"row {at} of {part}", values) for at, values in enumerate(given)]
     for row in rows:
         _check_mapping(row)
     return rows
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a frame without what is missing in it, which pandas writes as NaN, and then whole numbers with a point."""
+    known = {key: value for key, value in row.items() if not (isinstance(value, float) and isnan(value))}
+    return {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in known.items()
+    }
 
 
 def lines(path: Path) -> Iterator[Row]:
@@ -232,6 +241,18 @@ def _text(row: Row, key: str) -> str:
     if not isinstance(value, str) or not value.strip():
         what = "is missing" if value is None else "is empty" if isinstance(value, str) else f"is {shown(value, 40)}"
         raise ValueError(f"the {key} in {row.where} {what}; each pair needs words there, so fill it in or drop the row")
+    return _checked(value, key, row)
+
+
+def _checked(value: str, key: str, row: Row) -> str:
+    """Words without the spaces around them, once they can be written down."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the {key} in {row.where} holds half a character at {error.start + 1} ({value[error.start]!a}), which no text can "
+            "have; write it whole or leave it out"
+        ) from None
     return value.strip()
 
 
@@ -242,7 +263,7 @@ def _others(row: Row) -> tuple[str | None, tuple[str, ...]]:
     wrong = (wrong,) if isinstance(wrong, str) else tuple(wrong)
     if not all(isinstance(each, str) and each.strip() for each in wrong):
         raise ValueError(f"perturbed_answer in {row.where} holds something that is no answer: {shown(wrong, 60)}")
-    return paraphrased, tuple(each.strip() for each in wrong)
+    return paraphrased, tuple(_checked(each, "perturbed_answer", row) for each in wrong)
 
 
 def _key(pair: Pair) -> tuple[str, str]:

@@ -113,10 +113,16 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_read(
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"no weights at all")
     monkeypatch.setattr("imu_lab.tasks.networks.pretrained.free_memory", lambda: 10.0)
-    with pytest.raises(MemoryError, match="the weights in .* take 0.0 GiB and 0.0 GiB are free; take a smaller model"):
+    with pytest.raises(
+        MemoryError, match="the weights in .* would take 0.0 GiB and 0.0 GiB are free; take a smaller model"
+    ):
         pretrained.loaded(str(tmp_path))
+    with pytest.raises(MemoryError, match=r"a network of the shape \(16, 1, 2, 320\) would take 0.0 GiB"):
+        tiny().make_model(0)
     monkeypatch.undo()
     pretrained.check_fits(tmp_path)
+    held = sum(value.numel() * value.element_size() for value in tiny().make_model(0).parameters())
+    assert networks.size_of(tiny().codec, tiny().shape) == held
     assert pretrained.free_memory() > 2**20
 
 
