@@ -78,10 +78,12 @@ def test_a_goal_that_is_met_before_the_first_update_is_no_silent_end(stop_at: An
     (said,) = told(lambda: unlearned(steps=20, lr=0.1, stop_at=stop_at))
     assert f"the run made no update: stop_at={stop_at!r} was met before the first" in str(said.message)
     assert words in str(said.message)
+    assert not told(lambda: unlearned(steps=0, stop_at=stop_at)), "nothing was to be done"
 
 
 def test_a_fork_from_where_the_goal_was_reached_says_that_it_made_no_update() -> None:
     run = unlearned(steps=60, lr=0.3, stop_at="forgotten")
+    assert not told(lambda: imu.fork(run, run.events["stopped_at"], steps=0))
     (said,) = told(lambda: imu.fork(run, run.events["stopped_at"]))
     assert "the run made no update: stop_at='forgotten' was met before the first, with accuracy 0 on" in str(
         said.message

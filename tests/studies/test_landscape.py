@@ -149,7 +149,7 @@ def test_a_fork_is_its_parent_until_it_leaves() -> None:
     assert torch.equal(child.model_at(7).state_dict()["2.weight"], child.model.state_dict()["2.weight"])
     assert torch.equal(child.model_at(3).state_dict()["2.weight"], parent.model_at(3).state_dict()["2.weight"])
     assert child.samples["margin_before"].equals(parent.samples["margin_before"])
-    assert child.settings["forked"] == {"run": parent.label, "step": 3}
+    assert child.settings["forked"] == {"run": parent.label, "step": 3, "since": 0}
     assert child.label == f"{parent.label} · forked at 3"
     assert colour(child.label) != colour(parent.label)
 

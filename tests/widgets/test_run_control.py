@@ -102,7 +102,7 @@ def test_any_finished_run_can_be_rewound_and_forked(control) -> None:
     control.fork.click()
     assert control.wait(SECONDS)
     child = control.run
-    assert child.settings["forked"] == {"run": first.label, "step": 6} and child.events["steps"] == 8
+    assert child.settings["forked"] == {"run": first.label, "step": 6, "since": 0} and child.events["steps"] == 8
     assert child.value("forget", "loss", 6) == first.value("forget", "loss", 6)
     assert control.from_run.value is child and control.rewind.options == tuple(range(9)), "and then the newest again"
     assert shown(control) == shown_of(child)
