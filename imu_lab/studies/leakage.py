@@ -36,8 +36,8 @@ def leakage(run: Run, reference: Any = None, *, step: int | None = None, alone: 
         run: with its task and models.
         reference: the retrained model, or several of them, of which it takes the mean: what would have changed anyway.
         step: after which update; None for the last that was kept.
-        alone: also make the run again for each forgotten author alone, as many updates long, so that one can see who is
-            damaged by whom.
+        alone: also make the run again for each forgotten author alone, until that author's loss is what it is in the run
+            (and for as many updates at most), so that one can see who is damaged by whom.
 
     Returns:
         DataFrame ``pressed, label, forgotten, samples``, and for each of ``loss`` (nats), ``probability`` (exp(−loss), mean)
@@ -55,7 +55,7 @@ def leakage(run: Run, reference: Any = None, *, step: int | None = None, alone: 
     found = {ALL: _known(task, run.model_at(step))}
     if alone:
         with unheard():
-            found |= {label: _known(task, other.model) for label, other in _each_alone(run, task, step)}
+            found |= {name: _known(task, other.model) for name, other in _each_alone(run, task, step, found[ALL])}
     if reference is not None:
         each = [_values(task, member.task, member.model) for member in Reference.of(task, reference).members]
         found[RETRAINED] = before[["label", "forgotten"]].assign(**dict(zip(MEASURES, np.mean(each, axis=0).T)))
@@ -67,14 +67,14 @@ def leakage(run: Run, reference: Any = None, *, step: int | None = None, alone: 
 WHEN = ("before", "after", "change")
 
 
-def _each_alone(run: Run, task: Task, step: int) -> Iterator[tuple[str, Run]]:
-    """The run again for each forgotten label alone, and what it is called."""
+def _each_alone(run: Run, task: Task, step: int, whole: pd.DataFrame) -> Iterator[tuple[str, Run]]:
+    """The run again for each forgotten label alone, at equal forgetting, and what it is called."""
     examples = task.split("forget").ids.numpy()
     labels = np.array(labels_of(task, examples), dtype=object)
-    names = list(dict.fromkeys(labels.tolist()))
-    for name in tqdm(names, desc="runs for one label alone", unit="run", delay=2, leave=False):
+    losses = whole[whole["forgotten"]].groupby("label", sort=False)["loss"].mean()
+    for name, loss in tqdm(losses.items(), desc="runs for one label alone", unit="run", delay=2, leave=False):
         others = examples[labels != name].tolist()
-        settings = dict(steps=step, record_every=max(1, step), stop_at=None, follow=())
+        settings = dict(steps=step, record_every=max(1, step), stop_at=("loss", ">=", float(loss)), follow=())
         yield name, what_if(run, keep=others, **settings) if others else run
 
 

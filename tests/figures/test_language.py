@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import cases
 import pandas as pd
 from figures import drawn
 
@@ -42,7 +42,7 @@ def test_the_map_holds_the_changes_forgotten_first() -> None:
     (map_,) = traces(figure, "change")
     assert list(figure.layout.xaxis.ticktext) == ["d", "b", "c", "a"], "the most damaged first on either side"
     assert list(figure.layout.yaxis.ticktext) == ["all together", "retrained"]
-    assert np.allclose(map_.z, [[-0.95, -0.9, -0.4, -0.1], [-0.475, -0.45, -0.2, -0.05]])
+    assert cases.close(map_.z, [[-0.95, -0.9, -0.4, -0.1], [-0.475, -0.45, -0.2, -0.05]])
     assert figure.layout.shapes[0].x0 == 1.5 and map_.zmax == -map_.zmin == 0.95
     worst = imu.plot_leakage(table, value="loss").layout.xaxis.ticktext
     assert list(worst) == ["b", "d", "a", "c"], "a loss is damage where it rises"
@@ -52,6 +52,6 @@ def test_facts_and_means_of_each_lesson() -> None:
     record = drawn.back("A", "nothing", "same author", "kept authors")
     figure = imu.plot_comeback(record)
     facts, (means,), (goal,) = (traces(figure, role) for role in ("fact", "mean", "retrained"))
-    assert np.allclose([sorted(trace.x) for trace in facts], [[0.3, 0.4]] * 3) and np.allclose(means.x, 0.35)
-    assert list(means.y) == [0, 1, 2] == list(goal.y) and np.allclose(goal.x, 0.05)
+    assert cases.close([sorted(trace.x) for trace in facts], [[0.3, 0.4]] * 3) and cases.close(means.x, 0.35)
+    assert list(means.y) == [0, 1, 2] == list(goal.y) and cases.close(goal.x, 0.05)
     assert list(figure.layout.yaxis.ticktext)[1] == "same author<br>(5 facts learned)"

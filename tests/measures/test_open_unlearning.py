@@ -114,7 +114,7 @@ def test_truth_ratios_of_an_evaluation_are_those_of_its_pairs(tmp_path: Path) ->
     found = made.truth_ratios()
     ratios = [column(pairs, "truth_ratio") for pairs in (made.pairs, made.reference_pairs)]
     assert found.distances["ks_distance"].tolist() == [pytest.approx(ks_2samp(*ratios).statistic)]
-    assert np.allclose(found.pairs.query("model == 'run'")["truth_ratio"], np.sort(ratios[0]))
+    assert cases.close(found.pairs.query("model == 'run'")["truth_ratio"], np.sort(ratios[0]))
     assert imu.plot_truth_ratio(found).data and imu.load_open_unlearning(run).truth_ratios().distances.empty
     with pytest.raises(ValueError, match="after update 7"):
         made.truth_ratios(7)
