@@ -196,7 +196,7 @@ def plot_dependence(found: Prediction, *, count: int = 4) -> go.Figure:
     for number, name in enumerate(names):
         axis, left = marks.axis(number), number / len(names)
         across = dict(anchor=f"y{axis}", domain=[left, left + 0.82 / len(names)])
-        frame[f"xaxis{axis}"] = across | dict(title=dict(text=theme.titled(*describe(name)[:2])))
+        frame[f"xaxis{axis}"] = across | dict(title=dict(text=theme.folded(*describe(name)[:2])))
         frame[f"yaxis{axis}"] = dict(anchor=f"x{axis}", showticklabels=not number) | (
             dict(matches="y") if number else {}
         )

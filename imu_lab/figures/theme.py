@@ -12,6 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from html import escape
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -208,6 +209,12 @@ def measured(template: str, name: str) -> str:
 def titled(title: str, unit: str = "") -> str:
     """An axis title: name (unit)."""
     return f"{text(title)} ({text(unit)})" if unit else text(title)
+
+
+def folded(title: str, unit: str = "", letters: int = 22) -> str:
+    """An axis title of several short lines, for panels that stand side by side; the unit has a line of its own."""
+    lines = [*wrap(title, letters), *([f"({unit})"] if unit else [])]
+    return "<br>".join(text(line) for line in lines)
 
 
 def _template() -> go.layout.Template:

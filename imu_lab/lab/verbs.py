@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from ..core import storage
+from ..core.beside import prepare_figures
 from ..core.knobs import name_of
 from ..core.memo import Memo
 from ..core.messages import listed, unheard, warn
@@ -69,6 +70,7 @@ def influence(
     Raises:
         UnknownName, TypeError, ValueError: an unknown estimator, setting or split, or values that are not finite.
     """
+    prepare_figures()
     return session_of(task, model).influence(estimator, target=target, cache=cache, **settings)
 
 

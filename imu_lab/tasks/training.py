@@ -20,6 +20,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..core import storage
+from ..core.beside import prepare_figures
 from ..core.knobs import check, knob
 from ..core.memo import Memo
 from ..core.messages import kind_of
@@ -394,6 +395,7 @@ def _trained(
     unfinished.take_up(training)
     hidden = {"disable": True} if progress else {"delay": 2, "leave": False}
     words = f"training on {split}"
+    prepare_figures()
     with unfinished.kept(training), tqdm(total=training.updates, initial=training.made, unit="update", **hidden) as bar:
         bar.set_description(words, refresh=False)
         for made in training:

@@ -38,11 +38,11 @@ def ledger(rows: pd.DataFrame, by: str, picture: Callable[[int], str], chosen: i
 
     Args:
         rows: of ``run.samples`` or a table with more columns, already in order.
-        by: the column they are ordered by; it is shown even where it is none of the usual ones.
+        by: the column they are ordered by; it is shown first, so that it is in view where not all have room.
         picture: from an example to its ``<img>``, or to nothing.
         chosen: the example whose row is marked.
     """
-    columns = [column for column in dict.fromkeys((*LEDGER, by)) if column in rows]
+    columns = [column for column in dict.fromkeys((by, *LEDGER)) if column in rows]
     head = "".join(
         f'<th class="{"imu-sorted" if column == by else ""}" title="{escape(describe(column).meaning)}">'
         f"{escape(title(column))}</th>"

@@ -39,7 +39,7 @@ from .sample_map import SampleMap
 from .what_if import Change, WhatIf
 
 SEEN = 64  # pixels, of the picture under the mouse
-HEIGHT = 430  # pixels, of the map and of the trajectories
+HEIGHT = 280  # pixels, of the map and of the trajectories: both share a screen of 800 with the card
 SHOWN = 30  # pictures of a selection
 ROWS = 1000  # trajectories drawn of a selection
 INTERVAL = 0.1  # seconds between updates while it plays
@@ -177,8 +177,8 @@ class Explorer(Panel):
     def _side(self) -> list[W.Widget]:
         return [theme.section("Go through the updates"), W.HBox([self.step, self.play]), self.shown_run,
                 theme.section("Colour and filter"), self.colour_by, self.filter, W.HBox([self.clear, self.count]),
-                theme.section("What-ifs on the selection"), self.what_if,
-                theme.section("One sample, and its neighbours"), self.sample]  # fmt: skip
+                theme.section("One sample, and its neighbours"), self.sample,
+                theme.section("What-ifs on the selection"), self.what_if]  # fmt: skip
 
     def _listen(self) -> None:
         self.step.observe(self.ask, "value")
@@ -211,7 +211,7 @@ class Explorer(Panel):
         self.ids = W.Textarea(rows=1, description="ids", tooltip="The selected forget samples, to be copied.",
                               style={"description_width": "30px"}, layout=W.Layout(width="auto"))  # fmt: skip
         self._explaining = Job(self._explain, self._told_why, on_error=self.show_error)
-        layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 40}px")
+        layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 36}px")
         self.places = {name: W.VBox(layout=layout).add_class("imu-captioned") for name in ("map", "paths")}
 
     def _main(self) -> list[W.Widget]:

@@ -15,7 +15,7 @@ from ..base.bundle import FigureWidget
 
 
 class Paths(W.VBox):
-    """Confidence of each sample at each update; its title stands above it as words that wrap.
+    """Confidence of each sample at each update, in the colours of the map; its title stands above it as words that wrap.
 
     Args:
         run: shown at first.
@@ -38,7 +38,9 @@ class Paths(W.VBox):
     def show(self, run: Run) -> None:
         """Show the trajectories of this run."""
         figures.update_trajectories(self.figure, run)
-        cells = next(trace for trace in self.figure.data if trace.type == "heatmap").customdata
+        heat = next(trace for trace in self.figure.data if trace.type == "heatmap")
+        heat.colorscale = figures.theme.DOTS  # one quantity has one colour scale in a panel
+        cells = heat.customdata
         self.examples = np.asarray(cells)[:, 0] if len(cells) else np.empty(0, dtype=int)
         self.caption.value = tables.caption(self.figure.layout.title.text)
         self.mark(self._chosen)

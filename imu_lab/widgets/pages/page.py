@@ -26,6 +26,7 @@ from ..base.theme import STYLE_SHEET
 
 HERE = Path(__file__).parent
 LARGEST = 8_000_000  # bytes of a file, so that it can be sent by mail
+SHELL = 1_600_000  # bytes that plotly and the page's own code take, compressed
 ALIGNED = 8  # bytes: where JavaScript can read any kind of number
 
 

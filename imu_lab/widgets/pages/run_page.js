@@ -179,7 +179,7 @@ function start({ words, arrays }) {
     rows = sorted.filter((_, at) => Math.floor(at / every) !== Math.floor((at - 1) / every)).reverse();
     heat.width = updates; heat.height = Math.max(1, rows.length);
     const sheet = pen.createImageData(heat.width, heat.height);
-    const shades = Array.from({ length: 256 }, (_, at) => blend(words.sequential, at / 255));
+    const shades = Array.from({ length: 256 }, (_, at) => blend(words.dots, at / 255));
     rows.forEach((row, y) => { for (let at = 0; at < updates; at++) {
       const value = confidenceAt(row, at);
       if (Number.isFinite(value)) sheet.data.set([...shades[Math.round(255 * value)], 255], 4 * (y * updates + at));
@@ -400,7 +400,7 @@ function start({ words, arrays }) {
   byId("all").onclick = showAll;
   byId("add").onclick = () => { const name = byId("column").value; if (name && !histograms.has(name)) histogram(name) };
   byId("copy").onclick = () => { byId("ids").select(); (navigator.clipboard?.writeText(byId("ids").value) ?? Promise.reject()).catch(() => document.execCommand("copy")) };
-  byId("paths-scale").innerHTML = `0 ${ramp(words.sequential)} 1 · confidence; the orange line stands at the update on view. Drag over rows to select them.`;
+  byId("paths-scale").innerHTML = `0 ${ramp(words.dots)} 1 · confidence; the orange line stands at the update on view. Drag over rows to select them.`;
 
   for (const name of ["time_to_forget", "confidence_before", "pressure"]) if (about(name)) histogram(name);
   if (words.selected) { const given = new Set(words.selected.map(each => rowOf.get(each))); state.filters.set("lasso", { words: "as saved", test: row => given.has(row) }) }

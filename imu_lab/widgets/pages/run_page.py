@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from plotly.colors import get_colorscale
 
 from ... import figures
 from ...core.messages import kind_of
@@ -127,7 +126,6 @@ def _scales(land: Landscape, held: Held, columns: list[str]) -> dict[str, Any]:
         "areas": AREAS,
         "opacity": {"area": AREA, "kept": OPAQUE, "faint": FAINT},
         "dots": theme.DOTS,
-        "sequential": get_colorscale(theme.SEQUENTIAL),
         "lost": theme.colour("test-forget"),
         "ink": theme.INK,
         "line": figures.colour(land.run.label),

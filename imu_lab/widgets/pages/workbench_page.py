@@ -31,6 +31,7 @@ STAGES = ("method", "estimator", "rule")  # the slowest first: a control run is 
 PARTS = ("curves", "influence", "intensity")
 UPDATES = 31  # at which the confidence of a sample is kept
 SAMPLES = 400  # on cards and in the ledger
+SQUEEZED = 0.5  # of their bytes that ledgers and confidence take once compressed
 DIGITS = 4  # significant ones of what figures show
 EQUAL_FORGETTING = 0.01
 
@@ -192,12 +193,19 @@ class Grid:
 
     def _check_room(self, total: int) -> None:
         """Refuse, after the first answer, what would be too large after the last."""
-        each = sum(len(zlib.compress(made.things[0].encode(), 1)) for made in self.drawn.values())
-        each += len(self.examples) * (UPDATES + 4 * len(tables.LEDGER)) * 0.8
-        room = (page.LARGEST - 2_200_000) * 3 / 4 - PICTURES / 4
-        if each * total > room:
+        moved = {stage: [len(each.values) for each in self.sliders if each.stage == stage] for stage in STAGES}
+        of_scores = int(np.prod(moved["estimator"], initial=1))
+        often = {
+            "curves": total,
+            "influence": of_scores,
+            "intensity": of_scores * int(np.prod(moved["rule"], initial=1)),
+        }
+        needed = sum(often[name] * len(zlib.compress(made.things[0].encode())) for name, made in self.drawn.items())
+        needed += total * len(self.examples) * (UPDATES + 4 * len(tables.LEDGER)) * SQUEEZED
+        room = page.LARGEST * 3 / 4 - page.SHELL - PICTURES // 4
+        if needed > room:
             raise ValueError(f"the page of {total} positions would take more than {page.LARGEST // 10**6} MB; about "
-                             f"{max(1, int(room / each))} positions fit: give the sliders fewer")  # fmt: skip
+                             f"{max(1, int(total * room / needed))} positions fit: give the sliders fewer")  # fmt: skip
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The ledgers and confidence curves of all runs, and which answer shows what."""

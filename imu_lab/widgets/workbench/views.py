@@ -20,10 +20,11 @@ from ..base.run_table import run_table
 from .pipeline import Answer
 from .proponents import Proponents
 
-HEIGHTS = {"curves": 380, "influence": 330, "intensity": 330}  # pixels
+HEIGHTS = {"curves": 270, "influence": 265, "intensity": 265}  # pixels: curves and influence share a screen of 800
 EQUAL_FORGETTING = 0.01
 AHEAD = 0.05  # seconds that the curves have for their way to the page before other figures are worked out
 STILL_PICTURES = 16
+WAITING = "<p>Working out the first answer …</p>"
 NO_CARD = '<p class="imu-note">Click a dot in a figure, or a row of the table below, to see that sample.</p>'
 
 
@@ -57,7 +58,9 @@ class Views(W.VBox):
         self.pictures = Pictures(task)
         self.proponents = Proponents(self.pictures, guarded(self.choose))
         self.ledger = Ledger(self.pictures, guarded(self.choose))
-        self.captions = {name: W.HTML(layout=W.Layout(flex="1 1 auto")).add_class("imu-caption") for name in HEIGHTS}
+        self.captions = {
+            name: W.HTML(WAITING, layout=W.Layout(flex="1 1 auto")).add_class("imu-caption") for name in HEIGHTS
+        }
         self.places = {name: place(name) for name in HEIGHTS}
         self.sample = W.VBox([theme.section("One sample"), self.card, self.proponents])
         self.every = W.VBox([theme.section("Every sample"), self.ledger])
@@ -71,8 +74,8 @@ class Views(W.VBox):
         pair = W.HBox([self.places["influence"], self.places["intensity"]], layout=W.Layout(flex_flow="row wrap"))
         return [
             self.places["curves"],
-            self.scores,
             pair,
+            self.scores,
         ]
 
     def _listen(self) -> None:
