@@ -35,6 +35,7 @@ def test_in_a_kernel_it_is_imported_in_the_background(slow: str, monkeypatch: py
     assert slow in sys.modules
     beside.prepare_figures(slow)
     beside.prepare_figures("there_is_no_such_module")
+    until(lambda: not threads("imu_lab import"))
 
 
 @pytest.mark.parametrize("shell", [None, SimpleNamespace()], ids=["python", "ipython in a terminal"])
