@@ -36,7 +36,7 @@ class PreferenceOptimisation(Balanced):
     beta: float = knob(0.1, help="β: how soon the pressure fades.", valid="(0, inf)", range=(0.01, 10.0), scale="log")
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        pressing = self._preferring(task, model, frozen_copy(model), request)
+        pressing = self._preferring(task, model, frozen_copy(model, request), request)
         terms = retain_terms(self, task, model, request)
         return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
 
