@@ -30,7 +30,7 @@ def test_the_first_sample_is_overwritten_by_the_mean_and_always_pressed() -> Non
     found = imu.influence(task, model, "published", aliased=True).values
     assert cases.close(found, expected) and found[0] < 0
     plain = imu.influence(task, model).values
-    assert np.array_equal(found[1:], plain[1:]) and not np.isclose(found[0], plain[0])
+    assert np.array_equal(found[1:], plain[1:]) and cases.relative(found[:1], plain[:1]) > 1e-3
 
 
 def test_damping_as_a_floor() -> None:
@@ -55,5 +55,5 @@ def test_one_random_crop_is_another_influence() -> None:
     task, model = cases.task("own data"), cases.original("own data")
     seen = [imu.tasks.Augmented(task, lambda x: torch.roll(x, int(torch.randint(3, ())), -1), seed) for seed in (0, 1)]
     drawn = [imu.influence(each, model, "published").values for each in seen]
-    assert not np.allclose(drawn[0], drawn[1])
+    assert cases.relative(drawn[0], drawn[1]) > 1e-3
     assert np.array_equal(drawn[0], imu.influence(seen[0], model, "published").values)
