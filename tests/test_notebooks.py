@@ -137,6 +137,8 @@ def test_refuses_a_figure_without_a_picture(figure: str) -> None:
     beside = new_output("display_data", data={figure: {}, "image/png": "..."})
     assert "without image/png" in build_notebooks.problems(notebook_with(without))[0]
     assert build_notebooks.problems(notebook_with(beside)) == []
+    words = new_output("display_data", data={figure: {}, "text/html": "<p>It is 0.4.</p>"})
+    assert bool(build_notebooks.problems(notebook_with(words))) == (figure != build_notebooks.WIDGET), "words will do"
 
 
 def test_refuses_an_error_and_a_large_file() -> None:

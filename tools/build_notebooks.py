@@ -163,7 +163,8 @@ def problems(notebook: NotebookNode) -> list[str]:
         data = output.get("data", {})
         if output.output_type == "error":
             found.append(f"cell {number}: {output.ename}: {output.evalue}")
-        if any(figure in data for figure in FIGURES) and "image/png" not in data:
+        said = WIDGET in data and FIGURES[0] not in data and "text/html" in data  # a widget of words alone
+        if any(figure in data for figure in FIGURES) and "image/png" not in data and not said:
             found.append(f"cell {number}: a figure or panel without image/png: {data.get('text/plain', '')[:80]}")
     if (size := len(nbformat.writes(notebook).encode())) > MAX_BYTES:
         found.append(f"{size:,} bytes, more than {MAX_BYTES:,}: show fewer or smaller figures")
