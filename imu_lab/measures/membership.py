@@ -140,39 +140,56 @@ class Sides(NamedTuple):
     left_out: str
 
 
-def sides(task: Task) -> Sides:
+def sides(task: Task, model: nn.Module) -> Sides:
     """Samples to forget, and unseen ones of the same classes: for a class its own unseen samples, ``test-forget``.
+
+    Args:
+        model: of the task; where the task names no labels, classes are those of its outputs that are true.
 
     Raises:
         ValueError: there are no unseen samples of these classes.
     """
     forget = task.split("forget")
-    own = "holdout" if has_pairs(task) else "test-forget"
-    if own == "holdout" or (own in offered(task).splits and len(task.split(own))):
-        split, others = own, task.split(own)
+    if has_pairs(task):
+        others = task.split("holdout")
         if not len(others):
             raise ValueError("membership compares with pairs that no model was told of, and these data have no holdout")
-        return Sides(forget, others, split, "") if own == "holdout" else _of_same_labels(task, forget, others, split)
-    return _of_same_labels(task, forget, task.split("test"), "test")
+        return Sides(forget, others, "holdout", "")
+    if "test-forget" in offered(task).splits and len(task.split("test-forget")):
+        return Sides(forget, task.split("test-forget"), "test-forget", "")
+    others = task.split("test")
+    known = _classes(task, model, (forget, others))
+    if known is None:
+        return Sides(forget, others, "test", "samples are of no one class each, so the others are all unseen ones")
+    return _of_same_classes(forget, others, *known)
 
 
-def _of_same_labels(task: Task, forget: Examples, others: Examples, split: str) -> Sides:
-    """Both sides without labels that the other lacks; all of both where the task does not name those of both."""
-    if len(others) and None in (offered(task).labels, offered(task).test_labels):
-        return Sides(forget, others, split, "")
-    mine, theirs = (labels_of(task, each.ids, each.source) for each in (forget, others))
+def _classes(task: Task, model: nn.Module, both: tuple[Examples, Examples]) -> list[list[str]] | None:
+    """The class of each sample of both sides: the task's labels, else numbers of outputs; None of several predictions each."""
+    if None not in (offered(task).labels, offered(task).test_labels):
+        return [labels_of(task, each.ids, each.source) for each in both]
+    found: list[list[str]] = [[], []]
+    for names, examples in zip(found, both):
+        for _, batch, made in outputs(task, model, examples):
+            truth = true_classes(task, made, batch)[0]
+            if truth.ndim > 1:
+                return None
+            names += [str(number) for number in truth.tolist()]
+    return found
+
+
+def _of_same_classes(forget: Examples, others: Examples, mine: list[str], theirs: list[str]) -> Sides:
+    """Both sides without classes that the other lacks."""
     known = sorted(set(mine) & set(theirs))
-    if not known or not len(others):
+    if not known:
         raise ValueError(
-            f"membership compares the samples to forget with unseen ones of the same classes, and the {split!r} split has "
+            "membership compares the samples to forget with unseen ones of the same classes, and the 'test' split has "
             f"none of class {listed(sorted(set(mine)))}; give the task held-out samples of them"
         )
     lacking = sorted(set(mine) - set(known))
-    words = (
-        f"left out, for want of unseen samples: {sum(label in lacking for label in mine)} of class {listed(lacking)}"
-    )
+    words = f"left out, for want of unseen samples: {sum(name in lacking for name in mine)} of class {listed(lacking)}"
     kept = [
         each.take(torch.from_numpy(np.flatnonzero(np.isin(names, known))))
         for each, names in ((forget, mine), (others, theirs))
     ]
-    return Sides(*kept, split, words if lacking else "")
+    return Sides(*kept, "test", words if lacking else "")

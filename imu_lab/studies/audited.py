@@ -99,12 +99,12 @@ class Audited:
     @property
     def of_a_group(self) -> bool:
         """Whether a class, a person or a source is to be forgotten, of which there are unseen samples."""
-        return "test-forget" in offered(self.task).splits and len(self.task.split("test-forget")) > 0
+        return "test-forget" in offered(self.task).splits and self.has("test-forget")
 
     @property
     def splits(self) -> list[str]:
         """The splits that a run of the task follows and that hold samples, without further ones of its own."""
-        return [name for name in SPLITS if name in offered(self.task).splits and len(self.split(name))]
+        return [name for name in SPLITS if name in offered(self.task).splits and self.has(name)]
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """What several audits ask for, computed once."""
@@ -113,13 +113,27 @@ class Audited:
         return self._known[key]
 
     def split(self, name: str) -> Examples:
-        """The examples of a split."""
-        return self.once(("split", name), lambda: self.task.split(name))
+        """The examples of a split.
+
+        Raises:
+            ValueError: the task does not give them, as where kept data are gone.
+        """
+        try:
+            return self.once(("split", name), lambda: self.task.split(name))
+        except Exception as error:  # a task of a user's own says in its own way what it does not have
+            raise ValueError(f"it looks at the {name!r} split, which this task does not give: {error}") from error
+
+    def has(self, name: str) -> bool:
+        """Whether the task gives samples of a split."""
+        try:
+            return len(self.split(name)) > 0
+        except ValueError:
+            return False
 
     @property
     def sides(self) -> Sides:
         """Members and samples never seen."""
-        return self.once("sides", lambda: sides(self.task))
+        return self.once("sides", lambda: sides(self.task, self.models[ORIGINAL]))
 
     def sides_of(self, who: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """What a model says of members and of others."""

@@ -23,6 +23,7 @@ CKA = "‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖) of centred features X and Y of 
 def head_rows(asked: Audited) -> Iterator[Row]:
     """What fresh heads make of the features that reach the last layer (see :func:`imu_lab.head_only`)."""
     names, heads = heads_splits(asked.task), heads_of(PER_CLASS, asked.seed)
+    asked.split(names[0])  # what heads learn from, if the task gives it
 
     def right(who: str) -> dict[tuple[str, str], np.ndarray]:
         return asked.once(
@@ -48,6 +49,7 @@ def head_rows(asked: Audited) -> Iterator[Row]:
 def probe_rows(asked: Audited) -> Iterator[Row]:
     """A fresh logistic regression on each layer but the last, tested on what is to forget."""
     names = heads_splits(asked.task)[:2]
+    asked.split(names[0])  # what probes learn from, if the task gives it
     truth = [seen_by(asked.task, asked.models[RUN], asked.split(name)).truth for name in names]
     if unknown := set(truth[1]) - set(truth[0]):
         raise ValueError(f"a probe learns from the {names[0]!r} split, which has no sample of class {min(unknown)!r}")
@@ -87,7 +89,7 @@ def _features(asked: Audited, who: str, split: str) -> dict[str, np.ndarray]:
 def cka_rows(asked: Audited) -> Iterator[Row]:
     """Linear CKA of each layer with that of the retrained model, on what is to forget and on what is to keep."""
     asked.needs_reference("CKA")
-    for split in [name for name in ("forget", "retain") if len(asked.split(name))]:
+    for split in [name for name in ("forget", "retain") if asked.has(name)]:
         for layer in _features(asked, RUN, split):
             yield _cka_row(asked, split, layer)
 

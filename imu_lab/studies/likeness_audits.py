@@ -192,7 +192,7 @@ def _answers_interval(asked: Audited, pairs: np.ndarray, count: int) -> tuple[fl
 def tug_of_war_rows(asked: Audited) -> Iterator[Row]:
     """Tug of war: one number for forgetting as the retrained model does and keeping as it does (RUM, arXiv 2406.01257)."""
     asked.needs_reference("tug of war")
-    splits = [name for name in ("forget", "retain", "test") if len(asked.split(name))]
+    splits = [name for name in ("forget", "retain", "test") if asked.has(name)]
     if len(splits) < 3:
         raise ValueError(
             f"tug of war takes samples to forget, to keep and unseen; this task has {', '.join(splits)} alone"

@@ -121,14 +121,14 @@ def test_one_logit_is_two_classes() -> None:
 
 
 def test_a_class_is_compared_with_its_own_unseen_pictures() -> None:
-    found = sides(cases.task("digits class"))
+    found = sides(cases.task("digits class"), cases.original("digits class"))
     assert found.split == "test-forget" and not found.left_out
     assert set(cases.task("digits class").test_labels(found.others.ids)) == {"3"}
 
 
 def test_single_samples_are_compared_with_unseen_ones_of_their_classes() -> None:
     task = cases.task("digits indices")
-    found = sides(task)
+    found = sides(task, cases.original("digits indices"))
     classes = set(task.labels(task.split("forget").ids))
     assert found.split == "test" and set(task.test_labels(found.others.ids)) == classes and len(classes) < 10
     assert len(found.members) == 4
@@ -145,8 +145,20 @@ def without_unseen(classes: set[int], forget: list[int]) -> tuple[imu.tasks.Clas
 
 def test_classes_without_unseen_samples_are_refused_or_left_out() -> None:
     with pytest.raises(ValueError, match="'test' split has none of class '1'; give the task held-out samples"):
-        sides(without_unseen({1}, [1, 4, 7])[0])
+        sides(*without_unseen({1}, [1, 4, 7]))
     with pytest.raises(ValueError, match="none of class '0', '1'"):
-        sides(without_unseen({0, 1}, [0, 1])[0])
-    found = sides(without_unseen({1}, [0, 1, 4])[0])
+        sides(*without_unseen({0, 1}, [0, 1]))
+    found = sides(*without_unseen({1}, [0, 1, 4]))
     assert found.members.ids.tolist() == [0] and "2 of class '1'" in found.left_out
+
+
+def test_a_task_that_names_no_labels_is_asked_which_answers_are_true() -> None:
+    """The blobs that are kept are nobody to compare a forgotten blob with."""
+    with pytest.raises(ValueError, match="none of class '0'"):
+        sides(cases.task("toy"), cases.original("toy"))
+
+
+def test_sequences_are_compared_with_unseen_ones_of_their_source() -> None:
+    task = sequences.tiny()
+    found = sides(task, sequences.models()[0])
+    assert found.split == "test-forget" and len(found.others) == len(task.split("test-forget")) > 0

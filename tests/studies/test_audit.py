@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cases
 import numpy as np
@@ -260,3 +260,70 @@ def test_what_does_not_apply_to_sequences_and_persons_is_said() -> None:
         imu.audit(run, "probes")
     person = imu.unlearn(cases.task("person"), cases.original("person"), steps=2, reference=cases.retrained("person"))
     assert imu.audit(person)["value"].notna().all()
+
+
+@pytest.mark.parametrize("verb", [imu.audit, imu.membership, imu.class_accuracy, imu.prediction_matrix, imu.u_lira])
+def test_every_verb_says_what_it_takes(verb, digit: Run) -> None:
+    with pytest.raises(TypeError, match=f"{verb.__name__} takes a run of imu.unlearn; got None"):
+        verb(None)
+    with pytest.raises(ValueError, match=r"does not know its task; load it with imu.load_run\(path, task=...\)"):
+        verb(replace(digit, task=None))
+
+
+def test_a_loaded_run_without_its_task_is_audited_with_it(digit: Run) -> None:
+    alone, task = replace(digit, task=None, beside=None), cases.task("digits class")
+    found = imu.audit(alone, "membership", task=task, reference=cases.retrained("digits class"))
+    assert found.equals(imu.audit(digit, "membership"))
+
+
+def test_a_class_without_unseen_pictures_is_said() -> None:
+    inputs, targets = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), torch.arange(30) % 3
+    kept, model = targets != 1, torch.nn.Linear(4, 3)
+    task = imu.tasks.Classification.from_data(
+        model, (inputs, targets), (inputs[kept] + 0.1, targets[kept]), forget_indices=[1, 4, 7]
+    )
+    run = imu.unlearn(task, model, steps=1, lr=0.1, reference=task.make_model(1).eval())
+    with pytest.raises(ValueError, match="'test' split has none of class '1'; give the task held-out samples of them"):
+        imu.audit(run, "membership")
+    with pytest.raises(ValueError, match="has none of class '1'"):
+        imu.membership(run)
+    with pytest.raises(ValueError, match="has none of class '1'"):
+        imu.u_lira(run, pairs=8)
+    table = imu.audit(run).set_index("audit")
+    for name in ("membership", "rmia"):
+        assert np.isnan(table.loc[name, "value"]) and "none of class '1'" in table.loc[name, "note"]
+    assert table.loc["accuracy", "value"].notna().all() and not np.isnan(table.loc["tug-of-war", "value"])
+
+
+@dataclass(frozen=True)
+class Gone(imu.tasks.Toy):
+    """What is to be kept is not at hand any more."""
+
+    splits = ("forget", "test")
+
+    def split(self, name: str):
+        """The forget set and unseen points alone."""
+        if name in ("retain", "train"):
+            raise KeyError("those data are gone")
+        return super().split(name)
+
+
+def test_data_that_are_gone_are_not_asked_for_and_that_is_said() -> None:
+    run = imu.unlearn(Gone(), cases.original("toy"), steps=2)
+    with pytest.warns(UserWarning, match="no retrained model"):
+        table = imu.audit(run).set_index("audit")
+    for name in ("fresh-heads", "probes"):
+        assert np.isnan(table.loc[name, "value"])
+        assert "split, which this task does not give: 'those data are gone'" in table.loc[name, "note"]
+    assert set(table.loc[table.index == "accuracy", "split"]) == {"forget", "test", "seen", "unseen"}
+    assert "none of class '0'" in table.loc["membership", "note"] and table.loc["relearning", "value"] >= 0
+    with pytest.raises(ValueError, match="none of class '0'"):
+        imu.u_lira(run, pairs=8)
+
+
+def test_prediction_matrices_of_each_model(digit: Run) -> None:
+    found = {model: imu.prediction_matrix(digit, "test-forget", model) for model in ("run", "original", "retrained")}
+    assert all(matrix.loc["3"].sum() == 37 and matrix.drop("3").to_numpy().sum() == 0 for matrix in found.values())
+    assert found["retrained"].loc["3", "3"] == 0 < found["original"].loc["3", "3"]
+    with pytest.raises(imu.UnknownName, match="unknown model: 'retraind'. Did you mean 'retrained'"):
+        imu.prediction_matrix(digit, "test", "retraind")
