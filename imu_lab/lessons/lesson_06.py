@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from ..core.records import Run
-from ..measures.membership import prediction_scores, true_positives
+from ..measures.membership import true_positives
 from ..studies.audit import audit
 from .answers import Number, OneRun, Whole
 from .exercise import exercise
@@ -25,9 +24,9 @@ LEAST, MOST = 0.8, 1.25  # of the relearn time, as a ratio
     because="The others count by how surely they are ruled out, log(1 − p_k), so that it falls to 0 as p_y rises to 1.",
 )
 def modified_entropy(answer: float) -> bool | str:
-    p, first = torch.tensor([[0.7, 0.2, 0.1]], dtype=torch.float64), torch.tensor([0])
-    true = float(prediction_scores(p.log(), first)["modified_entropy"])
-    wrong = float(-0.3 * p[0, 0].log() - (p[0, 1:] * p[0, 1:].log()).sum())
+    own, others = 0.7, np.array([0.2, 0.1])
+    true = float(-(1 - own) * np.log(own) - others @ np.log(1 - others))
+    wrong = float(-(1 - own) * np.log(own) - others @ np.log(others))
     if near(answer, wrong):
         return "That takes log p_k of the other classes, as the wrong copies do; it is log(1 − p_k)."
     return near(answer, true)
