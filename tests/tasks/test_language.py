@@ -434,7 +434,7 @@ def test_half_precision_serves_the_same_verbs() -> None:
     exact = imu.influence(task, model).values
     half = model.to(torch.bfloat16)
     scores = imu.influence(task, half)
-    assert np.allclose(scores.values, exact, rtol=0.1, atol=0.05 * np.abs(exact).max())
+    assert cases.close(scores.values, exact, within=0.05)
     run = imu.unlearn(task, half, imu.intensity(scores), steps=2, follow=(), record_every=2)
     assert run.model.network.dtype == torch.bfloat16 and run.value("forget", "loss") > run.value("forget", "loss", 0)
 
