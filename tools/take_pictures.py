@@ -43,7 +43,7 @@ CLIP = """() => {
 }"""
 KEY = "([control, key]) => { const handle = document.querySelector(control + ' .noUi-handle'); handle.focus(); " \
       "handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true})); }"  # fmt: skip
-DARK = "async () => { await window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'}) }"
+THEME = "async theme => { await window.jupyterapp.commands.execute('apputils:change-theme', {theme}) }"
 FOLD = "async () => { await window.jupyterapp.commands.execute('application:toggle-left-area') }"
 
 
@@ -132,9 +132,10 @@ def explorer(page: Any) -> None:
         page.wait_for_timeout(900)
         frames.append(shot(page))
     stored([*frames, frames[-1], frames[-1]], "explorer.webp", 1000, 250)
-    page.evaluate(DARK)
+    page.evaluate(THEME, "JupyterLab Dark")
     page.wait_for_timeout(4000)
     stored([shot(page)], "explorer_dark.png", 1200)
+    page.evaluate(THEME, "JupyterLab Light")
 
 
 def run_control(page: Any) -> None:
@@ -142,10 +143,14 @@ def run_control(page: Any) -> None:
     page.click(".imu-start")
     browser.in_kernel(page, "panel.wait(120)")
     page.wait_for_selector(".imu-run-control .imu-scores tr")
-    page.wait_for_timeout(4000)
+    browser.in_kernel(page, "panel.rewind.value = 28")
+    for _ in range(7):  # to much smaller steps
+        page.evaluate(KEY, [".imu-lr", "ArrowLeft"])
+        page.wait_for_timeout(300)
     page.click(".imu-fork")
     page.wait_for_function("() => document.querySelector('.imu-scores').textContent.includes('forked')")
-    page.wait_for_timeout(3000)
+    page.wait_for_selector(".imu-run-control .imu-curves .scatterlayer .trace")
+    page.wait_for_timeout(6000)
     stored([shot(page)], "run_control.png", 1200)
 
 
