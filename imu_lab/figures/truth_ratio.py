@@ -36,7 +36,7 @@ def _content(record: TruthRatios) -> live.Content:
     traces = [_curve(record, name, looks[name]) for name in names]
     traces += [_apart(record, row, looks[row.model]) for row in record.distances.itertuples() if goals]
     title = f"Truth ratios of {theme.number(_pairs(record))} pairs" if names else "No truth ratios to show"
-    words = "Towards the retrained model's curve is better, to either side of it is not"
+    words = "Towards the retrained model's curve is better"
     floor = f"Two retrained models are {record.noise_floor:.2f} apart" if np.isfinite(record.noise_floor) else ""
     layout = {"title.text": live.heading(title, words if goals else "", floor)}
     axes = dict(

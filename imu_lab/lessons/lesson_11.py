@@ -66,8 +66,7 @@ def ratio(answer: float) -> bool | str:
         'table = imu.leakage(run); kept = table[~table["forgotten"]]',
         'kept.loc[kept["probability_change"].idxmin(), "label"]',
     ),
-    because="Nobody asked to forget this author. What an author loses has little to do with who they are, and much with "
-    "the words that their answers share with those that were pressed.",
+    because="Nobody asked to forget this author, and no answer about them was pressed.",
 )
 def damaged(answer: str) -> bool | str:
     table = leakage(run())

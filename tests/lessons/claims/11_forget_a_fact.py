@@ -8,6 +8,7 @@ assert run.value("retain", "exact") < 0.8 < run.value("retain", "exact", 0)
 assert ks["now"] > 2 * ratios.noise_floor and ks["now"] > 0.7 * ks["original"]
 assert run.value("retain", "model_utility") < run.value("retain", "model_utility", 0)
 assert (lost > 0.05).mean() > 0.5
+assert paid[own.index].max() > 2 * paid[own.index].min()
 goals = leaks[(leaks["pressed"] == "retrained") & ~leaks["forgotten"]]
 assert goals["probability_change"].abs().median() < 0.02
 assert lessons.loc["same author", "beyond_low"] > 0.2 and lessons.loc["asked in other words", "high"] < 0.15
