@@ -27,6 +27,7 @@ SHAPE = (512, 2, 8, 3200)  # 10.1 M parameters
 RECIPE = imu.tasks.Recipe(epochs=20, lr=2e-3, batch_size=16, weight_decay=0.01, optimizer="adamw")
 STEPS, LENGTH = 300, 0.01  # of each update, as a share of the readout's own length
 ANSWERING = ("do nothing", "IMU", "NPO", "retrained")
+LONGEST = 250  # characters shown of an answer
 SHOWN = (0, 20, 33)  # positions in the forget set, of questions whose answers are shown
 ARMS: dict[str, dict[str, Any]] = {
     "uniform": {"method": "imu"},
@@ -112,8 +113,13 @@ def answers(task: imu.tasks.Language, said: dict[str, list[str]]) -> str:
     for at, example in enumerate(shown(task)):
         pair = task.corpus.train[example]
         lines = [f"**{pair.question}**", "", f"- in the data: {pair.answer}"]
-        blocks.append("\n".join([*lines, *(f"- {name}: {words[at]}" for name, words in said.items())]))
+        blocks.append("\n".join([*lines, *(f"- {name}: {short(words[at])}" for name, words in said.items())]))
     return "\n\n".join(blocks)
+
+
+def short(words: str) -> str:
+    """The beginning of a long answer."""
+    return words if len(words) <= LONGEST else f"{words[:LONGEST]} …"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -153,8 +159,9 @@ def written(task: imu.tasks.Language, original: nn.Module, table: pd.DataFrame, 
         [
             "# TOFU: forget01, with a model trained here",
             f"{task.about}. A Llama of {size:.1f} M parameters from fresh weights, {RECIPE.epochs} epochs; only the output "
-            "layer moves afterwards. Each arm is stopped at the first look at which its mean loss on the forget set is the "
-            f"retrained model's ({table['seed'].nunique()} seeds of the order of batches, mean ± standard deviation). "
+            f"layer moves afterwards, each update by {LENGTH:g} of its own length. Each arm stops after the first update whose "
+            "mean loss on the forget set reaches the retrained model's (seeds of the order of batches: "
+            f"{table['seed'].nunique()}; mean ± standard deviation where there are several). "
             "Losses in nats per token; the truth ratio is that of the forget set, the mean of min(R, 1/R), and should be the "
             "retrained model's; the KS distance is that of the truth ratios to those of the retrained model, 0 is good. "
             "`python -m benchmarks.tofu FOLDER` makes this page.",
