@@ -13,6 +13,8 @@ from imu_lab.features import view
 from imu_lab.studies import shadows as module
 from imu_lab.studies.audited import Audited
 
+pytestmark = pytest.mark.slow  # sixteen heads are trained in each
+
 
 @pytest.fixture(scope="module")
 def run() -> Run:
