@@ -149,8 +149,8 @@ def run_control(page: Any) -> None:
         page.wait_for_timeout(300)
     page.click(".imu-fork")
     page.wait_for_function("() => document.querySelector('.imu-scores').textContent.includes('forked')")
-    page.wait_for_selector(".imu-run-control .imu-curves .scatterlayer .trace")
-    page.wait_for_timeout(6000)
+    page.wait_for_selector(".imu-run-control .imu-curves .scatterlayer .trace", state="attached")
+    page.wait_for_timeout(3000)
     stored([shot(page)], "run_control.png", 1200)
 
 
