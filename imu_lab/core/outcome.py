@@ -19,7 +19,9 @@ def beware(run: Run) -> str:
             f"the run diverged at update {events['diverged_at']}: {_made_by(run)} made the loss or the weights infinite; "
             "the model of the update before and all that was recorded are kept"
         )
-    if run.settings.get("stop_at") is not None and events.get("stopped_at") == _began(run) < run.settings.get("steps", 0):
+    if run.settings.get("stop_at") is not None and events.get("stopped_at") == _began(run) < run.settings.get(
+        "steps", 0
+    ):
         return f"the run made no update: {_met(run)}"
     if events.get("collapsed_at") is not None:
         return f"the run collapsed at update {events['collapsed_at']}: {_kept(run)}; {_calmer(run)}"

@@ -64,7 +64,17 @@ FURTHER = (
     *("adaptive-ascent", "bad-teacher", "ce-u", "cf-k", "delete", "eu-k", "fine-tune", "gradient-difference"),
     *("imu-minibatch", "influence-step", "kl-ascent", "l1-sparse", "neggrad-plus", "newton-step", "npo", "npo-kl"),
     *("random-label", "salun", "satimp", "scrub", "simnpo", "ssd", "task-vector", "undial", "wga"),
-    *("inverse", "linear", "rank", "softmax", "top-fraction", "boundary-shrink", "rmu", "preference-optimisation"),
+    *(
+        "inverse",
+        "linear",
+        "rank",
+        "softmax",
+        "top-fraction",
+        "boundary-shrink",
+        "rmu",
+        "preference-optimisation",
+        "imu-published",
+    ),
 )
 SYMBOLS = {
     "forget": "circle",

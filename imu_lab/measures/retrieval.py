@@ -68,12 +68,12 @@ def retrieve(
     _check_people(task)
     if depth < 1:
         raise ValueError(f"depth is how many places to keep, at least 1; got {depth!r}")
-    asked = task.split(split)
+    asked, rankings = task.split(split), task.ranked(model, split)  # which refuses a split that was trained on
     sources = (asked.source, "test" if asked.source == "test" else "standard-gallery")
     some, gallery = (task.pictured(source) for source in sources)
     itself = asked.ids.numpy() if sources[0] == sources[1] else None
     found, answers, done = [], [], 0
-    for ranked in task.ranked(model, split):
+    for ranked in rankings:
         mine = slice(done, done := done + len(ranked.order))
         found.append((ranked.average_precision, ranked.first_right))
         answers.append(_answers(ranked, gallery, None if itself is None else itself[mine], depth, mine.start))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +105,21 @@ def _together(cells: list[Cell], jobs: int, elsewhere: bool) -> Iterator[tuple[i
     from joblib import parallel_config
 
     here = nullcontext() if elsewhere else parallel_config("loky", inner_max_num_threads=1)
-    with here:
+    with here, _unremarked():
         unknown = [each for each in _models(cells) if not is_known(cells[0].task, *each)]
         trained = dict(_parallel(_trained, [(cells[0].task, *each) for each in unknown], jobs))
         failed = {unknown[at]: said for at, said in trained.items() if said is not None}
         left = [at for at, cell in enumerate(cells) if not _without(cell, failed)]
         yield from ((at, _without(cell, failed)) for at, cell in enumerate(cells) if at not in left)
         yield from ((left[at], outcome) for at, outcome in _cells_together([cells[at] for at in left], jobs))
+
+
+@contextmanager
+def _unremarked() -> Iterator[None]:
+    """joblib puts a fresh process in the place of one whose memory has grown, and says so as if jobs could be lost."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        yield
 
 
 def _cells_together(cells: list[Cell], jobs: int) -> Iterator[tuple[int, Outcome]]:

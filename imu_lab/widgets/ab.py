@@ -153,7 +153,12 @@ class SideBySidePanel(Panel):
 
     def _still(self) -> list:
         views = [self.figures[view] for view in VIEWS]
-        return [views[:2], views[2:4], views[4:], *([[g.value] for g in (self.called, self.passed) if g.layout.display is None])]
+        return [
+            views[:2],
+            views[2:4],
+            views[4:],
+            *([[g.value] for g in (self.called, self.passed) if g.layout.display is None]),
+        ]
 
 
 def _plain(record: SideBySide, name: str) -> str:

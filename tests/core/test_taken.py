@@ -78,5 +78,7 @@ def test_a_model_without_an_output_for_a_class_is_told_of(forgotten: int) -> Non
     task = cases.own_data(forget_class=forgotten)
     narrow = nn.Sequential(nn.Flatten(), nn.Linear(cases.images(1, 0)[0].numel(), 2))
     for ask in (lambda: imu.unlearn(task, narrow, steps=1, lr=0.1), lambda: task.evaluate(narrow, "train")):
-        with pytest.raises(ValueError, match="this model has 2 outputs, and (a sample is of class 2|the task has 3 answers)"):
+        with pytest.raises(
+            ValueError, match="this model has 2 outputs, and (a sample is of class 2|the task has 3 answers)"
+        ):
             ask()

@@ -14,7 +14,9 @@ from imu_lab.tasks.networks import images
 def test_a_model_of_other_classes_is_refused(outputs: int) -> None:
     task, model = cases.task("digits class"), images.build("small-cnn", outputs, 1).eval()
     said = rf"has {outputs} outputs, and the task has 10 answers \(0, 1, 2, 3, 4 ...\): it was made for other classes"
-    said = said if outputs > 3 else f"has {outputs} outputs, and a sample is of class 3"  # the forgotten one, met at once
+    said = (
+        said if outputs > 3 else f"has {outputs} outputs, and a sample is of class 3"
+    )  # the forgotten one, met at once
     for asked in (imu.influence, imu.unlearn, imu.statistics, imu.Session):
         with pytest.raises(ValueError, match=f"this model {said}"):
             asked(task, model)

@@ -109,8 +109,11 @@ def test_outputs_are_computed_once_per_content() -> None:
 
 
 def test_another_tasks_reference_is_refused() -> None:
+    model = imu.train(
+        sequences.tiny(), "retain"
+    )  # what it was trained on is told anew, should caches have been cleared
     with unheard() as said:
-        reference = Reference(sequences.tiny(forget_sources=(0,)), sequences.models()[1])
+        reference = Reference(sequences.tiny(forget_sources=(0,)), model)
     assert "retrained for another request" in said[0]
     with pytest.raises(
         ValueError, match="the retrained model was measured on .* examples of 'forget', and these are .* others"

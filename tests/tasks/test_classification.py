@@ -60,7 +60,7 @@ def test_indices_may_come_as_any_sequence_and_are_kept_in_rising_order() -> None
     ({"forget_indices": (4, 9, 4)}, ValueError, r"repeats \[4\]"),
     ({"forget_indices": tuple(range(1437))}, ValueError, "forgets all 1437"),
     ({"forget_class": 1, "architecture": "small_cnn"}, imu.UnknownName, "Did you mean 'small-cnn'"),
-    ({"forget_class": 1, "architecture": "resnet-18"}, imu.UnknownName, "unknown architecture: 'resnet-18'.*vgg16_bn"),
+    ({"forget_class": 1, "architecture": "resnet-19"}, imu.UnknownName, "unknown architecture: 'resnet-19'.*vgg16_bn"),
 ])  # fmt: skip
 def test_a_bad_request_is_refused(request_: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):

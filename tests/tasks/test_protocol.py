@@ -64,7 +64,12 @@ def test_forget_and_retain_part_the_training_set(name: str) -> None:
     assert sorted([*forget.ids.tolist(), *retain.ids.tolist()]) == train.ids.tolist()
     everything, mine = (part.batch().inputs for part in (train, forget))
     inputs = [(mine[key], everything[key]) for key in mine] if isinstance(mine, dict) else [(mine, everything)]
-    assert all(torch.equal(chosen, whole[forget.ids]) for chosen, whole in inputs)
+    for chosen, whole in inputs:
+        wide = whole[forget.ids]
+        assert torch.equal(chosen, wide[:, : chosen.shape[1]])
+        assert not len(wide[:, chosen.shape[1] :].unique()) > 1, (
+            "pairs are cut to the longest: no more than padding is left"
+        )
     assert {forget.source, retain.source, train.source} == {"train"} and task.split("test").source == "test"
 
 

@@ -38,7 +38,7 @@ def rows(name: str) -> tuple[Tensor, Tensor, Tensor]:
     """Δ, the rows a, and (n, K, D) the gradients themselves, each by a backward pass of its own."""
     task, model = linear_heads.LINEAR[name]()
     forget, way = task.split("forget"), gradients_of(task, model)
-    errors, inputs = (torch.cat(parts) for parts in zip(*way.factors(forget)))
+    errors, inputs = (torch.cat(parts) for parts in list(zip(*way.factors(forget)))[1:])
     layer = model.get_submodule(way.name)
     if layer.bias is not None:
         inputs = torch.cat([inputs, torch.ones_like(inputs[..., :1])], -1)

@@ -10,7 +10,10 @@ moved = layers[layers["name"] == "CKA of layer 10"]
 assert (moved["value"] != moved["original"]).all()
 ratio = back.loc["relearn time, ratio to the retrained"]
 assert ratio["high"] < 1 and back.loc["relearn time", "goal"] > 20
-assert bought["relearn ratio"].is_monotonic_increasing and bought["relearn ratio"].iloc[-1] > 1 > bought["relearn ratio"].iloc[0]
+assert (
+    bought["relearn ratio"].is_monotonic_increasing
+    and bought["relearn ratio"].iloc[-1] > 1 > bought["relearn ratio"].iloc[0]
+)
 assert bought["test accuracy"].iloc[-1] < bought["test accuracy"].iloc[0]
 assert 0.35 < attack.loc["AUC by loss", "original"] < 0.6
 assert attack.loc["AUC by loss", "low"] < attack.loc["AUC by loss", "original"] < attack.loc["AUC by loss", "high"]
@@ -23,4 +26,6 @@ assert away["pushed on"] < away["do nothing"]
 assert three["pushed on"].value("test", "accuracy") < 0.85
 assert third.loc["tug of war", "value"] < 0.7 < 0.9 < second.loc["tug of war", "value"]
 assert shadows["original"].iloc[0] > 0.5
-assert {"membership", "fresh-heads", "probes"} <= set(blind["audit"]) and not {"relearning", "tug-of-war"} & set(blind["audit"])
+assert {"membership", "fresh-heads", "probes"} <= set(blind["audit"]) and not {"relearning", "tug-of-war"} & set(
+    blind["audit"]
+)
