@@ -35,7 +35,7 @@ class Plan(NamedTuple):
 
 
 WHOLE = Plan(replace(preset("cifar10").recipe, epochs=20), 0.88)
-TENTH = Plan(trial.TENTH, 0.54)  # five originals reached 0.56 to 0.60
+TENTH = Plan(trial.TENTH, 0.5)  # seven originals reached 0.51 to 0.58
 
 
 class Made(NamedTuple):

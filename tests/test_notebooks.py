@@ -48,7 +48,7 @@ def test_runs(path: Path) -> None:
     """Run All: no error, no warning; what a lesson says is so, and what a solution answers is right."""
     says = CLAIMS / f"{path.stem}.py"
     after = says.read_text("utf-8") if path in LESSONS and says.exists() else ""
-    executed = build_notebooks.execute(path, {"PLOTLY_RENDERER": "plotly_mimetype"}, timeout=180, after=after)
+    executed = build_notebooks.execute(path, {"PLOTLY_RENDERER": "plotly_mimetype"}, timeout=400, after=after)
     found = [output for _, output in build_notebooks.outputs(executed)]
     assert not [output for output in found if output.output_type == "error"]
     assert not [output.text for output in found if output.get("name") == "stderr" and "Warning" in output.text]
