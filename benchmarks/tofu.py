@@ -164,12 +164,37 @@ def written(task: imu.tasks.Language, original: nn.Module, table: pd.DataFrame, 
             f"{table['seed'].nunique()}; mean ± standard deviation where there are several). "
             "Losses in nats per token; the truth ratio is that of the forget set, the mean of min(R, 1/R), and should be the "
             "retrained model's; the KS distance is that of the truth ratios to those of the retrained model, 0 is good. "
-            "`python -m benchmarks.tofu FOLDER` makes this page.",
+            f"`python -m benchmarks.tofu FOLDER --seeds {table['seed'].nunique()}` makes this page.",
             _markdown(told),
+            verdict(several),
             "## Answers",
             answers(task, said),
         ]
     )
+
+
+def verdict(means: pd.DataFrame) -> str:
+    """What the table says, from its means by arm."""
+    kept, ratio = means["retain loss"], means["truth ratio"]
+    alone = [name for name in means.index if name in ARMS and name != "curvature-ascent"]
+    words = [
+        "Each arm is read where the mean loss on what is to be forgotten is the retrained model's; how likely the single answers "
+        "are then is another column."
+    ]
+    if "curvature-ascent" in kept:
+        words.append(
+            f"The pairs to be kept are then at {kept['curvature-ascent']:.3g} nats under `curvature-ascent`, which works "
+            f"from a statistic of the training set, and at {kept[alone].min():.2g} to {kept[alone].max():.2g} under those "
+            "that work from the forget set alone: " + ", ".join(f"{name} {kept[name]:.2g}" for name in alone) + "."
+        )
+    others = ratio.drop(["do nothing", "retrained"], errors="ignore")
+    if len(others):
+        near = (others - ratio["retrained"]).abs().idxmin()
+        words.append(
+            f"The retrained model's truth ratio is {ratio['retrained']:.2g}; nearest is {near} with {others[near]:.2g}, and doing "
+            f"nothing has {ratio['do nothing']:.2g}."
+        )
+    return " ".join(words)
 
 
 def _markdown(table: pd.DataFrame) -> str:

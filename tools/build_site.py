@@ -33,7 +33,7 @@ GUIDES = {"own-data": "Your own pictures", "add-your-own": "Add your own", "hone
 
 
 class Missing(Exception):
-    """The documentation library is not installed; the message says how to get it."""
+    """There is no site to make: the message says what is missing or in the way, and what to do."""
 
 
 def contents() -> dict[str, list[str]]:
@@ -187,9 +187,12 @@ def build(folder: Path) -> None:
     """The site, in ``folder``; what was there before is replaced.
 
     Raises:
-        Missing: Sphinx, myst-nb or the theme is not installed.
+        Missing: Sphinx, myst-nb or the theme is not installed, or the folder holds something else than a site.
         subprocess.CalledProcessError: Sphinx found something to warn of.
     """
+    source = folder / "source"
+    if folder.exists() and any(folder.iterdir()) and not (source / "conf.py").exists():
+        raise Missing(f"{folder} holds something else than a site, which would be replaced; give another folder")
     try:
         import furo  # noqa: F401
         import myst_nb  # noqa: F401
@@ -197,7 +200,6 @@ def build(folder: Path) -> None:
     except ImportError as error:
         raise Missing(f"{error.name} is not installed: make site, or pip install -e '.[docs]'") from None
     shutil.rmtree(folder, ignore_errors=True)
-    source = folder / "source"
     folder.mkdir(parents=True)
     write(source)
     environment = {"PYTHONPATH": f"{source}:{ROOT}"}

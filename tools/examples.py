@@ -12,6 +12,16 @@ import nbformat
 
 import imu_lab as imu
 
+PLAIN_ASCENT = """
+@imu.method("plain-ascent")
+@dataclass(frozen=True)
+class PlainAscent(imu.Descent):                # lr, momentum, batch_size and the rest become settings
+    def __call__(self, task, model, request):
+        objectives = (
+            imu.Objective({"ascent": -task.example_loss(model, batch).mean()}, positions)
+            for positions, batch in imu.forget_batches(self, model, request)
+        )
+        return imu.descend(self, imu.moving_parameters(task, model), objectives)"""
 WRITTEN = {
     "plot_side_by_side": """
 record = imu.side_by_side(run_a, run_b, reference=retrained)
@@ -142,16 +152,7 @@ class Halves:
 
     def __call__(self, influence):
         return (influence <= np.median(influence)).astype(float)""",
-    "method": """
-@imu.method("plain-ascent")
-@dataclass(frozen=True)
-class PlainAscent(imu.Descent):                # lr, momentum, batch_size and the rest become settings
-    def __call__(self, task, model, request):
-        objectives = (
-            imu.Objective({"ascent": -task.example_loss(model, batch).mean()}, positions)
-            for positions, batch in imu.forget_batches(self, model, request)
-        )
-        return imu.descend(self, imu.moving_parameters(task, model), objectives)""",
+    "method": PLAIN_ASCENT,
     "metric": """
 @imu.metric("mean-loss", unit="nats", good="on forget: high; elsewhere: low")
 @dataclass(frozen=True)
@@ -186,62 +187,17 @@ def __call__(self, task, model, request: imu.Request):
     request.retain                              # None, unless the method declares needs_retain""",
     "Update": """
 yield imu.Update(terms={"ascent": float(loss)})  # what a method without the kit says of the update it has made""",
-    "Descent": """
-@imu.method("plain-ascent")
-@dataclass(frozen=True)
-class PlainAscent(imu.Descent):                # lr, momentum, batch_size and the rest become settings
-    def __call__(self, task, model, request):
-        objectives = (
-            imu.Objective({"ascent": -task.example_loss(model, batch).mean()}, positions)
-            for positions, batch in imu.forget_batches(self, model, request)
-        )
-        return imu.descend(self, imu.moving_parameters(task, model), objectives)""",
-    "Objective": """
-@imu.method("plain-ascent")
-@dataclass(frozen=True)
-class PlainAscent(imu.Descent):                # lr, momentum, batch_size and the rest become settings
-    def __call__(self, task, model, request):
-        objectives = (
-            imu.Objective({"ascent": -task.example_loss(model, batch).mean()}, positions)
-            for positions, batch in imu.forget_batches(self, model, request)
-        )
-        return imu.descend(self, imu.moving_parameters(task, model), objectives)""",
-    "descend": """
-@imu.method("plain-ascent")
-@dataclass(frozen=True)
-class PlainAscent(imu.Descent):                # lr, momentum, batch_size and the rest become settings
-    def __call__(self, task, model, request):
-        objectives = (
-            imu.Objective({"ascent": -task.example_loss(model, batch).mean()}, positions)
-            for positions, batch in imu.forget_batches(self, model, request)
-        )
-        return imu.descend(self, imu.moving_parameters(task, model), objectives)""",
-    "forget_batches": """
-@imu.method("plain-ascent")
-@dataclass(frozen=True)
-class PlainAscent(imu.Descent):                # lr, momentum, batch_size and the rest become settings
-    def __call__(self, task, model, request):
-        objectives = (
-            imu.Objective({"ascent": -task.example_loss(model, batch).mean()}, positions)
-            for positions, batch in imu.forget_batches(self, model, request)
-        )
-        return imu.descend(self, imu.moving_parameters(task, model), objectives)""",
+    "Descent": PLAIN_ASCENT,
+    "Objective": PLAIN_ASCENT,
+    "descend": PLAIN_ASCENT,
+    "forget_batches": PLAIN_ASCENT,
     "retain_batches": """
 for (positions, forget), retain in zip(imu.forget_batches(self, model, request), imu.retain_batches(self, model, request)):
     terms = {"ascent": -task.example_loss(model, forget).mean(), "retain": task.example_loss(model, retain).mean()}
     objective = imu.Objective(terms, positions)""",
     "frozen_copy": """
 original = imu.frozen_copy(model)           # to stay close to while model moves""",
-    "moving_parameters": """
-@imu.method("plain-ascent")
-@dataclass(frozen=True)
-class PlainAscent(imu.Descent):                # lr, momentum, batch_size and the rest become settings
-    def __call__(self, task, model, request):
-        objectives = (
-            imu.Objective({"ascent": -task.example_loss(model, batch).mean()}, positions)
-            for positions, batch in imu.forget_batches(self, model, request)
-        )
-        return imu.descend(self, imu.moving_parameters(task, model), objectives)""",
+    "moving_parameters": PLAIN_ASCENT,
 }
 
 

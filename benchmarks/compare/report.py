@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +9,16 @@ import pandas as pd
 
 import imu_lab as imu
 from benchmarks.compare.plan import ENTRIES, METHODS, SEEDS, TUNING, UNIFORM
-from benchmarks.trial.report import FORGET, NAMES, ORIGINAL, README, RESULTS, RETRAINED, TEST
-from imu_lab.core import storage
+from benchmarks.trial.report import FORGET, NAMES, ORIGINAL, RESULTS, RETRAINED, TEST, write
 
 TITLE = "What should forgetting look like, and who gets there at what cost?"
-SUMMARY = re.compile(r"<!-- compare -->\n.*?<!-- /compare -->", re.S)
 FLOOR = "two retrained models"
 KNOWN = "test accuracy"
 
 
 def keep(table: pd.DataFrame, out: Path = RESULTS) -> None:
     """Write the rows of tasks that were compared now, in the place of their old ones, and all that is made of the table."""
-    path = out / "compare.parquet"
-    old = pd.read_parquet(path) if path.exists() else table.iloc[:0]
-    whole = pd.concat([old[~old["task"].isin(set(table["task"]))], table], ignore_index=True)
-    order = {name: at for at, name in enumerate(ENTRIES)}
-    whole = whole.sort_values("task", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
-    storage.write_whole(path, whole.to_parquet(index=False))
-    storage.write_whole(out / "compare.md", markdown(whole).encode())
-    if out == RESULTS:
-        storage.write_whole(README, SUMMARY.sub(lambda _: summary(whole), README.read_text("utf-8")).encode())
+    write(table, "compare", list(ENTRIES), out, markdown, summary)
 
 
 def summary(table: pd.DataFrame) -> str:
@@ -79,7 +68,7 @@ def markdown(table: pd.DataFrame) -> str:
     for name, entry in ENTRIES.items():
         mine, parts = table[table["task"] == name], [*parts, f"## {name}"]
         if not len(mine):
-            parts.append("Not compared: it " + entry.missing.replace("make trial", "make compare"))
+            parts.append("Not compared: it " + entry.missing)
             continue
         parts.append(
             f"Read at {entry.forgetting}; every update {entry.step_norm:g} long, at most {entry.steps} of them; seeds "

@@ -90,7 +90,7 @@ CLASS = (("accuracy", "<=", 0.01), "1 % accuracy on the forget set")
 RANDOM = (("loss", ">=", "retrained"), "the loss of the retrained model on the forget set")
 CIFAR = (
     "needs a folder of CIFAR-10 pictures, `train/<class>/*` and `test/<class>/*`: "
-    '`make trial ARGS="--cifar10 FOLDER"`; a tenth of the pictures is taken'
+    'ARGS="--cifar10 FOLDER"; a tenth of the pictures is taken'
 )
 # Of so few pictures a network learns more from many small batches: 8 epochs in batches of 128 reach 0.48.
 TENTH = imu.tasks.Recipe(epochs=7, lr=0.1, batch_size=32, augment=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from imu_lab.core import storage
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
-SUMMARY = re.compile(r"<!-- trial -->\n.*?<!-- /trial -->", re.S)
 ORIGINAL, RETRAINED = "original", "retrained"
 NAMES = {ORIGINAL: "original: do nothing", RETRAINED: "retrained: the goal"}
 FORGET, TEST = "forget kl_retrained", "test kl_retrained"
@@ -23,16 +23,44 @@ FORGET, TEST = "forget kl_retrained", "test kl_retrained"
 
 def keep(table: pd.DataFrame, out: Path = RESULTS) -> None:
     """Write the rows of tasks that were tried now, in the place of their old ones, and all that is made of the table."""
-    path = out / "trial.parquet"
+    write(table, "trial", list(ENTRIES), out, markdown, summary)
+
+
+def write(
+    table: pd.DataFrame,
+    stem: str,
+    tasks: list[str],
+    out: Path,
+    markdown: Callable[[pd.DataFrame], str],
+    summary: Callable[[pd.DataFrame], str],
+) -> None:
+    """Put a table's tasks in the place of their old rows in ``stem.parquet``, and make ``stem.md`` and the README's copy.
+
+    Args:
+        tasks: all that there can be, in order.
+
+    Raises:
+        ValueError: the README has not exactly one place for the summary.
+    """
+    path = out / f"{stem}.parquet"
     now = set(table["task"])
     old = [rows[~rows["task"].isin(now)] for rows in ([pd.read_parquet(path)] if path.exists() else [])]
     whole = pd.concat([table, *(rows for rows in old if len(rows))], ignore_index=True)
-    order = {name: at for at, name in enumerate(ENTRIES)}
-    whole = whole.sort_values("task", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
+    whole = whole.sort_values("task", key=lambda column: column.map(tasks.index), kind="stable").reset_index(drop=True)
     storage.write_whole(path, whole.to_parquet(index=False))
-    storage.write_whole(out / "trial.md", markdown(whole).encode())
+    storage.write_whole(out / f"{stem}.md", markdown(whole).encode())
     if out == RESULTS:
-        storage.write_whole(README, SUMMARY.sub(lambda _: summary(whole), README.read_text("utf-8")).encode())
+        words, places = place(stem).subn(lambda _: summary(whole), README.read_text("utf-8"))
+        if places != 1:
+            raise ValueError(
+                f"the README has {places} places between <!-- {stem} --> and <!-- /{stem} -->; one is filled"
+            )
+        storage.write_whole(README, words.encode())
+
+
+def place(stem: str) -> re.Pattern[str]:
+    """What finds the place of a table's summary in the README."""
+    return re.compile(rf"<!-- {stem} -->\n.*?<!-- /{stem} -->", re.S)
 
 
 def summary(table: pd.DataFrame) -> str:

@@ -37,6 +37,20 @@ QUANTITIES: dict[str, Quantity] = {
     "selected": Quantity("selected", "yes or no", "whether the sample takes part in unlearning"),
     "weight": Quantity("weight", "share", "the sample's share of the intensity, w_i / Σ w; sums to 1"),
     "pressure": Quantity("pressure", "batch shares", "Σ over updates of w_i / Σ over its batch: what it received"),
+    "forget_quality": Quantity(
+        "forget quality",
+        "−log10 p",
+        "of a two-sided Kolmogorov-Smirnov test between the truth ratios of the model and of the retrained one",
+        "low: 0 is the retrained model, and how little is known is another question",
+        0.0,
+    ),
+    "ks_distance": Quantity(
+        "KS distance",
+        "share of pairs",
+        "the largest distance between the distributions of the truth ratios of the model and of the retrained one",
+        "low: 0 is the retrained model",
+        0.0,
+    ),
     "loss": Quantity(
         "loss", "nats", "cross-entropy of the true label", "higher on the forget set means more forgotten"
     ),

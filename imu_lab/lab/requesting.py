@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..core.knobs import check_count
-from ..core.messages import kind_of, shown, unknown
+from ..core.messages import kind_of, listed, shown, unknown
 from ..core.records import Influence, Intensity, Run
 from ..core.running import checked_seed
 from ..features.pooled import features
@@ -110,6 +110,8 @@ def _known(task: Task, table: Any, model: nn.Module | None) -> pd.DataFrame:
         return rows
     mine = _table(table)
     _check(mine, ids)
+    if model is not None and (both := sorted({"loss", "confidence", "margin"} & set(mine))):
+        raise ValueError(f"both the table and model= tell {listed(both)} of each sample; leave one of them out")
     return rows.drop(columns=[name for name in mine if name in rows and name != EXAMPLE]).merge(mine, on=EXAMPLE)
 
 
@@ -155,6 +157,8 @@ def _found(rows: pd.DataFrame, where: Any) -> np.ndarray:
     except Exception as error:  # whatever a condition or a user's function raises
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"the condition {shown(where)} cannot be read ({reason}); {_columns(rows)}") from None
+    if isinstance(kept, pd.Series) and kept.index.sort_values().equals(rows.index.sort_values()):
+        kept = kept.reindex(rows.index)  # the truth values belong to rows by their index, in whatever order they come
     kept = np.asarray(kept)
     if kept.shape != (len(rows),) or kept.dtype != bool:
         raise ValueError(

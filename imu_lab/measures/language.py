@@ -100,7 +100,7 @@ def _scores(task: Task, model: nn.Module, split: str) -> dict[str, Tensor]:
 
 @metric(
     "forget-quality",
-    unit="−log10 p, and the distance of two distributions",
+    unit="−log10 p",
     good="low: 0 is the retrained model, and how little is known is another question",
     title="forget quality",
     goal=0.0,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..core.messages import listed
 from ..core.running import evaluating, hooked
 from ..features import readout
 from ..tasks.evaluation import outputs, threads_of
@@ -69,15 +71,30 @@ def _grouped(named: dict[str, nn.Module], order: list[str], chosen: set[str]) ->
 
 
 def layer_features(task: Task, model: nn.Module, examples: Examples, wanted: dict[str, str]) -> dict[str, np.ndarray]:
-    """{layer: (n, d)} what each layer makes of each example, in double precision; the mean over places and tokens."""
+    """{layer: (n, d)} what each layer makes of each example, in double precision; the mean over places and tokens.
+
+    Raises:
+        ValueError: the model lacks a layer of these, or the examples are padded.
+    """
+    if lacking := [end for end in wanted.values() if end not in dict(model.named_modules())]:
+        raise ValueError(f"{type(model).__name__} has no module {listed(lacking)}, so its layers are others")
+    if examples.padding is not None:
+        raise ValueError(
+            "these examples are padded, and a mean over positions would tell their lengths; layers are not compared"
+        )
     parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
 
     def call(asked: nn.Module, inputs: Any) -> dict[str, Tensor]:
         made: dict[str, Tensor] = {}
+
+        def first(name: str) -> Callable[..., None]:  # a module that is called again ends the layer that it ended first
+            def keep(_: nn.Module, __: Any, out: Tensor) -> None:
+                made.setdefault(name, out)
+
+            return keep
+
         modules = dict(asked.named_modules())
-        with hooked(
-            (modules[end], lambda _, __, out, name=name: made.update({name: out})) for name, end in wanted.items()
-        ):
+        with hooked((modules[end], first(name)) for name, end in wanted.items()):
             asked(inputs)
         return made
 

@@ -82,6 +82,10 @@ def audit(
     for name in names:
         if name not in FAMILIES:
             raise unknown("audit", name, FAMILIES)
+    if pairs:
+        shadows.check_pairs(pairs)
+        if SHADOWS not in names:
+            raise ValueError(f"pairs= is of the audit {SHADOWS!r}, which only= leaves out")
     asked = Audited.of(a_run(run, "audit"), reference, task, draws, seed)
     if not asked.retrained:
         warn('this run has no retrained model beside it: goals are empty; pass reference=imu.train(task, "retain")')

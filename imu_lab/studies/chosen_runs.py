@@ -8,6 +8,8 @@ import pandas as pd
 
 from ..core.messages import listed, unknown
 
+BETWEEN = re.compile(r",(?![^(]*\))")  # a comma, but for those within brackets, as names of arms have them
+TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 CONDITION = re.compile(r"^(.+?)\s*(<=|>=|==|!=|<|>|=)\s*(.+)$")
 COMPARE = {
     "<": lambda column, value: column < value,
@@ -32,7 +34,7 @@ def chosen_runs(table: pd.DataFrame, where: str = "") -> pd.DataFrame:
         ValueError: a number compared with words.
     """
     chosen = table
-    for part in filter(None, (each.strip() for each in where.split(","))):
+    for part in filter(None, (each.strip() for each in BETWEEN.split(where))):
         chosen = chosen[_fits(chosen, part)]
     return chosen
 
@@ -53,6 +55,10 @@ def _fits(table: pd.DataFrame, part: str) -> pd.Series:
             return compare(column, float(value)).fillna(False).astype(bool)
         except ValueError:
             raise ValueError(f"{name!r} holds numbers; got {value!r} to compare with") from None
+    if pd.api.types.is_bool_dtype(column) and operator in ("=", "==", "!="):
+        if (wanted := TRUTHS.get(value.strip("'\"").casefold())) is None:
+            raise ValueError(f"{name!r} holds true or false; got {value!r} to compare with")
+        return compare(column, wanted)
     if operator in ("<", ">", "<=", ">="):
         raise ValueError(f"{name!r} holds words, which have no order; say {name} = one of {listed(_some(column))}")
     return compare(column.astype(str), value.strip("'\""))

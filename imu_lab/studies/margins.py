@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from ..core.labels import told_apart
@@ -15,6 +14,7 @@ from ..core.messages import listed
 from ..core.records import Run
 from ..core.taken import several_runs
 from ..measures.ensemble import References
+from ..measures.membership import log_odds
 from ..tasks.evaluation import in_order, outputs
 from ..tasks.outputs import true_classes, two_sided
 from ..tasks.protocol import Examples, Task, labels_of
@@ -107,9 +107,7 @@ def margins(task: Task, model: nn.Module, examples: Examples) -> np.ndarray:
     rows = []
     for at, batch, made in outputs(task, model, examples, alike=True):
         truth, shares = true_classes(task, made, batch)
-        logits = two_sided(made).double()
-        others = logits.scatter(-1, truth[..., None], -torch.inf).logsumexp(-1)
-        values = logits.gather(-1, truth[..., None])[..., 0] - others
+        values = log_odds(two_sided(made).double(), truth)
         rows.append((at, (shares * values.clamp(-CLIPPED, CLIPPED)).reshape(len(truth), -1).sum(1).cpu()))
     return in_order(rows, len(examples)).numpy()
 

@@ -6,16 +6,15 @@ import numpy as np
 import pandas as pd
 
 from ..core.messages import unknown
-from ..core.quantities import describe
 from .cells import RETRAINED
 from .trial import over_seeds
+from .tuning import DISTANCE, sign_of, sized
 
 FLOOR = "two retrained models"
-KEPT = ("retain", "test")
-AXES = ("forget kl_retrained", "test kl_retrained")
+AXES = ("forget kl_retrained", DISTANCE)
 
 
-def pareto(table: pd.DataFrame, forget: str = AXES[0], kept: str = AXES[1], *, by: str = "method") -> pd.DataFrame:
+def pareto(table: pd.DataFrame, forget: str = AXES[0], kept: str = AXES[1], *, by: str | None = None) -> pd.DataFrame:
     """Each method's place between forgetting and keeping, and who is beaten on both.
 
     >>> imu.plot_pareto(imu.pareto(table))
@@ -24,7 +23,7 @@ def pareto(table: pd.DataFrame, forget: str = AXES[0], kept: str = AXES[1], *, b
         table: as :func:`imu_lab.sweep` or :func:`imu_lab.trial` gives it.
         forget, kept: the columns across and up: distances to the retrained model, gaps to it (``"forget accuracy gap"``,
             of which the size counts), or what is known on a kept split (``"test accuracy"``).
-        by: the column that tells methods apart.
+        by: the column that tells methods apart; None for ``"method"``, or ``"arm"`` where there is no such column.
 
     Returns:
         DataFrame, a row per method in the order of the table: ``across, up`` (what the axes are), ``x, x_low, x_high`` and
@@ -35,13 +34,20 @@ def pareto(table: pd.DataFrame, forget: str = AXES[0], kept: str = AXES[1], *, b
 
     Raises:
         UnknownName: a column that the table does not have.
-        ValueError: nobody can say which direction of a column is good.
+        ValueError: nobody can say which direction of a column is good; or what stands under one name has several rows for a
+            seed, so that settings or kinds of step would be pooled as if they were seeds.
     """
+    by = by or ("method" if "method" in table else "arm")
     for name in (forget, kept, by, "seed"):
         if name not in table:
             raise unknown("column in this table", name, list(table.columns))
-    signs = {forget: _sign(forget), kept: _sign(kept)}
-    given = table.assign(**{name: _sized(table[name], name) for name in (forget, kept)})
+    if (several := table.duplicated([by, "seed"])).any():
+        raise ValueError(
+            f"{by} {table.loc[several, by].iloc[0]!r} has several rows for one seed, so that its settings would be pooled as if "
+            "they were seeds; say by='arm', or keep one setting and one kind of step"
+        )
+    signs = {forget: sign_of(forget), kept: sign_of(kept)}
+    given = table.assign(**{name: sized(table[name], name) for name in (forget, kept)})
     costs = ["passes"] if "passes" in table else []
     found = over_seeds(given, list(dict.fromkeys([forget, kept, *costs])), by=[by])
     place = {name: found[found["quantity"] == name].set_index(by) for name in (forget, kept, *costs)}
@@ -82,30 +88,3 @@ def _floored(frame: pd.DataFrame, table: pd.DataFrame, by: str, forget: str, kep
 
 def _interval(axis: str, found: pd.Series) -> dict[str, float]:
     return {axis: found["mean"], f"{axis}_low": found["low"], f"{axis}_high": found["high"]}
-
-
-def _sized(values: pd.Series, name: str) -> pd.Series:
-    """Of a gap its size, for it is as bad to one side as to the other."""
-    return values.astype(float).abs() if name.endswith(" gap") else values.astype(float)
-
-
-def _sign(name: str) -> int:
-    """1 where a small value of a column is good, −1 where a large one is.
-
-    Raises:
-        ValueError: neither can be said.
-    """
-    split, _, metric = name.partition(" ")
-    if metric.endswith(" gap"):
-        return 1
-    quantity = describe(metric)
-    if quantity.goal is not None:
-        return 1 if quantity.goal == 0 else -1
-    if split in KEPT and (metric == "loss" or quantity.good.endswith("low")):
-        return 1
-    if split in KEPT and quantity.good.endswith("high"):
-        return -1
-    raise ValueError(
-        f"nobody can say which direction of {name!r} is good: forgotten means like the retrained model, so take "
-        f"'{name} gap', or a distance such as {AXES[0]!r}"
-    )

@@ -22,7 +22,7 @@ from ..features.statistics import collect
 from ..features.targets import target_examples
 from ..intensities import intensity
 from ..measures import lira
-from ..measures.membership import auc, sample_scores, true_positives
+from ..measures.membership import FALSE_POSITIVES, auc, sample_scores, true_positives
 from ..tasks.around import Around
 from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Examples, Task, labels_of
@@ -34,10 +34,16 @@ from .statistics import confidence_interval
 PAIRS, FEWEST = 64, 8
 LONGEST = 4  # times the updates of the run
 SAID = "heads alone are trained again, on features of a backbone that has seen the samples"
-STATISTICS = {
-    "AUC": (auc, "probability", 0.5),
-    "TPR at 1 % FPR": (true_positives, "share of samples", 0.01),
-    "accuracy": (lira.accuracy, "share correct", 0.5),
+# How it is measured, its unit, and what it is by chance for so many samples.
+STATISTICS: dict[str, tuple[Callable, str, Callable[[int], float]]] = {
+    "AUC": (auc, "probability", lambda count: 0.5),
+    # Of few samples the threshold lies at the largest of those allowed, beyond which chance puts more than one in a hundred.
+    "TPR at 1 % FPR": (
+        true_positives,
+        "share of samples",
+        lambda count: (int(FALSE_POSITIVES * count + 1e-9) + 1) / (count + 1),
+    ),
+    "accuracy": (lira.accuracy, "share correct", lambda count: 0.5),
 }
 
 
@@ -69,6 +75,15 @@ class Shadows:
     note: str
 
 
+def check_pairs(pairs: Any) -> None:
+    """Raise ValueError for fewer pairs than an interval takes, or what is no number of pairs."""
+    if isinstance(pairs, bool) or not isinstance(pairs, (int, np.integer)) or pairs < FEWEST:
+        raise ValueError(
+            f"U-LiRA takes {FEWEST} pairs of shadow models or more: fewer leave too few to fit normals to while others are "
+            f"scored, and no interval; got {pairs!r}"
+        )
+
+
 def shadows(asked: Audited, pairs: int) -> Shadows:
     """Train pairs of heads, each on half of the samples in question and the other on the other half, and have both forget.
 
@@ -78,11 +93,7 @@ def shadows(asked: Audited, pairs: int) -> Shadows:
     Raises:
         ValueError: fewer than 8 pairs, a readout that is not one linear layer, or no unseen samples.
     """
-    if isinstance(pairs, bool) or not isinstance(pairs, (int, np.integer)) or pairs < FEWEST:
-        raise ValueError(
-            f"U-LiRA takes {FEWEST} pairs of shadow models or more: fewer leave too few to fit normals to while others are "
-            f"scored, and no interval; got {pairs!r}"
-        )
+    check_pairs(pairs)
     task, head = view(asked.task, asked.models[ORIGINAL])
     if task is asked.task:
         names = ", ".join(readout.resolve(asked.task, asked.models[ORIGINAL])) or "the whole model"
@@ -170,6 +181,8 @@ def _again(asked: Audited) -> tuple[Callable[[Task, nn.Module, int], None], str]
         parts = methods.declared(how, "needs_statistics")
         held = collect(task, model, task.split("train"), parts, {}) if parts else None
         request = Request(samples, weighed(task, model, samples), retain, seed, held)
+        if mean_loss(task, model, samples) >= level:
+            return
         for _ in islice(how(task, model, request), LONGEST * steps):
             if mean_loss(task, model, samples) >= level:
                 break
@@ -229,7 +242,7 @@ def u_lira_rows(asked: Audited, pairs: int = PAIRS) -> Iterator[Row]:
             "forgot others), φ = log(p_y / (1 − p_y)), normals by sample",
             float(low),
             float(high),
-            goal,
+            goal(made.seen.shape[-1]),
             float(statistic(*trained).mean()),
             "close to the goal: nobody tells who was forgotten from who was never seen",
             joined(SAID, about, made.note),

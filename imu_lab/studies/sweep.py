@@ -21,7 +21,7 @@ from .arms import Arm, arms_of, controls_of
 from .cells import NOTHING, RETRAINED, STILL, Cell, Made
 from .comparison import ORIGINAL
 from .trial import kind_of_steps
-from .tuning import DISTANCE, Best, best_arm, fair, standings
+from .tuning import DISTANCE, Best, best_arm, column_of, fair, standings
 from .work import Outcome, worked
 
 FIRST = (
@@ -84,8 +84,8 @@ def sweep(
         tuning: seeds on which each method's best setting is found; the table then has that setting alone, on ``seeds``, and
             ``table.attrs["tuning"]`` says how often each that was tried reached the goal, and the mean of ``by``. All
             methods must have as many settings to try.
-        by: the column that decides, among settings that reached the goal as often, least is best; ``(column, ">=")``
-            for one that is to be large.
+        by: the column that decides among settings that reached the goal as often, a gap by its size; ``(column, "<=")`` or
+            ``(column, ">=")`` where its good direction is not known.
         folder: where rows and runs are kept as soon as they are made; None keeps none.
         jobs: processes, each on one thread; None for as many as there are cores.
         progress: called with (made, in all, what was made); None shows a bar with the time that is left.
@@ -121,12 +121,16 @@ def sweep(
         ]
         with unheard():  # what became of each run stands in the table
             outcomes = worked([cell for _, cell in cells], where, jobs, progress, title)
-        return _table(cells, outcomes, where, kind_of_steps(step_norm))
+        return _table(cells, outcomes, where, _kind_of_steps(arms, step_norm))
 
     arms += controls_of(arms, settings) if controls else []
     told = {}
     if tuning:
         fair(arms)
+        if "retrained" in column_of(by) and not references:
+            raise ValueError(
+                f"by={column_of(by)!r} needs retrained models to choose by: say references=True, or another column"
+            )
         tried = made(arms, tuning, "sweep, tuning")
         of = {arm.name: arm.of for arm in arms}
         best = {
@@ -177,6 +181,12 @@ def _seeds(given: Any, name: str, least: int = 1) -> list[int]:
     if len(seeds) < least:
         raise ValueError(f"there is nothing to sweep: {name}= names no seed; say range(3)")
     return seeds
+
+
+def _kind_of_steps(arms: list[Arm], step_norm: float | None) -> str:
+    """How long updates are, in words: the same for all arms, or each as its setting says."""
+    kinds = {kind_of_steps(arm.about.get("step_norm", step_norm), arm.about) for arm in arms}
+    return kinds.pop() if len(kinds) == 1 else "steps as each setting says"
 
 
 def _still(references: bool) -> list[Arm]:

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ..core.messages import unknown
+from ..core.quantities import describe
 from .arms import SHUFFLED, UNIFORM, Arm
 
 DISTANCE = "test kl_retrained"
-Best = str | tuple[str, str]  # a column that is to be small, or (column, ">=") for one that is to be large
+KEPT = ("retain", "test")
+Best = str | tuple[str, str]  # a column whose good direction is known, or (column, "<=") or (column, ">=")
 
 
 def best_arm(table: pd.DataFrame, arms: Iterable[str], by: Best = DISTANCE, *, goal: bool = True) -> str:
@@ -20,31 +22,37 @@ def best_arm(table: pd.DataFrame, arms: Iterable[str], by: Best = DISTANCE, *, g
 
     Args:
         table: as :func:`imu_lab.trial` or :func:`imu_lab.sweep` gives it.
-        by: the column, least is best; ``(column, ">=")`` for one that is to be large.
+        by: the column, a gap by its size; ``(column, "<=")`` or ``(column, ">=")`` where its good direction is not known.
         goal: whether reaching the goal counts, which it does not for arms that are read at their end in any case.
 
     Raises:
         UnknownName: there is no such column.
+        ValueError: nobody can say which direction of the column is good.
     """
-    column, operator = (by, "<=") if isinstance(by, str) else by
+    column = column_of(by)
     if column not in table:
         raise unknown("column to choose a setting by", column, [name for name in table if table[name].dtype == float])
-    sign = -1 if operator in (">=", ">") else 1
+    sign = sign_of(column) if isinstance(by, str) else -1 if by[1] in (">=", ">") else 1
 
     def standing(arm: str) -> tuple[int, float]:
         rows = table[table["arm"] == arm]
-        values = rows[column].astype(float)
+        values = sized(rows[column], column)
         return -int(rows["reached"].sum()) if goal else 0, sign * values.mean() if values.notna().any() else np.inf
 
     return min(arms, key=standing)
 
 
+def column_of(by: Best) -> str:
+    """The column that decides."""
+    return by if isinstance(by, str) else by[0]
+
+
 def standings(table: pd.DataFrame, arms: Iterable[str], by: Best = DISTANCE) -> dict[str, dict[str, float]]:
     """By arm: under how many seeds it ``reached`` the goal, and the mean of the column that decides."""
-    column = by if isinstance(by, str) else by[0]
+    column = column_of(by)
     rows = {arm: table[table["arm"] == arm] for arm in arms}
     return {
-        arm: {"reached": int(mine["reached"].sum()), column: float(mine[column].astype(float).mean())}
+        arm: {"reached": int(mine["reached"].sum()), column: float(sized(mine[column], column).mean())}
         for arm, mine in rows.items()
     }
 
@@ -57,3 +65,30 @@ def fair(arms: list[Arm]) -> None:
         raise ValueError(
             f"every method gets the same number of settings to try, for one left at its defaults is no baseline; here are {told}"
         )
+
+
+def sized(values: pd.Series, name: str) -> pd.Series:
+    """Of a gap its size, for it is as bad to one side as to the other."""
+    return values.astype(float).abs() if name.endswith(" gap") else values.astype(float)
+
+
+def sign_of(name: str) -> int:
+    """1 where a small value of a column is good, −1 where a large one is.
+
+    Raises:
+        ValueError: neither can be said.
+    """
+    split, _, metric = name.partition(" ")
+    if metric.endswith(" gap"):
+        return 1
+    quantity = describe(metric)
+    if quantity.goal is not None:
+        return 1 if quantity.goal == 0 else -1
+    if split in KEPT and (metric == "loss" or quantity.good.endswith("low")):
+        return 1
+    if split in KEPT and quantity.good.endswith("high"):
+        return -1
+    raise ValueError(
+        f"nobody can say which direction of {name!r} is good: forgotten means like the retrained model, so take "
+        f"'{name} gap', or a distance such as {DISTANCE!r}"
+    )

@@ -145,7 +145,9 @@ def descend(
         TypeError, ValueError: something that is no objective, or a term that is no single number.
     """
     moving = list(moving)
-    step, step_norm = OPTIMIZERS[how.optimizer](moving, how), _step_length(how, moving)
+    step_norm = _step_length(how, moving)
+    exact = moving if step_norm is None else [_in_double(value) for value in moving]
+    step = OPTIMIZERS[how.optimizer](exact, how)
     for objective in objectives:
         told: dict[str, float] = {}
         total: list[Tensor | None] = [None] * len(moving)
@@ -155,12 +157,17 @@ def descend(
             gradient = objective.gradients.get(name) or _gradient(term, moving, again=name != last)
             told |= {name: term.item(), f"{name}_gradient": length(gradient)}
             total = [_sum(*parts) for parts in zip(total, gradient)]
-        before = [value.detach().clone() for value in moving]
+        followed = total if turned is None else turned(total)
         with torch.no_grad():
-            step(total if turned is None else turned(total))
-            for value, old, mask in zip(moving, before, still):
+            _copy(moving, exact)
+            before = [value.detach().clone() for value in exact]
+            step(
+                [gradient if gradient is None else gradient.to(value.dtype) for gradient, value in zip(followed, exact)]
+            )
+            for value, old, mask in zip(exact, before, still):
                 value.copy_(torch.where(mask, old, value))
-        told["update_norm"] = _scaled(moving, before, step_norm)
+            told["update_norm"] = _scaled(exact, before, step_norm)
+            _copy(exact, moving)
         yield Update(told, objective.positions, objective.shares)
 
 
@@ -322,6 +329,18 @@ def _step_length(how: Descent, moving: list[nn.Parameter]) -> float | None:
             f"all that moves is zero, so a step of {how.step_norm:g} times its length is none; leave out relative_steps"
         )
     return how.step_norm * size
+
+
+def _in_double(value: nn.Parameter) -> nn.Parameter:
+    """The same values in double precision: a step far shorter than they are, made in single, is lost in their rounding."""
+    precise = torch.float32 if value.device.type == "mps" else torch.float64  # which knows no double
+    return nn.Parameter(value.detach().to(precise))
+
+
+def _copy(values: list[nn.Parameter], into: list[nn.Parameter]) -> None:
+    if values is not into:
+        for value, other in zip(values, into):
+            other.copy_(value)
 
 
 def _scaled(moving: list[nn.Parameter], before: list[Tensor], step_norm: float | None) -> float:

@@ -49,6 +49,8 @@ def ab(
         TypeError, ValueError: see :func:`imu_lab.side_by_side`.
     """
     if isinstance(run_a, SideBySide):
+        if any(each is not None for each in (run_b, reference, task)):
+            raise TypeError("what imu.side_by_side made holds both runs and their reference: give it alone")
         return SideBySidePanel(run_a)
     return SideBySidePanel(side_by_side(run_a, run_b, reference=reference, task=task))
 

@@ -14,6 +14,7 @@ import imu_lab as imu
 from benchmarks.compare import __main__ as command
 from benchmarks.compare import plan, report
 from benchmarks.trial import plan as trial
+from benchmarks.trial.report import README, place
 from imu_lab.studies.arms import arms_of
 
 RESULTS = report.RESULTS
@@ -28,7 +29,7 @@ def table() -> pd.DataFrame:
 
 def test_the_markdown_is_made_of_the_table_and_the_readme_quotes_it(table: pd.DataFrame) -> None:
     assert (RESULTS / "compare.md").read_text("utf-8") == report.markdown(table)
-    (quoted,) = report.SUMMARY.findall(report.README.read_text("utf-8"))
+    (quoted,) = place("compare").findall(README.read_text("utf-8"))
     assert quoted == report.summary(table) and quoted in (RESULTS / "compare.md").read_text("utf-8")
 
 
@@ -80,12 +81,12 @@ def test_a_small_comparison(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         monkeypatch.setattr(module, "METHODS", methods)
         monkeypatch.setattr(module, "ENTRIES", entries)
     monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path / "data"))
-    readme = report.README.read_bytes()
+    readme = README.read_bytes()
     assert command.main(["--jobs", "1", "--out", str(tmp_path)]) == 0
     table, words = pd.read_parquet(tmp_path / "compare.parquet"), (tmp_path / "compare.md").read_text("utf-8")
-    assert words == report.markdown(table) and report.README.read_bytes() == readme
+    assert words == report.markdown(table) and README.read_bytes() == readme
     assert set(table["method"]) == {*ALWAYS, *methods} and len(table) == 8 * len(plan.SEEDS)
-    assert "Not compared: it needs a folder of CIFAR-10 pictures" in words and "make compare ARGS" in words
+    assert "Not compared: it needs a folder of CIFAR-10 pictures" in words and "--cifar10 FOLDER" in words
     cells = row_of(words, "curvature-ascent")
     found = imu.over_seeds(table, [report.TEST, "passes"], by=["method"]).set_index(["quantity", "method"])
     mine = found.loc[(report.TEST, "curvature-ascent")]

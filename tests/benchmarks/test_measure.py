@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
+
 import pytest
 import torch
 
+import benchmarks
+from benchmarks.__main__ import HARNESS
 from benchmarks.measure import Row, allocated_mib, seconds
 
 
@@ -38,3 +43,9 @@ def test_untimed_calls_come_before_each_turn() -> None:
 def test_a_row_says_whether_it_meets_its_target() -> None:
     assert str(Row("what", 2.0, 2.3)) == "ok   what: 2 x (target ≤ 2.3 x)"
     assert "MISS" in str(Row("what", 2.0, 3.0, least=True))
+
+
+def test_every_benchmark_that_runs_by_default_has_rows() -> None:
+    for module in pkgutil.iter_modules(benchmarks.__path__):
+        if module.name not in HARNESS:
+            assert callable(import_module(f"benchmarks.{module.name}").rows)

@@ -24,7 +24,7 @@ def table() -> pd.DataFrame:
 
 def test_the_markdown_is_made_of_the_table_and_the_readme_quotes_it(table: pd.DataFrame) -> None:
     assert (RESULTS / "trial.md").read_text("utf-8") == report.markdown(table)
-    (quoted,) = report.SUMMARY.findall(report.README.read_text("utf-8"))
+    (quoted,) = report.place("trial").findall(report.README.read_text("utf-8"))
     assert quoted == report.summary(table) and quoted in (RESULTS / "trial.md").read_text("utf-8")
 
 

@@ -169,3 +169,25 @@ def test_a_request_that_empties_a_class_says_so() -> None:
     assert told[0].filename == __file__ and emptied.emptied == ("1", "4")
     assert "which leaves none of class '1', '4'" in emptied.about and "class '3'" in task.about
     assert imu.forget_where(task, "label == '1'", at_most=10).emptied == ()
+
+
+def test_truth_values_in_another_order_belong_to_their_rows() -> None:
+    task = cases.task("digits class")
+    score = np.random.default_rng(0).permutation(len(task.split("train"))).astype(float)
+    table = pd.DataFrame({"example": task.split("train").ids.numpy(), "score": score})
+    found = imu.forget_where(
+        task, lambda rows: rows.sort_values("score", ascending=False).groupby("label").cumcount() < 3, table
+    )
+    labels = np.array([str(label) for label in task.labels(table["example"])])
+    wanted = [
+        at for label in np.unique(labels) for at in sorted(np.flatnonzero(labels == label), key=lambda k: -score[k])[:3]
+    ]
+    assert ids(found) == sorted(table["example"].to_numpy()[wanted].tolist())
+
+
+def test_a_loss_that_two_tell_is_asked_about() -> None:
+    task, model = cases.task("digits class"), cases.original("digits class")
+    run = imu.unlearn(task, model, steps=2)
+    table = run.trajectory[run.trajectory["step"] == 2]
+    with pytest.raises(ValueError, match="both the table and model= tell .*'loss'.*leave one of them out"):
+        imu.forget_where(task, "loss > 2", table, model=model)

@@ -89,3 +89,32 @@ def test_deep_networks_show_eight_layers_with_the_last() -> None:
     task = imu.tasks.Classification.from_data(model, (inputs, targets), (inputs + 1, targets), forget_indices=[0])
     found = layers(task, model)
     assert len(found) == 8 and list(found)[0] == "0" and list(found)[-1] == "20"
+
+
+class Shared(torch.nn.Module):
+    """Layers that all go through one activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.d = (torch.nn.Linear(4, 4) for _ in range(4))
+        self.act, self.e = torch.nn.ReLU(), torch.nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in (self.a, self.b, self.c, self.d):
+            x = self.act(layer(x))
+        return self.e(x)
+
+
+def test_an_activation_that_all_share_ends_the_layer_that_it_ended_first() -> None:
+    torch.manual_seed(0)
+    model, inputs, targets = Shared(), torch.randn(12, 4), torch.arange(12) % 2
+    task = imu.tasks.Classification.from_data(model, (inputs, targets), (inputs + 1, targets), forget_indices=[0])
+    found = layer_features(task, model, task.split("train"), layers(task, model))
+    with torch.no_grad():
+        assert cases.close(found["a"], model.act(model.a(inputs)), 1e-5)
+
+
+def test_layers_of_padded_examples_are_refused() -> None:
+    task, model = cases.task("language"), cases.original("language")
+    with pytest.raises(ValueError, match="padded, and a mean over positions would tell their lengths"):
+        layer_features(task, model, task.split("forget"), layers(task, model))

@@ -80,3 +80,14 @@ def test_a_sweep_that_kept_nothing_has_no_runs_to_load() -> None:
         imu.load_runs(table().assign(run=None))
     with pytest.raises(imu.UnknownName, match="unknown column in this table: 'run'"):
         imu.load_runs(table())
+
+
+def test_settings_are_not_pooled_as_seeds() -> None:
+    several = pd.concat([table().assign(arm=lambda rows: rows["method"] + " 1"), table().assign(arm="other")])
+    with pytest.raises(ValueError, match="several rows for one seed.*by='arm'"):
+        imu.pareto(several)
+
+
+def test_a_trial_tells_its_methods_apart_by_arm() -> None:
+    found = imu.pareto(table().rename(columns={"method": "arm"}))
+    assert found["arm"].tolist() == imu.pareto(table())["method"].tolist()

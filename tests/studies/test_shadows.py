@@ -72,7 +72,10 @@ def test_shadows_train_on_their_half_and_forget_as_much_as_the_run(run: Run, mon
 def test_rows_have_their_goal_by_construction(run: Run) -> None:
     rows = imu.audit(run, "u-lira", pairs=8)
     assert rows["name"].tolist() == ["AUC by U-LiRA", "TPR at 1 % FPR by U-LiRA", "accuracy by U-LiRA"]
-    assert rows["goal"].tolist() == [0.5, 0.01, 0.5] and (rows["low"] <= rows["value"]).all()
+    count = sum(len(side) for side in Audited.of(run, None).sides[:2])
+    by_chance = np.random.default_rng(0).normal(size=(2, 4000, count))
+    goals = [module.auc(*by_chance).mean(), module.true_positives(*by_chance).mean(), 0.5]
+    assert cases.close(rows["goal"].to_numpy(), np.array(goals), 0.01) and (rows["low"] <= rows["value"]).all()
     assert (rows["value"] <= rows["high"]).all() and rows["note"].str.contains("heads alone are trained again").all()
     assert rows.loc[0, "original"] > 0.5, "before forgetting a head can be told by what it was trained on"
     assert "u-lira" not in set(imu.audit(run)["audit"]), "it takes its time, so it is asked for"
@@ -114,3 +117,16 @@ def test_what_cannot_be_asked_is_said(run: Run) -> None:
     )
     assert "cannot be made again for others" in imu.u_lira(given, pairs=8).attrs["about"]
     assert view(deep, cases.original("digits fraction"))[0] is deep
+
+
+def test_pairs_that_cannot_be_are_refused_before_any_audit(run: Run) -> None:
+    with pytest.raises(ValueError, match="takes 8 pairs of shadow models or more"):
+        imu.audit(run, pairs=3)
+    with pytest.raises(ValueError, match="pairs= is of the audit 'u-lira', which only= leaves out"):
+        imu.audit(run, "membership", pairs=64)
+
+
+def test_a_shadow_that_has_forgotten_enough_is_not_pushed(run: Run) -> None:
+    still = imu.unlearn(cases.task("digits fraction"), cases.original("digits fraction"), steps=0)
+    made = module.shadows(Audited.of(still, None), 8)
+    assert np.array_equal(made.seen[0], made.seen[1]) and made.accuracy[0] == made.accuracy[1]

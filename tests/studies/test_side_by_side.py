@@ -86,3 +86,16 @@ def test_what_does_not_stand_side_by_side_is_refused(runs: tuple[imu.Run, imu.Ru
         record.attacked("C", "loss", 0.0)
     with pytest.raises(imu.UnknownName, match="unknown view: 'plain'. Did you mean 'plane'"):
         imu.plot_side_by_side(record, view="plain")
+
+
+def test_both_runs_stand_beside_the_first_ones_reference(runs: tuple[imu.Run, imu.Run]) -> None:
+    first, second = runs
+    task, other = cases.task("digits class"), imu.train(cases.task("digits class"), "retain", seed=1)
+    alone = imu.unlearn(task, cases.original("digits class"), method="delete", seed=1, steps=12, step_norm=0.05)
+    beside = imu.unlearn(
+        task, cases.original("digits class"), method="delete", seed=1, steps=12, step_norm=0.05, reference=other
+    )
+    wanted = imu.side_by_side(first, second).layers
+    for run in (alone, beside):
+        found = imu.side_by_side(first, run)
+        assert not found.missing and cases.close(found.layers["B"], wanted["B"])

@@ -204,9 +204,33 @@ def test_the_best_setting_reaches_its_goal_most_often_and_then_counts_what_it_co
         ("c", True, 7.0),
     ]
     table = pd.DataFrame(rows, columns=["arm", "reached", "cost"])
-    assert best_arm(table, ["a", "b", "c"], "cost") == "c" and best_arm(table, ["a", "c"], ("cost", ">=")) == "a"
-    assert best_arm(table, ["a", "b", "c"], "cost", goal=False) == "b"
-    assert best_arm(table, ["z", "a"], "cost", goal=True) == "a"
+    least, most = ("cost", "<="), ("cost", ">=")
+    assert best_arm(table, ["a", "b", "c"], least) == "c" and best_arm(table, ["a", "c"], most) == "a"
+    assert best_arm(table, ["a", "b", "c"], least, goal=False) == "b"
+    assert best_arm(table, ["z", "a"], least, goal=True) == "a"
+    with pytest.raises(ValueError, match="nobody can say which direction of 'cost' is good"):
+        best_arm(table, ["a", "b"], "cost")
+
+
+def test_the_best_gap_is_the_smallest_and_the_best_accuracy_the_largest() -> None:
+    table = pd.DataFrame(
+        {"arm": ["good", "bad"], "reached": True, "test accuracy": [0.9, 0.4], "test accuracy gap": [-0.01, -0.4]}
+    )
+    for by in ("test accuracy", "test accuracy gap"):
+        assert best_arm(table, ["good", "bad"], by) == best_arm(table, ["bad", "good"], by) == "good"
+
+
+def test_a_choice_by_a_distance_without_retrained_models_is_refused_before_work() -> None:
+    with pytest.raises(ValueError, match="needs retrained models to choose by: say references=True"):
+        imu.sweep(TOY, METHODS, seeds=[0], tuning=[7], progress=lambda *told: pytest.fail("work was begun"))
+
+
+def test_steps_of_several_kinds_are_not_told_to_be_one() -> None:
+    how = {"seeds": [0], "steps": 2, "controls": False, "jobs": 1}
+    relative = imu.sweep(TOY, "imu", {"relative_steps": [True]}, step_norm=0.01, **how)
+    assert relative["steps"].unique().tolist() == ["equal steps (‖Δθ‖ = 0.01 ‖θ₀‖)"]
+    mixed = imu.sweep(TOY, "imu", {"step_norm": [0.01, 0.1]}, **how)
+    assert mixed["steps"].unique().tolist() == ["steps as each setting says"]
 
 
 def test_settings_cross_and_name_the_arms() -> None:

@@ -81,3 +81,10 @@ def test_without_the_extra_one_is_told_how_to_get_it(monkeypatch: pytest.MonkeyP
     with pytest.raises(build_site.Missing, match=r"is not installed: make site, or pip install -e '\.\[docs\]'"):
         build_site.build(tmp_path / "site")
     assert not (tmp_path / "site").exists()
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.md").write_text("mine")
+    with pytest.raises(build_site.Missing, match="holds something else than a site"):
+        build_site.build(tmp_path)
+    assert (tmp_path / "thesis.md").read_text() == "mine"

@@ -434,3 +434,12 @@ def test_terms_of_one_forward_pass_are_told_apart_and_added_up() -> None:
     assert set(update.terms) >= {"ascent_gradient", "spread_gradient", "largest_gradient"}
     with pytest.raises(RuntimeError):  # the last term that needs it lets the graph go
         losses.mean().backward()
+
+
+def test_step_norm_keeps_the_direction_of_a_step_that_single_precision_would_lose() -> None:
+    """A step of 1e-9 on weights of 0.3: the scaled step is the gradient's direction, and not that of rounding."""
+    task, model = cases.task("toy"), cases.original("toy")
+    how = {"momentum": 0.0, "weight_decay": 0.0, "step_norm": 0.7}
+    made = [follow(task, model, "imu", weights_of(40), 1, lr=lr, **how)[2] for lr in (1.0, 1e-9)]
+    ahead, tiny = (torch.cat([(b - a).flatten() for a, b in zip(*states)]) for states in made)
+    assert cases.close(tiny, ahead, 1e-5)

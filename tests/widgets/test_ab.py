@@ -67,3 +67,8 @@ def test_a_task_whose_answers_are_no_classes_says_so() -> None:
     assert made.figures["plane"].layout.annotations[0].text == "nothing to show for this task"
     assert not Job.errors
     made.close()
+
+
+def test_what_is_made_already_takes_nothing_beside_it(panel) -> None:
+    with pytest.raises(TypeError, match="holds both runs and their reference: give it alone"):
+        imu.ab(panel.record, reference=cases.retrained("digits class"))

@@ -37,6 +37,17 @@ def test_conditions_and_words(where: str, found: list[int]) -> None:
     assert imu.chosen_runs(TABLE, where).index.tolist() == found
 
 
+def test_names_with_commas_and_truth_values_are_read() -> None:
+    names = ["imu (lr 0.1, rule uniform)", "imu (lr 0.1, rule inverse)", "ssd"]
+    table = pd.DataFrame({"arm": names, "reached": [True, False, True], "seed": [0, 1, 2]})
+    assert imu.chosen_runs(table, f"arm = {names[0]}, seed = 0").index.tolist() == [0]
+    for said in ("true", "True", "1", "yes"):
+        assert imu.chosen_runs(table, f"reached = {said}").index.tolist() == [0, 2]
+    assert imu.chosen_runs(table, "reached != true").index.tolist() == [1]
+    with pytest.raises(ValueError, match="holds true or false; got 'maybe'"):
+        imu.chosen_runs(table, "reached = maybe")
+
+
 @pytest.mark.parametrize(
     ("where", "words"),
     [
@@ -67,3 +78,8 @@ def test_runs_are_compared_first() -> None:
     assert imu.run_table([run]).table["run"].tolist() == [run.label, "original"]
     with pytest.raises(TypeError, match="run_table takes runs of imu.unlearn, one or several; got"):
         imu.run_table(3)
+
+
+def test_a_distance_that_became_infinite_is_shown() -> None:
+    shown = imu.run_table(TABLE.assign(**{"test kl_retrained": [float("inf"), 0.1, float("-inf"), 0.2]}))
+    assert "∞" in shown.rows.value and "−∞" in shown.rows.value

@@ -23,6 +23,8 @@ def number(value: Any, column: str = "") -> str:
         return escape(str(value))
     if column.startswith("confidence"):
         return f"{value:.3f}"
+    if abs(value) == float("inf"):
+        return "∞" if value > 0 else "−∞"
     if float(value) == int(value) and abs(value) < 1e6:
         return f"{int(value)}"
     return f"{value:.3g}".replace("-", "−")

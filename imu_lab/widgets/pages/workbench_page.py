@@ -14,7 +14,7 @@ from plotly.utils import PlotlyJSONEncoder
 
 from ... import figures
 from ...core.knobs import Knob
-from ...core.messages import unknown
+from ...core.messages import listed, unknown
 from ...figures import live, theme
 from ..base import tables
 from ..base.controls import Choice
@@ -59,23 +59,29 @@ def sliders_of(
 
     Raises:
         UnknownName: a setting that nothing chosen has.
-        ValueError: a position that a setting does not allow, or more answers than a page may hold.
+        ValueError: a position that a setting does not allow, a name that two stages have, or more answers than a page may
+            hold.
     """
-    homes = {name: stage for stage in STAGES for name, about in knobs[stage].items() if about.range or about.options()}
+    homes: dict[str, list[str]] = {}
+    for stage in STAGES:
+        for name in (name for name, about in knobs[stage].items() if about.range or about.options()):
+            homes.setdefault(name, []).append(stage)
     if wanted is None:
-        wanted = [name for name in USUAL if name in homes]
+        wanted = [name for name in USUAL if len(homes.get(name, ())) == 1]
     if isinstance(wanted, str):
         wanted = [wanted]
     for name in wanted:
         if name not in homes:
             raise unknown("slider", name, list(homes))
+        if len(stages := homes[name]) > 1:
+            raise ValueError(f"{name!r} is a setting of {listed(stages)}, so a slider of that name could move either")
     named = (
         dict(wanted)
         if isinstance(wanted, Mapping)
         else dict.fromkeys(wanted, int(POSITIONS ** (1 / max(1, len(wanted)))))
     )
-    made = [_slider(name, homes[name], knobs[homes[name]][name], positions, getattr(question, homes[name]).settings[name])
-            for name, positions in named.items()]  # fmt: skip
+    made = [_slider(name, stage, knobs[stage][name], positions, getattr(question, stage).settings[name])
+            for name, positions in named.items() for stage in homes[name]]  # fmt: skip
     count = int(np.prod([len(each.values) for each in made]))
     if count > POSITIONS:
         raise ValueError(f"these sliders have {count:,} positions together, and a page holds {POSITIONS}; give fewer for some, "

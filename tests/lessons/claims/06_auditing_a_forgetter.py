@@ -25,7 +25,7 @@ away = (rmia["value"] - rmia["goal"]).abs()
 assert away["pushed on"] < away["do nothing"]
 assert three["pushed on"].value("test", "accuracy") < 0.85
 assert third.loc["tug of war", "value"] < 0.7 < 0.9 < second.loc["tug of war", "value"]
-assert shadows["original"].iloc[0] > 0.5
-assert {"membership", "fresh-heads", "probes"} <= set(blind["audit"]) and not {"relearning", "tug-of-war"} & set(
-    blind["audit"]
-)
+assert 0.5 < shadows["original"].iloc[0] < first.loc["AUC by RMIA", "value"]
+assert {"membership", "fresh-heads", "probes"} <= set(blind["audit"])
+assert not {"relearning", "tug-of-war"} & set(blind["audit"])
+assert not {"own head", "CKA of layer 10"} & set(blind["name"])

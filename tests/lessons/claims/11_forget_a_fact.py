@@ -16,3 +16,9 @@ assert lessons.loc["same author", "low"] > lessons.loc["same author", "retrained
 assert lessons.loc[["other forgotten authors", "kept authors"], "mean"].max() < 0.3
 assert means.loc["curvature", "retain exact"] == means.loc[list(arms), "retain exact"].max()
 assert means.loc["curvature", "forget kl_retrained"] < means.loc["uniform", "forget kl_retrained"]
+assert (
+    paired.loc[("IMU weights", "test kl_retrained"), "low"]
+    < 0
+    < paired.loc[("IMU weights", "test kl_retrained"), "high"]
+)
+assert paired.loc[("IMU weights", "retain exact"), "low"] < 0 < paired.loc[("IMU weights", "retain exact"), "high"]

@@ -11,8 +11,9 @@ import pytest
 from pages import held
 
 import imu_lab as imu
+from imu_lab.core.knobs import knobs
 from imu_lab.widgets.base.job import Job
-from imu_lab.widgets.pages.workbench_page import POSITIONS
+from imu_lab.widgets.pages.workbench_page import POSITIONS, sliders_of
 
 SLIDERS = {"lr": [0.001, 0.003], "damping": [1e-3, 1e-1], "quantile": [0.5]}
 
@@ -99,3 +100,13 @@ def test_a_file_is_never_overwritten_by_accident(bench, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="overwrite=True"):
         bench.save(tmp_path / "x.html", SLIDERS)
     assert (tmp_path / "x.html").read_text() == "mine"
+
+
+def test_a_name_that_two_stages_have_is_asked_about() -> None:
+    known = {
+        "method": knobs(imu.methods.create("curvature-ascent")),
+        "estimator": knobs(imu.estimators.create("curvature")),
+        "rule": {},
+    }
+    with pytest.raises(ValueError, match="'rho' is a setting of 'method'.*'estimator'.*could move either"):
+        sliders_of(["rho"], None, known)
