@@ -131,6 +131,8 @@ def plain(thing: Any) -> dict[str, Any]:
         return {"repr": repr(thing)}
 
     def simple(value: Any) -> Any:
+        if type(value) in (bool, int, float, str):  # a request may name many thousand samples
+            return value
         if is_dataclass(value) and knobs(value):  # settings within settings, such as a task's recipe
             return plain(value)
         if isinstance(value, (list, tuple)):

@@ -49,7 +49,7 @@ class Distance:
         examples = task.split(split)
         known = [member.outputs(split, examples.ids) for member in reference.members] if len(examples) else []
         values = []
-        for positions, batch, made in outputs(task, model, examples, alike=True):
+        for positions, batch, made in outputs(task, model, examples, alike=True, copies=copies):
             places = (slice(None), *map(slice, made.shape[1:]))  # a batch is as long as its longest example
             beside = [each[positions][places].to(made.device) for each in known]
             values.append((positions, self.against(task, made, beside, batch, copies).view(copies, -1)))

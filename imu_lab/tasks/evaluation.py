@@ -19,6 +19,7 @@ from .protocol import Batch, Examples, ExamplesOf, Positions, Task, offered, pre
 
 LEAST = 64  # examples in a batch at least, and in the first: fewer leave the cores waiting for the next
 ROOM = 2**18  # numbers in the largest layer of a batch above that: more would leave a processor's cache
+SEVERAL = 2**20  # and of several states of one layer, whose outputs no next layer reads
 
 
 def threads_of(task: Task) -> AbstractContextManager[None]:
@@ -36,6 +37,7 @@ def outputs(
     examples: Examples,
     call: Callable[[nn.Module, Any], Any] | None = None,
     alike: bool = False,
+    copies: int = 1,
 ) -> Iterator[tuple[Positions, Batch, Any]]:
     """Put examples through a model in eval mode and without gradients, a batch at a time.
 
@@ -48,6 +50,7 @@ def outputs(
         call: ``(model, inputs)`` to what is handed out; the model's outputs by default.
         alike: whether padded examples may come with others of like length, the longest first, each batch as long as its
             longest: :func:`in_order` puts what was made of them back in order. Else all come in order and of one length.
+        copies: how many models ``model`` is (see :func:`mean_metrics`).
 
     Yields:
         The positions of a batch in ``examples`` (a slice, or a tensor where those of like length come together), the batch
@@ -70,7 +73,7 @@ def outputs(
             with _largest_layer(model) if growing else nullcontext() as seen:
                 made, plain = _asked(model, batch.inputs, call, plain)
         if seen is not None:
-            size = _size(seen, part.stop, examples.chunk, device)
+            size = _size(seen, part.stop, examples.chunk, device, ROOM if copies == 1 else SEVERAL)
         start = part.stop
         yield positions, batch, made
 
@@ -131,11 +134,11 @@ def _largest_layer(model: nn.Module) -> Iterator[list[int]]:
         yield sizes
 
 
-def _size(sizes: list[int], count: int, chunk: int, device: torch.device) -> int:
+def _size(sizes: list[int], count: int, chunk: int, device: torch.device, room: int) -> int:
     """How many examples go together, from the sizes of the layers' outputs for ``count`` of them."""
     if device.type != "cpu" or not sizes:
         return chunk
-    fitting = max(LEAST, ROOM * count // max(sizes))
+    fitting = max(LEAST, room * count // max(sizes))
     return min(chunk, 2 ** (fitting.bit_length() - 1))
 
 
@@ -177,12 +180,8 @@ def mean_metrics(task: Task, model: nn.Module, examples: Examples, copies: int =
         copies: how many models ``model`` is: it then gives (copies · n, ...) outputs for n inputs, model by model.
     """
     totals: dict[str, Tensor] = {}
-    for _, batch, made in outputs(task, model, examples, alike=True):
-        metrics = task.example_metrics(lambda _, made=made: made, repeated(batch, copies))
-        for name, values in metrics.items():
-            values = values.view(copies, -1)  # of truths the count is exact, and quicker as one
-            total = values.sum(1).double() if values.dtype is torch.bool else values.sum(1, dtype=torch.float64)
-            totals[name] = totals[name] + total if name in totals else total
+    for _, batch, made in outputs(task, model, examples, alike=True, copies=copies):
+        _add_up(totals, task, made, repeated(batch, copies), copies)
     return {name: total / len(examples) for name, total in totals.items()}
 
 
@@ -195,13 +194,44 @@ def outcomes(task: Task, model: nn.Module, examples: Examples, copies: int = 1) 
     Raises:
         ValueError: the task's loss is not one number per example.
     """
-    margin, rows = offered(task).example_margin, []
-    for positions, batch, made in outputs(task, model, examples, alike=True):
-        batch, count = repeated(batch, copies), copies * len(examples.ids[positions])
-        losses = checked_losses(task, task.example_loss(lambda _, made=made: made, batch), count)
-        margins = torch.full_like(losses, torch.nan) if margin is None else margin(lambda _, made=made: made, batch)
-        rows.append((positions, torch.stack([losses, margins.to(losses.dtype)], 1).view(copies, -1, 2)))
-    found = in_order(rows, len(examples), axis=1).cpu() if rows else torch.empty(copies, 0, 2)
+    rows = [
+        (positions, _outcome(task, made, repeated(batch, copies), copies, len(examples.ids[positions])))
+        for positions, batch, made in outputs(task, model, examples, alike=True, copies=copies)
+    ]
+    return _outcomes_in_order(rows, len(examples), copies)
+
+
+def outcomes_and_means(
+    task: Task, model: nn.Module, examples: Examples, copies: int = 1
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What :func:`outcomes` and :func:`mean_metrics` tell, in one forward pass."""
+    rows, totals = [], {}
+    for positions, batch, made in outputs(task, model, examples, alike=True, copies=copies):
+        whole = repeated(batch, copies)
+        rows.append((positions, _outcome(task, made, whole, copies, len(examples.ids[positions]))))
+        _add_up(totals, task, made, whole, copies)
+    means = {name: total / len(examples) for name, total in totals.items()}
+    return _outcomes_in_order(rows, len(examples), copies), means
+
+
+def _add_up(totals: dict[str, Tensor], task: Task, made: Any, batch: Batch, copies: int) -> None:
+    """Add the sums of a batch's metrics to those of the batches before, by name."""
+    for name, values in task.example_metrics(lambda _: made, batch).items():
+        values = values.view(copies, -1)  # of truths the count is exact, and quicker as one
+        total = values.sum(1).double() if values.dtype is torch.bool else values.sum(1, dtype=torch.float64)
+        totals[name] = totals[name] + total if name in totals else total
+
+
+def _outcome(task: Task, made: Any, batch: Batch, copies: int, count: int) -> Tensor:
+    """(copies, count, 2) loss and margin of a batch."""
+    margin = offered(task).example_margin
+    losses = checked_losses(task, task.example_loss(lambda _: made, batch), copies * count)
+    margins = torch.full_like(losses, torch.nan) if margin is None else margin(lambda _: made, batch)
+    return torch.stack([losses, margins.to(losses.dtype)], 1).view(copies, -1, 2)
+
+
+def _outcomes_in_order(rows: list[tuple[Positions, Tensor]], count: int, copies: int) -> Tensor:
+    found = in_order(rows, count, axis=1).cpu() if rows else torch.empty(copies, 0, 2)
     return found if copies > 1 else found[0]
 
 

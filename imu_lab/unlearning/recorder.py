@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..tasks.evaluation import are_averages, evaluate, mean_metrics, outcomes
+from ..tasks.evaluation import are_averages, evaluate, mean_metrics, outcomes, outcomes_and_means
 from ..tasks.protocol import Examples, Task, offered
 from .heads import Heads
 from .request import Update
@@ -73,10 +73,11 @@ class Recorder:
     def look_at_heads(self, states: Sequence[State]) -> list[Measurement]:
         """What :meth:`look` tells of a linear layer in each of these states, at a fraction of the calls."""
         heads = Heads(states)
-        found = outcomes(self.task, heads, self.forget, heads.copies)
+        found, of_forget = outcomes_and_means(self.task, heads, self.forget, heads.copies)
         values: list[SplitMetrics] = [{} for _ in states]
         for split in self.splits:
-            for name, means in mean_metrics(self.task, heads, self.task.split(split), heads.copies).items():
+            averaged = of_forget if split == "forget" else self._means(heads, split)
+            for name, means in averaged.items():
                 for measured, value in zip(values, means.tolist()):
                     measured.setdefault(split, {})[name] = value
         for measured, loss in zip(values, found[..., 0].mean(1).tolist()):
@@ -88,6 +89,10 @@ class Recorder:
                 for measured, value in zip(values, means.tolist()):
                     measured.setdefault(split, {})[name] = value
         return [Measurement(measured, outcome) for measured, outcome in zip(values, found)]
+
+    def _means(self, heads: Heads, split: str) -> dict[str, Tensor]:
+        """{name: (S,)} the task's metrics on a split."""
+        return mean_metrics(self.task, heads, self.task.split(split), heads.copies)
 
     def record(self, step: int, model: nn.Module, keep: bool = False) -> SplitMetrics:
         """Measure the model after ``step`` updates, and ``keep`` what moves in it; returns {split: {metric: value}}."""

@@ -54,6 +54,14 @@ def test_what_is_seen_at_once_is_what_is_seen_alone() -> None:
         assert cases.close(seen.outcome, alone.outcome, within=1e-4)
 
 
+def test_each_split_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, _, states = recorded_heads()
+    rows, forward = [], Heads.forward
+    monkeypatch.setattr(Heads, "forward", lambda self, inputs: rows.append(len(inputs)) or forward(self, inputs))
+    recorder.look_at_heads(states)
+    assert sum(rows) == sum(len(recorder.task.split(split)) for split in recorder.splits)
+
+
 @pytest.mark.parametrize("models", [1, 3])
 @pytest.mark.parametrize("metric", ["kl-retrained", "js-retrained", "agreement"])
 def test_distances_are_seen_at_once_too(models: int, metric: str) -> None:
@@ -85,7 +93,7 @@ def test_no_more_at_once_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch)
 def test_many_examples_are_put_through_all_heads_a_few_at_a_time(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder, _, states = recorded_heads()
     whole = recorder.look_at_heads(states)
-    monkeypatch.setattr("imu_lab.tasks.evaluation.ROOM", room)
+    monkeypatch.setattr("imu_lab.tasks.evaluation.SEVERAL", room)
     sizes, product = [], Heads.forward
     monkeypatch.setattr(Heads, "forward", lambda heads, inputs: (sizes.append(len(inputs)), product(heads, inputs))[1])
     for seen, other in zip(recorder.look_at_heads(states), whole, strict=True):
