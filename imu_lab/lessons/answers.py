@@ -6,8 +6,11 @@ A kind says in words what it expects. What is of another kind is not wrong but *
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import isroutine
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,13 +24,20 @@ class Mistyped(Exception):
 
 
 def single(given: Any) -> Any:
-    """The Python value of a NumPy scalar, or of a tensor, array or series that holds one value; else what was given."""
-    if isinstance(given, (str, bytes, Run)):
+    """The Python value of a NumPy scalar, or of a tensor, array, series or frame that holds one value; else what was given.
+
+    A masked value is none: it comes back as not a number, and never as what lies under its mask.
+    """
+    shape = getattr(given, "shape", None)
+    if isinstance(given, (type, ModuleType)) or not isinstance(shape, tuple) or math.prod(shape) != 1:
         return given
-    size = getattr(given, "size", None)
-    count = size() if callable(size) else size
-    count = math.prod(count) if isinstance(count, tuple) else count
-    return np.asarray(given).reshape(-1)[0].item() if isinstance(count, (int, np.integer)) and count == 1 else given
+    if np.ma.is_masked(given):
+        return math.nan
+    try:
+        value = given.item() if hasattr(given, "item") else np.asarray(given, dtype=object).reshape(-1)[0]
+    except (TypeError, ValueError, RuntimeError):  # a tensor without values, or with values that it keeps to itself
+        return given
+    return value.item() if isinstance(value, np.generic) else value
 
 
 @dataclass(frozen=True)
@@ -47,13 +57,15 @@ class Number:
     def __call__(self, given: Any) -> float:
         value = single(given)
         if isinstance(value, str):
-            raise Mistyped(f"{shown(value)} is a text; give {self.expects}, without quotation marks.")
+            raise Mistyped(f"{shown(value)} is a text; give {self.expects}, {_bare(value)}.")
         if isinstance(value, (bool, complex)) or not hasattr(value, "__float__"):
             raise Mistyped(f"expected {self.expects}; got {_kind(value)}.")
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):
             raise Mistyped(f"expected {self.expects}; got {_kind(value)}.") from None
+        except OverflowError:
+            number = math.inf
         if not math.isfinite(number):
             raise Mistyped(f"{number} is no finite number; give {self.expects}.")
         if not self.low <= number <= self.high:
@@ -130,7 +142,8 @@ class Choice:
             raise Mistyped(f"expected {self.expects}; got {_kind(value)}.")
         found = [word for word in self.known() if word.casefold() == " ".join(value.split()).casefold()]
         if not found:
-            raise Mistyped(f"there is no {shown(value)} to choose; give {self.expects}.{near(value, self.known())}")
+            given = shown(value) if len(value) < 100 else f"text of {len(value):,} characters"
+            raise Mistyped(f"there is no {given} to choose; give {self.expects}.{near(value, self.known())}")
         return found[0]
 
 
@@ -167,4 +180,19 @@ class Runs:
 
 def _kind(value: Any) -> str:
     """What was given, in words that a beginner knows."""
-    return shown(value) if isinstance(value, (bool, int, float, str)) else kind_of(value)
+    if isinstance(value, (bool, int, float, str)):
+        return shown(value)
+    shape = getattr(value, "shape", None)
+    kind = "an array" if isinstance(value, np.ndarray) else kind_of(value)
+    if isinstance(shape, tuple) and math.prod(shape) != 1:
+        return f"{kind} of shape {tuple(shape)}"
+    return "a function; write () after it to call it" if isroutine(value) else kind
+
+
+def _bare(text: str) -> str:
+    """How a text that begins with a number is written as one: ``"without quotation marks: 0.5"``."""
+    match = re.match(r"\s*([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[-+]?\d+)?)\s*(%?)\s*(.*)", text, re.I | re.S)
+    if match is None:
+        return "without quotation marks"
+    number = float(match[1].replace(",", ".")) / (100 if match[2] else 1)
+    return f"without quotation marks{' and unit' if match[2] or match[3].strip() else ''}: {number:g}"

@@ -9,7 +9,7 @@ from ..measures.membership import true_positives
 from ..studies.audit import audit
 from .answers import Number, OneRun, Whole
 from .exercise import exercise
-from .setting import BY_CLASS, model_of, near
+from .setting import BY_CLASS, forgets, model_of, near
 
 LEAST, MOST = 0.8, 1.25  # of the relearn time, as a ratio
 
@@ -43,8 +43,7 @@ def modified_entropy(answer: float) -> bool | str:
     "was pushed, and not what is left.",
 )
 def ratio(answer: Run) -> bool | str:
-    task = answer.known_task()
-    if not np.array_equal(task.split("forget").ids, BY_CLASS.split("forget").ids):
+    if not forgets(answer, BY_CLASS):
         return "This run does not forget the 3s of the lesson."
     if answer.moves_backbone or answer.settings.get("readout") != ["10"]:
         return "More than the readout may move in this run."

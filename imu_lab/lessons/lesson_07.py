@@ -12,7 +12,7 @@ from ..studies.agreement import rank_agreement
 from ..studies.resistance import resistance
 from .answers import Choice, Runs, Whole, share
 from .exercise import exercise
-from .setting import AT_RANDOM, BY_CLASS, near, weighted_run
+from .setting import AT_RANDOM, BY_CLASS, forgets, near, weighted_run
 
 
 @remembered(1)
@@ -67,12 +67,16 @@ def never_pushed(answer: float) -> bool | str:
     because="The five rankings agree almost perfectly: with one model, the order of the batches hardly matters.",
 )
 def batch_orders(answer: list[Run]) -> bool | str:
+    if not all(forgets(run, BY_CLASS) for run in answer):
+        return "Not all of these runs forget the 3s of the lesson; repeat the run named uniform."
     if any(run.samples["weight"].nunique() > 1 for run in answer):
         return "These runs do not press all samples alike; repeat the run named uniform."
     if len({run.settings["seed"] for run in answer}) < 5:
         return "Two of these runs have the same seed, and so the same order of batches."
     if len({fingerprint(*tensors_of(run.model_at(0))) for run in answer}) > 1:
         return "These runs do not start from one model."
+    if any(run.samples["time_to_forget"].isna().mean() > 0.5 for run in answer):
+        return "Most 3s are still read when one of these runs ends; repeat the run named uniform, which is longer."
     agreed = rank_agreement(resistance(answer)).kendalls_w
     return agreed > 0.95 or f"Kendall's W of these runs is {agreed:.2f}; runs of one model agree more than that."
 

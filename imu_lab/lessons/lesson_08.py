@@ -9,7 +9,7 @@ from ..core.records import Run
 from ..studies.collateral import collateral
 from .answers import Choice, OneRun, Whole
 from .exercise import exercise
-from .setting import BY_CLASS, weighted_run
+from .setting import BY_CLASS, forgets, weighted_run
 
 
 @remembered(1)
@@ -51,9 +51,9 @@ def when_the_first_is_lost(answer: int) -> bool | str:
 )
 def ten_times(answer: Run) -> bool | str:
     run = weighted_run(BY_CLASS, 60)
-    mine, before = (each.samples.set_index("example")["weight"] for each in (answer, run))
-    if set(mine.index) != set(before.index):
+    if not forgets(answer, BY_CLASS):
         return "This run forgets other samples than run does."
+    mine, before = (each.samples.set_index("example")["weight"] for each in (answer, run))
     ratio = (mine / before).loc[before > 0]
     ratio = ratio / ratio.min()
     heavier = set(ratio.index[np.isclose(ratio, 10, rtol=0.05)])
@@ -87,6 +87,8 @@ def faster(answer: str) -> bool:
     "imu.compare([run, mine], at_forget=0.01) says how long.",
 )
 def forked(answer: Run) -> bool | str:
+    if not forgets(answer, BY_CLASS):
+        return "This run forgets other samples than run does."
     left = (answer.settings.get("forked") or {}).get("step")
     if left is None:
         return "This run was not forked; imu.fork makes one that leaves another."

@@ -11,7 +11,7 @@ from ..lab.verbs import influence, unlearn
 from ..tasks.sequence import Sequence
 from .answers import Choice, Number, OneRun, Whole
 from .exercise import exercise
-from .setting import model_of, near
+from .setting import forgets, model_of, near
 
 TASK = Sequence("small", forget_sources=(1,), train_sources=(0, 1))
 
@@ -79,6 +79,8 @@ def retrained_on_source_1(answer: str) -> bool:
     "In practice one needs a stop that asks no such oracle.",
 )
 def stops_by_itself(answer: Run) -> bool | str:
+    if not forgets(answer, TASK):
+        return "This run does not forget source 1 of the lesson."
     if answer.events.get("stopped_at") is None:
         return "This run did not stop by itself."
     if "kl_retrained" not in set(answer.curve["metric"]):

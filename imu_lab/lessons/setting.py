@@ -28,6 +28,11 @@ def weighted_run(task: Task, steps: int, stop_at: str | None = None) -> Run:
     return unlearn(task, original, intensity(influence(task, original)), steps=steps, stop_at=stop_at)
 
 
+def forgets(run: Run, task: Task) -> bool:
+    """Whether a run was asked to forget the very samples of a task."""
+    return set(run.samples["example"]) == set(task.split("forget").ids.tolist())
+
+
 def near(given: float, true: float, within: float = 0.01) -> bool:
     """Whether a number is right to about two digits: within a hundredth of its size, or half a hundredth near zero."""
     return abs(given - true) <= max(within * abs(true), within / 2)

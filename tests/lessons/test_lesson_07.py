@@ -36,6 +36,11 @@ def test_five_orders_of_batches() -> None:
     other = imu.unlearn(BY_CLASS, model_of(BY_CLASS, seed=1), steps=30, lr=3e-3, seed=9)
     asked.right("07-3", mine, tuple(mine))
     asked.wrong("07-3", mine[:4] + mine[:1], [weighted_run(BY_CLASS, 40)] * 5, [*mine[:4], other])
+    random, short = (
+        [imu.unlearn(task, model_of(task), steps=2, seed=seed) for seed in range(5)] for task in (AT_RANDOM, BY_CLASS)
+    )
+    asked.wrong("07-3", random, short)
+    assert "Most 3s are still read" in imu.check("07-3", short).words
     assert "do not start from one model" in imu.check("07-3", [*mine[:4], other]).words
     asked.mistyped("07-3", [mine[:4], run, [1, 2, 3, 4, 5], "runs"], "a list of 5 runs")
 

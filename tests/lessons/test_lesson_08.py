@@ -6,7 +6,7 @@ import asked
 import pytest
 
 import imu_lab as imu
-from imu_lab.lessons.setting import BY_CLASS, weighted_run
+from imu_lab.lessons.setting import AT_RANDOM, BY_CLASS, model_of, weighted_run
 
 pytestmark = pytest.mark.slow
 
@@ -43,4 +43,11 @@ def test_a_fork_with_equal_weights() -> None:
     asked.right("08-4", imu.fork(run, 20, weights=None, steps=80))
     asked.wrong("08-4", run, imu.fork(run, 21, weights=None, steps=80), imu.fork(run, 20, lr=1e-3))
     asked.wrong("08-4", imu.fork(run, 20, weights=None, steps=22))  # ends before the goal
+    other = imu.unlearn(AT_RANDOM, model_of(AT_RANDOM), steps=30)
+    asked.wrong("08-4", imu.fork(other, 20, weights=None, steps=22))
+    assert (
+        imu.check("08-4", other).words
+        == imu.check("08-2", other).words
+        == "This run forgets other samples than run does."
+    )
     asked.mistyped("08-4", [20, run.curve], "a run, as imu.unlearn")

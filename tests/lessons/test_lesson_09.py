@@ -8,7 +8,7 @@ import pytest
 
 import imu_lab as imu
 from imu_lab.lessons import lesson_09
-from imu_lab.lessons.setting import model_of
+from imu_lab.lessons.setting import BY_CLASS, model_of
 
 pytestmark = pytest.mark.slow
 
@@ -40,4 +40,8 @@ def test_a_run_that_stops_by_itself() -> None:
     without = imu.unlearn(task, original, steps=10, stop_at=("loss", ">=", 2.0))
     asked.right("09-4", near)
     asked.wrong("09-4", far, without, lesson_09.run())
+    how = {"reference": model_of(BY_CLASS, "retain"), "follow": ["kl-retrained"], "steps": 60}
+    digits = imu.unlearn(BY_CLASS, model_of(BY_CLASS), stop_at=("kl_retrained", "<=", 0.3), step_norm=0.02, **how)
+    asked.wrong("09-4", digits)
+    assert imu.check("09-4", digits).words == "This run does not forget source 1 of the lesson."
     asked.mistyped("09-4", [0.3, [near], original], "a run, as imu.unlearn")
