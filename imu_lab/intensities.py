@@ -56,7 +56,8 @@ def _other_rules() -> tuple[str, ...]:
 class SqrtClipped:
     """The paper's rule: of the negative influences keep the largest by |I_i|; w_i = √|I_i|, clipped at a quantile.
 
-    The quantile is one of the kept weights. Clipping guards against outliers.
+    The quantile is one of the kept weights. Clipping guards against outliers. Where ``top`` falls among equal influences,
+    the samples that come first in the forget set are kept.
 
     Source: Fan et al. 2025 (arXiv 2508.01620), influence-guided weights.
     """
@@ -126,7 +127,10 @@ class Rank:
 @intensity_rule("top-fraction")
 @dataclass(frozen=True)
 class TopFraction:
-    """The strongest share of the negative influences, all with one weight: selection without weighting."""
+    """The strongest share of the negative influences, all with one weight: selection without weighting.
+
+    Of equal influences those of the samples that come first in the forget set are kept.
+    """
 
     top: float = knob(0.2, help="Keep this share of the negative influences.", valid="(0, 1]", range=(0.05, 1.0))
 
@@ -245,16 +249,32 @@ def intensity(
 
 
 def _read(rule: Any, scores: Influence) -> np.ndarray:
-    """(n,) a copy of the column that a rule reads."""
+    """(n,) a copy of the column that a rule reads, row by row as in the scores' frame."""
     column = intensity_rules.declared(rule, "reads")
-    for table in (scores.frame, scores.context):
-        if column in table:
-            return table[column].to_numpy().copy()
+    if column in scores.frame:
+        return _finite(column, scores.frame["example"], scores.frame[column])
+    if column in scores.context:
+        examples, context = scores.frame["example"], scores.context
+        if not np.array_equal(examples, context["example"]):  # a frame that was sorted
+            context = context.set_index("example").reindex(examples)
+        return _finite(column, examples, context[column])
     known = listed([*scores.frame, *[name for name in scores.context if name not in scores.frame]])
     raise ValueError(
         f"rule {rule!r} reads {column!r}, which these scores do not carry; they have {known}. The columns of gradients "
         "are known where the readout is one linear layer"
     )
+
+
+def _finite(column: str, examples: pd.Series, values: pd.Series) -> np.ndarray:
+    """(n,) a copy of these values; where one is not finite nobody can say how much pressure is due to its sample."""
+    found = values.to_numpy(dtype=np.float64).copy()
+    if (wrong := ~np.isfinite(found)).any():
+        first = int(wrong.argmax())
+        raise ValueError(
+            f"{int(wrong.sum())} of {len(found)} values of {column!r} in these scores are not finite, the first is "
+            f"{found[first]:g} of example {examples.iloc[first]}; leave such samples out of the request, or estimate them anew"
+        )
+    return found
 
 
 def _weights(rule: Any, given: np.ndarray) -> np.ndarray:

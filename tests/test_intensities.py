@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import cases
@@ -178,3 +179,17 @@ def test_the_record_says_where_it_came_from() -> None:
     assert made.settings["rule"] == "sqrt-clipped" and made.settings["settings"] == {"quantile": 0.93, "top": 0.5}
     assert made.settings["influence"]["estimator"] == "fisher-diagonal"
     assert made.effective == pytest.approx(1 / np.square(made.values).sum())
+
+
+@pytest.mark.parametrize("rule", list(imu.intensity_rules))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_are_refused_by_every_rule(rule: str, value: float) -> None:
+    norms = [1.0, value, 2.0] if rule == "gradient-norm" else [1.0, 1.0, 2.0]
+    with pytest.raises(ValueError, match="1 of 3 values of '.*' in these scores are not finite.* of example 11"):
+        imu.intensity(scores(-1.0, -1.0 if rule == "gradient-norm" else value, -2.0, gradient_norm=norms), rule)
+
+
+def test_a_column_of_the_context_goes_to_the_same_samples_when_the_frame_was_sorted() -> None:
+    given = scores(-1.0, -3.0, -2.0, gradient_norm=[1.0, 2.0, 5.0])
+    made = imu.intensity(dataclasses.replace(given, frame=given.frame.sort_values("influence")), "gradient-norm")
+    assert made.frame["example"].tolist() == [11, 12, 10] and cases.close(made.values, np.array([2, 5, 1]) / 8)

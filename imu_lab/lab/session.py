@@ -23,7 +23,6 @@ from ..core.running import (
     checked_seed,
     copied,
     device_of,
-    digest,
     evaluating,
     fingerprint,
     one_thread,
@@ -52,6 +51,7 @@ from .handed import begun, handed
 from .learning_rate import Found, find_learning_rate
 from .provenance import task_settings, versions
 from .unlearned import Unlearned
+from .weights import settled
 
 AUTO = "auto"  # the learning rate that is found, and not given
 
@@ -405,43 +405,6 @@ def _why_no_search(task: Task, method: Any) -> str | None:
     if not isinstance(task, ReadoutTask):
         return "the readout is not one linear layer: each trial would take as long as the run"
     return None
-
-
-def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensity:
-    """The weights of a run as a record whose weights sum to 1, from a record, (n,) numbers ≥ 0, or None for uniform.
-
-    Raises:
-        TypeError: they are scores.
-        ValueError: they belong to another forget set, or are no weights.
-    """
-    ids, count = forget.ids.numpy(), len(forget)
-    if isinstance(weights, Intensity):
-        if not np.array_equal(weights.frame["example"], ids):
-            raise ValueError(
-                f"the weights belong to another forget set ({len(weights)} examples, this one has {count}); compute them "
-                "with this task: imu.intensity(imu.influence(task, model))"
-            )
-        return weights
-    if isinstance(weights, Influence):
-        raise TypeError("weights are made of scores by a rule; got an Influence; pass imu.intensity(scores)")
-    values = np.full(count, 1 / count) if weights is None else _numbers(weights)
-    if values.shape != (count,) or not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
-        raise ValueError(
-            f"weights must be {count} finite numbers >= 0, one per forget sample and not all zero; got shape {values.shape}"
-            + (f"; a rule takes scores: imu.intensity(scores, {weights!r})" if isinstance(weights, str) else "")
-        )
-    values = values / values.sum()
-    frame = pd.DataFrame({"example": ids, "influence": np.nan, "selected": values > 0, "weight": values})
-    about = {"rule": "uniform"} if weights is None else {"rule": "given", "values": digest(values.round(12) + 0.0)[:8]}
-    return Intensity(frame, frame[["example"]], about)
-
-
-def _numbers(weights: Any) -> np.ndarray:
-    """Weights as an array of numbers; an empty one where they are none."""
-    try:
-        return np.asarray(weights, dtype=np.float64)
-    except (TypeError, ValueError):
-        return np.empty(0)
 
 
 def private_copy(model: nn.Module, names: tuple[str, ...] | None) -> nn.Module:

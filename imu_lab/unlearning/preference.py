@@ -51,11 +51,21 @@ class PreferenceOptimisation(Balanced):
 
 
 def _declined(task: Task, forget: Examples) -> Callable[[Tensor], Batch] | None:
-    """From positions in the forget set to the same questions with answers that decline; None where a task has none."""
+    """From positions in the forget set to the same questions with answers that decline; None where a task has none.
+
+    Raises:
+        ValueError: the split of such answers lacks some of the samples.
+    """
     if (name := offered(task).declined) is None:
         return None
     examples = task.split(name)
-    places = torch.searchsorted(examples.ids, forget.ids)
+    rising, order = examples.ids.sort()
+    places = order[torch.searchsorted(rising, forget.ids).clamp(max=len(order) - 1)]
+    if len(missing := forget.ids[examples.ids[places] != forget.ids]):
+        raise ValueError(
+            f"the split {name!r} holds no answer that declines for {len(missing)} of {len(forget)} samples to forget, such as "
+            f"{missing[:3].tolist()}; it must have the same ids"
+        )
     return lambda positions: examples.batch(places[positions])
 
 

@@ -10,6 +10,7 @@ import cases
 import pytest
 import torch
 from torch import Tensor, nn
+from user_tasks import Own
 
 import imu_lab as imu
 from imu_lab.features import cache, readout, view
@@ -299,3 +300,29 @@ def test_other_data_get_other_features() -> None:
     ]
     found = [seen_from(task, model, store)[0].split("forget").batch().inputs for task in tasks]
     assert not torch.equal(*found)
+
+
+@dataclass(frozen=True)
+class SameIds(Own):
+    """A task of somebody who gave test samples the ids of their groups."""
+
+    evaluate = imu.tasks.averages
+
+    def example_metrics(self, forward: Callable, batch: imu.tasks.Batch) -> dict[str, Tensor]:
+        return {"accuracy": (forward(batch.inputs).argmax(1) == batch.targets).float()}
+
+    def split(self, name: str) -> imu.tasks.Examples:
+        if name != "test":
+            return super().split(name)
+        inputs, labels = self.data()
+        return imu.tasks.Examples.of(inputs, labels, 1 - torch.arange(40) % 2, "test")
+
+
+def test_examples_that_share_an_id_keep_their_own_features() -> None:
+    task = SameIds()
+    model = task.make_model(0).eval()
+    run = imu.unlearn(task, model, steps=2, lr=0.1)
+    for step in (0, 2):
+        expected = task.evaluate(run.model_at(step), "test")["accuracy"]
+        assert cases.close(run.value("test", "accuracy", step), expected, within=1e-6)
+    assert expected > 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
+from typing import ClassVar
 
 import cases
 import pytest
@@ -85,3 +87,32 @@ def test_npo_counts_whole_answers_and_starts_with_the_usual_beta_on_pairs() -> N
     run = imu.unlearn(tiny(), models()[0], method="npo", steps=1, follow=())
     assert run.settings["settings"]["beta"] == 0.1 and run.settings["settings"]["step_norm"] == 0.02
     assert imu.unlearn(tiny(), models()[0], method="simnpo", steps=1, follow=()).settings["settings"]["beta"] == 1.0
+
+
+@dataclass(frozen=True)
+class Declining(imu.tasks.Toy):
+    """Blobs whose samples have an answer that declines: a class drawn for each of them."""
+
+    backwards: bool = False
+    lacking: int = 0
+    declined: ClassVar[str] = "declined"
+
+    def split(self, name: str) -> imu.tasks.Examples:
+        if name != "declined":
+            return super().split(name)
+        forget = super().split("forget")
+        rows = torch.arange(len(forget) - self.lacking)
+        rows = rows.flip(0) if self.backwards else rows
+        batch = forget.batch(rows)
+        return imu.tasks.Examples.of(batch.inputs, (batch.targets + 1 + rows % 2) % 3, forget.ids[rows])
+
+
+def test_answers_that_decline_belong_to_their_samples_in_whatever_order_they_are() -> None:
+    model = cases.original("toy")
+    first, second = (
+        imu.unlearn(task, model, method="preference-optimisation", steps=2, **PLAIN)
+        for task in (Declining(), Declining(backwards=True))
+    )
+    assert cases.same(cases.frozen(first.model), second.model)
+    with pytest.raises(ValueError, match="no answer that declines for 2 of 40 samples to forget"):
+        imu.unlearn(Declining(lacking=2), model, method="preference-optimisation", steps=2, **PLAIN)
