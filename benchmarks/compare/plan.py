@@ -35,8 +35,8 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "salun": {"share": [0.5, 0.3, 0.8]},
     "scrub": {"gamma": [1.0, 0.3, 3.0]},
 }
-# Left out are those that move more than the readout (CF-k, EU-k, bad teacher): each look at them takes all data through
-# the whole network, and a run with a look at every update takes minutes where the others take a second.
+# Left out are those that move more than the readout: EU-k, bad teacher, and CF-k above k = 1, which fine-tuning is. Each look
+# at them takes all data through the whole network, and a run with a look at every update takes minutes, others a second.
 TASKS = ("digits, class 3", "digits, random tenth", "CIFAR-10, aeroplanes", "CIFAR-10, random tenth")
 ENTRIES = {name: trial.ENTRIES[name] for name in TASKS}
 

@@ -23,6 +23,7 @@ from ..core.memo import remembered
 from ..core.messages import UnknownName, listed
 from ..core.records import Run
 from ..core.running import digest, one_thread
+from ..features.cache import view
 from ..intensities import intensity
 from ..lab.session import AUTO
 from ..lab.verbs import influence, statistics, unlearn
@@ -220,7 +221,7 @@ class Cell:
             return asked
         model = run.model_at(step)
         if len(self.seeds) > 1 and offered(self.task).probabilities:
-            found = KLRetrained()(self.task, model, others)
+            found = KLRetrained()(*view(self.task, model), others)
             asked |= {f"{split} others": values[DISTANCE] for split, values in found.items()}
         if self.heads:
             original = models("train", self.seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -347,8 +346,6 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_makes_the_same_table(tmp_path: Path, table: pd.DataFrame) -> None:
-    if importlib.util.find_spec("distributed") is None:
-        pytest.skip("distributed is not installed: pip install imu_lab[scale]")
     script, out = tmp_path / "cluster.py", tmp_path / "table.parquet"
     script.write_text(CLUSTER)
     # Not among these tests: dask's processes import the script again, and warn of what they left when they are killed.
