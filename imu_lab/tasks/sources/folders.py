@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...core.knobs import check_count
 from ...core.memo import remembered
 from ...core.messages import listed
 from ...core.running import digest, row_hashes
@@ -43,7 +44,8 @@ def folder(path: str, image_size: int | None = None, labels: str = "class", test
         image_size: resize every picture to this many pixels square; None takes them as they are.
         labels: ``"class"`` names the outermost folders; ``"superclass"`` the same, with the second level as subclasses;
             ``"subclass"`` the second level, with the outermost as superclasses.
-        test_fraction: the share of each class that is held out where there is no test part; drawn under a fixed seed.
+        test_fraction: the share of each class that is held out where there is no test part, or of each subclass where every
+            picture has one; drawn under a fixed seed.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -51,7 +53,8 @@ def folder(path: str, image_size: int | None = None, labels: str = "class", test
             be read (named).
     """
     root = Path(path)
-    parts, words = _parts(root, test_fraction)
+    image_size = image_size if image_size is None else check_count("image_size", image_size, 1)
+    parts, words = _parts(root, test_fraction, labels)
     facts = tuple(pictures.facts(root, [file.path for side in ("train", "test") for file in parts[side]]))
     return _folder(root, image_size, labels, test_fraction, words, facts)
 
@@ -59,7 +62,7 @@ def folder(path: str, image_size: int | None = None, labels: str = "class", test
 @remembered(2)
 def _folder(root: Path, image_size: int | None, level: str, fraction: float, words: str, facts: tuple) -> Labelled:
     """See :func:`folder`; ``facts`` about the files are there to notice a changed one."""
-    parts, _ = _parts(root, fraction)
+    parts, _ = _parts(root, fraction, level)
     named = {side: [_names(file, level, root) for file in files] for side, files in parts.items()}
     classes, numbers = _numbered({side: [name for name, _ in rows] for side, rows in named.items()}, root)
     other = None
@@ -101,7 +104,7 @@ def labelled(
     )  # fmt: skip
 
 
-def _parts(root: Path, fraction: float) -> tuple[dict[str, list[File]], str]:
+def _parts(root: Path, fraction: float, level: str) -> tuple[dict[str, list[File]], str]:
     """The pictures to train and to test on, and a few words on where they are."""
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}; {EXPECTED}")
@@ -119,7 +122,7 @@ def _parts(root: Path, fraction: float) -> tuple[dict[str, list[File]], str]:
             "'train' alone to hold a share of it out (test_fraction=)"
         )
     whole = _listing(inside["train"] if set(inside) == {"train"} else root)
-    return _split(whole, fraction, root), (
+    return _split(whole, fraction, root, _depth(whole, level)), (
         f"pictures from {root}, {fraction:g} of each class held out for testing under a fixed seed (test_fraction=)"
     )
 
@@ -133,8 +136,11 @@ def _listing(top: Path) -> list[File]:
     found: list[File] = []
     for name, inner in sorted((one_form(each.name), each) for each in top.iterdir() if _shown(each) and each.is_dir()):
         others, before = 0, len(found)
-        for where, folders, files in os.walk(inner, followlinks=True):
+        _no_circle(inner)
+        for where, folders, files in os.walk(inner, onerror=_raise, followlinks=True):
             folders[:] = sorted(each for each in folders if not each.startswith("."))
+            for each in folders:
+                _no_circle(Path(where) / each)
             above = (name, *(one_form(part) for part in Path(where).relative_to(inner).parts))
             for file in sorted(each for each in files if not each.startswith(".")):
                 if file.lower().endswith(pictures.SUFFIXES):
@@ -155,15 +161,36 @@ def _shown(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
-def _split(files: list[File], fraction: float, root: Path) -> dict[str, list[File]]:
-    """A share of each class for testing, at least one picture, drawn under a fixed seed."""
+def _raise(error: OSError) -> None:
+    raise error  # a folder that may not be read is not an empty one
+
+
+def _no_circle(folder: Path) -> None:
+    """Raise ValueError where a folder is a link to one that it lies in: its pictures would be found again and again."""
+    if folder.is_symlink() and folder.absolute().is_relative_to(to := folder.resolve()):
+        raise ValueError(f"{folder} is a link to {to}, which it lies in, so its pictures have no end; remove the link")
+
+
+def _depth(files: list[File], level: str) -> int:
+    """How many folders make what a share is held out of: 2 where each picture has a subclass, and each subclass two pictures.
+
+    So none goes to one side alone, and the data of a folder are the same whichever level the model names.
+    """
+    each = Counter(file.above[:2] for file in files)
+    return 2 if level != "class" or all(len(above) == 2 and count > 1 for above, count in each.items()) else 1
+
+
+def _split(files: list[File], fraction: float, root: Path, depth: int) -> dict[str, list[File]]:
+    """A share of each class, or subclass, for testing, at least one picture, drawn under a fixed seed."""
     if not 0 < fraction < 1:
         raise ValueError(f"test_fraction must lie strictly between 0 and 1, got {fraction}")
     draw, held = np.random.default_rng(0), set()
-    for name, count in Counter(file.above[0] for file in files).items():
+    for above, count in Counter(file.above[:depth] for file in files).items():
         if count < 2:
-            raise ValueError(f"{root / name} holds one picture; two are needed, one to train and one to test on")
-        mine = [k for k, file in enumerate(files) if file.above[0] == name]
+            raise ValueError(
+                f"{root.joinpath(*above)} holds one picture; two are needed, one to train and one to test on"
+            )
+        mine = [k for k, file in enumerate(files) if file.above[:depth] == above]
         share = min(count - 1, max(1, round(fraction * count)))
         held.update(draw.choice(mine, size=share, replace=False).tolist())
     return {

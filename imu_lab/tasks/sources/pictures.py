@@ -28,9 +28,19 @@ Size = int | tuple[int, int] | None
 
 
 def facts(root: Path, files: Sequence[Path]) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of each file."""
-    found = [(file, file.stat()) for file in files]
-    return [(str(file.relative_to(root)), about.st_size, about.st_mtime_ns) for file, about in found]
+    """Name, size and time of change of each file.
+
+    Raises:
+        ValueError: one is not there, such as the target of a link (named).
+    """
+    found = []
+    for file in files:
+        try:
+            about = file.stat()
+        except OSError as error:
+            raise unreadable(file, error.strerror or error) from error
+        found.append((str(file.relative_to(root)), about.st_size, about.st_mtime_ns))
+    return found
 
 
 def decoded(root: Path, files: Sequence[Path], image_size: Size) -> tuple[np.ndarray, int]:

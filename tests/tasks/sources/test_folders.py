@@ -262,6 +262,50 @@ def test_a_subclass_is_forgotten_by_a_model_of_superclasses(tmp_path: Path) -> N
     assert len(Classification(tmp_path, forget_subclass="vehicles/other").split("forget")) == 3
 
 
+def test_a_held_out_share_is_of_each_subclass_whichever_level_the_model_names(tmp_path: Path) -> None:
+    for at, (name, count) in enumerate(
+        {"animals/cat": 2, "animals/dog": 20, "plants/cat": 3, "plants/oak": 20}.items()
+    ):
+        for number in range(count):
+            draw(tmp_path / name / f"{number}.png", 40 * at + number)
+    fine = Classification(tmp_path, forget_superclass="plants")
+    assert fine.classes == ("animals/cat", "dog", "oak", "plants/cat")
+    for side, counts in (("train", [1, 16, 16, 2]), ("test", [1, 4, 4, 1])):
+        numbers = fine.labelled.train_labels if side == "train" else fine.labelled.test_labels
+        assert numbers.bincount().tolist() == counts
+    coarse = [
+        Classification(tmp_path, forget_class="plants", test_fraction=0.2, labels=each) for each in (None, "superclass")
+    ]
+    ids = fine.labelled.train.ids.tolist()
+    assert {tuple(task.files(ids)) for task in (fine, *coarse)} == {tuple(fine.files(ids))}
+    for number in range(19):
+        os.remove(tmp_path / "plants" / "oak" / f"{number}.png")
+    with pytest.raises(ValueError, match="plants.oak holds one picture"):
+        Classification(tmp_path, forget_superclass="plants")
+    assert Classification(tmp_path, forget_class="plants").classes == ("animals", "plants")
+
+
+def test_links_are_followed_and_those_without_an_end_are_named(pictures: Path, tmp_path_factory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    draw(elsewhere / "7.png", 50)
+    (pictures / "train" / "cat" / "more").symlink_to(elsewhere)
+    assert len(Classification(pictures, forget_class="cat").split("forget")) == 4
+    circle = pictures / "train" / "dog" / "again"
+    circle.symlink_to(pictures / "train")
+    with pytest.raises(ValueError, match="again is a link to .*train, which it lies in.*remove the link"):
+        Classification(pictures, forget_class="cat")
+    circle.unlink()
+    (pictures / "train" / "dog" / "9.png").symlink_to("nowhere.png")
+    with pytest.raises(ValueError, match="cannot read the picture .*9.png: No such file"):
+        Classification(pictures, forget_class="cat")
+
+
+@pytest.mark.parametrize("size", [0, -3, 7.5, "8", True])
+def test_a_size_that_is_none_is_refused_before_a_picture_is_read(size: object, pictures: Path) -> None:
+    with pytest.raises(ValueError, match="image_size must be a whole number >= 1"):
+        Classification(pictures, forget_class="cat", image_size=size)
+
+
 @pytest.mark.parametrize("request_, error, message", [
     ({"forget_subclass": "other"}, ValueError, "unknown subclass: 'other'.*Known: animals/other.*vehicles/other"),
     ({"forget_superclass": "plants"}, ValueError, "unknown superclass: 'plants'.*Known: animals, vehicles"),
