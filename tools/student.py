@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -10,17 +11,21 @@ import build_notebooks
 import nbformat
 from nbformat import NotebookNode
 
+SOLUTIONS = re.compile(r" ?Solutions(?: are in|:) `solutions/[^`]+`\.")
 
-class Exists(Exception):
-    """The folder is there already; the message says what to do."""
+
+class Refused(Exception):
+    """The folder is there already, or cannot be made; the message says what to do."""
 
 
 def emptied(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without its outputs, in place."""
+    """The notebook without its outputs, and without the sentence that says where solutions are, in place."""
     notebook.metadata.pop("imu_lab", None)  # what the outputs were made from
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+        else:
+            cell.source = SOLUTIONS.sub("", cell.source)
     return notebook
 
 
@@ -28,12 +33,15 @@ def hand_out(folder: Path, lessons: Path = build_notebooks.NOTEBOOKS) -> list[Pa
     """Write the lessons into a new folder and say which; solutions, pictures and the course's own notes stay behind.
 
     Raises:
-        Exists: there is something of that name. It is left as it is: a student's work may be in it.
+        Refused: there is something of that name, which is left as it is, for a student's work may be in it; or there
+            can be no folder of that name.
     """
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        raise Exists(f"{folder} exists and is left as it is; give another DIR, or delete it yourself") from None
+        raise Refused(f"{folder} exists and is left as it is; give another DIR, or delete it yourself") from None
+    except OSError as error:
+        raise Refused(f"{folder} cannot be made ({error.strerror}); give another DIR") from None
     written = []
     for path in sorted(lessons.glob("*.ipynb")):
         copy = folder / path.name
@@ -50,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not given.folder:
         parser.error("which folder? make student DIR=lab")
     try:
-        written = hand_out(Path(given.folder))
-    except Exists as reason:
+        written = hand_out(Path(given.folder).expanduser())
+    except Refused as reason:
         parser.error(str(reason))
     print(f"{given.folder}: {len(written)} lessons, without solutions and stored outputs")
     return 0
