@@ -57,6 +57,7 @@ def examine(task: Task, model: nn.Module, batch: Batch | None = None) -> Readout
 
     Raises:
         UnknownName, NoReadout: see :func:`resolve`.
+        ValueError: the model cannot take the task's examples.
     """
     with threads_of(task):  # two threads beside a busy core take a hundred times as long for eight small pictures
         return _examined(task, prepared(task, model), batch)
@@ -64,7 +65,13 @@ def examine(task: Task, model: nn.Module, batch: Batch | None = None) -> Readout
 
 def _examined(task: Task, model: nn.Module, batch: Batch | None) -> Readout:
     batch = probe(task, model) if batch is None else batch.to(device_of(model))
-    outputs, calls = _watched(model, batch.inputs)
+    try:
+        outputs, calls = _watched(model, batch.inputs)
+    except RuntimeError as error:  # what torch says of shapes that do not fit each other
+        raise ValueError(
+            f"this {type(model).__name__} cannot answer the task's examples{_shape(batch.inputs)}: {str(error).splitlines()[0]}; "
+            "pass a model that was made for them, such as imu.train(task)"
+        ) from error
     names = _may_move(model, named(task, model) or (_found(model, outputs, calls),))
     answers, reached = _answers(task, outputs, batch), None
     if _produces(model, names, outputs, calls):
@@ -72,6 +79,10 @@ def _examined(task: Task, model: nn.Module, batch: Batch | None) -> Readout:
         if _reads_inputs(task, outputs, batch, reached, answers):
             reached = None
     return Readout(names, reached is not None, batch, reached, outputs, answers)
+
+
+def _shape(inputs: Any) -> str:
+    return f", each {tuple(inputs.shape[1:])}" if isinstance(inputs, Tensor) else ""
 
 
 def _answers(task: Task, outputs: Any, batch: Batch) -> dict[str, Tensor]:

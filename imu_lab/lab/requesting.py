@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..core.knobs import check_count
 from ..core.messages import kind_of, listed, shown, unknown
 from ..core.records import Influence, Intensity, Run
 from ..core.running import checked_seed
+from ..features.cache import view
 from ..features.pooled import features
+from ..features.readout import NoReadout
 from ..tasks.evaluation import outcomes, threads_of
 from ..tasks.protocol import Task, check_unchanged, labels_of, offered, with_request
 
@@ -77,7 +79,7 @@ def forget_like(task: Task, model: nn.Module, example: int, count: int = 100) ->
         count: how many samples to forget.
 
     Raises:
-        ValueError: no such sample, or as many as there are.
+        ValueError: no such sample, as many as there are, or features that are not finite.
     """
     ids = task.split("train").ids.numpy()
     if isinstance(example, bool) or not isinstance(example, (int, np.integer)) or example not in ids:
@@ -87,6 +89,11 @@ def forget_like(task: Task, model: nn.Module, example: int, count: int = 100) ->
             f"count={count} leaves none of the {len(ids):,} training samples; something must be left to keep"
         )
     points = torch.nn.functional.normalize(torch.from_numpy(features(task, model)).double(), dim=1)
+    if strange := int((~points.isfinite().all(1)).sum()):
+        raise ValueError(
+            f"what the model makes of {strange:,} of {len(ids):,} samples is not finite, so nobody knows what is like them; "
+            "its training diverged, or its data hold NaN"
+        )
     likeness = points @ points[int(np.flatnonzero(ids == example)[0])]
     likeness[ids == example] = torch.inf  # also of a sample whose features are all zero
     nearest = torch.argsort(likeness, descending=True, stable=True)[:count]
@@ -104,7 +111,7 @@ def _known(task: Task, table: Any, model: nn.Module | None) -> pd.DataFrame:
         rows = rows.assign(file=files)
     if model is not None:
         with threads_of(task):
-            seen = outcomes(task, model, train).double().numpy()
+            seen = _outcomes(task, model).double().numpy()
         rows = rows.assign(loss=seen[:, 0], confidence=np.exp(-seen[:, 0]), margin=seen[:, 1])
     if table is None:
         return rows
@@ -113,6 +120,15 @@ def _known(task: Task, table: Any, model: nn.Module | None) -> pd.DataFrame:
     if model is not None and (both := sorted({"loss", "confidence", "margin"} & set(mine))):
         raise ValueError(f"both the table and model= tell {listed(both)} of each sample; leave one of them out")
     return rows.drop(columns=[name for name in mine if name in rows and name != EXAMPLE]).merge(mine, on=EXAMPLE)
+
+
+def _outcomes(task: Task, model: nn.Module) -> Tensor:
+    """(n, 2) loss and margin of each training sample, from the readout where the model has one."""
+    try:
+        task, model = view(task, model)
+    except NoReadout:
+        pass  # it is asked as a whole
+    return outcomes(task, model, task.split("train"))
 
 
 def _table(given: Any) -> pd.DataFrame:
@@ -159,6 +175,9 @@ def _found(rows: pd.DataFrame, where: Any) -> np.ndarray:
         raise ValueError(f"the condition {shown(where)} cannot be read ({reason}); {_columns(rows)}") from None
     if isinstance(kept, pd.Series) and kept.index.sort_values().equals(rows.index.sort_values()):
         kept = kept.reindex(rows.index)  # the truth values belong to rows by their index, in whatever order they come
+    if isinstance(kept, pd.Series) and isinstance(kept.dtype, pd.BooleanDtype):
+        kept = kept.fillna(False)  # of a missing value no condition holds, as of NaN
+        kept = kept.astype(bool)
     kept = np.asarray(kept)
     if kept.shape != (len(rows),) or kept.dtype != bool:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cases
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 import imu_lab as imu
+from imu_lab.core.running import copied
 from imu_lab.features import view
 from imu_lab.tasks import Classification
 
@@ -191,3 +193,33 @@ def test_a_loss_that_two_tell_is_asked_about() -> None:
     table = run.trajectory[run.trajectory["step"] == 2]
     with pytest.raises(ValueError, match="both the table and model= tell .*'loss'.*leave one of them out"):
         imu.forget_where(task, "loss > 2", table, model=model)
+
+
+def test_what_a_table_does_not_know_of_a_sample_fulfils_no_condition() -> None:
+    task = cases.task("digits class")
+    column = pd.array([3, None, 9, 1], dtype="Int64")
+    table = pd.DataFrame({"example": [5, 6, 7, 8], "count": column, "known": column > 2})
+    assert ids(imu.forget_where(task, "count > 2", table)) == [5, 7] == ids(imu.forget_where(task, "known", table))
+    assert ids(imu.forget_where(task, lambda rows: rows["count"] < 9, table)) == [5, 8]
+
+
+@pytest.mark.parametrize("ask", [
+    lambda task, model: imu.forget_like(task, model, 5),
+    lambda task, model: imu.forget_where(task, "loss > 1", model=model),
+    lambda task, model: imu.influence(task, model),
+    lambda task, model: imu.unlearn(task, model, steps=1),
+])  # fmt: skip
+def test_a_model_of_other_inputs_is_told_what_the_task_has(ask: Callable) -> None:
+    with pytest.raises(
+        ValueError, match=r"this Linear cannot answer the task's examples, each \(1, 8, 8\): mat1 and mat2"
+    ):
+        ask(cases.task("digits class"), torch.nn.Linear(3, 10))
+
+
+def test_nothing_is_like_a_sample_of_which_a_model_makes_nan() -> None:
+    task, model = cases.task("digits class"), copied(cases.original("digits class"))
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    count = len(task.split("train"))
+    with pytest.raises(ValueError, match=f"{count:,} of {count:,} samples is not finite"):
+        imu.forget_like(task, model, 5)
