@@ -22,6 +22,13 @@ class UnknownName(KeyError, ValueError):
         return self.args[0]
 
 
+class DoesNotApply(ValueError):
+    """What was asked makes no sense for this task, this model or these data, and the message says why.
+
+    Who asks many things at once may go on with the others. Any other error is a fault, and is never taken for this one.
+    """
+
+
 def unknown(kind: str, given: object, known: Mapping | list | tuple) -> UnknownName:
     """The error for a name that is not there: what was given, the nearest name, and all that exist."""
     names = [str(name) for name in known]

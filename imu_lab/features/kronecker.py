@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.knobs import knobs
+from ..core.messages import DoesNotApply
 from ..tasks.evaluation import outputs
 from ..tasks.outputs import cross_entropy_derivative, derivative_of, log_probabilities
 from ..tasks.protocol import Batch, Examples, Task
@@ -113,7 +114,7 @@ def _answers(gradients: LinearGradients | GeneralGradients, examples: Examples) 
     return max((made.shape[-1] for _, _, made in outputs(gradients.task, gradients.model, one)), default=0)
 
 
-class Unserved(ValueError):
+class Unserved(DoesNotApply):
     """A curvature that cannot be had in the form asked.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..core.messages import unknown
+from ..core.messages import DoesNotApply, unknown
 from ..core.running import copied, device_of, evaluating, hooked, same
 from ..tasks.evaluation import threads_of
 from ..tasks.protocol import Batch, Task, offered, prepared
@@ -18,7 +18,7 @@ ALL = ""  # the name that torch gives to the whole model
 PROBE = 8  # examples that tell whether a model still does what it did
 
 
-class NoReadout(ValueError):
+class NoReadout(DoesNotApply):
     """A model without a last linear layer that produces its output."""
 
 
@@ -274,6 +274,16 @@ def parameters(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Paramet
         if (value.requires_grad or not says) and inside and not known:
             chosen[key] = value
     return chosen
+
+
+def private_copy(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
+    """A copy in eval mode in which nothing can move but what may move in these modules (see :func:`parameters`)."""
+    private = copied(model).eval()
+    moving = parameters(private, names).values()
+    private.requires_grad_(False)
+    for value in moving:
+        value.requires_grad_(True)
+    return private
 
 
 def capture(model: nn.Module, name: str, inputs: Any) -> tuple[Tensor, Tensor]:

@@ -186,7 +186,7 @@ class Session:
         task, model = self.view(cache, scope := registry.methods.declared(method, "scope"))
         if auto:
             method = self._with_learning_rate(method, steps, rule, held, asked=settings.get("lr") == AUTO)
-        private = private_copy(model, readout.resolve(task, model) if scope == "readout" else None)
+        private = readout.private_copy(model, readout.resolve(task, model) if scope == "readout" else (readout.ALL,))
         request = Request(
             task.split("forget"),
             torch.tensor(shares.values),
@@ -267,7 +267,7 @@ class Session:
             return method
         key = (method, steps, rule, None if held is None else held.digest)
         if key not in self._rates:
-            private = private_copy(model, readout.resolve(task, model))
+            private = readout.private_copy(model, readout.resolve(task, model))
             with one_thread():
                 self._rates[key] = find_learning_rate(task, private, method, steps, rule, seed=0, statistics=held)
         return replace(method, lr=self._rates[key].lr)
@@ -405,16 +405,6 @@ def _why_no_search(task: Task, method: Any) -> str | None:
     if not isinstance(task, ReadoutTask):
         return "the readout is not one linear layer: each trial would take as long as the run"
     return None
-
-
-def private_copy(model: nn.Module, names: tuple[str, ...] | None) -> nn.Module:
-    """A copy in eval mode in which only the readout can move (all that may, where ``names`` is None)."""
-    private = copied(model).eval()
-    moving = readout.parameters(private, names or (readout.ALL,)).values()
-    private.requires_grad_(False)
-    for value in moving:
-        value.requires_grad_(True)
-    return private
 
 
 def _ledger(recorder: Recorder, shares: Intensity, task: Task, retrained: np.ndarray | None) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.messages import listed
+from ..core.messages import DoesNotApply, listed
 from ..core.running import evaluating, hooked
 from ..features import readout
 from ..tasks.evaluation import outputs, threads_of
@@ -74,12 +74,12 @@ def layer_features(task: Task, model: nn.Module, examples: Examples, wanted: dic
     """{layer: (n, d)} what each layer makes of each example, in double precision; the mean over places and tokens.
 
     Raises:
-        ValueError: the model lacks a layer of these, or the examples are padded.
+        DoesNotApply: the model lacks a layer of these, or the examples are padded.
     """
     if lacking := [end for end in wanted.values() if end not in dict(model.named_modules())]:
-        raise ValueError(f"{type(model).__name__} has no module {listed(lacking)}, so its layers are others")
+        raise DoesNotApply(f"{type(model).__name__} has no module {listed(lacking)}, so its layers are others")
     if examples.padding is not None:
-        raise ValueError(
+        raise DoesNotApply(
             "these examples are padded, and a mean over positions would tell their lengths; layers are not compared"
         )
     parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..core.messages import listed
+from ..core.messages import DoesNotApply, listed
 from ..tasks.evaluation import outputs
 from ..tasks.outputs import true_classes, two_sided
 from ..tasks.protocol import Examples, Task, labels_of, offered
@@ -54,7 +54,7 @@ def sample_scores(task: Task, model: nn.Module, examples: Examples) -> pd.DataFr
         p_y)), and ``right``, the share of predictions that are right.
 
     Raises:
-        ValueError: the outputs are no probabilities, or there is no single true class.
+        DoesNotApply: the outputs are no probabilities, or there is no single true class.
     """
     names = [*SCORES, "log_odds", "right"]
     rows = [torch.empty(0, len(names), dtype=torch.float64)]
@@ -147,13 +147,13 @@ def sides(task: Task, model: nn.Module) -> Sides:
         model: of the task; where the task names no labels, classes are those of its outputs that are true.
 
     Raises:
-        ValueError: there are no unseen samples of these classes.
+        DoesNotApply: there are no unseen samples of these classes.
     """
     forget = task.split("forget")
     if has_pairs(task):
         others = task.split("holdout")
         if not len(others):
-            raise ValueError("membership compares with pairs that no model was told of, and these data have no holdout")
+            raise DoesNotApply("membership compares with pairs that no model was told of, and these data have no holdout")
         return Sides(forget, others, "holdout", "")
     if "test-forget" in offered(task).splits and len(task.split("test-forget")):
         return Sides(forget, task.split("test-forget"), "test-forget", "")
@@ -182,7 +182,7 @@ def _of_same_classes(forget: Examples, others: Examples, mine: list[str], theirs
     """Both sides without classes that the other lacks."""
     known = sorted(set(mine) & set(theirs))
     if not known:
-        raise ValueError(
+        raise DoesNotApply(
             "membership compares the samples to forget with unseen ones of the same classes, and the 'test' split has "
             f"none of class {listed(sorted(set(mine)))}; give the task held-out samples of them"
         )

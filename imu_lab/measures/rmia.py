@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.messages import DoesNotApply
 from .membership import auc
 
 STEPS = np.linspace(0, 1, 11)  # of a
@@ -34,13 +35,13 @@ def shares_beaten(mine: np.ndarray, population: np.ndarray, gamma: float = GAMMA
         among: whether ``mine`` is the population, of which each sample is then compared with the others.
 
     Raises:
-        ValueError: γ is below 1, or there is nobody to compare with.
+        ValueError: γ is below 1, or, as :class:`DoesNotApply`, there is nobody to compare with.
     """
     if not gamma >= 1:
         raise ValueError(f"gamma is how many times likelier a sample must be, from 1, got {gamma!r}")
     others = len(population) - among  # at γ ≥ 1 nobody beats itself
     if others < 1:
-        raise ValueError(
+        raise DoesNotApply(
             "RMIA compares with a population of samples never seen, and there are too few: it takes 2 or more"
         )
     return np.searchsorted(np.sort(population), mine / gamma, side="left") / others

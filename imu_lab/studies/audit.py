@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.messages import unknown, warn
+from ..core.messages import DoesNotApply, unknown, warn
 from ..core.records import Run
 from ..core.running import full_precision
 from ..core.taken import a_run
@@ -95,7 +95,7 @@ def audit(
             found = list(
                 shadows.u_lira_rows(asked, pairs or shadows.PAIRS) if name == SHADOWS else FAMILIES[name](asked)
             )
-        except ValueError as error:
+        except DoesNotApply as error:
             if only is not None:
                 raise
             found = [Row(name, "", np.nan, "", "", direction="", note=f"does not apply: {error}")]

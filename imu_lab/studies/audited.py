@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from ..core.messages import DoesNotApply
 from ..core.quantities import SPLITS
 from ..core.records import Run
 from ..measures.ensemble import References
@@ -92,9 +93,9 @@ class Audited:
         return [name for name in self.models if name.startswith(RETRAINED)]
 
     def needs_reference(self, what: str) -> None:
-        """Raise ValueError where there is no retrained model."""
+        """Raise DoesNotApply where there is no retrained model."""
         if not self.retrained:
-            raise ValueError(f'{what} compares with a retrained model; pass reference=imu.train(task, "retain")')
+            raise DoesNotApply(f'{what} compares with a retrained model; pass reference=imu.train(task, "retain")')
 
     @property
     def of_a_group(self) -> bool:
@@ -116,18 +117,18 @@ class Audited:
         """The examples of a split.
 
         Raises:
-            ValueError: the task does not give them, as where kept data are gone.
+            DoesNotApply: the task does not give them, as where kept data are gone.
         """
         try:
             return self.once(("split", name), lambda: self.task.split(name))
         except Exception as error:  # a task of a user's own says in its own way what it does not have
-            raise ValueError(f"it looks at the {name!r} split, which this task does not give: {error}") from error
+            raise DoesNotApply(f"it looks at the {name!r} split, which this task does not give: {error}") from error
 
     def has(self, name: str) -> bool:
         """Whether the task gives samples of a split."""
         try:
             return len(self.split(name)) > 0
-        except ValueError:
+        except DoesNotApply:
             return False
 
     @property
@@ -151,10 +152,10 @@ class Audited:
         """What a model says of each sample of a split.
 
         Raises:
-            ValueError: there are no samples.
+            DoesNotApply: there are no samples.
         """
         if not len(self.split(split)):
-            raise ValueError(f"the {split!r} split of this task has no samples, so that nothing can be said of it")
+            raise DoesNotApply(f"the {split!r} split of this task has no samples, so that nothing can be said of it")
         return self.once((who, split), lambda: sample_scores(self.task, self.models[who], self.split(split)))
 
     def of_each(self, ask: Callable[[str], float]) -> dict[str, float]:

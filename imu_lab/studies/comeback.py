@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from ..core.knobs import check_count
 from ..core.records import Run
-from ..core.running import copied, one_thread
+from ..core.running import one_thread
 from ..core.taken import a_run
-from ..features import readout, view
+from ..features import view
 from ..measures.language import has_pairs
 from ..measures.reference import Reference
 from ..tasks.evaluation import outcomes
 from ..tasks.protocol import Examples, Task, labels_of, offered
-from ..unlearning.objectives import Descent, descend
-from .rebound import lesson
+from ..unlearning.objectives import Descent
+from .rebound import learner
 from .statistics import confidence_interval
 
 NOTHING, ASKED, SAME, FORGOTTEN, KEPT = (
@@ -136,7 +136,9 @@ def _after(task: Task, whole: nn.Module, how: Descent, updates: int, seed: int) 
     with one_thread():
         for each in _lessons(seen, task, seed):
             watched = forget.take(each.watched)
-            taught = _taught(seen, model, how, each.pool, updates, seed)
+            taught, learning = learner(seen, model, how, each.pool, seed)
+            for _ in range(updates):
+                next(learning)
             mine = about.iloc[each.watched.numpy()]
             tables.append(mine.assign(lesson=each.name, taught=len(each.pool), **_measured(seen, taught, watched)))
     order = {name: place for place, name in enumerate((NOTHING, ASKED, *LESSONS))}
@@ -177,19 +179,6 @@ def _lessons(seen: Task, task: Task, seed: int) -> Iterator[Lesson]:
             count = min(len(each) for each in (half, *drawn) if len(each))  # every lesson has as many facts
             pools = zip(LESSONS, (forget, forget, retain), (half, *drawn))
             yield from (Lesson(name, part.take(rows[:count]), watched) for name, part, rows in pools if len(rows))
-
-
-def _taught(task: Task, model: nn.Module, how: Descent, pool: Examples, updates: int, seed: int) -> nn.Module:
-    """A copy whose readout has learned the pool."""
-    private = copied(model).eval()
-    moving = list(readout.parameters(private, readout.resolve(task, model)).values())
-    private.requires_grad_(False)
-    for value in moving:
-        value.requires_grad_(True)
-    updating = descend(how, moving, lesson(task, private, how, pool, seed))
-    for _ in range(updates):
-        next(updating)
-    return private.requires_grad_(False)
 
 
 def summary_of(facts: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..core.messages import DoesNotApply
 from ..core.running import digest
 from ..features.cache import by_content
 from ..measures import layers
@@ -52,7 +53,7 @@ def probe_rows(asked: Audited) -> Iterator[Row]:
     asked.split(names[0])  # what probes learn from, if the task gives it
     truth = [seen_by(asked.task, asked.models[RUN], asked.split(name)).truth for name in names]
     if unknown := set(truth[1]) - set(truth[0]):
-        raise ValueError(f"a probe learns from the {names[0]!r} split, which has no sample of class {min(unknown)!r}")
+        raise DoesNotApply(f"a probe learns from the {names[0]!r} split, which has no sample of class {min(unknown)!r}")
     few = by_content(asked.split(names[0]))[:TRAINED]
     wanted = dict(list(layers.layers(asked.task, asked.models[RUN]).items())[:-1])
 

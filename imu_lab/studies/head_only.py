@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.labels import told_apart
-from ..core.messages import listed
+from ..core.messages import DoesNotApply, listed
 from ..core.records import Run
 from ..core.running import checked_seed, fingerprint, full_precision, tensors_of
 from ..core.taken import several_runs
@@ -155,7 +155,7 @@ def right_answers(
     """
     train, *tests = (seen_by(task, model, task.split(name)) for name in names)
     if unseen := sorted({str(each) for test in tests for each in test.truth} - set(map(str, train.truth))):
-        raise ValueError(
+        raise DoesNotApply(
             f"fresh heads learn from the {names[0]!r} split, which has no sample of class {listed(unseen)}: they could never "
             "name it. To forget a whole class, ask for it with forget_class=, and it is tested on unseen pictures"
         )
@@ -172,7 +172,7 @@ def seen_by(task: Task, model: nn.Module, examples: Examples) -> Seen:
     """Examples as the model's last linear layer sees them.
 
     Raises:
-        ValueError: there is no true class per example, or no last linear layer.
+        DoesNotApply: there is no true class per example, or no last linear layer.
     """
     model = prepared(task, model)
     layer = readout.find(model, readout.probe(task, model).inputs)
@@ -181,7 +181,7 @@ def seen_by(task: Task, model: nn.Module, examples: Examples) -> Seen:
         task, model, examples, lambda of, inputs: readout.capture(of, layer, inputs)
     ):
         if not isinstance(made, Tensor) or made.ndim != 2 or reached.ndim != 2:
-            raise ValueError(
+            raise DoesNotApply(
                 f"a fresh head needs one class per example; {type(innermost(task)).__name__} gives outputs of shape "
                 f"{tuple(getattr(made, 'shape', ()))}, several predictions each. Ask this of a task of pictures"
             )
@@ -211,7 +211,13 @@ def heads_of(per_class: int, seed: int) -> dict[str, Measure]:
 
 
 def fresh_probe(train: Seen, test: Seen) -> np.ndarray:
-    """The answers of a logistic regression."""
+    """The answers of a logistic regression.
+
+    Raises:
+        DoesNotApply: there is one class alone to learn from.
+    """
+    if len(np.unique(train.truth)) < 2:
+        raise DoesNotApply("a fresh head tells classes apart, and what it would learn from is all of one class")
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

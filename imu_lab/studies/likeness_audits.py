@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
+from ..core.messages import DoesNotApply
 from ..core.quantities import describe, meaning_of
 from ..core.registry import name_of
 from ..measures import predictions
@@ -194,7 +195,7 @@ def tug_of_war_rows(asked: Audited) -> Iterator[Row]:
     asked.needs_reference("tug of war")
     splits = [name for name in ("forget", "retain", "test") if asked.has(name)]
     if len(splits) < 3:
-        raise ValueError(
+        raise DoesNotApply(
             f"tug of war takes samples to forget, to keep and unseen; this task has {', '.join(splits)} alone"
         )
     note = ""

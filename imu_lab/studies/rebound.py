@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ..core.records import Run
-from ..core.running import copied, device_of, one_thread
+from ..core.running import device_of, one_thread
 from ..core.taken import a_run
 from ..features import readout, view
 from ..tasks.evaluation import outcomes
 from ..tasks.protocol import Examples, Task, labels_of, offered, original_ids
 from ..unlearning.objectives import Descent, Objective, batches, descend
+from ..unlearning.request import Update
 
 FOLDS = 2
 
@@ -81,21 +82,25 @@ def _relearned(
     task: Task, model: nn.Module, descent: Descent, pool: Examples, watched: Examples, updates: int, seed: int
 ) -> np.ndarray:
     """(m,) the first update at which each watched example is right; infinite where there is none."""
-    private = copied(model).eval()
-    moving = list(readout.parameters(private, readout.resolve(task, model)).values())
-    private.requires_grad_(False)
-    for value in moving:
-        value.requires_grad_(True)
+    private, learning = learner(task, model, descent, pool, seed)
     first_right = np.where(outcomes(task, private, watched)[:, 1] >= 0, 0.0, np.inf)
-    updating = descend(descent, moving, lesson(task, private, descent, pool, seed))
     for update in range(1, updates + 1):
-        next(updating)
+        next(learning)
         right = (outcomes(task, private, watched)[:, 1] >= 0).numpy()
         first_right[np.isinf(first_right) & right] = update
     return first_right
 
 
-def lesson(task: Task, model: nn.Module, descent: Descent, pool: Examples, seed: int) -> Iterator[Objective]:
+def learner(
+    task: Task, model: nn.Module, descent: Descent, pool: Examples, seed: int
+) -> tuple[nn.Module, Iterator[Update]]:
+    """A private copy whose readout learns the pool, and the updates that it makes, for ever."""
+    private = readout.private_copy(model, readout.resolve(task, model))
+    moving = [value for value in private.parameters() if value.requires_grad]
+    return private, descend(descent, moving, _mean_losses(task, private, descent, pool, seed))
+
+
+def _mean_losses(task: Task, model: nn.Module, descent: Descent, pool: Examples, seed: int) -> Iterator[Objective]:
     for positions in batches(torch.arange(len(pool)), descent.batch_size, seed):
         batch = pool.batch(positions).to(device_of(model))
         yield Objective({"loss": task.example_loss(model, batch).mean()})

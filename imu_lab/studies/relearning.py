@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.running import copied, device_of, one_thread
-from ..features import view
+from ..core.running import device_of, one_thread
+from ..features import readout, view
 from ..features.cache import by_content
 from ..tasks.evaluation import checked_losses
 from ..tasks.protocol import Batch, Task, offered
-from ..unlearning.objectives import moving_parameters
 from .audited import ORIGINAL, RUN, Audited, Row, joined
 
 UPDATES, RATE, WITHIN = 300, 1e-3, 0.05
@@ -23,7 +22,7 @@ DRAWS = 500  # resamplings at most
 FARTHER = 1.5  # times as many updates as were needed are recorded, for the interval
 
 
-class Lesson(NamedTuple):
+class Relearned(NamedTuple):
     """What is recorded of a model while it learns what it forgot, before the first update and after each.
 
     Attributes:
@@ -35,28 +34,25 @@ class Lesson(NamedTuple):
     right: np.ndarray
 
 
-def lesson(
+def relearn(
     task: Task,
     model: nn.Module,
     some: Tensor,
-    back: Callable[[Lesson], np.ndarray],
+    back: Callable[[Relearned], np.ndarray],
     updates: int = UPDATES,
     lr: float = RATE,
-) -> Lesson:
+) -> Relearned:
     """A copy of a model learns all these forget samples at each update, by Adam at one rate; only the readout moves.
 
     With all samples in one batch no order plays a part.
 
     Args:
         some: positions in the forget set.
-        back: from a lesson to (t,) where the model is back; it goes on half as long again, or until ``updates`` were made.
+        back: from what is recorded to (t,) where the model is back; it goes on half as long again, or until ``updates`` were made.
     """
     task, model = view(task, model)
-    private = copied(model).eval()
-    moving = moving_parameters(task, private)
-    private.requires_grad_(False)
-    for value in moving:
-        value.requires_grad_(True)
+    private = readout.private_copy(model, readout.resolve(task, model))
+    moving = [value for value in private.parameters() if value.requires_grad]
     batch = task.split("forget").batch(some).to(device_of(private))
     optimizer, rows, last = torch.optim.Adam(moving, lr=lr), [], updates
     with one_thread(), torch.enable_grad():
@@ -64,14 +60,14 @@ def lesson(
             made = private(batch.inputs)
             loss = checked_losses(task, task.example_loss(lambda _, made=made: made, batch), len(some))
             rows.append(_recorded(task, made.detach(), batch, loss.detach()))
-            if last == updates and back(Lesson(*rows[-1][:, None]))[0]:
+            if last == updates and back(Relearned(*rows[-1][:, None]))[0]:
                 last = min(updates, int(FARTHER * update) + 10)
             if update >= last:
                 break
             optimizer.zero_grad()
             loss.mean().backward()
             optimizer.step()
-    return Lesson(*np.stack(rows, 1))
+    return Relearned(*np.stack(rows, 1))
 
 
 def _recorded(task: Task, made: Tensor, batch: Batch, losses: Tensor) -> np.ndarray:
@@ -84,11 +80,11 @@ def _recorded(task: Task, made: Tensor, batch: Batch, losses: Tensor) -> np.ndar
 def relearn_rows(asked: Audited) -> Iterator[Row]:
     """Updates until the forget set is answered as the original answers it, and their ratio to the retrained model's."""
     some = asked.once("relearned", lambda: by_content(asked.split("forget"))[:MOST])
-    first = lesson(asked.task, asked.models[ORIGINAL], some, lambda _: np.array([True]), updates=0)
+    first = relearn(asked.task, asked.models[ORIGINAL], some, lambda _: np.array([True]), updates=0)
     by_accuracy = asked.of_a_group and np.isfinite(first.right).all()
-    lessons = {}
+    relearned = {}
 
-    def back(found: Lesson, counts: np.ndarray | None = None) -> np.ndarray:
+    def back(found: Relearned, counts: np.ndarray | None = None) -> np.ndarray:
         """(t,) where it is back, of samples that count so often."""
         mine, start = (found.right, first.right) if by_accuracy else (found.losses, first.losses)
         weights = np.ones(mine.shape[1]) if counts is None else counts
@@ -97,9 +93,9 @@ def relearn_rows(asked: Audited) -> Iterator[Row]:
         return now >= (1 - WITHIN) * level - 1e-12 if by_accuracy else now <= (1 + WITHIN) * level + 1e-12
 
     def needed(who: str, counts: np.ndarray | None = None) -> float:
-        if who not in lessons:
-            lessons[who] = lesson(asked.task, asked.models[who], some, back)
-        met = back(lessons[who], counts)
+        if who not in relearned:
+            relearned[who] = relearn(asked.task, asked.models[who], some, back)
+        met = back(relearned[who], counts)
         return float(met.argmax()) if met.any() else np.inf
 
     random, size = np.random.default_rng(asked.seed), len(some)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..core.messages import DoesNotApply, UnknownName
 from ..core.records import Influence, Run
 from ..core.registry import estimators, intensity_rules, methods
 from ..core.running import copied, full_precision, one_thread
@@ -33,6 +34,7 @@ from .statistics import confidence_interval
 
 PAIRS, FEWEST = 64, 8
 LONGEST = 4  # times the updates of the run
+ENDED = object()
 SAID = "heads alone are trained again, on features of a backbone that has seen the samples"
 # How it is measured, its unit, and what it is by chance for so many samples.
 STATISTICS: dict[str, tuple[Callable, str, Callable[[int], float]]] = {
@@ -97,14 +99,47 @@ def shadows(asked: Audited, pairs: int) -> Shadows:
     task, head = view(asked.task, asked.models[ORIGINAL])
     if task is asked.task:
         names = ", ".join(readout.resolve(asked.task, asked.models[ORIGINAL])) or "the whole model"
-        raise ValueError(f"shadow heads need a readout that is one linear layer; this task's is {names}")
+        raise DoesNotApply(f"shadow heads need a readout that is one linear layer; this task's is {names}")
     candidates, kept = _pool(asked, task)
     again, note = _again(asked)
     found = [_pair(task, head, candidates, kept, again, asked.seed * 100_003 + number) for number in range(pairs)]
     seen, never = (np.stack([pair[side] for pair in found], 1) for side in (0, 1))
-    before, after = np.mean([pair[2] for pair in found], axis=0)
+    heads = [each for pair in found for each in pair[2]]
+    before, after = np.mean([(each.before, each.after) for each in heads], axis=0)
     moved = "the run moved more than the readout, and shadows move that alone" if asked.run.moves_backbone else ""
-    return Shadows(seen, never, (float(before), float(after)), joined(note, moved))
+    short = _how_many(heads, "capped", f"did not forget as much as the run within {LONGEST} times its updates")
+    even = _how_many(heads, "even", "forgot with uniform weights, for the run's rule gave them none")
+    return Shadows(seen, never, (float(before), float(after)), joined(note, moved, short, even))
+
+
+class Forgetting(NamedTuple):
+    """How a shadow forgot: whether its updates ran out before it had forgotten as much, and whether all weighed the same
+    because the run's rule gave no weights."""
+
+    capped: bool
+    even: bool
+
+
+class Head(NamedTuple):
+    """What is kept of one shadow head.
+
+    Attributes:
+        log_odds: (2, n) of all candidates, as trained and after it was made to forget.
+        before, after: the share of right answers on what it was made to forget.
+        capped, even: see :class:`Forgetting`.
+    """
+
+    log_odds: np.ndarray
+    before: float
+    after: float
+    capped: bool
+    even: bool
+
+
+def _how_many(heads: list[Head], what: str, words: str) -> str:
+    """How many of the shadows something is true of; empty where of none."""
+    count = sum(getattr(each, what) for each in heads)
+    return f"{count} of {len(heads)} shadows {words}" if count else ""
 
 
 def _pool(asked: Audited, task: Task) -> tuple[Examples, Examples]:
@@ -114,7 +149,7 @@ def _pool(asked: Audited, task: Task) -> tuple[Examples, Examples]:
     inputs, targets = (_joined([part[place] for part in parts]) for place in (0, 1))
     retain = asked.split("retain")
     if not len(retain):
-        raise ValueError("shadow heads are trained beside samples to keep, and this task has none")
+        raise DoesNotApply("shadow heads are trained beside samples to keep, and this task has none")
     return Examples.of(inputs, targets), task.split("retain").take(by_content(retain))
 
 
@@ -124,28 +159,26 @@ def _joined(parts: list[Any]) -> Any:
     return torch.cat(parts)
 
 
-Unlearner = Callable[[Task, nn.Module, int], None]
+Unlearner = Callable[[Task, nn.Module, int], Forgetting]
 
 
 def _pair(
     task: Task, head: nn.Module, candidates: Examples, kept: Examples, again: Unlearner, seed: int
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """(2, n) log-odds under the head that saw each sample, (2, n) under the other, and the accuracy on what was forgotten."""
+) -> tuple[np.ndarray, np.ndarray, list[Head]]:
+    """(2, n) log-odds under the head that saw each sample, (2, n) under the other, and the two heads."""
     chance, count = torch.Generator().manual_seed(seed), len(candidates)
     half = torch.zeros(count, dtype=torch.bool)
     half[torch.randperm(count, generator=chance)[: count // 2]] = True
     beside = kept.take(torch.randperm(len(kept), generator=chance)[: max(1, len(kept) // 2)])
-    scored = [_scored(task, head, candidates, mine, beside, again, seed) for mine in (half, ~half)]
-    log_odds = np.stack([each[0] for each in scored])  # (which head, before or after, n)
-    mine = half.numpy()
-    right = np.mean([each[1] for each in scored], axis=0)
-    return np.where(mine, log_odds[0], log_odds[1]), np.where(mine, log_odds[1], log_odds[0]), (right[0], right[1])
+    heads = [_scored(task, head, candidates, mine, beside, again, seed) for mine in (half, ~half)]
+    mine, (one, other) = half.numpy(), (each.log_odds for each in heads)
+    return np.where(mine, one, other), np.where(mine, other, one), heads
 
 
 def _scored(
     task: Task, head: nn.Module, candidates: Examples, mine: Tensor, beside: Examples, again: Unlearner, seed: int
-) -> tuple[np.ndarray, list[float]]:
-    """(2, n) log-odds of all candidates before and after forgetting, and the share of right answers on what is forgotten."""
+) -> Head:
+    """A head that is trained on one half of the candidates beside others, and then made to forget it."""
     forget = candidates.take(mine.nonzero().flatten())
     batches = [part.batch() for part in (forget, beside)]
     train = Examples.of(*(_joined([batch[place] for batch in batches]) for place in (0, 1)))
@@ -159,62 +192,72 @@ def _scored(
             pass
         model.eval()
         before = sample_scores(shadow, model, candidates)
-        again(shadow, model, seed)
+        how = again(shadow, model, seed)
         after = sample_scores(shadow, model.eval(), candidates)
-    chosen = mine.numpy()
-    return np.stack([before["log_odds"], after["log_odds"]]), [each["right"][chosen].mean() for each in (before, after)]
+    right = (float(each["right"][mine.numpy()].mean()) for each in (before, after))
+    return Head(np.stack([before["log_odds"], after["log_odds"]]), *right, *how)
 
 
-def _again(asked: Audited) -> tuple[Callable[[Task, nn.Module, int], None], str]:
+def _again(asked: Audited) -> tuple[Unlearner, str]:
     """What makes a shadow forget as the run's model did, and what had to be otherwise.
 
     It forgets as much: until its mean loss is that of the run, or four times as many updates were made.
     """
     run = asked.run
-    how = methods.create(run.settings["method"], **(run.settings.get("settings") or {}))
+    try:
+        how = methods.create(run.settings["method"], **(run.settings.get("settings") or {}))
+    except UnknownName as error:
+        raise DoesNotApply(f"shadow heads forget by the run's method, and that is not at hand: {error}") from error
     weighed, note = _weighing(run, methods.declared(how, "takes_weights"))
     steps, level = int(run.events.get("steps") or 0), mean_loss(asked.task, asked.models[RUN], asked.split("forget"))
 
-    def forget(task: Shadowed, model: nn.Module, seed: int) -> None:
+    def forget(task: Shadowed, model: nn.Module, seed: int) -> Forgetting:
         samples = task.split("forget")
         retain = task.split("retain") if methods.declared(how, "needs_retain") else None
         parts = methods.declared(how, "needs_statistics")
         held = collect(task, model, task.split("train"), parts, {}) if parts else None
-        request = Request(samples, weighed(task, model, samples), retain, seed, held)
-        if mean_loss(task, model, samples) >= level:
-            return
-        for _ in islice(how(task, model, request), LONGEST * steps):
-            if mean_loss(task, model, samples) >= level:
-                break
+        shares = weighed(task, model, samples)
+        request = Request(samples, even(samples) if shares is None else shares, retain, seed, held)
+        enough = mean_loss(task, model, samples) >= level
+        updates = islice(how(task, model, request), LONGEST * steps)
+        while not enough and next(updates, ENDED) is not ENDED:
+            enough = mean_loss(task, model, samples) >= level
+        return Forgetting(not enough, shares is None)
 
     return forget, note
 
 
-def _weighing(run: Run, takes_weights: bool) -> tuple[Callable[[Task, nn.Module, Examples], Tensor], str]:
-    """From a shadow to the weights of its forget set: by the run's estimator and rule, or uniform."""
+def even(samples: Examples) -> Tensor:
+    """(n,) uniform weights."""
+    return torch.full((len(samples),), 1 / len(samples), dtype=torch.float64)
 
-    def even(task: Task, model: nn.Module, samples: Examples) -> Tensor:
-        return torch.full((len(samples),), 1 / len(samples), dtype=torch.float64)
+
+def _weighing(run: Run, takes_weights: bool) -> tuple[Callable[[Task, nn.Module, Examples], Tensor | None], str]:
+    """From a shadow to the weights of its forget set: by the run's estimator and rule, or uniform. None where the rule gives
+    none, because no sample is to be pressed or it reads what is not known here."""
+
+    def uniform(task: Task, model: nn.Module, samples: Examples) -> Tensor:
+        return even(samples)
 
     told = run.settings.get("weights") or {}
     scores = told.get("influence") or {}
     rule = told.get("rule", "uniform")
     if not takes_weights or rule == "uniform":
-        return even, ""
+        return uniform, ""
     if rule not in intensity_rules or scores.get("estimator") not in estimators or scores.get("target") != "forget":
         return (
-            even,
+            uniform,
             f"the weights of the run ({rule}) cannot be made again for others: shadows forget with uniform ones",
         )
     estimate = estimators.create(scores["estimator"], **(scores.get("settings") or {}))
 
-    def weighed(task: Task, model: nn.Module, samples: Examples) -> Tensor:
+    def weighed(task: Task, model: nn.Module, samples: Examples) -> Tensor | None:
         values = np.asarray(estimate(task, model, samples, target_examples(task, "forget", samples)), dtype=float)
         frame = pd.DataFrame({"example": samples.ids.numpy(), "influence": values})
         try:
             made = intensity(Influence(frame, frame[["example"]], {}), rule, **(told.get("settings") or {}))
-        except ValueError:  # no sample is to be pressed, or the rule reads what is not known here
-            return even(task, model, samples)
+        except ValueError:
+            return None
         return torch.tensor(made.values)
 
     return weighed, ""

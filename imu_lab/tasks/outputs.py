@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.messages import DoesNotApply
 from .around import innermost
 from .protocol import Batch, Task, offered
 
@@ -37,10 +38,10 @@ def check_probabilities(task: Task) -> None:
     """Make sure that a task's outputs are logits of probabilities.
 
     Raises:
-        ValueError: they are not.
+        DoesNotApply: they are not.
     """
     if not offered(task).probabilities:
-        raise ValueError(
+        raise DoesNotApply(
             "the targets are no classes, so the outputs are no probabilities and have no divergence; compare the loss instead"
         )
 
@@ -109,11 +110,11 @@ def true_classes(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Ten
         y (n, ...), the class, and c (n, ...), which sums to 1 over the predictions of an example that has any.
 
     Raises:
-        ValueError: the outputs are no logits of classes, or a prediction has no single true class.
+        DoesNotApply: the outputs are no logits of classes, or a prediction has no single true class.
     """
     check_probabilities(task)
     if not isinstance(outputs, Tensor) or outputs.ndim < 2:
-        raise ValueError(
+        raise DoesNotApply(
             f"outputs must be logits (n, ..., classes) to have a true class; {type(innermost(task)).__name__} has others"
         )
     with torch.enable_grad():
@@ -124,7 +125,7 @@ def true_classes(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Ten
     parts = -slope.gather(-1, truth[..., None]) / (1 - 1 / classes)  # c, (n, ..., 1)
     expected = parts / classes - torch.zeros_like(slope).scatter(-1, truth[..., None], parts)
     if (slope - expected).abs().max() > 1e-3 * parts.max():
-        raise ValueError(
+        raise DoesNotApply(
             f"the loss of {type(innermost(task)).__name__} names no single true class for each prediction, as cross-entropy "
             "with one label does: soft labels and several labels at once have none to take out"
         )

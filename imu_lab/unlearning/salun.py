@@ -15,10 +15,10 @@ from ..core.registry import method
 from ..features import readout
 from ..features.general import GeneralGradients
 from ..tasks.protocol import Task
-from .objectives import descend, retain_batches
+from .objectives import descend
 from .random_label import EXCLUDE, REDRAW, relabelled
 from .request import Request, Update
-from .retain_based import Balanced, joined
+from .retain_based import Balanced, joined, retain_terms
 
 
 @method("salun")
@@ -40,8 +40,7 @@ class SaliencyUnlearning(Balanced):
     redraw: bool = knob(False, **REDRAW)
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        kept = retain_batches(self, model, request)
-        terms = ({"retain": self.retain_weight * task.example_loss(model, batch).mean()} for batch in kept)
+        terms = retain_terms(self, task, model, request)
         names = (readout.ALL,) if self.scope == "all" else readout.resolve(task, model)
         moving = readout.parameters(model, names)
         began = model if request.original is None else request.original

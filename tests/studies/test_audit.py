@@ -13,11 +13,13 @@ import torch
 from figures import records
 
 import imu_lab as imu
+from imu_lab.core.messages import DoesNotApply
 from imu_lab.core.records import Run
 from imu_lab.measures.membership import auc
 from imu_lab.measures.reference import Reference
 from imu_lab.studies import audit as module
 from imu_lab.studies.audited import Audited
+from imu_lab.studies.head_only import Seen, fresh_probe
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +295,28 @@ def test_a_class_without_unseen_pictures_is_said() -> None:
     for name in ("membership", "rmia"):
         assert np.isnan(table.loc[name, "value"]) and "none of class '1'" in table.loc[name, "note"]
     assert table.loc["accuracy", "value"].notna().all() and not np.isnan(table.loc["tug-of-war", "value"])
+
+
+def test_a_fault_is_never_taken_for_what_does_not_apply(digit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(error):
+        def rows(asked):
+            raise error
+
+        return {"broken": rows, "tug-of-war": module.FAMILIES["tug-of-war"]}
+
+    monkeypatch.setattr(module, "FAMILIES", broken(DoesNotApply("these samples have no colour")))
+    table = imu.audit(digit).set_index("audit")
+    assert table.loc["broken", "note"] == "does not apply: these samples have no colour"
+    assert table.loc["tug-of-war", "value"] > 0
+    monkeypatch.setattr(module, "FAMILIES", broken(ValueError("operands could not be broadcast")))
+    with pytest.raises(ValueError, match="could not be broadcast"):
+        imu.audit(digit)
+
+
+def test_a_probe_needs_two_classes() -> None:
+    head = Seen(np.ones((4, 2)), np.zeros(4, int), np.zeros(4, int))
+    with pytest.raises(DoesNotApply, match="what it would learn from is all of one class"):
+        fresh_probe(head, head)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ def test_one_lesson_by_hand() -> None:
     seen, head = view(run().task, run().model)
     lesson = next(iter(study._lessons(seen, run().task, 0)))
     how = Descent(lr=0.1, momentum=0.0, weight_decay=0.0)
-    taught = study._taught(seen, head, how, lesson.pool, 2, 0)
+    taught, learning = study.learner(seen, head, how, lesson.pool, 0)
+    next(learning), next(learning)
     mine = copy.deepcopy(head).requires_grad_(True)
     for _ in range(2):
         values = list(mine.parameters())

@@ -12,7 +12,7 @@ import torch
 import imu_lab as imu
 from imu_lab.studies import relearning
 from imu_lab.studies.audited import Audited
-from imu_lab.studies.relearning import Lesson, lesson
+from imu_lab.studies.relearning import Relearned, relearn
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_a_lesson_is_plain_adam_on_the_readout(asked: Audited) -> None:
         optimizer.zero_grad()
         loss.mean().backward()
         optimizer.step()
-    found = lesson(task, model, torch.arange(len(batch.targets)), lambda _: np.array([False]), updates=5, lr=1e-2)
+    found = relearn(task, model, torch.arange(len(batch.targets)), lambda _: np.array([False]), updates=5, lr=1e-2)
     assert found.losses.shape == (6, len(batch.targets)) and cases.close(found.losses, np.array(losses), 1e-4)
     assert set(np.unique(found.right)) <= {0.0, 1.0}
 
@@ -45,12 +45,12 @@ def given(monkeypatch: pytest.MonkeyPatch, asked: Audited, right: dict[str, list
     """The rows where models learn so: by name, how many of four samples are right after each update."""
     names = {id(model): name for name, model in asked.models.items()}
 
-    def made(task, model, some, back, updates=relearning.UPDATES, lr=0.0) -> Lesson:
+    def made(task, model, some, back, updates=relearning.UPDATES, lr=0.0) -> Relearned:
         known = [4.0] if updates == 0 else right[names[id(model)]]
         table = np.array([[place < count for place in range(4)] for count in known], dtype=float)
-        return Lesson(1 - table, table)
+        return Relearned(1 - table, table)
 
-    monkeypatch.setattr(relearning, "lesson", made)
+    monkeypatch.setattr(relearning, "relearn", made)
     monkeypatch.setattr(relearning, "by_content", lambda _: torch.arange(4))
     asked = Audited(asked.task, asked.run, asked.models, asked.references, 50, 0, {})
     return {row.name: row for row in relearning.relearn_rows(asked)}

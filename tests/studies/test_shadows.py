@@ -130,3 +130,16 @@ def test_a_shadow_that_has_forgotten_enough_is_not_pushed(run: Run) -> None:
     still = imu.unlearn(cases.task("digits fraction"), cases.original("digits fraction"), steps=0)
     made = module.shadows(Audited.of(still, None), 8)
     assert np.array_equal(made.seen[0], made.seen[1]) and made.accuracy[0] == made.accuracy[1]
+
+
+def test_shadows_that_could_not_forget_as_the_run_did_are_counted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def presses_nobody(*_, **__):
+        raise ValueError("no sample has negative influence")
+
+    asked = Audited.of(run, None)
+    assert "shadows" not in module.shadows(asked, 8).note
+    monkeypatch.setattr(module, "intensity", presses_nobody)
+    monkeypatch.setattr(module, "LONGEST", 0)
+    note = module.shadows(asked, 8).note
+    assert "16 of 16 shadows did not forget as much as the run within 0 times its updates" in note
+    assert "16 of 16 shadows forgot with uniform weights" in note
