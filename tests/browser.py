@@ -129,14 +129,18 @@ def lab(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sim
 
 @pytest.fixture
 def notebook(lab: SimpleNamespace, chromium: Any) -> Iterator[Callable[..., Any]]:
-    """``notebook(path) -> page``: a copy of the notebook in JupyterLab with all cells run, and nothing gone wrong."""
+    """``notebook(path) -> page``: a copy of the notebook in JupyterLab with all cells run, and nothing gone wrong.
+
+    ``script`` runs in the page before any other; problems in ``forgiven`` are none.
+    """
     pages = []
 
-    def opened(path: Path, run_seconds: float = RUN_SECONDS) -> Any:
+    def opened(path: Path, run_seconds: float = RUN_SECONDS, script: str = "", forgiven: tuple[str, ...] = ()) -> Any:
         shutil.copy(path, lab.folder)
         page = chromium.new_context(viewport={"width": 1400, "height": 1400}).new_page()
         pages.append(page)
-        collect_problems(page, lab.url)
+        page.add_init_script(script)
+        collect_problems(page, lab.url, forgiven)
         open_notebook(page, lab.url, Path(path).name)
         page.set_default_timeout(run_seconds * 1000)
         page.evaluate(RUN_ALL_CELLS)
@@ -152,10 +156,14 @@ def notebook(lab: SimpleNamespace, chromium: Any) -> Iterator[Callable[..., Any]
     fail_on(problems)
 
 
-def collect_problems(page: Any, url: str) -> None:
-    """Give the page its list ``problems``, which fills by itself."""
+def collect_problems(page: Any, url: str, forgiven: tuple[str, ...] = ()) -> None:
+    """Give the page its list ``problems``, which fills by itself with all that is not forgiven."""
     page.problems = []
-    report = page.problems.append
+
+    def report(problem: str) -> None:
+        if problem not in forgiven:
+            page.problems.append(problem)
+
     page.expose_function("reportProblem", lambda problem: report(problem))  # playwright sets an attribute on it
     page.on("request", lambda request: is_external(request.url, url) and report(f"external request: {request.url}"))
     page.on("pageerror", lambda error: report(f"page: {error}"))

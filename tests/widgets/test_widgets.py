@@ -346,7 +346,7 @@ def test_the_bundle_is_where_plotly_keeps_it() -> None:
 def test_only_the_loader_carries_the_bundle() -> None:
     first, second = FigureWidget(), FigureWidget(go.Figure(go.Scatter(y=[1, 2])))
     for figure in (first, second):
-        assert len(figure.get_state()["_esm"]) < 1000
+        assert len(figure.get_state()["_esm"]) < 4000
     assert sum(len(str(value)) for value in second.get_state().values()) < 50_000
     assert isinstance(shared.loader(), anywidget.AnyWidget) and shared.loader() is shared.loader()
 
@@ -364,6 +364,19 @@ def test_an_update_is_one_message_and_news_each_time(monkeypatch: pytest.MonkeyP
     assert told[0]["style_traces"] == [1] and told[0]["layout_data"] == {"title.text": "told"}
     numbers = [each["trace_edit_id"] for each in told]
     assert len(set(numbers)) == len(numbers), "the page takes two equal messages in a row for one"
+
+
+def test_asked_for_its_state_a_figure_tells_its_data_of_now() -> None:
+    figure = FigureWidget(go.Figure(go.Scatter(y=[1, 2])))
+    with figure.batch_update():
+        figure.data[0].y = [5, 6]
+        figure.layout.title.text = "now"
+    figure.add_scatter(y=[7])
+    state = figure.get_state()
+    assert [list(trace["y"]) for trace in state["_widget_data"]] == [[5, 6], [7]]
+    assert state["_widget_layout"]["title"]["text"] == "now"
+    figure.data[0].y = [8, 9]
+    assert list(state["_widget_data"][0]["y"]) == [5, 6], "what was told is not the figure's own"
 
 
 def test_a_closed_loader_is_replaced() -> None:

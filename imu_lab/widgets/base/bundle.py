@@ -12,6 +12,7 @@ for plotly<8, and tests look at all of them.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import anywidget
 import plotly
 import plotly.graph_objects as go
 import traitlets
+
+from .steady import STEADY
 
 BUNDLE = Path(plotly.__file__).parent / "package_data" / "widgetbundle.js"
 
@@ -107,17 +110,27 @@ def loader() -> Loader:
 
 
 class FigureWidget(go.FigureWidget):
-    """``plotly.graph_objects.FigureWidget``, light to send, and as wide as the place it is put in.
+    """``plotly.graph_objects.FigureWidget``, light to send, as wide as its place, and drawn however late its code comes.
+
+    What Python says before the bundle is there waits for it (see :data:`~.steady.STEADY`). Asked for its state, a
+    figure tells its data of now: plotly's own tells those that it was made with, and a page that is loaded again, or
+    has missed something, would draw them.
 
     An update is one message. plotly sends three more: two numbers that tell which reports of the page are late, of which
     there are none here (see :class:`Loader`), and one to say that the update is over.
     """
 
     # plotly measures its place once, when it is drawn; the observer makes it follow panels that grow and shrink.
-    _esm = f"""export default async () => {{
-      const figure = await (await {PROMISE}).default();
-      return {{ initialize: figure.initialize, render(context) {{
-        const clean = figure.render(context), element = context.el;
+    _esm = f"""export default () => {{
+      let figure, settled;
+      return {{ initialize({{ model }}) {{
+        const ready = {PROMISE}.then(({{ default: make }}) => {{ figure = make(); figure.initialize({{ model }}) }});
+        settled = ({STEADY})(model, ready);
+      }}, async render(context) {{
+        await settled;
+        const {{ el: element, model }} = context;
+        element.classList.add(...model.get("_dom_classes"));  // those of now: anywidget's views do not follow
+        const clean = figure.render(context);
         let width = element.clientWidth;
         const observer = new ResizeObserver(() => {{
           if (element.clientWidth === width || !element.clientWidth) return;
@@ -129,6 +142,16 @@ class FigureWidget(go.FigureWidget):
         loader()
         super().__init__(*arguments, **settings)
         self._config = {"responsive": True, "displaylogo": False, "displayModeBar": False}
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        """As ipywidgets does, with the data and the layout of now."""
+        state = super().get_state(key, drop_defaults)
+        if "_layout_obj" not in vars(self):
+            return state  # the widget is opened before plotly has taken up its data
+        for name, now in (("_widget_data", self._data), ("_widget_layout", self._layout_obj._props)):
+            if name in state:
+                state[name] = self.trait_metadata(name, "to_json")(deepcopy(now), self)
+        return state
 
     def _send_update_msg(
         self, restyle_data: dict, relayout_data: dict, trace_indexes: Any = None, source_view_id: Any = None

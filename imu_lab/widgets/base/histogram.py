@@ -13,6 +13,7 @@ import traitlets
 from ...core.quantities import describe
 from ...studies.brushing import Bars
 from . import tables
+from .steady import STEADY
 
 DRAWING = (Path(__file__).parent / "histogram.js").read_text(encoding="utf-8")
 
@@ -33,8 +34,9 @@ class Histogram(anywidget.AnyWidget):
 
     _esm = (
         DRAWING
+        + f"const steady = {STEADY};"
         + """
-    export default { render({ model, el }) {
+    export default { initialize({ model }) { steady(model) }, render({ model, el }) {
       const [head, foot] = ["p", "p"].map(() => document.createElement("p")), title = document.createElement("span");
       const close = Object.assign(document.createElement("button"), { textContent: "×", title: "Remove this histogram" });
       title.textContent = model.get("title"); title.title = model.get("meaning");
@@ -62,8 +64,7 @@ class Histogram(anywidget.AnyWidget):
         low, high = (tables.number(float(end), column) for end in (known[0, 0], known[-1, 1]))
         ends = [low, high if len(known) == len(bars.ends) else f"{high} | none"]
         super().__init__(title=about.title, meaning=about.meaning, counts=counts, now=counts, ends=ends,
-                         label=f"Histogram of {about.title}, from {low} to {high}")  # fmt: skip
-        self.add_class("imu-histogram")
+                         label=f"Histogram of {about.title}, from {low} to {high}", _dom_classes=("imu-histogram",))  # fmt: skip
         self.observe(lambda _: marked(), "span")
         self.on_msg(lambda _, said, __: removed(self) if said == "remove" else None)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import anywidget
 
+from ..base.steady import STEADY
+
 
 class Thumbnail(anywidget.AnyWidget):
     """A picture beside the dot of a figure that the mouse is over; put both into one box of the class ``imu-stack``.
@@ -17,7 +19,9 @@ class Thumbnail(anywidget.AnyWidget):
         picture: from an example to an ``<img>``, or to nothing where it has no picture.
     """
 
-    _esm = """export default { render({ model, el }) {
+    _esm = (
+        f"const steady = {STEADY};"
+        + """export default { initialize({ model }) { steady(model) }, render({ model, el }) {
       const known = new Map();
       let plot = null, at = null;
       const hide = () => { at = null; el.style.display = "none" };
@@ -47,11 +51,11 @@ class Thumbnail(anywidget.AnyWidget):
       return () => { clearInterval(look); model.off("msg:custom", told);
         plot?.removeListener?.("plotly_hover", hover); plot?.removeListener?.("plotly_unhover", hide) };
     } }"""
+    )
 
     def __init__(self, picture: Callable[[int], str]) -> None:
-        super().__init__()
+        super().__init__(_dom_classes=("imu-thumbnail",))
         self._picture = picture
-        self.add_class("imu-thumbnail")
         self.on_msg(lambda _, asked, __: self.tell(int(asked["example"])))
 
     def tell(self, example: int) -> None:
