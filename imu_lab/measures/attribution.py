@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..core.messages import unknown
+from ..core.messages import kind_of, unknown
 from ..core.running import device_of, evaluating
 from ..tasks.protocol import Examples, Task
 
@@ -75,6 +75,7 @@ def gradcam(
 
     Raises:
         UnknownName: the model has no such layer.
+        TypeError: ``examples`` are none.
         ValueError: the model has no convolution to look at, or there are no pictures.
     """
     from captum.attr import LayerAttribution, LayerGradCam
@@ -83,6 +84,10 @@ def gradcam(
     if layer not in modules:
         raise unknown("module", layer, [name for name in modules if name])
     examples = task.split("test-forget") if examples is None else examples
+    if not isinstance(examples, Examples):
+        raise TypeError(
+            f'examples are some of a split, such as task.split("forget").take([0, 1]); got {kind_of(examples)}'
+        )
     if not len(examples) or examples.batch(slice(0, 1)).inputs.ndim != 4:
         raise ValueError(
             "Grad-CAM needs pictures, (n, channels, height, width); these are "

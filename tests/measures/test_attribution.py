@@ -106,6 +106,13 @@ def test_inputs_that_are_no_pictures_are_refused_in_words() -> None:
     assert repr(gradcam(digits, digits.make_model(0), label="fresh")).startswith("Attribution('fresh', ")
 
 
+@pytest.mark.parametrize("given", [[0, 1], 3, "forget"])
+def test_positions_are_no_examples(given: object) -> None:
+    task = cases.task("digits class")
+    with pytest.raises(TypeError, match=r'such as task.split\("forget"\).take\(\[0, 1\]\); got'):
+        imu.gradcam(task, cases.original("digits class"), given)
+
+
 def test_a_layer_that_is_not_there() -> None:
     with pytest.raises(imu.UnknownName, match="unknown module: 'backbone.block5'. Did you mean 'backbone.block"):
         gradcam(task(), model(), layer="backbone.block5")

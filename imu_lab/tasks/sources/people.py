@@ -7,7 +7,7 @@ part holds other people, so some pictures of every training person are held out,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -120,7 +120,6 @@ def _named(persons: list[int]) -> str:
     return f"person {', '.join(map(str, persons[:5]))}{more}"
 
 
-@remembered(2)
 def market(path: str, size: tuple[int, int] | None = None) -> Crowd:
     """Market-1501 from its folder, or any set laid out the same way, decoded once and kept as uint8.
 
@@ -136,7 +135,15 @@ def market(path: str, size: tuple[int, int] | None = None) -> Crowd:
         ValueError: no pictures, a name that cannot be read, mixed sizes, a person without a second picture or camera.
     """
     root = Path(path)
-    train, query, gallery = (_listing(root / part) for part in PARTS)
+    parts = tuple(tuple(_listing(root / part)) for part in PARTS)
+    facts = tuple(pictures.facts(root, [row.file for rows in parts for row in rows]))
+    return _market(root, size, parts, facts)
+
+
+@remembered(2)
+def _market(root: Path, size: tuple[int, int] | None, parts: tuple[tuple[Row, ...], ...], facts: tuple) -> Crowd:
+    """See :func:`market`; ``facts`` about the files are there to notice a changed one."""
+    train, query, gallery = parts
     known, asked = (_without_passers_by(rows) for rows in (train, query))
     return crowd(_people(root, known, size), _Strangers(root, asked, gallery, size))
 
@@ -146,8 +153,8 @@ class _Strangers:
     """Decodes the queries and the gallery when they are asked for, once."""
 
     root: Path
-    asked: list[Row]
-    gallery: list[Row]
+    asked: Sequence[Row]
+    gallery: Sequence[Row]
     size: tuple[int, int] | None
 
     @cached_property
@@ -167,13 +174,14 @@ class Row(NamedTuple):
 
 
 def _listing(folder: Path) -> list[Row]:
-    """The pictures of one part, by name, without junk."""
+    """The pictures of one part, by name, without junk and hidden files."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"no folder {folder}; a set like Market-1501 holds {', '.join(PARTS)}. "
             'People that need no download: ReID("figures", ...)'
         )
-    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in pictures.SUFFIXES]
+    shown = (file for file in sorted(folder.iterdir()) if not file.name.startswith("."))
+    files = [file for file in shown if file.suffix.lower() in pictures.SUFFIXES]
     strange = [file.name for file in files if NAME.match(file.name) is None]
     if strange:
         raise ValueError(
@@ -187,14 +195,14 @@ def _listing(folder: Path) -> list[Row]:
     return kept
 
 
-def _without_passers_by(rows: list[Row]) -> list[Row]:
+def _without_passers_by(rows: Sequence[Row]) -> Sequence[Row]:
     kept = [row for row in rows if row.person != DISTRACTOR]
     if not kept:
         raise ValueError(f"{rows[0].file.parent} holds passers-by (0000) and junk (-1) alone; nobody to look for")
     return kept
 
 
-def _people(root: Path, rows: list[Row], size: tuple[int, int] | None) -> People:
+def _people(root: Path, rows: Sequence[Row], size: tuple[int, int] | None) -> People:
     persons, cameras = (np.array([row[k] for row in rows], dtype=np.int64) for k in (1, 2))
     return People(pictures.decoded(root, [row.file for row in rows], size)[0], persons, cameras, {})
 

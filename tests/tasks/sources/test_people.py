@@ -79,6 +79,26 @@ def test_other_sizes_and_names(tmp_path: Path) -> None:
     assert made.strangers()[0].cameras.tolist() == [15, 2]
 
 
+def test_a_folder_that_changed_is_read_again_in_the_same_session(tmp_path: Path) -> None:
+    folder = crowds.folder(tmp_path)
+    before = people.market(str(folder))
+    assert people.market(str(folder)) is before
+    picture = next((folder / "bounding_box_train").glob("0007*"))
+    picture.write_bytes(next((folder / "query").glob("0020*")).read_bytes())
+    changed = people.market(str(folder))
+    assert changed.key != before.key
+    for each in (folder / "bounding_box_train").glob("0011*"):
+        each.unlink()
+    assert np.unique(people.market(str(folder)).train.persons).tolist() == [2, 7]
+
+
+def test_hidden_files_are_nobody(tmp_path: Path) -> None:
+    folder = crowds.folder(tmp_path)
+    for part in people.PARTS:
+        (folder / part / "._0002_c1s1_000000_00.jpg").write_bytes(b"what an archive leaves behind")
+    assert len(people.market(str(folder)).train) == 18
+
+
 @pytest.mark.parametrize("part", people.PARTS)
 def test_a_folder_that_is_not_market_1501s(tmp_path: Path, part: str) -> None:
     (crowds.folder(tmp_path / "set") / part).rename(tmp_path / "elsewhere")
