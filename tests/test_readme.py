@@ -32,6 +32,17 @@ def test_every_picture_is_there() -> None:
     assert [name for name in pictures if not (ROOT / name).exists()] == []
 
 
+def test_a_badge_says_what_is_so_and_asks_no_service() -> None:
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    oldest, license = (
+        re.search(rf'^{key} = "(?:>=)?(.+?)"$', project, re.M)[1] for key in ("requires-python", "license")
+    )
+    badges = re.findall(r"\[!\[(.+?)\]\((.+?\.svg)\)\]", TEXT)
+    assert [words for words, _ in badges] == [f"python: {oldest} or newer", f"license: {license}"]
+    for words, picture in badges:
+        assert f'aria-label="{words}"' in (ROOT / picture).read_text("utf-8")
+
+
 def test_every_file_that_is_linked_or_named_is_there() -> None:
     linked = {name for name in re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)\)", TEXT) if "://" not in name and name}
     spans = {code.strip("`") for code in CODE if not code.startswith("```")}

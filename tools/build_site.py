@@ -158,7 +158,7 @@ def tree(caption: str, *paths: str) -> str:
 def index() -> str:
     """The first page."""
     text = (ROOT / "README.md").read_text("utf-8")
-    first = re.search(r"^# imu_lab\n+(.*?)(?=\n!\[|\n#)", text, re.M | re.S)
+    first = re.search(r"^# imu_lab\n+(?:\[!\[[^\n]*\n)*\n*(.*?)(?=\n!\[|\n#)", text, re.M | re.S)
     lessons = [f"lessons/{path.stem}" for path in sorted(build_notebooks.NOTEBOOKS.glob("*.ipynb"))]
     return "\n".join(
         [

@@ -42,6 +42,11 @@ def test_words_stay_within_their_cell() -> None:
     assert build_site.cell("KL(a | b)\n x*y_z $ [a]") == r"KL(a \| b) x\*y\_z \$ \[a\]"
 
 
+def test_the_first_page_begins_with_what_it_is_and_shows_no_badges(pages: dict[str, str]) -> None:
+    assert pages["index.md"].startswith("# imu_lab\n\nimu_lab is an interactive, notebook-first toolkit")
+    assert "[![" not in pages["index.md"]
+
+
 def test_guides_are_the_readme_s_and_the_course_links_to_lessons(pages: dict[str, str]) -> None:
     assert "@imu.intensity_rule" in pages["guides/add-your-own.md"]
     linked = re.findall(r"\]\(lessons/(\w+)\.ipynb\)", pages["course.md"])
