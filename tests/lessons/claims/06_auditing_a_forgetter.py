@@ -23,8 +23,8 @@ assert first.loc["AUC by loss", "low"] < first.loc["AUC by loss", "goal"]
 assert second.loc["AUC by RMIA", "value"] < first.loc["AUC by RMIA", "value"]
 away = (rmia["value"] - rmia["goal"]).abs()
 assert away["pushed on"] < away["do nothing"]
-assert three["pushed on"].value("test", "accuracy") < 0.85
-assert third.loc["tug of war", "value"] < 0.7 < 0.9 < second.loc["tug of war", "value"]
+assert three["pushed on"].value("test", "accuracy") < three["do nothing"].value("test", "accuracy") - 0.1
+assert third.loc["tug of war", "value"] < 0.75 < 0.9 < second.loc["tug of war", "value"]
 assert 0.5 < shadows["original"].iloc[0] < first.loc["AUC by RMIA", "value"]
 assert {"membership", "fresh-heads", "probes"} <= set(blind["audit"])
 assert not {"relearning", "tug-of-war"} & set(blind["audit"])
