@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 from ..core.messages import DoesNotApply, listed
 from ..tasks.evaluation import outputs
@@ -20,7 +21,7 @@ from ..tasks.outputs import true_classes, two_sided
 from ..tasks.protocol import Examples, Task, labels_of, offered
 from .language import has_pairs
 
-LEAST = -69.07755278982137  # log 1e-30: nothing is less likely than that
+LEAST = -1e300  # a log-probability that is finite: of a class that a model rules out
 ROOM = 2**22  # numbers in double precision that are held at once
 FALSE_POSITIVES = 0.01  # the share of samples never seen that an attack may call members
 
@@ -71,18 +72,26 @@ def prediction_scores(logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
     """{score: (n, ...)} float64 of logits (n, ..., K) and true classes (n, ...)."""
     logits, truth = logits.double(), truth[..., None]
     log_p = logits.log_softmax(-1).clamp_min(LEAST)
-    p = log_p.exp()
-    log_other = torch.log(-torch.expm1(log_p.clamp_max(-1e-300))).clamp_min(LEAST)  # log(1 − p_k), exact near p_k = 0
-    own, own_other = log_p.gather(-1, truth)[..., 0], -torch.expm1(log_p.gather(-1, truth)[..., 0])
-    others = (p * log_other).scatter(-1, truth, 0.0).sum(-1)
+    p, odds = log_p.exp(), log_odds(logits, truth[..., 0])
+    own = logsigmoid(odds).clamp_min(
+        LEAST
+    )  # log p_y, exact where p_y is so near 0 or 1 that rounding would make samples alike
+    others = (p * _log_others(logits, p)).scatter(-1, truth, 0.0).sum(-1)
     return {
         "loss": -own,
         "confidence": own.exp(),
         "entropy": -(p * log_p).sum(-1),
-        "modified_entropy": -own_other * own - others,
-        "log_odds": log_odds(logits, truth[..., 0]),
+        "modified_entropy": torch.expm1(own) * own - others,
+        "log_odds": odds,
         "right": (logits.argmax(-1) == truth[..., 0]).double(),
     }
+
+
+def _log_others(logits: Tensor, p: Tensor) -> Tensor:
+    """(n, ..., K) log(1 − p_k); of the likeliest class from the other logits, where 1 − p_k is lost to rounding."""
+    top = logits.argmax(-1, keepdim=True)
+    rest = logits.scatter(-1, top, -torch.inf).logsumexp(-1, keepdim=True) - logits.logsumexp(-1, keepdim=True)
+    return torch.log1p(-p.scatter(-1, top, 0.0)).scatter(-1, top, rest.clamp_min(LEAST))
 
 
 def log_odds(logits: Tensor, truth: Tensor) -> Tensor:

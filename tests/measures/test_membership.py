@@ -65,6 +65,29 @@ def test_modified_entropy_falls_from_infinity_to_nothing() -> None:
     assert ends["modified_entropy"][1] > 100 and ends["log_odds"].tolist() == [500.0, -500.0]
 
 
+def test_no_two_samples_are_made_alike_however_far_a_model_went() -> None:
+    """Of logits g and 0 with the second true, p_y = σ(−g): ℓ = log(1 + eᵍ), and the modified entropy is 2 (1 − p_y) ℓ."""
+    gaps = torch.tensor([-300.0, -60.0, -38.0, 30.0, 38.0, 60.0, 80.0, 300.0, 6000.0], dtype=torch.float64)
+    found = prediction_scores(torch.stack([gaps, 0 * gaps], 1), torch.ones(len(gaps), dtype=torch.long))
+    losses = np.logaddexp(0, gaps.numpy())
+    assert np.allclose(found["loss"], losses, rtol=1e-12, atol=0)
+    assert np.allclose(
+        found["modified_entropy"], 2 * np.exp(-np.logaddexp(0, -gaps.numpy())) * losses, rtol=1e-12, atol=0
+    )
+    assert np.allclose(found["confidence"], np.exp(-losses), rtol=1e-12, atol=0)
+    assert (found["loss"].diff() > 0).all() and (found["modified_entropy"].diff() > 0).all()
+
+
+def test_a_class_that_is_ruled_out_leaves_the_scores_numbers() -> None:
+    logits = torch.tensor([[1.0, -torch.inf, 0.0]])
+    for truth in (0, 1, 2):
+        assert all(
+            values.isfinite().all()
+            for name, values in prediction_scores(logits, torch.tensor([truth])).items()
+            if name != "log_odds"
+        )
+
+
 def test_log_odds_subtract_all_others_and_not_the_largest() -> None:
     logits = torch.tensor([[3.0, 1.0, 1.0, 0.0]])
     expected = 3 - np.log(2 * np.e + 1)
