@@ -32,7 +32,7 @@ OF = " of "  # "S of layer4.0.conv1"
 def layer_moments(
     gradients: GeneralGradients, examples: Examples, names: Iterable[str] = ("S", "G")
 ) -> tuple[dict[str, Tensor], int]:
-    """``"S of <layer>"`` and ``"G of <layer>"`` of each linear layer and convolution that moves whole; and how many rows.
+    """``"S of <layer>"`` and ``"G of <layer>"`` of each linear layer and convolution whose weight moves; and how many rows.
 
     Raises:
         Unserved: there is no such layer, another part is asked, or the loss is no cross-entropy.
@@ -41,7 +41,8 @@ def layer_moments(
         UserWarning: a weight has no factors, by name.
     """
     names, count = tuple(names), 0
-    layers = {name: layer for name, layer in gradients.layers.items() if isinstance(layer, (nn.Linear, nn.Conv2d))}
+    kinds = (nn.Linear, nn.Conv2d)
+    layers = {k: each for k, each in gradients.layers.items() if isinstance(each, kinds) and "weight" in own(each)}
     if not layers or set(names) - {"S", "G"}:
         raise Unserved(
             f"{' and '.join(names)} cannot be had of the readout {gradients.described}: S and G are known of one "

@@ -39,7 +39,9 @@ class TaskVector(Descent):
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
         learner, began = copied(model), frozen_copy(model, request)
-        moving, learned, first = (moving_parameters(task, each, self.scope) for each in (model, learner, began))
+        moving = moving_parameters(task, model, self.scope)
+        names = [name for name, value in model.named_parameters() if any(value is each for each in moving)]
+        learned, first = ([each.get_parameter(name) for name in names] for each in (learner, began))
         with torch.no_grad():
             for value, now, start in zip(learned, moving, first):
                 value.copy_(start - (now - start) / self.strength)

@@ -215,3 +215,13 @@ def test_what_several_layers_do_not_have_is_said() -> None:
     run = imu.unlearn(normal, model, method="curvature-ascent", factors="exact", curvature="forget", lr=1e-3, steps=1)
     assert run.events["steps"] == 1
     assert imu.unlearn(task, model, method="newton-step", factors="exact", steps=1).events["steps"] == 1
+
+
+@pytest.mark.parametrize("method", ["curvature-ascent", "influence-step", "newton-step"])
+def test_a_layer_of_which_the_bias_alone_may_move_has_no_factors_and_that_is_said(method: str) -> None:
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).eval()
+    model[2].weight.requires_grad_(False)
+    inputs, labels = torch.randn(30, 6), torch.arange(30) % 3
+    task = imu.tasks.Classification.from_data(model, (inputs, labels), (inputs + 0.1, labels), forget_indices=range(6))
+    with pytest.raises(ValueError, match="S and G cannot be had of the readout"):
+        imu.unlearn(task, model, method=method, steps=1)
