@@ -51,7 +51,11 @@ class Number:
     @property
     def expects(self) -> str:
         """What can be given, in words."""
-        limits = f" between {self.low:g} and {self.high:g}" if math.isfinite(self.low) else ""
+        limits = ""
+        if math.isfinite(self.low):
+            limits = (
+                f" between {self.low:g} and {self.high:g}" if math.isfinite(self.high) else f" of at least {self.low:g}"
+            )
         return f"a number{limits}" + (f", {self.unit}" if self.unit else "")
 
     def __call__(self, given: Any) -> float:

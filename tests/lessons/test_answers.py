@@ -55,6 +55,7 @@ def test_a_truth_in_any_form(given: object) -> None:
         (Number("a loss"), {0.5}, "expected a number, a loss; got a set."),
         (Number("a loss"), pd.DataFrame({"a": [1, 2]}), "got a DataFrame of shape (2, 1)."),
         (share("of x"), 31, "31 cannot be; give a number between 0 and 1, the share of x. 31 % is written 0.31."),
+        (Number("a ratio", 0.0), -0.1, "-0.1 cannot be; give a number of at least 0, a ratio."),
         (share("of x"), -0.1, "-0.1 cannot be; give a number between 0 and 1, the share of x."),
         (share("of x"), True, "expected a number between 0 and 1, the share of x; got True."),
         (share("of x"), [0.1, 0.2], "got a list of float."),
