@@ -38,7 +38,7 @@ def slides(path: Path, reveal: str | None) -> str:
     """One lesson as a page of slides."""
     from nbconvert import SlidesExporter
 
-    exporter = SlidesExporter(embed_images=True, exclude_input=False)
+    exporter = SlidesExporter(embed_images=True, reveal_scroll=True)  # or what is longer than a screen would be cut off
     if reveal:
         exporter.reveal_url_prefix = reveal
     notebook = tagged(nbformat.read(path, as_version=4))

@@ -35,4 +35,5 @@ def test_a_lesson_becomes_slides(tmp_path: Path) -> None:
     ]
     assert text.count("<section") >= len(headings) > 5 and "reveal/dist/reveal" in text
     assert not re.search(r'(src|href)="https?://[^"]*reveal', text)
+    assert "var scroll = true" in text, "a slide longer than a screen can be scrolled"
     assert "imu.check(" not in text and "imu.predict(" not in text
