@@ -61,8 +61,12 @@ class Loaded:
         """A model of its own, in eval mode.
 
         Raises:
-            ValueError: nothing can make a model of that architecture.
+            ValueError: nothing can make a model of that architecture, or the file holds no weights.
         """
+        if not self.weights:
+            raise ValueError(
+                f"the run in {self.path} was saved without its weights, so only its tables can be looked at"
+            )
         if self.model is None and self.task is None:
             raise ValueError(
                 f"the run in {self.path} was made on {self.made_on}, which cannot be made again from "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from torch import nn
 
 from ..core import storage
@@ -199,11 +200,17 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
     Raises:
         FileNotFoundError: no such file.
         DamagedFile: truncated, altered or foreign.
+        ValueError: ``task`` forgets other samples than the run did.
+
+    Warns:
+        UserWarning: ``task`` has other data or settings than that of the run.
     """
     tables, about, weights = storage.unpack(path, "run")
     missing = [name for name in TABLES if name not in tables]
     if missing:
         raise storage.DamagedFile(f"{path} lacks the tables {listed(missing)}; it is not a whole run")
+    if task is not None:
+        _check_made_on(task, tables["samples"], about["settings"], path)
     task = task if task is not None else task_again(about["settings"].get("task_settings"))
     held = storage.member(path, storage.STATISTIC)
     held = Statistics.unpacked(about["statistic"], held, path) if held else None
@@ -218,3 +225,23 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
         snapshots=Snapshots.unpack(storage.member(path, storage.SNAPSHOTS)),
         statistics=held,
     )
+
+
+def _check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any], path: str | Path) -> None:
+    """Make sure that a run was made on this task: whatever is asked of both would speak of other samples.
+
+    Raises:
+        ValueError: it forgets other samples.
+    """
+    mine, asked = set(samples["example"].tolist()), set(task.split("forget").ids.tolist())
+    if mine != asked:
+        raise ValueError(
+            f"the run in {path} forgot {len(mine)} samples, and the task given forgets {len(asked)}, of which {len(mine & asked)} "
+            "are the same; pass the task that the run was made on"
+        )
+    made_on = settings.get("task")
+    if not settings.get("task_settings") and made_on != repr(task):
+        warn(
+            f"the run in {path} was made on {str(made_on).splitlines()[0]}, and the task given is {repr(task).splitlines()[0]}; "
+            "what is computed anew is of the latter"
+        )

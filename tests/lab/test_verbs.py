@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,29 @@ def test_a_model_that_cannot_be_reset_can_still_be_loaded(tmp_path: Path) -> Non
     run = imu.unlearn(task, imu.train(task), steps=1)
     again = imu.load_run(run.save(tmp_path / "a.imu"), task=task)
     assert torch.equal(again.model.layer.weight, run.model.layer.weight)
+
+
+def test_the_task_of_other_samples_or_data_is_not_taken_for_that_of_a_run(tmp_path: Path) -> None:
+    def made(shift: float, forget: list[int]) -> imu.tasks.Classification:
+        inputs, labels = torch.arange(40.0).view(20, 2) + shift, torch.arange(20) % 2
+        model = nn.Linear(2, 2)
+        return imu.tasks.Classification.from_data(
+            model, (inputs, labels), (inputs + 0.5, labels), forget_indices=forget
+        )
+
+    task = made(0.0, [1, 2])
+    path = imu.unlearn(task, imu.train(task), steps=1, lr=0.01).save(tmp_path / "run.imu")
+    assert imu.load_run(path, task=task).known_task() == task
+    with pytest.raises(ValueError, match="forgot 2 samples, and the task given forgets 3, of which 1 are the same"):
+        imu.load_run(path, task=made(0.0, [2, 3, 4]))
+    with pytest.warns(UserWarning, match="what is computed anew is of the latter"):
+        imu.load_run(path, task=made(7.0, [1, 2]))
+
+
+def test_a_run_without_weights_says_so(run: imu.Run, tmp_path: Path) -> None:
+    path = replace(run, pack_weights=bytes).save(tmp_path / "run.imu")
+    with pytest.raises(ValueError, match="was saved without its weights, so only its tables can be looked at"):
+        imu.load_run(path).model
 
 
 def test_a_model_of_another_shape_is_refused(run: imu.Run, tmp_path: Path) -> None:
