@@ -120,20 +120,32 @@ def linear_datamodeling_score(
     """How well influences rank the truth: Spearman's correlation of Σ_S I_i with what leaving S out does, over groups S.
 
     Args:
-        scores: influences, or any (n,) scores in their sign.
+        scores: influences, or any (n,) scores in their sign, then in the order of the rows of ``truth``, or of the forget set
+            where these are groups.
         truth: from :func:`imu_lab.leave_groups_out`, or from :func:`imu_lab.leave_one_out`, whose groups are single samples.
         draws, seed: of the bootstrap over groups.
 
     Source: Park et al. 2023 (arXiv 2303.14186); percentile bootstrap over the groups.
     """
+    predicted = _predicted(scores, truth)
+    return rank_correlation(predicted, truth["influence"].to_numpy(), draws=draws, seed=seed)
+
+
+def _predicted(scores: Influence | np.ndarray, truth: pd.DataFrame) -> np.ndarray:
+    """What the scores say of each row of the truth, in whatever order its rows are."""
     values = scores.values if isinstance(scores, Influence) else np.asarray(scores, dtype=float)
     if "positions" in truth:
-        predicted = np.array([values[list(group)].sum() for group in truth["positions"]])
-    elif len(truth) == len(values):
-        predicted = values
-    else:
+        return np.array([values[list(group)].sum() for group in truth["positions"]])
+    if len(truth) != len(values):
         raise ValueError(f"{len(values)} scores do not fit {len(truth)} samples left out; use the same task for both")
-    return rank_correlation(predicted, truth["influence"].to_numpy(), draws=draws, seed=seed)
+    if not isinstance(scores, Influence):
+        return values
+    found = scores.frame.set_index("example")["influence"].reindex(truth["example"])
+    if found.isna().any():
+        raise ValueError(
+            f"{int(found.isna().sum())} of {len(truth)} samples left out have no score; use the same task for both"
+        )
+    return found.to_numpy()
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray, *, draws: int = 1000, seed: int = 0) -> Score:

@@ -67,6 +67,10 @@ def test_exact_ranks_as_true_leave_one_out_on_digits() -> None:
     truth = imu.leave_one_out(task, model, l2=1e-3)
     found = imu.linear_datamodeling_score(imu.influence(task, model, "exact", damping=1e-3, curvature="train"), truth)
     assert found.spearman >= 0.99 and found.low >= 0.95 and found.units == 43
+    scores = imu.influence(task, model, "exact", damping=1e-3, curvature="train")
+    assert imu.linear_datamodeling_score(scores, truth.sort_values("change")).spearman == pytest.approx(found.spearman)
+    with pytest.raises(ValueError, match="1 of .* samples left out have no score"):
+        imu.linear_datamodeling_score(scores, truth.assign(example=truth["example"].replace(truth["example"][0], -1)))
     own = imu.linear_datamodeling_score(imu.influence(task, model, "exact", damping=1e-3), truth)
     plain = imu.linear_datamodeling_score(imu.influence(task, model, "gradient-dot"), truth)
     assert plain.spearman < own.spearman < found.spearman
