@@ -40,7 +40,7 @@ from ..intensities import intensity
 from ..measures.contract import Beside
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References
-from ..measures.reference import Reference, refuse_original
+from ..measures.reference import Reference, check_answers, refuse_original
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
 from ..tasks.protocol import Examples, Task, labels_of, offered, prepared
@@ -76,7 +76,7 @@ class Session:
         self.task, self.reference = checked_task(task), reference
         self.model = copied(prepared(task, model)).eval()
         self.found = readout.examine(task, self.model) if found is None else found
-        _check_answers(task, self.found.outputs)
+        check_answers(task, self.found.outputs)
         self.names, self.linear = self.found.names, self.found.linear
         self._seen: tuple[Task, nn.Module] | None = None
         self._contexts: dict[bool, pd.DataFrame] = {}
@@ -330,7 +330,7 @@ class Session:
         # Equal tensors under other code are another model.
         with threads_of(self.task), torch.no_grad(), evaluating(model):
             answer = model(self.found.probe.to(device_of(model)).inputs)
-        _check_answers(self.task, answer, "the retrained model")
+        check_answers(self.task, answer, "the retrained model")
         known = self._references.get(key)
         if known is None or not same(known[0], answer):
             known = self._references[key] = answer, Reference(self.task, copied(model).eval())
@@ -345,23 +345,6 @@ def _training_examples(task: Task, held: Statistics | None) -> int | None:
         return len(task.split("train"))
     except Exception:  # the run needs nothing of it: it may be gone
         return None
-
-
-def _check_answers(task: Task, outputs: Any, which: str = "this model") -> None:
-    """Make sure that a model answers what the task asks: a checkpoint of other classes would be read by the wrong names.
-
-    Raises:
-        ValueError: it has another number of outputs than the task has answers; one logit tells two apart.
-    """
-    names = offered(task).answers
-    fitting = {len(names), 1} if len(names) == 2 else {len(names)}
-    if not names or not isinstance(outputs, torch.Tensor) or outputs.shape[-1] in fitting:
-        return
-    few = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-    raise ValueError(
-        f"{which} has {outputs.shape[-1]} outputs, and the task has {len(names)} answers ({few}): it was made for other classes. "
-        "Pass a model of this task, such as imu.train(task), or describe yours with imu.tasks.Classification.from_data(model, ...)"
-    )
 
 
 def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:

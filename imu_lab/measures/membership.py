@@ -162,7 +162,9 @@ def sides(task: Task, model: nn.Module) -> Sides:
     if has_pairs(task):
         others = task.split("holdout")
         if not len(others):
-            raise DoesNotApply("membership compares with pairs that no model was told of, and these data have no holdout")
+            raise DoesNotApply(
+                "membership compares with pairs that no model was told of, and these data have no holdout"
+            )
         return Sides(forget, others, "holdout", "")
     if "test-forget" in offered(task).splits and len(task.split("test-forget")):
         return Sides(forget, task.split("test-forget"), "test-forget", "")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..core.messages import kind_of, warn
 from ..core.running import fingerprint, tensors_of
 from ..tasks.evaluation import in_order, outcomes, outputs
-from ..tasks.protocol import Task
+from ..tasks.protocol import Task, offered
 from ..tasks.training import TrainedOn, trained_on
 from ..unlearning.recorder import Recorder, SplitMetrics
 from .contract import Beside
@@ -121,3 +121,20 @@ def refuse_original(members: Iterable[Reference], original: nn.Module | None, gi
         raise ValueError(
             f'{given} has the original itself, to which nothing is a distance; pass the retrained model, imu.train(task, "retain")'
         )
+
+
+def check_answers(task: Task, outputs: Any, which: str = "this model") -> None:
+    """Make sure that a model answers what the task asks: a checkpoint of other classes would be read by the wrong names.
+
+    Raises:
+        ValueError: it has another number of outputs than the task has answers; one logit tells two apart.
+    """
+    names = offered(task).answers
+    fitting = {len(names), 1} if len(names) == 2 else {len(names)}
+    if not names or not isinstance(outputs, Tensor) or outputs.shape[-1] in fitting:
+        return
+    few = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+    raise ValueError(
+        f"{which} has {outputs.shape[-1]} outputs, and the task has {len(names)} answers ({few}): it was made for other classes. "
+        "Pass a model of this task, such as imu.train(task), or describe yours with imu.tasks.Classification.from_data(model, ...)"
+    )

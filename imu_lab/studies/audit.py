@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.messages import DoesNotApply, unknown, warn
+from ..core.knobs import check_count
+from ..core.messages import DoesNotApply, kind_of, listed, unknown, warn
 from ..core.records import Run
-from ..core.running import full_precision
+from ..core.running import checked_seed, full_precision
 from ..core.taken import a_run
 from ..measures import predictions
 from ..tasks.protocol import Task, labels_of
@@ -70,18 +71,16 @@ def audit(
         direction, formula``; and ``note``: what has to be known to read it, and for an audit that does not apply, why.
 
     Raises:
-        TypeError: it is no run.
+        TypeError: it is no run, or ``only`` is no row of names.
         UnknownName: no such audit.
-        ValueError: the run does not know its task; or an audit that was asked for by name does not apply.
+        ValueError: the run does not know its task; an audit that was asked for by name does not apply; or a model that is
+            put beside it answers other classes, or NaN.
 
     Warns:
         UserWarning: there is no retrained model, so that the goals are unknown.
     """
-    usual = [name for name in FAMILIES if name != SHADOWS or pairs]
-    names = usual if only is None else [only] if isinstance(only, str) else list(only)
-    for name in names:
-        if name not in FAMILIES:
-            raise unknown("audit", name, FAMILIES)
+    names = _names(only, bool(pairs))
+    draws, seed = check_count("draws", draws, 2), checked_seed(seed)
     if pairs:
         shadows.check_pairs(pairs)
         if SHADOWS not in names:
@@ -105,6 +104,25 @@ def audit(
         known = table["value"].notna()
         table.loc[known, "note"] = [joined(note, "no retrained model, so no goal") for note in table.loc[known, "note"]]
     return table
+
+
+def _names(only: Any, shadowed: bool) -> list[str]:
+    """The names of the audits to make.
+
+    Raises:
+        TypeError, ValueError, UnknownName: ``only`` is no row of names, names none, or one that is not there.
+    """
+    if only is None:
+        return [name for name in FAMILIES if name != SHADOWS or shadowed]
+    if not isinstance(only, Iterable):
+        raise TypeError(f"only= names one or several of {listed(list(FAMILIES))}; got {kind_of(only)}")
+    names = list(dict.fromkeys([only] if isinstance(only, str) else only))
+    for name in names:
+        if name not in FAMILIES:
+            raise unknown("audit", name, FAMILIES)
+    if not names:
+        raise ValueError(f"only= names no audit; leave it out for all, or name some of {listed(list(FAMILIES))}")
+    return names
 
 
 @full_precision()

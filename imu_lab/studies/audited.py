@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import nn
 
 from ..core.messages import DoesNotApply
@@ -15,7 +16,8 @@ from ..core.quantities import SPLITS
 from ..core.records import Run
 from ..measures.ensemble import References
 from ..measures.membership import SCORES, Sides, sample_scores, sides
-from ..measures.reference import Reference, refuse_original
+from ..measures.reference import Reference, check_answers, refuse_original
+from ..tasks.evaluation import outcomes, outputs
 from ..tasks.protocol import Examples, Task, offered, prepared
 from ..tasks.training import is_known, train
 
@@ -76,7 +78,8 @@ class Audited:
         """A run with its task, its original and its retrained models.
 
         Raises:
-            ValueError: it does not know its task, kept no weights, or the reference is the original.
+            ValueError: it does not know its task, kept no weights, the reference is the original, or a model answers other
+                classes, or NaN.
         """
         task = run.known_task() if task is None else task
         found = _references(run, task, reference)
@@ -85,6 +88,8 @@ class Audited:
         refuse_original(members, models[ORIGINAL])
         for number, member in enumerate(members, 1):
             models[RETRAINED if number == 1 else f"{RETRAINED} {number}"] = member.model
+        for who, model in models.items():
+            _check_model(task, model, who)
         return cls(task, run, models, found, draws, seed, {})
 
     @property
@@ -174,6 +179,24 @@ class Audited:
         if len(names) < 2:
             return alone, "one retrained model, so the goal is it beside itself: imu.references(task) tells of noise"
         return float(np.mean([ask(name, [other for other in names if other != name]) for name in names])), ""
+
+
+def _check_model(task: Task, model: nn.Module, who: str) -> None:
+    """Make sure that a model answers what the task asks, and that its answers are numbers.
+
+    Raises:
+        ValueError: it has another number of outputs than the task has answers, or its loss is NaN.
+    """
+    forget = task.split("forget")
+    if len(forget):
+        few = next(iter(outputs(task, model, forget.take(torch.arange(1)))))[2]
+        check_answers(task, few, f"the {who} model")
+    strange = int(outcomes(task, model, forget)[:, 0].isnan().sum())
+    if strange:
+        raise ValueError(
+            f"the loss of the {who} model is NaN for {strange:,} of {len(forget):,} samples to forget, so nothing can be told by "
+            "it; its training diverged"
+        )
 
 
 def _references(run: Run, task: Task, given: Any) -> Reference | References | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
 from ..core.messages import DoesNotApply
 from ..core.running import digest
@@ -53,8 +54,8 @@ def probe_rows(asked: Audited) -> Iterator[Row]:
     asked.split(names[0])  # what probes learn from, if the task gives it
     truth = [seen_by(asked.task, asked.models[RUN], asked.split(name)).truth for name in names]
     if unknown := set(truth[1]) - set(truth[0]):
-        raise DoesNotApply(f"a probe learns from the {names[0]!r} split, which has no sample of class {min(unknown)!r}")
-    few = by_content(asked.split(names[0]))[:TRAINED]
+        raise DoesNotApply(f"a probe learns from the {names[0]!r} split, which has no sample of class {min(unknown)}")
+    few = by_content(asked.split(names[0]))[:TRAINED].numpy()
     wanted = dict(list(layers.layers(asked.task, asked.models[RUN]).items())[:-1])
 
     def right(who: str, layer: str) -> np.ndarray:
@@ -96,7 +97,7 @@ def cka_rows(asked: Audited) -> Iterator[Row]:
 
 
 def _cka_row(asked: Audited, split: str, layer: str) -> Row:
-    few = by_content(asked.split(split))[:COMPARED]
+    few = by_content(asked.split(split))[:COMPARED].numpy()  # of one entry, a tensor would be taken for a number
 
     def products(who: str) -> np.ndarray:
         return asked.once(("gram", who, split, layer), lambda: layers.gram(_features(asked, who, split)[layer][few]))
@@ -109,19 +110,21 @@ def _cka_row(asked: Audited, split: str, layer: str) -> Row:
         alike(RUN, asked.retrained, random.multinomial(size, np.full(size, 1 / size)))
         for _ in range(min(asked.draws, DRAWS))
     ]
-    low, high = (float(end) for end in np.nanquantile(drawn, [0.025, 0.975]))
+    low, high = pd.Series(drawn).quantile([0.025, 0.975])  # of those that have a value
     goal, note = asked.among_retrained(alike, 1.0)
+    value = alike(RUN, asked.retrained)
+    even = "" if value == value else f"no value: one of the two answers all {size} sample(s) alike here"
     few_words = f"{size} samples for {width} features: biased upwards" if size < layers.BIAS * width else ""
     return Row(
         f"CKA of layer {layer}",
         split,
-        alike(RUN, asked.retrained),
+        value,
         "share (0 to 1)",
         CKA,
-        low,
-        high,
+        float(low),
+        float(high),
         goal,
         alike(ORIGINAL, asked.retrained),
         "high; an edit of a later layer alone cannot change it",
-        joined(few_words, note),
+        joined(even, few_words, note),
     )

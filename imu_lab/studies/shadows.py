@@ -326,7 +326,7 @@ def u_lira(run: Run, pairs: int = PAIRS, *, task: Task | None = None, seed: int 
         order = by_content(examples)
         ids = examples.ids[order].numpy()
         labels = labels_of(asked.task, ids, examples.source)
-        odds = sample_scores(asked.task, asked.models[RUN], examples)["log_odds"].to_numpy()[order]
+        odds = sample_scores(asked.task, asked.models[RUN], examples)["log_odds"].to_numpy()[order.numpy()]
         about = {"split": split, "example": ids, "label": labels, "member": split == "forget", "log_odds": odds}
         parts.append(pd.DataFrame(about))
     table = pd.concat(parts, ignore_index=True)

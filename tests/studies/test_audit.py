@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cases
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 import sequences
 import torch
 from figures import records
+from torch import nn
 
 import imu_lab as imu
 from imu_lab.core.messages import DoesNotApply
 from imu_lab.core.records import Run
+from imu_lab.core.running import copied
 from imu_lab.measures.membership import auc
 from imu_lab.measures.reference import Reference
 from imu_lab.studies import audit as module
@@ -351,3 +354,64 @@ def test_prediction_matrices_of_each_model(digit: Run) -> None:
     assert found["retrained"].loc["3", "3"] == 0 < found["original"].loc["3", "3"]
     with pytest.raises(imu.UnknownName, match="unknown model: 'retraind'. Did you mean 'retrained'"):
         imu.prediction_matrix(digit, "test", "retraind")
+
+
+def own_run(**request: object) -> tuple[Run, Any]:
+    """A run on a few points of three classes, and its retrained model."""
+    chance = torch.Generator().manual_seed(0)
+    labels = [torch.arange(count) % 3 for count in (60, 30)]
+    points = [(2 * torch.eye(6)[each] + torch.randn(len(each), 6, generator=chance), each) for each in labels]
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    task = imu.tasks.Classification.from_data(network, *points, **request)
+    retrained = imu.train(task, "retain")
+    return imu.unlearn(task, imu.train(task), steps=2, lr=0.1, reference=retrained), retrained
+
+
+def test_a_single_sample_to_forget_is_audited() -> None:
+    run, _ = own_run(forget_indices=[4])
+    table = imu.audit(run, pairs=8)
+    assert set(table["audit"]) == set(module.FAMILIES)
+    of = {split: rows for split, rows in table[table["audit"] == "cka"].groupby("split")}
+    assert (of["retain"]["value"] > 0).all() and of["forget"][["value", "low", "high"]].isna().all(None)
+    assert of["forget"]["note"].str.contains("answers all 1 sample.s. alike").all()
+    probe = table[table["audit"] == "probes"].iloc[0]
+    assert probe["value"] in (0.0, 1.0) and 0 <= probe["low"] < probe["high"] <= 1
+
+
+def test_a_model_that_answers_every_sample_alike_has_no_cka_and_that_is_said() -> None:
+    run, retrained = own_run(forget_fraction=0.3)
+    level = copied(retrained)
+    with torch.no_grad():
+        level[0].weight.zero_()
+    table = imu.audit(run, "cka", reference=level)
+    assert table["value"].isna().all() and table["note"].str.contains("no value: one of the two answers all").all()
+
+
+def test_models_that_cannot_be_put_beside_a_run_are_refused() -> None:
+    run, retrained = own_run(forget_fraction=0.3)
+    with pytest.raises(ValueError, match="the retrained model has 4 outputs, and the task has 3 answers"):
+        imu.audit(run, reference=nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4)))
+    broken = copied(retrained)
+    with torch.no_grad():
+        broken[2].bias[1] = torch.nan
+    for verb in (imu.audit, imu.membership, imu.class_accuracy):
+        with pytest.raises(ValueError, match="loss of the retrained model is NaN for 18 of 18 samples to forget"):
+            verb(run, reference=broken)
+
+
+@pytest.mark.parametrize("asked, error, said", [
+    ({"only": 3}, TypeError, "only= names one or several of 'membership', .*got a int"),
+    ({"only": []}, ValueError, "only= names no audit; leave it out for all"),
+    ({"draws": 0}, ValueError, "draws must be a whole number >= 2, got 0"),
+    ({"draws": 2.5}, ValueError, "draws must be a whole number >= 2, got 2.5"),
+    ({"seed": None}, ValueError, "a seed is a whole number from 0, got None"),
+    ({"seed": -1}, ValueError, "a seed is a whole number from 0, got -1"),
+])  # fmt: skip
+def test_settings_that_are_none_are_refused(asked: dict, error: type, said: str, digit: Run) -> None:
+    with pytest.raises(error, match=said):
+        imu.audit(digit, **asked)
+
+
+def test_an_audit_that_is_named_twice_is_made_once(digit: Run) -> None:
+    assert len(imu.audit(digit, ["rmia", "rmia"])) == len(imu.audit(digit, "rmia"))
