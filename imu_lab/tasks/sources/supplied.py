@@ -16,6 +16,7 @@ from ..networks.fresh import frozen
 from ..protocol import Batch, Examples
 from . import gate, manners, models
 from . import labels as naming
+from .functions import code_of
 from .held import Fetch, finite
 from .labelled import Labelled
 
@@ -47,7 +48,7 @@ class OwnLoss:
 
 @dataclass(frozen=True)
 class Supplied:
-    """A user's own model and data. Equal when the contents are equal."""
+    """A user's own model and data. Equal when the contents are equal, and the code that makes further models."""
 
     key: str
     labelled: Labelled = field(compare=False, repr=False)
@@ -118,7 +119,8 @@ def supply(
     state = [part for name, value in original.state_dict().items() for part in (name, value)]
     moving = [name for name, value in original.named_parameters() if value.requires_grad]
     loss_key = _loss_key(own, how, labelled)
-    key = fingerprint(labelled.key, repr(original), how, *state, moving, loss_key)
+    ways = [code_of(each) for each in (make_model, train_fn)]
+    key = fingerprint(labelled.key, repr(original), how, *state, moving, loss_key, *(ways if any(ways) else ()))
     return Supplied(key, labelled, original, how, make_model, train_fn, own, loss_key)
 
 

@@ -565,3 +565,23 @@ def test_a_task_with_model_and_loss_can_be_pickled_and_copied() -> None:
         assert again == made and again.about == made.about
         expected = imu.influence(made, model, "gradient-dot").values
         assert np.array_equal(imu.influence(again, imu.train(again), "gradient-dot").values, expected)
+
+
+def test_two_ways_to_a_fresh_model_are_two_tasks() -> None:
+    """What was asked of the first must not answer for the second: weights, data and request are the same."""
+    model = Net().eval()
+
+    def made(begin: float, train_fn: Callable | None = None) -> Classification:
+        def make_model() -> nn.Module:
+            fresh = Net()
+            nn.init.constant_(fresh.head.weight, begin)
+            return fresh
+
+        given = dict(forget_indices=[0, 1, 2], make_model=make_model, train_fn=train_fn)
+        return Classification.from_data(model, (PICTURES, LABELS), TEST, **given)
+
+    assert made(0.5) == made(0.5) and made(0.5) != made(0.25)
+    assert made(0.5, lambda fresh, data, seed: fresh) != made(0.5)
+    for begin in (0.5, 0.25):
+        run = imu.unlearn(made(begin), model, method="eu-k", steps=1, lr=1e-9)
+        assert cases.close(run.model.head.weight, torch.full((3, 5), begin), within=1e-6)
