@@ -7,3 +7,4 @@ assert (at_goal["retain accuracy"] > 0.98).all() and abs(price[0] - price[1]) < 
 assert careful.value("forget", "loss", 28) == run.value("forget", "loss", 28)
 assert careful.value("retain", "accuracy") >= run.value("retain", "accuracy")
 assert run.model_at(0) is not original and explorer.land.forgotten.sum() == len(run.samples)
+assert run.samples["time_to_forget"].min() < 28, "the first 3s are gone before update 28"
