@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import imu_lab as imu
 from benchmarks.trial import report
+from imu_lab.core import storage
 from imu_lab.measures.language import same_distribution
 from imu_lab.tasks.pair_scores import folded
 from imu_lab.tasks.sources import pairs
@@ -88,18 +89,18 @@ def measured(task: imu.tasks.Language, model: nn.Module, goal: Tensor | None = N
     return found | {"truth ratio": folded(ratios).mean().item(), "−log10 p": quality, "KS distance": distance}
 
 
-def rows(task: imu.tasks.Language, original: nn.Module, retrained: nn.Module, seeds: int) -> Iterator[dict[str, Any]]:
-    """The table, row by row, each with its ``model``."""
+def rows(task: imu.tasks.Language, seed: int) -> Iterator[dict[str, Any]]:
+    """The table of one seed, row by row, each with its ``model``: of the original and the retrained model of that seed."""
+    original, retrained = imu.train(task, seed=seed), imu.train(task, "retain", seed=seed)
     followed = Followed(task.data, split=REQUEST, shape=SHAPE, recipe=RECIPE)
     told, goal = measured(task, retrained), task.truth_ratios(retrained, "forget")
-    yield {"arm": "do nothing", "seed": 0, "updates": 0, "model": original, **measured(task, original, goal)}
-    yield {"arm": "retrained", "seed": 0, "updates": 0, "model": retrained, **told}
+    yield {"arm": "do nothing", "seed": seed, "updates": 0, "model": original, **measured(task, original, goal)}
+    yield {"arm": "retrained", "seed": seed, "updates": 0, "model": retrained, **told}
     held = imu.statistics(followed, original, ("S", "G"))  # of the training set, for who works from it
-    for seed in range(seeds):
-        for name, arm in ARMS.items():
-            run = forgotten(followed, original, told["forget loss"], arm, seed, held)
-            found = measured(task, run.model, goal)
-            yield {"arm": name, "seed": seed, "updates": int(run.steps[-1]), "model": run.model, **found}
+    for name, arm in ARMS.items():
+        run = forgotten(followed, original, told["forget loss"], arm, seed, held)
+        found = measured(task, run.model, goal)
+        yield {"arm": name, "seed": seed, "updates": int(run.steps[-1]), "model": run.model, **found}
 
 
 def shown(task: imu.tasks.Language) -> list[int]:
@@ -107,75 +108,87 @@ def shown(task: imu.tasks.Language) -> list[int]:
     return task.split("forget").ids[list(SHOWN)].tolist()
 
 
-def answers(task: imu.tasks.Language, said: dict[str, list[str]]) -> str:
-    """Markdown of a few questions, with what each model answers."""
+def answers(asked: list[list[str]], said: dict[str, list[str]]) -> str:
+    """Markdown of a few questions, each with its answer in the data and what each model answers."""
     blocks = []
-    for at, example in enumerate(shown(task)):
-        pair = task.corpus.train[example]
-        lines = [f"**{pair.question}**", "", f"- in the data: {pair.answer}"]
+    for at, (question, answer) in enumerate(asked):
+        lines = [f"**{question}**", "", f"- in the data: {answer}"]
         blocks.append("\n".join([*lines, *(f"- {name}: {short(words[at])}" for name, words in said.items())]))
     return "\n\n".join(blocks)
 
 
 def short(words: str) -> str:
-    """The beginning of a long answer."""
+    """The beginning of a long answer, in one line."""
+    words = " ".join(words.split())
     return words if len(words) <= LONGEST else f"{words[:LONGEST]} …"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train both models, run the arms, and write the table and the answers."""
+    """Train each seed's two models, run the arms, and write the table and the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tofu", description=__doc__)
     parser.add_argument("folder", type=Path, help="laid out like TOFU: full.json, forget01.json, ...")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=report.RESULTS / "tofu.md")
     given = parser.parse_args(arguments)
     task = imu.tasks.Language(part(given.folder), split=REQUEST, shape=SHAPE, recipe=RECIPE)
-    original, retrained = imu.train(task), imu.train(task, "retain")
-    known = {split: task.losses(original, task.split(split)).mean().item() for split in ("forget", "retain")}
-    sys.stdout.write(f"{task.about}\nlosses of the original: {known}\n")
-    table, said = [], {}
-    for row in rows(task, original, retrained, given.seeds):
-        model = row.pop("model")
-        if row["arm"] in ANSWERING and row["arm"] not in said:
-            said[row["arm"]] = task.answers_of(model, shown(task))
-        table.append(row)
-        sys.stdout.write(f"{row}\n")
-        sys.stdout.flush()
-        if len(table) > 2:
-            given.out.write_text(written(task, original, pd.DataFrame(table), said), encoding="utf-8")
+    asked = [task.corpus.train[example] for example in shown(task)]
+    facts = {
+        "about": task.about,
+        "size": sum(value.numel() for value in task.make_model(0).parameters()) / 1e6,
+        "asked": [[pair.question, pair.answer] for pair in asked],
+        "answers": {},
+    }
+    table: list[dict[str, Any]] = []
+    for seed in range(given.seeds):
+        for row in rows(task, seed):
+            model = row.pop("model")
+            if row["arm"] in ANSWERING and seed == 0:
+                facts["answers"][row["arm"]] = task.answers_of(model, shown(task))
+            table.append(row)
+            sys.stdout.write(f"{row}\n")
+            sys.stdout.flush()
+        keep(table, facts, given.out)  # after each seed, for it is long
     return 0
 
 
-def written(task: imu.tasks.Language, original: nn.Module, table: pd.DataFrame, said: dict[str, list[str]]) -> str:
-    """The whole result in Markdown."""
-    size = sum(value.numel() for value in original.parameters()) / 1e6
+def keep(rows: list[dict[str, Any]], facts: dict[str, Any], out: Path) -> None:
+    """Write the table, with what else the page tells as its ``attrs``, and the page that is made of it."""
+    table = pd.DataFrame(rows)
+    table.attrs = facts
+    storage.write_whole(out.with_suffix(".parquet"), table.to_parquet(index=False))
+    storage.write_whole(out, markdown(table).encode())
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The whole page, made of the table and nothing else."""
+    seeds, facts = table["seed"].nunique(), table.attrs
     means = table.drop(columns="seed").groupby("arm", sort=False)
-    several, spread = means.mean(), means.std()
-    told = several.apply(lambda column: column.map("{:.3g}".format))
+    told, spread = means.mean().apply(lambda column: column.map("{:.3g}".format)), means.std()
     for name in told:
-        wide = spread[name].map(lambda value: "" if pd.isna(value) or value == 0 else f" ± {value:.2g}")
-        told[name] = told[name] + wide
+        told[name] += spread[name].map(lambda value: "" if pd.isna(value) or value == 0 else f" ± {value:.2g}")
     return "\n\n".join(
         [
-            "# TOFU: forget01, with a model trained here",
-            f"{task.about}. A Llama of {size:.1f} M parameters from fresh weights, {RECIPE.epochs} epochs; only the output "
-            f"layer moves afterwards, each update by {LENGTH:g} of its own length. Each arm stops after the first update whose "
-            "mean loss on the forget set reaches the retrained model's (seeds of the order of batches: "
-            f"{table['seed'].nunique()}; mean ± standard deviation where there are several). "
+            "# TOFU: forget01, with models trained here",
+            f"{facts['about']}. A Llama of {facts['size']:.1f} M parameters from fresh weights, {RECIPE.epochs} epochs; only "
+            f"the output layer moves afterwards, each update by {LENGTH:g} of its own length. Each arm stops after the first "
+            "update whose mean loss on the forget set reaches the retrained model's. Each seed has an original and a "
+            f"retrained model of its own; seeds: {seeds}; mean ± standard deviation over them. "
             "Losses in nats per token; the truth ratio is that of the forget set, the mean of min(R, 1/R), and should be the "
             "retrained model's; the KS distance is that of the truth ratios to those of the retrained model, 0 is good. "
-            f"`python -m benchmarks.tofu FOLDER --seeds {table['seed'].nunique()}` makes this page.",
+            f"`python -m benchmarks.tofu FOLDER --seeds {seeds}` makes this page; the rows of all seeds are in `tofu.parquet`.",
             _markdown(told),
-            verdict(several),
+            verdict(table),
             "## Answers",
-            answers(task, said),
+            "What the models of the first seed write.",
+            answers(facts["asked"], facts["answers"]) + "\n",
         ]
     )
 
 
-def verdict(means: pd.DataFrame) -> str:
-    """What the table says, from its means by arm."""
-    kept, ratio = means["retain loss"], means["truth ratio"]
+def verdict(table: pd.DataFrame) -> str:
+    """What the table says: how well each arm keeps, and whose truth ratio is nearest to the retrained model's."""
+    means = table.drop(columns="seed").groupby("arm", sort=False).mean()
+    kept = means["retain loss"]
     alone = [name for name in means.index if name in ARMS and name != "curvature-ascent"]
     words = [
         "Each arm is read where the mean loss on what is to be forgotten is the retrained model's; how likely the single answers "
@@ -187,13 +200,14 @@ def verdict(means: pd.DataFrame) -> str:
             f"from a statistic of the training set, and at {kept[alone].min():.2g} to {kept[alone].max():.2g} under those "
             "that work from the forget set alone: " + ", ".join(f"{name} {kept[name]:.2g}" for name in alone) + "."
         )
-    others = ratio.drop(["do nothing", "retrained"], errors="ignore")
-    if len(others):
-        near = (others - ratio["retrained"]).abs().idxmin()
-        words.append(
-            f"The retrained model's truth ratio is {ratio['retrained']:.2g}; nearest is {near} with {others[near]:.2g}, and doing "
-            f"nothing has {ratio['do nothing']:.2g}."
-        )
+    ratios = table.pivot(index="seed", columns="arm", values="truth ratio")
+    apart = ratios.sub(ratios["retrained"], axis=0).abs().drop(columns="retrained")
+    near = apart.mean().idxmin()
+    words.append(
+        f"The truth ratio that is nearest to the retrained model's is, over the seeds, that of {near}: "
+        f"{apart[near].mean():.2g} away in the mean, and the nearest in {(apart.idxmin(axis=1) == near).sum()} of {len(apart)} "
+        f"seeds; doing nothing is {apart['do nothing'].mean():.2g} away."
+    )
     return " ".join(words)
 
 
