@@ -7,7 +7,9 @@ so sums over examples are matrix products.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -36,6 +38,24 @@ class Factors(NamedTuple):
     inputs: Tensor
 
 
+# The gradients that several ask for within :func:`shared`, each with what it was made of.
+_SHARED: ContextVar[list[tuple[tuple, OfExamples]] | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """Within it, whoever asks :meth:`LinearGradients.on` for the same examples at the same layer shares what was made of them.
+
+    For two that look at one state of a model, such as an estimator and what is told beside it: a forward pass, the
+    derivative of the loss and ḡ are then made once. Nothing is kept after it.
+    """
+    token = _SHARED.set([])
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+
+
 @dataclass(frozen=True, eq=False)
 class LinearGradients:
     """Closed forms for one linear layer that produces the output; ``d`` inputs, ``K`` outputs.
@@ -56,12 +76,24 @@ class LinearGradients:
                 size is kept.
             factors: what is known of them already; then no pass is made.
         """
+        known = _SHARED.get()
+        if factors is None and known:
+            for state, made in known:
+                if made.examples is examples and made.way.task is self.task and state == self._state():
+                    return made
         if factors is None and self._fits(examples):
             factors = list(self.factors(examples))
         if factors is None:
             return OfExamples(self, examples)
         held = [_one_axis(*each) for each in factors]
-        return OfExamples(_Known(self.task, self.model, self.name, held), examples)
+        made = OfExamples(_Known(self.task, self.model, self.name, held), examples)
+        if known is not None:
+            known.append((self._state(), made))
+        return made
+
+    def _state(self) -> tuple:
+        """What tells the model's weights from others, and from themselves before they were moved in place."""
+        return self.model, self.name, tuple((value.data_ptr(), value._version) for value in self.model.parameters())
 
     def with_losses(self, examples: Examples) -> tuple[Tensor, OfExamples]:
         """(n,) the losses of these examples and their gradients, as :meth:`on` gives them; from one pass where they fit."""
@@ -113,7 +145,7 @@ class LinearGradients:
     def mean(self, examples: Examples, weights: Tensor | None = None) -> Gradient:
         """ḡ = (1/n) Σ w_i g_i, with (n,) weights or all of them 1."""
         if weights is None:
-            return self.moments(examples, squares=False)[0]
+            return self._named(*self._averages(examples, _gradients))
         total, shift = 0.0, 0.0
         for at, delta, inputs in self.factors(examples):
             mine = weights[at].to(delta).view(-1, *[1] * (delta.ndim - 1))
@@ -121,18 +153,19 @@ class LinearGradients:
             total, shift = total + wide.T @ inputs.flatten(0, -2), shift + wide.sum(0)
         return self._named(total / len(examples), shift / len(examples))
 
-    def moments(self, examples: Examples, squares: bool = True) -> tuple[Gradient, Gradient]:
+    def moments(self, examples: Examples) -> tuple[Gradient, Gradient]:
         """ḡ and (1/n) Σ g_i∘g_i, in one pass: ΔᵀA / n and (Δ²)ᵀ(A²) / n."""
+        weight, bias, *squared = self._averages(examples, lambda *both: [*_gradients(*both), *_squares(*both)])
+        return self._named(weight, bias), self._named(*squared)
+
+    def _averages(self, examples: Examples, made: Callable[[Tensor, Tensor], list[Tensor]]) -> list[Tensor]:
+        """The sums over all examples of what is made of Δ and H, divided by n."""
         totals: list[Tensor] = []
         for _, delta, inputs in self.factors(examples):
-            wide, flat = delta.flatten(0, -2), inputs.flatten(0, -2)
-            found = [wide.T @ flat, wide.sum(0)]  # (K, d) and (K,)
-            if squares:
-                found += [Outer(delta, inputs).squares(), _over_positions(delta).square().sum(0)]
+            found = made(delta, inputs)
             # In place, for nobody else holds these sums.
             totals = [total.add_(part) for total, part in zip(totals, found)] if totals else found
-        weight, bias, *squared = [total.div_(len(examples)) for total in totals]
-        return self._named(weight, bias), self._named(*squared) if squares else {}
+        return [total.div_(len(examples)) for total in totals]
 
     def along(self, examples: Examples, direction: Gradient) -> Tensor:
         """(n,) g_i · v for a direction v over the readout's parameters."""
@@ -175,10 +208,34 @@ class _Known(LinearGradients):
     """Of some examples whose factors are at hand; only :meth:`LinearGradients.on` makes it, for those alone."""
 
     held: Sequence[Factors]
+    known: list[Gradient] = field(default_factory=list)  # ḡ, once somebody asked
 
     def factors(self, examples: Examples) -> Iterable[Factors]:
         """What is held."""
         return self.held
+
+    def mean(self, examples: Examples, weights: Tensor | None = None) -> Gradient:
+        """ḡ, made once where no weights are given; each asker gets a copy."""
+        if weights is not None:
+            return super().mean(examples, weights)
+        if not self.known:
+            self.known.append(super().mean(examples))
+        return {name: part.clone() for name, part in self.known[0].items()}
+
+    def moments(self, examples: Examples) -> tuple[Gradient, Gradient]:
+        """ḡ and (1/n) Σ g_i∘g_i."""
+        return self.mean(examples), self._named(*self._averages(examples, _squares))
+
+
+def _gradients(delta: Tensor, inputs: Tensor) -> list[Tensor]:
+    """(K, d) and (K,) the sums of some examples' gradients."""
+    wide = delta.flatten(0, -2)
+    return [wide.T @ inputs.flatten(0, -2), wide.sum(0)]
+
+
+def _squares(delta: Tensor, inputs: Tensor) -> list[Tensor]:
+    """(K, d) and (K,) the sums of their squares."""
+    return [Outer(delta, inputs).squares(), _over_positions(delta).square().sum(0)]
 
 
 def closed_form(

@@ -32,6 +32,7 @@ from ..core.running import (
 from ..features import readout
 from ..features.cache import ReadoutTask, seen_from
 from ..features.gradients import LinearGradients, gradients_of
+from ..features.linear import shared
 from ..features.readout import Readout
 from ..features.statistics import Statistics, collect, origin_of
 from ..features.targets import target_examples
@@ -99,9 +100,9 @@ class Session:
         how = registry.estimators.create(estimator, **settings)
         task, model = self.view(cache, registry.estimators.declared(how, "scope"))
         forget = task.split("forget")
-        with _threads(task):
-            given = how(task, model, forget, target_examples(task, target, forget))
+        with _threads(task), shared():
             context = self._context(task, model)
+            given = how(task, model, forget, target_examples(task, target, forget))
         values = checked_influence(how, given, len(forget))
         ids = forget.ids.numpy()
         about = {

@@ -237,3 +237,33 @@ def test_only_a_whole_layer_under_a_loss_of_known_derivative_has_a_closed_form()
     assert linear.closed_form(whole, model, list(model.parameters())) is None
     own_task, own_head = view(*smoothed())
     assert linear.closed_form(own_task, own_head, list(own_head.parameters())) is None
+
+
+@pytest.mark.parametrize("case", ["toy", "padded sequences, double"])
+def test_what_several_ask_of_the_same_examples_is_made_once(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, model = copy.deepcopy(LINEAR[case]())
+    forget, passes = task.split("forget"), []
+    captured = LinearGradients.captured
+
+    def counted(self: LinearGradients, examples: imu.tasks.Examples) -> Iterator:
+        passes.append(len(examples))
+        return captured(self, examples)
+
+    monkeypatch.setattr(LinearGradients, "captured", counted)
+    alone = gradients_of(task, model).on(forget)
+    expected, direction = alone.moments(), random_direction(alone.mean())
+    assert len(passes) == 1
+    with linear.shared():
+        losses, first = gradients_of(task, model).with_losses(forget)
+        again = gradients_of(task, model).on(forget)
+        first.mean()[next(iter(direction))].zero_()  # each asker has a copy of its own
+        assert again is first and len(passes) == 2 and len(losses) == len(forget)
+        for found, wanted in zip(again.moments(), expected):
+            assert cases.relative(flat(found), flat(wanted)) <= tolerance(model)
+        assert cases.relative(again.along(direction), alone.along(direction)) <= tolerance(model)
+        assert gradients_of(task, model).on(forget.take(torch.arange(2))) is not first
+        with torch.no_grad():
+            next(iter(readout.parameters(model, readout.resolve(task, model)).values())).mul_(1.5)
+        moved = gradients_of(task, model).on(forget)
+        assert moved is not first and cases.relative(flat(moved.mean()), flat(expected[0])) > 1e-3
+    assert gradients_of(task, model).on(forget) is not moved
