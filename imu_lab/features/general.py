@@ -24,6 +24,9 @@ from . import readout
 from .layers import ROOM, Entries, Gradient, OfExamples, Outer, Part, candidates, joined, own, parts, watching
 
 BATCH = 128  # examples in one pass: what a whole network's activations leave room for
+# Of padded ones, which are long: forward mode holds twice what a forward pass does, and this many stay within twice the memory
+# of a training with batches of 8.
+PADDED = 16
 
 _FORWARD = threading.RLock()
 _told: set[str] = set()  # the kinds of models whose lack of a forward mode has been spoken of
@@ -69,9 +72,10 @@ class GeneralGradients:
     def _batches(self, examples: Examples, size: int = BATCH) -> Iterator[tuple[Tensor, Batch]]:
         """Some positions and the examples there, those of like length together."""
         order = examples.alike()
+        most = min(size, examples.chunk, BATCH if order is None else PADDED)
         order = torch.arange(len(examples)) if order is None else order
         with evaluating(self._own):
-            for positions in order.split(min(size, examples.chunk)):
+            for positions in order.split(most):
                 yield positions, examples.batch(positions).to(device_of(self.model))
 
     def _summed(self, batch: Batch, weights: Tensor | None = None) -> Gradient:

@@ -20,7 +20,7 @@ from ..core.knobs import knob
 from ..core.memo import Memo
 from ..core.registry import metric
 from ..tasks.around import innermost
-from ..tasks.evaluation import in_order, outputs
+from ..tasks.evaluation import in_order, outputs, threads_of
 from ..tasks.pair_scores import DEFINITIONS, EPSILON, folded, truthful
 from ..tasks.protocol import Task, offered
 from . import memorisation
@@ -58,7 +58,8 @@ def pair_table(task: Task, model: nn.Module, split: str = "forget", by: str | No
     examples = task.split(split)
     some = getattr(task.corpus, examples.source)
     known = [some[at] for at in examples.ids.tolist()]
-    scores = _scores(task, model, split)
+    with threads_of(task):
+        scores = _scores(task, model, split)
     columns = {
         "example": examples.ids.numpy(),
         "author": [task.corpus.name(pair.author) or pair.group for pair in known],

@@ -225,8 +225,9 @@ def _add_up(totals: dict[str, Tensor], task: Task, made: Any, batch: Batch, copi
 def _outcome(task: Task, made: Any, batch: Batch, copies: int, count: int) -> Tensor:
     """(copies, count, 2) loss and margin of a batch."""
     margin = offered(task).example_margin
-    losses = checked_losses(task, task.example_loss(lambda _: made, batch), copies * count)
-    margins = torch.full_like(losses, torch.nan) if margin is None else margin(lambda _: made, batch)
+    with threads_of(task):  # of a large vocabulary they are as much work as the outputs
+        losses = checked_losses(task, task.example_loss(lambda _: made, batch), copies * count)
+        margins = torch.full_like(losses, torch.nan) if margin is None else margin(lambda _: made, batch)
     return torch.stack([losses, margins.to(losses.dtype)], 1).view(copies, -1, 2)
 
 

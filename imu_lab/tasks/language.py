@@ -243,6 +243,7 @@ class Language:
     wrong_losses = pair_measures.wrong_losses
     losses = pair_measures.losses
 
+    @pair_measures.on_own_threads
     def answers_of(
         self,
         model: nn.Module,

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .evaluation import in_order, outcomes, outputs
+from .evaluation import in_order, outcomes, outputs, threads_of
 from .pair_scores import folded, rouge_recall, truthful
 from .pair_scores import truth_ratios as ratios_of
 from .pair_tokens import PARTS, tokens
 from .protocol import Examples, ExamplesOf
 
 
+def on_own_threads(measure: Callable[..., Any]) -> Callable[..., Any]:
+    """A member of a task that runs on the task's own number of threads.
+
+    A second thread costs a small network more than it gives: beside a busy core a token of an answer takes ten times as long.
+    """
+
+    @wraps(measure)
+    def measured(self: Any, *given: Any, **named: Any) -> Any:
+        with threads_of(self):
+            return measure(self, *given, **named)
+
+    return measured
+
+
+@on_own_threads
 def evaluate(
     self: Any,
     model: nn.Module,
@@ -52,6 +68,7 @@ def evaluate(
     return metrics
 
 
+@on_own_threads
 def truth_ratios(
     self: Any,
     model: nn.Module,
@@ -64,6 +81,7 @@ def truth_ratios(
     return ratios_of(right, self.wrong_losses(model, split, examples_of), definition)
 
 
+@on_own_threads
 def wrong_losses(self: Any, model: nn.Module, split: str, examples_of: ExamplesOf | None = None) -> Tensor:
     """(n, m) float64 the loss of each wrong answer to the pairs of a split that have such; NaN where one has fewer."""
     pairs_with, examples = self.split(f"{split}-perturbed").ids, (examples_of or self.split)(f"{split}-wrong")
@@ -73,6 +91,7 @@ def wrong_losses(self: Any, model: nn.Module, split: str, examples_of: ExamplesO
     return found
 
 
+@on_own_threads
 def losses(self: Any, model: nn.Module, examples: Examples) -> Tensor:
     """(n,) float64 the loss of each example, in nats."""
     parts = (
