@@ -13,6 +13,7 @@ import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,25 @@ def write_whole(path: Path, data: bytes, overwrite: bool = True) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path, given: str) -> None:
+    """Make a folder, and make sure that files can be written to it, before the work that is to be kept there.
+
+    Args:
+        given: what the caller calls it, such as ``"folder="``.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{given}{folder} cannot be written to ({error.strerror or error}); name another folder, or leave it out"
+        ) from error
 
 
 def write_array(path: Path, values: np.ndarray) -> None:

@@ -35,6 +35,15 @@ def several_runs(given: Any, call: str) -> list[Run]:
     return _refused(given, call, "runs of imu.unlearn, one or several")
 
 
+def a_table(given: Any, call: str) -> pd.DataFrame:
+    """A table of runs, as :func:`imu_lab.sweep`, :func:`imu_lab.trial` and :func:`imu_lab.compare` give it.
+
+    Raises:
+        TypeError: it is something else; the message names ``call``.
+    """
+    return given if isinstance(given, pd.DataFrame) else _refused(given, call, "a table, as imu.sweep gives it")
+
+
 def a_record(given: Any, call: str, kind: type, words: str) -> Any:
     """A record of some kind; ``words`` say what it is and which call gives it.
 

@@ -80,7 +80,7 @@ def audit(
         UserWarning: there is no retrained model, so that the goals are unknown.
     """
     names = _names(only, bool(pairs))
-    draws, seed = check_count("draws", draws, 2), checked_seed(seed)
+    draws, seed = check_count("draws", draws, 1), checked_seed(seed)
     if pairs:
         shadows.check_pairs(pairs)
         if SHADOWS not in names:

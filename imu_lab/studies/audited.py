@@ -189,7 +189,12 @@ def _check_model(task: Task, model: nn.Module, who: str) -> None:
     """
     forget = task.split("forget")
     if len(forget):
-        few = next(iter(outputs(task, model, forget.take(torch.arange(1)))))[2]
+        try:
+            few = next(iter(outputs(task, model, forget.take(torch.arange(1)))))[2]
+        except RuntimeError as error:  # what torch says of shapes that do not fit each other
+            raise ValueError(
+                f"the {who} model cannot answer the task's examples: {str(error).splitlines()[0]}; pass one that was made for them"
+            ) from error
         check_answers(task, few, f"the {who} model")
     strange = int(outcomes(task, model, forget)[:, 0].isnan().sum())
     if strange:

@@ -6,7 +6,7 @@ import inspect
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ..core import registry, storage
-from ..core.knobs import plain
+from ..core.knobs import check_count, plain
 from ..core.memo import remembered
 from ..core.messages import UnknownName, listed
 from ..core.records import Run
@@ -274,6 +274,26 @@ def drawn(registered: registry.Registry, given: Any, seed: int) -> Any:
         return given
     name, settings = (given, {}) if isinstance(given, str) else given
     return registered.create(name, **({"seed": seed} if "seed" in _settings(registered, name) else {}), **settings)
+
+
+def check_schedule(
+    task: Task, goal: Any, references: bool, steps: Any, record_every: Any, step_norms: Iterable[Any]
+) -> None:
+    """Make sure that a goal is one, and that updates can be counted and scaled, before models are trained.
+
+    Raises:
+        ValueError: see :func:`imu_lab.trial`.
+    """
+    check_count("steps", steps)
+    check_count("record_every", record_every, 1)
+    for length in step_norms:
+        if length is not None and not (isinstance(length, (int, float, np.number)) and 0 < length < np.inf):
+            raise ValueError(
+                f"the length of an update is a number above 0, or None for steps as they are; got {length!r}"
+            )
+    asked = goal if isinstance(goal, (tuple, list)) else (goal,)
+    if not (references and any(isinstance(each, str) and each in (RETRAINED, NEAREST) for each in asked)):
+        _rule(task, goal, None)  # what the retrained model has to say, nobody knows yet
 
 
 def _rule(task: Task, goal: Any, own: Any) -> tuple[str, str, float] | None:

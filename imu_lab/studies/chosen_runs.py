@@ -7,6 +7,7 @@ import re
 import pandas as pd
 
 from ..core.messages import listed, unknown
+from ..core.taken import a_table
 
 BETWEEN = re.compile(r",(?![^(]*\))")  # a comma, but for those within brackets, as names of arms have them
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -30,10 +31,11 @@ def chosen_runs(table: pd.DataFrame, where: str = "") -> pd.DataFrame:
             holds somewhere, such as ``scrub``.
 
     Raises:
+        TypeError: it is no table.
         UnknownName: a condition on a column that the table does not have.
         ValueError: a number compared with words.
     """
-    chosen = table
+    chosen = a_table(table, "chosen_runs")
     for part in filter(None, (each.strip() for each in BETWEEN.split(where))):
         chosen = chosen[_fits(chosen, part)]
     return chosen

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.messages import unknown
+from ..core.taken import a_table
 from .cells import RETRAINED
 from .trial import over_seeds
 from .tuning import DISTANCE, sign_of, sized
@@ -33,11 +34,12 @@ def pareto(table: pd.DataFrame, forget: str = AXES[0], kept: str = AXES[1], *, b
         models"`` is the noise floor, where the table knows it. Methods without numbers on both are left out.
 
     Raises:
+        TypeError: it is no table.
         UnknownName: a column that the table does not have.
         ValueError: nobody can say which direction of a column is good; or what stands under one name has several rows for a
             seed, so that settings or kinds of step would be pooled as if they were seeds.
     """
-    by = by or ("method" if "method" in table else "arm")
+    by = by or ("method" if "method" in a_table(table, "pareto") else "arm")
     for name in (forget, kept, by, "seed"):
         if name not in table:
             raise unknown("column in this table", name, list(table.columns))

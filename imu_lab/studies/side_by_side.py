@@ -107,13 +107,14 @@ def side_by_side(run_a: Run, run_b: Run, *, reference: Any = None, task: Task | 
         ValueError: they do not forget the same samples, or do not know their task.
     """
     runs = {A: a_run(run_a, "side_by_side"), B: a_run(run_b, "side_by_side")}
-    first = Audited.of(runs[A], reference, task, DRAWS)
-    asked = {A: first, B: Audited.of(runs[B], first.references if reference is None else reference, task, DRAWS)}
+    tasks = [run.known_task() if task is None else task for run in runs.values()]
     ids = [run.samples["example"].sort_values().tolist() for run in runs.values()]
-    if asked[A].task != asked[B].task or ids[0] != ids[1]:
+    if tasks[0] != tasks[1] or ids[0] != ids[1]:
         raise ValueError(
             "these runs answer two requests; two runs stand side by side where both forget the same samples of one task"
         )
+    first = Audited.of(runs[A], reference, task, DRAWS)
+    asked = {A: first, B: Audited.of(runs[B], first.references if reference is None else reference, task, DRAWS)}
     models = {A: first.models[RUN], B: asked[B].models[RUN], ORIGINAL: first.models[ORIGINAL]}
     models |= {RETRAINED: first.models[first.retrained[0]]} if first.retrained else {}
     split = "test-forget" if first.of_a_group else "forget"

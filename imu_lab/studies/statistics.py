@@ -100,7 +100,7 @@ def two_sample_interval(
     found = bootstrap(
         (first, second),
         statistic,
-        n_resamples=draws,
+        n_resamples=max(2, draws),  # of one it warns that it has no spread
         batch=max(1, FLOATS // (len(first) + len(second))),
         vectorized=True,
         method="percentile",

@@ -13,12 +13,13 @@ from ..core.knobs import check_count
 from ..core.messages import kind_of, listed, unheard, unknown, warn
 from ..core.records import Run
 from ..core.running import checked_seed
+from ..core.taken import a_table
 from ..lab.verbs import load_run
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task, offered
 from ..tasks.training import recipe_of
 from .arms import Arm, arms_of, controls_of
-from .cells import NOTHING, RETRAINED, STILL, Cell, Made
+from .cells import NOTHING, RETRAINED, STILL, Cell, Made, check_schedule
 from .comparison import ORIGINAL
 from .trial import kind_of_steps
 from .tuning import DISTANCE, Best, best_arm, column_of, fair, standings
@@ -97,7 +98,8 @@ def sweep(
 
     Raises:
         UnknownName, TypeError, ValueError: nothing to sweep, a method or a setting that is not there, a seed that is there
-            twice, or that tunes and reports; before any work.
+            twice, or that tunes and reports, a goal or a number of steps that is none, a folder that cannot be written to;
+            before any work.
     """
     task, jobs = checked_task(task), None if jobs is None else check_count("jobs", jobs, 1)
     seeds, tuning = _seeds(seeds, "seeds"), _seeds(tuning, "tuning", least=0)
@@ -109,6 +111,7 @@ def sweep(
     taken = sorted({arm.of for arm in arms} & STILL.keys())
     if taken:
         raise ValueError(f"{taken[0]!r} is a row that stands in every sweep; call yours otherwise")
+    check_schedule(task, at_forget, references, steps, record_every, [step_norm])
     where = None if folder is None else Path(folder)
     how = dict(goal=at_forget, steps=steps, step_norm=step_norm, record_every=record_every, keeps_run=where is not None)
 
@@ -155,11 +158,12 @@ def load_runs(table: pd.DataFrame, by: str = "method", task: Task | None = None)
         task: for runs on a user's own data (see :func:`imu_lab.load_run`).
 
     Raises:
+        TypeError: it is no table.
         UnknownName: a column that the table does not have.
         ValueError: none of its rows has a saved run.
     """
     for name in (by, "run"):
-        if name not in table:
+        if name not in a_table(table, "load_runs"):
             raise unknown("column in this table", name, list(table.columns))
     kept = table[table["run"].notna()]
     if not len(kept):

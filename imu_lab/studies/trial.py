@@ -13,9 +13,10 @@ import pandas as pd
 from ..core.knobs import check_count
 from ..core.messages import unheard, unknown
 from ..core.running import checked_seed
+from ..core.taken import a_table
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task
-from .cells import STILL, Cell
+from .cells import STILL, Cell, check_schedule
 from .statistics import spearman
 from .work import worked
 
@@ -89,6 +90,7 @@ def trial(
     task, seeds, arms = checked_task(task), [checked_seed(seed) for seed in seeds], dict(arms)
     lengths = list(step_norms)
     _check(arms, alike, references)
+    check_schedule(task, at_forget, references, steps, record_every, lengths)
     whole = {**(STILL if references else {}), **{name: {**settings, **about} for name, about in arms.items()}}
     also = {"seeds": tuple(seeds) if references else (), "heads": heads, "record_every": record_every}
     cells = {
@@ -159,10 +161,11 @@ def over_seeds(
         is NaN for fewer than two. With a control, ``against`` names it.
 
     Raises:
+        TypeError: it is no table.
         UnknownName: a column or a control that the table does not have.
     """
     for name in (*quantities, *by, "seed"):
-        if name not in table:
+        if name not in a_table(table, "over_seeds"):
             raise unknown("column in this table", name, list(table.columns))
     quantities, by = list(quantities), list(by)
     values = table[quantities].astype(float) - (0 if against is None else _control(table, quantities, by, against))

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..core import registry
+from ..core import registry, storage
 from ..core.memo import Memo
 from ..core.messages import unheard
 from ..tasks.announced import announced
@@ -46,6 +46,8 @@ def worked(
     """
     found: dict[int, Outcome] = {at: kept for at, cell in enumerate(cells) if (kept := cell.kept(folder)) is not None}
     missing = [at for at in range(len(cells)) if at not in found]
+    if missing and folder is not None:
+        storage.check_writable(folder, "folder=")
     if progress:
         progress(len(found), len(cells), "read")
     hidden = {"disable": True} if progress else {"delay": 2, "leave": False}

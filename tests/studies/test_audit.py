@@ -373,7 +373,7 @@ def test_a_single_sample_to_forget_is_audited() -> None:
     table = imu.audit(run, pairs=8)
     assert set(table["audit"]) == set(module.FAMILIES)
     of = {split: rows for split, rows in table[table["audit"] == "cka"].groupby("split")}
-    assert (of["retain"]["value"] > 0).all() and of["forget"][["value", "low", "high"]].isna().all(None)
+    assert (of["retain"]["value"] > 0).all() and of["forget"][["value", "low", "high"]].isna().all(axis=None)
     assert of["forget"]["note"].str.contains("answers all 1 sample.s. alike").all()
     probe = table[table["audit"] == "probes"].iloc[0]
     assert probe["value"] in (0.0, 1.0) and 0 <= probe["low"] < probe["high"] <= 1
@@ -403,8 +403,8 @@ def test_models_that_cannot_be_put_beside_a_run_are_refused() -> None:
 @pytest.mark.parametrize("asked, error, said", [
     ({"only": 3}, TypeError, "only= names one or several of 'membership', .*got a int"),
     ({"only": []}, ValueError, "only= names no audit; leave it out for all"),
-    ({"draws": 0}, ValueError, "draws must be a whole number >= 2, got 0"),
-    ({"draws": 2.5}, ValueError, "draws must be a whole number >= 2, got 2.5"),
+    ({"draws": 0}, ValueError, "draws must be a whole number >= 1, got 0"),
+    ({"draws": 2.5}, ValueError, "draws must be a whole number >= 1, got 2.5"),
     ({"seed": None}, ValueError, "a seed is a whole number from 0, got None"),
     ({"seed": -1}, ValueError, "a seed is a whole number from 0, got -1"),
 ])  # fmt: skip
@@ -415,3 +415,7 @@ def test_settings_that_are_none_are_refused(asked: dict, error: type, said: str,
 
 def test_an_audit_that_is_named_twice_is_made_once(digit: Run) -> None:
     assert len(imu.audit(digit, ["rmia", "rmia"])) == len(imu.audit(digit, "rmia"))
+
+
+def test_a_single_draw_is_no_interval_but_no_fault(digit: Run) -> None:
+    assert imu.audit(digit, ["membership", "cka"], draws=1)["value"].notna().all()

@@ -75,9 +75,11 @@ def test_an_attack_calls_members_on_their_side_of_the_threshold(record: SideBySi
 
 
 def test_what_does_not_stand_side_by_side_is_refused(runs: tuple[imu.Run, imu.Run], record: SideBySide) -> None:
-    other = imu.unlearn(cases.task("digits fraction"), cases.original("digits fraction"), steps=1)
-    with pytest.raises(ValueError, match="these runs answer two requests"):
-        imu.side_by_side(runs[0], other)
+    of_others = imu.unlearn(cases.task("digits fraction"), cases.original("digits fraction"), steps=1)
+    of_other_data = imu.unlearn(imu.tasks.Toy(), imu.train(imu.tasks.Toy()), steps=1)
+    for other in (of_others, of_other_data):
+        with pytest.raises(ValueError, match="these runs answer two requests"):
+            imu.side_by_side(runs[0], other)
     with pytest.raises(TypeError, match="side_by_side takes a run of imu.unlearn; got"):
         imu.side_by_side(runs[0], pd.DataFrame())
     with pytest.raises(imu.UnknownName, match="unknown score: 'los'. Did you mean 'loss'"):

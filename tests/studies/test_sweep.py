@@ -360,3 +360,47 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_table(tmp_path: Path, tabl
     found = pd.read_parquet(out)
     pd.testing.assert_frame_equal(untimed(found), untimed(table), check_dtype=False)
     assert len(list((tmp_path / "cells").glob("[!.]*.json"))) == COUNT
+
+
+@pytest.mark.parametrize("how, said", [
+    ({"steps": -1}, "steps must be a whole number >= 0, got -1"),
+    ({"record_every": 0}, "record_every must be a whole number >= 1, got 0"),
+    ({"step_norm": -1.0}, "length of an update is a number above 0.*got -1.0"),
+    ({"step_norm": float("nan")}, "length of an update is a number above 0.*got nan"),
+    ({"at_forget": "half"}, "at_forget must be a forget accuracy"),
+    ({"at_forget": float("nan")}, "at_forget must be a forget accuracy"),
+    ({"at_forget": "retrained"}, "needs the retrained model"),
+    ({"at_forget": "nearest"}, "it needs references=True"),
+    ({"at_forget": ("loss", "=>", 1.0), "references": True}, "at_forget must be a forget accuracy"),
+])  # fmt: skip
+@pytest.mark.parametrize("verb", ["sweep", "trial"])
+def test_a_goal_or_a_schedule_that_is_none_is_refused_before_a_model_is_trained(
+    verb: str, how: dict, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imu_lab.studies.work.train", lambda *_, **__: pytest.fail("it trained"))
+    if verb == "trial":
+        how = {
+            "at_forget": 0.1,
+            **{("step_norms" if name == "step_norm" else name): value for name, value in how.items()},
+        }
+        how |= {"step_norms": [how["step_norms"]]} if "step_norms" in how else {}
+    with pytest.raises(ValueError, match=said):
+        imu.sweep(TOY, ["imu"], seeds=[77], jobs=1, **how) if verb == "sweep" else imu.trial(TOY, {"a": {}}, **how)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_a_model_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imu_lab.studies.work.train", lambda *_, **__: pytest.fail("it trained"))
+    (tmp_path / "file").write_text("not a folder")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", "/proc/nowhere"):
+        with pytest.raises(ValueError, match=f"folder={folder} cannot be written to .*name another folder"):
+            imu.sweep(TOY, ["imu"], seeds=[77], jobs=1, folder=folder)
+
+
+@pytest.mark.parametrize(
+    "verb", [imu.pareto, imu.load_runs, imu.chosen_runs, lambda table: imu.over_seeds(table, ["seconds"])]
+)
+def test_what_reads_a_table_says_so(verb: Any) -> None:
+    with pytest.raises(TypeError, match="takes a table, as imu.sweep gives it; got a list"):
+        verb([1, 2])
