@@ -44,6 +44,12 @@ def test_a_row_says_what_the_lesson_says(path: Path) -> None:
     assert not [each for each in known if each >= path.stem[:2]], "one has had it before"
 
 
+@every_lesson
+def test_exercises_stand_under_a_heading(path: Path) -> None:
+    asked = [cell.source for cell in nbformat.read(path, as_version=4).cells if "in the place of `None`" in cell.source]
+    assert len(asked) == 1 and "## Exercises\n\nPut your answer in the place of `None` and run the cell." in asked[0]
+
+
 @pytest.mark.parametrize("path", LESSONS[:-1], ids=[path.stem for path in LESSONS[:-1]])
 def test_a_lesson_leads_to_the_next(path: Path) -> None:
     after = LESSONS[LESSONS.index(path) + 1].stem
