@@ -117,17 +117,18 @@ def _levels(rows: pd.DataFrame, level: str, panel: int) -> dict[str, Any]:
 def _frame(known: pd.DataFrame, units: list[str]) -> dict[str, Any]:
     """A panel for each unit, one under the other, as high as its rows."""
     counts = [sum(_unit(row) == unit for row in known.to_dict("records")) for unit in units]
-    heights = [ROW * count + ROOM for count in counts]
-    total, top = max(1, sum(heights)), 1.0
-    frame: dict[str, Any] = {"height": 120 + max(200, total), "margin": {"l": 330}}
-    for panel, (unit, count, height) in enumerate(zip(units, counts, heights)):
+    rooms = [ROOM] * max(0, len(units) - 1) + [0]  # the last axis stands in the margin, above the legend
+    total, top = max(1, sum(ROW * count for count in counts) + sum(rooms)), 1.0
+    frame: dict[str, Any] = {"height": 160 + max(160, total), "margin": {"l": 330}}
+    for panel, (unit, count, room) in enumerate(zip(units, counts, rooms)):
         rows = known[[_unit(row) == unit for row in known.to_dict("records")]]
+        height = ROW * count + room
         low, axis = top - height / total, marks.axis(panel)
         words = unit if "(" in unit else theme.titled("value", theme.text(unit))
         frame[f"xaxis{axis}"] = {"anchor": f"y{axis}", "title": {"text": words}, "nticks": 6}
         frame[f"yaxis{axis}"] = {
             "anchor": f"x{axis}",
-            "domain": [max(0.0, low + ROOM / total), top],
+            "domain": [max(0.0, low + room / total), top],
             "title": {"text": "audit"},
             "tickvals": list(range(count)),
             "ticktext": _labels(rows),

@@ -311,12 +311,13 @@ def _trial_frame(quantities: list[str], arms: list[str], against: str | None) ->
     width = 1 / max(len(quantities), 1)
     for panel, quantity in enumerate(quantities):
         axis = marks.axis(panel)
-        title = _quantity(quantity) + ("" if against is None else "<br>difference")
+        title = _quantity(quantity, max(12, 90 // len(quantities))) + ("" if against is None else "<br>difference")
         domain = [panel * width + (0.03 if panel else 0), (panel + 1) * width - (0.03 if len(quantities) > 1 else 0)]
         frame[f"xaxis{axis}"] = {
             "anchor": "y",
             "domain": domain,
-            "nticks": 6,
+            "nticks": 6 if len(quantities) <= 4 else 4,
+            "tickangle": 0,
             "title": {"text": title},
             "zeroline": True,
             "zerolinecolor": theme.INK,
@@ -324,8 +325,8 @@ def _trial_frame(quantities: list[str], arms: list[str], against: str | None) ->
     return frame
 
 
-def _quantity(quantity: str) -> str:
-    """``"retain accuracy change"`` with the unit of accuracy; other columns speak for themselves."""
+def _quantity(quantity: str, letters: int) -> str:
+    """``"retain accuracy change"`` with the unit of accuracy, in lines of so many letters; other columns speak for themselves."""
     known = {"updates": "updates needed<br>(count)", "seconds": "time<br>(seconds)"}
     metric = quantity.removesuffix(" change").removesuffix(" gap").split(" ", 1)[-1]
-    return known.get(quantity, theme.titled(quantity, describe(metric).unit).replace(" (", "<br>("))
+    return known.get(quantity, theme.folded(quantity, describe(metric).unit, letters))

@@ -329,6 +329,8 @@ def _frame(info: CurvesInfo, panels: list[Panel]) -> dict[str, Any]:
     lowest = min(panel.up[0] for panel in panels)
     leftmost = min(panel.across[0] for panel in panels)
     title = theme.titled(quantity.title, quantity.unit)
+    # Of several panels each has a title of its own beside or below it, and little room for one.
+    small = dict(font=dict(size=10)) if len(panels) > 1 else {}
     frame: dict[str, Any] = dict(hovermode="closest", hoverdistance=40)
     for panel in panels:
         below, beside = panel.up[0] == lowest, panel.across[0] == leftmost
@@ -336,13 +338,16 @@ def _frame(info: CurvesInfo, panels: list[Panel]) -> dict[str, Any]:
             anchor=f"y{panel.axis}",
             domain=panel.across,
             showticklabels=below,
-            title=dict(text="updates made (0 = original model)" if below else ""),
+            title=dict(text="updates made (0 = original model)" if below else "", **small),
             **(dict(matches="x") if panel.axis else {}),
         )
         frame[f"yaxis{panel.axis}"] = dict(
             anchor=f"x{panel.axis}",
             domain=panel.up,
             nticks=6,
-            title=dict(text=(title if len(panels) == 1 else title.replace(" (", "<br>(")) if beside else ""),
+            title=dict(
+                text=(title if len(panels) == 1 else theme.folded(quantity.title, quantity.unit, 18)) if beside else "",
+                **small,
+            ),
         )
     return frame

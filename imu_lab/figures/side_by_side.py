@@ -185,7 +185,7 @@ def _layers(record: SideBySide) -> live.Content:
     ]
     frame = dict(
         xaxis=dict(title=dict(text="layer (by name)"), type="category"),
-        yaxis=dict(title=dict(text="linear CKA with the retrained model (share)")),
+        yaxis=dict(title=dict(text=theme.folded("linear CKA with the retrained model", "share"))),
     )
     words = "1 is the retrained model's features, up to a turn"
     return live.Content(traces, {"title.text": live.heading(TITLES["layers"], words)}, frame)

@@ -222,8 +222,8 @@ def titled(title: str, unit: str = "") -> str:
 
 
 def folded(title: str, unit: str = "", letters: int = 22) -> str:
-    """An axis title of several short lines, for panels that stand side by side; the unit has a line of its own."""
-    lines = [*wrap(title, letters), *([f"({unit})"] if unit else [])]
+    """An axis title of several short lines, for panels that stand side by side; the unit has lines of its own."""
+    lines = [*wrap(title, letters), *(wrap(f"({unit})", letters) if unit else [])]
     return "<br>".join(text(line) for line in lines)
 
 

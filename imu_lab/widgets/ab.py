@@ -15,12 +15,15 @@ from ..figures.side_by_side import VIEWS, content
 from ..measures.membership import SCORES
 from ..studies.side_by_side import SideBySide, side_by_side
 from ..tasks.protocol import Task, offered
+from .base import tables
 from .base.bundle import FigureWidget
 from .base.gallery import Gallery
 from .base.panel import Panel
 
-SHOWN = 16  # pictures on either side of the threshold
-HEIGHT = 330
+SHOWN = 12  # pictures on either side of the threshold
+HEIGHT = 300
+ORDER = ("attack", *(view for view in VIEWS if view != "attack"))  # what the threshold moves stands beside it
+SIDES = ("Called members, those nearest to the threshold first", "Not called")
 MEMBERS = {True: "members", False: "never seen"}
 STYLE = {"description_width": "78px"}
 
@@ -76,8 +79,10 @@ class SideBySidePanel(Panel):
         )
         self.score = W.Dropdown(options=list(SCORES), description="score", style=STYLE, layout=wide)
         self.threshold = W.FloatSlider(description="threshold", readout_format=".3g", style=STYLE, layout=wide)
-        self.figures = {view: FigureWidget(_framed(live.draw(content(record, view)))) for view in VIEWS}
-        self.called, self.passed = Gallery(columns=SHOWN, size=40), Gallery(columns=SHOWN, size=40)
+        self.figures = {view: FigureWidget(_framed(live.draw(content(record, view)))) for view in ORDER}
+        self.captions = {view: W.HTML(tables.caption(figure.layout.title.text)).add_class("imu-caption")
+                         for view, figure in self.figures.items()}  # fmt: skip
+        self.called, self.passed = Gallery(columns=SHOWN // 2, size=40), Gallery(columns=SHOWN // 2, size=40)
         self.words = W.HTML()
         if attackable:
             self._reach()
@@ -85,10 +90,11 @@ class SideBySidePanel(Panel):
                 control.observe(self._moved, "value")
             self.threshold.observe(self.ask, "value")
         grid = W.GridBox(
-            [self.figures[view] for view in VIEWS],
+            [W.VBox([self.captions[view], self.figures[view]]).add_class("imu-captioned") for view in ORDER],
             layout=W.Layout(grid_template_columns="repeat(auto-fit, minmax(420px, 1fr))"),
         )
-        controls = [self.model, self.score, self.threshold, self.words]
+        heads = [W.HTML(f"<p>{words}</p>").add_class("imu-about") for words in SIDES]
+        controls = [self.model, self.score, self.threshold, self.words, heads[0], self.called, heads[1], self.passed]
         super().__init__(
             controls if attackable else [W.HTML("<br>".join(record.missing.values()))],
             [grid],
@@ -97,7 +103,6 @@ class SideBySidePanel(Panel):
             compute=lambda question, report: (question, record.attacked(*question)),
             draw=self._draw,
             still_rows=self._still,
-            below=[W.HTML("called members, the least certain first"), self.called, W.HTML("not called"), self.passed],
         )
         if attackable:
             self.ask()
@@ -122,6 +127,7 @@ class SideBySidePanel(Panel):
         question, table = answer
         view = content(self.record, "attack", question.score, question.model, question.threshold)
         live.update(self.figures["attack"], view)
+        self.captions["attack"].value = tables.caption(self.figures["attack"].layout.title.text)
         near = table.assign(far=(table["score"] - question.threshold).abs()).sort_values("far", kind="stable")
         near = near if self._shows_unseen else near[near["member"]]
         for gallery, rows in ((self.called, near[near["called"]]), (self.passed, near[~near["called"]])):
@@ -154,7 +160,7 @@ class SideBySidePanel(Panel):
         return np.concatenate(found)
 
     def _still(self) -> list:
-        views = [self.figures[view] for view in VIEWS]
+        views = [self.figures[view] for view in ORDER]
         return [
             views[:2],
             views[2:4],
@@ -168,4 +174,4 @@ def _plain(record: SideBySide, name: str) -> str:
 
 
 def _framed(figure: go.Figure) -> go.Figure:
-    return figure.update_layout(height=HEIGHT)
+    return figure.update_layout(height=HEIGHT, autosize=True, margin_t=28)  # its title stands above it

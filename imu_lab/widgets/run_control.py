@@ -26,6 +26,11 @@ from .base.panel import Panel, duration
 from .base.run_table import run_table
 
 HEIGHTS = {"curves": 380, "paths": 360}
+NO_RUN = {  # what stands where a figure will be
+    "curves": '<p>No run yet<br><span class="imu-note">Press Start, or Step for one update at a time: curves are drawn '
+    "while the run is under way.</span></p>",
+    "paths": '<p><span class="imu-note">Trajectories of the samples follow when it has ended.</span></p>',
+}
 KEPT_RUNS = 8
 SHOWN_FIRST = ("lr", "alpha", "step_norm")
 
@@ -78,7 +83,7 @@ class RunControl(Panel):
         self._last_draw = self._began = 0.0
         self._make_controls(steps, rule, method)
         self.scores = W.HTML().add_class("imu-table").add_class("imu-scores")
-        self.captions = {name: W.HTML().add_class("imu-caption") for name in HEIGHTS}
+        self.captions = {name: W.HTML(NO_RUN[name]).add_class("imu-caption") for name in HEIGHTS}
         self.places = {name: W.VBox([self.captions[name]], layout=W.Layout(min_height=f"{height + 30}px"))
                        .add_class("imu-captioned") for name, height in HEIGHTS.items()}  # fmt: skip
         super().__init__(self._side(), [self.places["curves"], self.scores, self.places["paths"]], title="Run control",

@@ -34,11 +34,17 @@ class RunTable(W.VBox):
             description="filter",
             placeholder="scrub, seed = 0, test accuracy > 0.9",
             continuous_update=True,
+            style={"description_width": "36px"},
             layout=WIDE,
         )
-        self.by = W.Dropdown(options=[("as they are", ""), *((each, each) for each in table)], description="order by")
-        self.falling = W.Checkbox(False, description="largest first", indent=False)
-        self.words, self.rows = W.HTML().add_class("imu-status"), W.HTML().add_class("imu-ledger")
+        orders = [("as they are", ""), *((str(each), each) for each in table)]
+        self.by = W.Dropdown(options=orders, description="order by", style={"description_width": "60px"},
+                             layout=W.Layout(width="240px"))  # fmt: skip
+        self.falling = W.Checkbox(False, description="largest first", indent=False, layout=W.Layout(width="110px"))
+        self.words, self.rows = (
+            W.HTML().add_class("imu-status"),
+            W.HTML().add_class("imu-table").add_class("imu-scores"),
+        )
         super().__init__([theme.style_sheet(), W.HBox([self.where, self.by, self.falling]), self.words, self.rows])
         self.add_class("imu-panel")
         for control in (self.where, self.by, self.falling):
@@ -90,10 +96,11 @@ def _html(table: pd.DataFrame) -> str:
     """The rows as HTML, in the order of the columns that tell most, without changes and gaps, which are many."""
     names = [name for name in FIRST if name in table]
     names += [name for name in table if name not in names and not str(name).endswith((" change", " gap"))]
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
+    look = {name: ' class="imu-word"' if isinstance(table[name].iloc[0], str) else "" for name in names if len(table)}
+    head = "".join(f"<th{look.get(name, '')}>{escape(str(name))}</th>" for name in names)
     body = [
-        "<tr>" + "".join(f"<td>{tables.number(None if pd.isna(row[name]) else row[name], str(name))}</td>" for name in names)
-        + "</tr>"
+        "<tr>" + "".join(f"<td{look[name]}>{tables.number(None if pd.isna(row[name]) else row[name], str(name))}</td>"
+                         for name in names) + "</tr>"
         for row in table.to_dict("records")
     ]  # fmt: skip
     whole = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"

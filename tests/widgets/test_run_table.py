@@ -70,7 +70,7 @@ def test_the_rows_follow_the_line_and_the_menu() -> None:
     assert shown.words.value == "4 of 4 runs" and "&lt;b&gt;scrub" in shown.rows.value and "gap" not in shown.rows.value
     shown.where.value, shown.by.value, shown.falling.value = "test accuracy > 0", "test accuracy", True
     assert shown.table["method"].tolist() == ["delete", "imu", "scrub"] and shown.words.value == "3 of 4 runs"
-    assert shown.rows.value.index("delete") < shown.rows.value.index("imu")
+    assert shown.rows.value.index(">delete<") < shown.rows.value.index(">imu<")
 
 
 def test_runs_are_compared_first() -> None:

@@ -26,8 +26,10 @@ STYLE_SHEET = """
 .imu-error p[role="status"] { border-color: var(--jp-warn-color1, #e69f00) }
 .imu-more > .lm-Widget, .imu-more .jupyter-widget-Collapse-header { background: transparent; border: 0; padding: 2px 0;
   color: var(--imu-soft); font-size: 12px }
-.imu-more .jupyter-widget-Collapse-contents { background: transparent; border: 0; padding: 0 }
-.imu-more .jupyter-widget-Collapse { border: 0 }
+:is(.imu-more, .imu-parts) .jupyter-widget-Collapse-contents { background: transparent; border: 0; padding: 0 }
+:is(.imu-more, .imu-parts) .jupyter-widget-Collapse { border: 0 }
+.imu-parts > .jupyter-widget-Collapse > .jupyter-widget-Collapse-header { background: transparent; border: 0;
+  border-bottom: 1px solid var(--imu-line); padding: 6px 0 3px; margin-bottom: 4px; color: var(--imu-text); font-weight: 600 }
 .imu-table table { border-collapse: collapse; width: 100%; font-size: 12px; font-variant-numeric: tabular-nums }
 .imu-table th { text-align: right; font-weight: 600; color: var(--imu-soft); border-bottom: 1px solid var(--imu-line);
   padding: 2px 8px; vertical-align: bottom }

@@ -39,7 +39,7 @@ from .sample_map import SampleMap
 from .what_if import Change, WhatIf
 
 SEEN = 64  # pixels, of the picture under the mouse
-HEIGHT = 280  # pixels, of the map and of the trajectories: both share a screen of 800 with the card
+HEIGHT = 252  # pixels, of the map and of the trajectories: both share a screen of 800 with the card
 SHOWN = 30  # pictures of a selection
 ROWS = 1000  # trajectories drawn of a selection
 INTERVAL = 0.1  # seconds between updates while it plays

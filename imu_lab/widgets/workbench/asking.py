@@ -12,12 +12,12 @@ from ...core import registry
 from ...core.quantities import describe
 from ...lab.session import Session
 from ...tasks.protocol import offered
-from ..base import theme
 from ..base.controls import STYLE, Menu
 from .pipeline import Question
 
 SHOWN_FIRST = ("lr", "alpha", "step_norm", "scope", "rho", "curvature")
 CONTROLS_FIRST = ("uniform", "shuffled", "gradient-norm")
+TITLES = ("Influence", "Intensity", "Unlearning", "Compare with")
 NEVER = "never"  # a menu cannot hold None
 
 
@@ -34,7 +34,7 @@ class Asking(W.VBox):
         estimator, rule, method: menus with the settings of what is chosen.
         steps, seed, stop_at: the other settings of a run.
         compared: a box per registered rule; ticked rules run beside the main one.
-        note: a line about the retrained model.
+        parts: the parts of the question, of which one is open. note: a line about the retrained model.
     """
 
     def __init__(
@@ -65,16 +65,22 @@ class Asking(W.VBox):
         self._boxes = W.HBox(layout=W.Layout(flex_flow="row wrap", grid_gap="0 14px"))
         self.note = W.HTML().add_class("imu-about").add_class("imu-reference")
         self._add_boxes(compare_with)
-        super().__init__(self._arranged())
+        super().__init__([self._arranged(), self.note])
+        self._head()
 
-    def _arranged(self) -> list[W.Widget]:
-        parts = {
-            "1 · Influence": [self.estimator],
-            "2 · Intensity": [self.rule],
-            "3 · Unlearning": [self.method, self.steps, self.stop_at, self.seed],
-            "4 · Compare with": [self._boxes, self.note],
-        }
-        return [widget for title, widgets in parts.items() for widget in (theme.section(title), *widgets)]
+    def _arranged(self) -> W.Accordion:
+        """One part is open at a time: all of them are longer than a screen, and the sample's card stands below."""
+        parts = [[self.estimator], [self.rule], [self.method, self.steps, self.stop_at, self.seed], [self._boxes]]
+        self.parts = W.Accordion([W.VBox(widgets) for widgets in parts], selected_index=0).add_class("imu-parts")
+        return self.parts
+
+    def _head(self) -> None:
+        """Above each part, what is chosen in it."""
+        beside = ", ".join(name for name, box in self.compared.items() if box.value and not box.disabled)
+        chosen = self.estimator.value.name, self.rule.value.name, self.method.value.name, beside or "nothing"
+        self.parts.titles = [
+            f"{number} · {title}: {name}" for number, (title, name) in enumerate(zip(TITLES, chosen), 1)
+        ]
 
     def _add_boxes(self, ticked: tuple[str, ...] = ()) -> None:
         """A box for every rule that has none yet; the well-known controls come first."""
@@ -106,6 +112,7 @@ class Asking(W.VBox):
         for name, box in self.compared.items():
             box.disabled = name == rule.name
         beside = tuple(name for name, box in self.compared.items() if box.value and name != rule.name)
+        self._head()
         stop_at = None if self.stop_at.value == NEVER else self.stop_at.value
         return Question(
             self.estimator.value, rule, self.method.value, self.steps.value, self.seed.value, stop_at, beside

@@ -135,6 +135,15 @@ def test_without_a_reference_it_is_trained_in_the_background(task: Any, models: 
     made.close()
 
 
+def test_one_part_of_the_controls_is_open_and_the_others_say_what_is_chosen(panel: Workbench) -> None:
+    parts = panel.controls.parts
+    assert parts.selected_index == 0 and parts.titles[0] == "1 · Influence: fisher-diagonal"
+    panel.controls.rule.value = Choice("linear", {})
+    panel.controls.compared["shuffled"].value = True
+    assert panel.wait(SECONDS)
+    assert parts.titles[1:] == ("2 · Intensity: linear", "3 · Unlearning: imu", "4 · Compare with: uniform, shuffled")
+
+
 def test_another_metric_is_drawn_without_a_new_run(panel: Workbench) -> None:
     run = panel.answer.run
     panel.views.metric.value = "loss"
