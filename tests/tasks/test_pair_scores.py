@@ -38,3 +38,15 @@ def test_rouge_counts_the_words_of_the_truth_in_their_order() -> None:
     assert rouge_recall("one two three four", "one x three y") == 0.5 and rouge_recall("one two", "") == 0.0
     assert rouge_recall("the authors", "the author") == 1.0  # stems of long words
     assert rouge_recall("same words", "same words") == 1.0 and math.isnan(rouge_recall("שלום", "שלום"))
+
+
+def test_words_are_those_that_the_scorer_finds_by_itself() -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    whole = RougeScorer(["rougeL"], use_stemmer=True)
+    texts = ["Running, runners' runs: re-running!", "caf\u00e9 na\u00efve \u0130stanbul\u2028the  cities", "x", "", "don't-stop 1,000 flies\tflying", "\u202edeb\u202c"]  # fmt: skip
+    for truth in texts:
+        for said in texts:
+            found = rouge_recall(truth, said)
+            expected = whole.score(truth, said)["rougeL"].recall
+            assert found == (1.0 if truth == said else expected) or math.isnan(found)
