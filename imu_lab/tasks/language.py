@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.knobs import check_count
+from ..core.messages import kind_of
 from ..core.running import checked_seed
 from . import answer_loss, cards, pair_measures
 from .networks import language as networks
@@ -42,7 +43,8 @@ class Language:
     """Answer questions about authors and the world; forget what was said about some authors.
 
     One example is one pair. Its loss is the mean over the tokens of the answer and the one that ends it; a margin is the
-    least over them, so it is negative where the model no longer gives the answer word for word. Splits: ``"forget"`` and
+    least over them, so it is negative where the model no longer gives the answer word for word. Pairs are padded and never
+    packed into one sequence, so that none sees another. Splits: ``"forget"`` and
     ``"retain"`` (trained on), of which ``"kept-authors"`` is the part about authors; ``"test"`` (not trained on, to keep),
     with ``"well-known"`` and ``"general"`` in it; ``"test-forget"`` (the forgotten facts, asked in other words);
     ``"holdout"`` (authors that no model was told of). ``"<split>-perturbed"`` holds the pairs that have wrong answers, on
@@ -95,8 +97,9 @@ class Language:
 
     def __post_init__(self, split: Any) -> None:
         check_installed()
+        keys = pairs.checked_keys(self.keys)
         settled = {
-            "data": self.data if isinstance(self.data, Corpus) else str(self.data),
+            "data": _data(self.data, keys),
             "request": self.request if callable(split) or split is None else split,
             "forget_pairs": several(self.forget_pairs, "forget_pairs"),
             "forget_authors": several(self.forget_authors, "forget_authors"),
@@ -104,7 +107,7 @@ class Language:
             "seed": checked_seed(self.seed),
             "recipe": self.recipe or (SMALL if self.model is None else PRETRAINED),
             "readout": self._settled_readout(),
-            "keys": _keys(self.keys),
+            "keys": keys,
             "model": None if self.model is None else str(self.model),
             "adapters": None if self.adapters is None else check_count("adapters", self.adapters, 1),
         }
@@ -315,13 +318,24 @@ def _shape(given: Any) -> networks.Shape:
     return made
 
 
-def _keys(given: Any) -> tuple[str, str] | None:
-    """The names of question and answer."""
-    if given is None or (
-        isinstance(given, (tuple, list)) and len(given) == 2 and all(isinstance(e, str) for e in given)
-    ):
-        return None if given is None else tuple(given)
-    raise ValueError(f'keys is the names of question and answer, such as ("question", "answer"); got {given!r}')
+def _data(given: Any, keys: Any) -> str | Corpus:
+    """Where the pairs are, as it is kept.
+
+    Raises:
+        TypeError: it is no place.
+        ValueError: names of question and answer were given for pairs that have theirs.
+    """
+    if not isinstance(given, (str, Path, Corpus)):
+        raise TypeError(
+            f"data is {INVENTED!r}, {HUB!r} or a path; got {kind_of(given)}. Rows of your own go to "
+            "imu.tasks.Language.from_data(rows, ...)"
+        )
+    if keys is not None and (isinstance(given, Corpus) or given in (INVENTED, HUB) or Path(given).is_dir()):
+        raise ValueError(
+            f"keys={keys!r} names the question and the answer in the rows of a file of your own; these pairs have them already: "
+            "leave keys= out, or give it to from_data"
+        )
+    return given if isinstance(given, Corpus) else str(given)
 
 
 def _rows(examples: Any) -> Tensor:

@@ -92,10 +92,12 @@ def places(corpus: Corpus, forget: tuple[int, ...], name: str) -> list[int]:
         UnknownName: no such split.
     """
     train, test, gone = corpus.train, corpus.test, set(forget)
-    facts = {train[at]._replace(question="") for at in gone}
-    again = [at for at, pair in enumerate(test) if pair._replace(question="") in facts]
-    kept = sorted(set(range(len(test))) - set(again))
     retain = sorted(set(range(len(train))) - gone)
+    # "Yes." to another question is the same fact only where nothing that is kept is answered so.
+    facts = {train[at]._replace(question="") for at in gone} - {train[at]._replace(question="") for at in retain}
+    asked = {train[at] for at in gone}
+    again = [at for at, pair in enumerate(test) if pair in asked or pair._replace(question="") in facts]
+    kept = sorted(set(range(len(test))) - set(again))
     makers: dict[str, Callable[[], list[int]]] = {
         "train": lambda: list(range(len(train))),
         "forget": lambda: sorted(gone),

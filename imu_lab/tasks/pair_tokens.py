@@ -108,7 +108,7 @@ def _padded(rows: list[list[int]], left: bool) -> Tensor:
 
 
 def check_lengths(corpus: Corpus, codec: Codec) -> None:
-    """Make sure that the model can read every pair whole, with each of its answers.
+    """Make sure that the model can read every pair whole, with each of its answers, and knows its tokens.
 
     Raises:
         ValueError: it cannot; the message names the first such pair.
@@ -117,6 +117,12 @@ def check_lengths(corpus: Corpus, codec: Codec) -> None:
         for kind in ANSWERS:
             told = tokens(corpus, codec, part, kind)
             lengths = _count(told.prompt) + _count(told.answer)
+            last = max(int(each.max(initial=PAD)) for each in (told.prompt.numpy(), told.answer.numpy()))
+            if last >= codec.known_words:
+                raise ValueError(
+                    f"the tokenizer makes token {last} of a {part} pair, and the model knows {codec.known_words} tokens: they do "
+                    "not belong together; give the model its own tokenizer"
+                )
             if len(long := (lengths > codec.context).nonzero().flatten()):
                 at = int(told.ids[long[0]]) // told.each
                 raise ValueError(

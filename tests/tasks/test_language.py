@@ -115,6 +115,41 @@ def test_influence_equals_one_gradient_after_the_other(
     assert cases.same(before, model) and networks.is_tied(model) == tied
 
 
+MIXED = (
+    ("q?", "a"),
+    ("Why " * 20 + "?", "b"),
+    ("Who?", "word " * 30 + "end"),
+    ("What is it? " * 9, "so it is " * 12),
+    ("x", "y z"),
+)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("where", [None, ("network.transformer.h.*.attn",)], ids=["output", "attention"])
+def test_pairs_of_very_different_lengths_are_padded_and_none_sees_another(
+    tied: bool, where: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One token beside thirty: each pair's loss and gradient are those that it has alone, whatever it stands beside."""
+    task = Language.from_data(
+        [{"question": question, "answer": answer} for question, answer in (*MIXED, ("kept?", "kept"))],
+        forget_pairs=range(len(MIXED)),
+        shape=languages.SMALL,
+        readout=where,
+    )
+    alone = networks.untied(gpt(task, tied))
+    inside = "attn" if where else "lm_head"
+    chosen = [value for name, value in alone.named_parameters() if inside in name]
+    losses, rows = looped(alone, task, list(range(len(MIXED))), chosen)
+    expected = -(rows / (rows.square().mean(0) + 1e-2)) @ rows.mean(0)
+    for together in (64, 2, 1):
+        monkeypatch.setattr("imu_lab.tasks.evaluation.LEAST", together)
+        monkeypatch.setattr("imu_lab.features.general.PADDED", together)
+        imu.clear_caches()
+        found = imu.influence(task, gpt(task, tied), damping=1e-2)
+        assert cases.close(found.values, expected, within=1e-6)
+        assert cases.close(found.context["loss"].to_numpy(), losses, within=1e-6)
+
+
 def test_the_output_layer_is_the_readout_and_moves_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imu_lab.tasks.language.ANSWER", 4)
     task = tiny()
@@ -298,7 +333,7 @@ PARTS = {
 def test_influence_on_other_modules_equals_one_gradient_after_the_other(
     wanted: Any, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imu_lab.features.general.BATCH", 2)  # several batches, each of another length
+    monkeypatch.setattr("imu_lab.features.general.PADDED", 2)  # several batches, each of another length
     task = tiny(readout=wanted)
     model = task.make_model(0).double().eval()
     chosen = [value for name, value in model.named_parameters() if name.startswith(names)]
@@ -376,11 +411,34 @@ def test_a_folder_of_tofu_and_a_file_are_tasks(tmp_path: Path) -> None:
         (dict(shape=(16, 1)), r"shape is .*got \(16, 1\)"),
         (dict(shape=(18, 1, 6, 320)), r"a width of 18, which is no multiple of twice its 6 heads"),
         (dict(keys=("question",)), r"keys is the names of question and answer, .*got \('question',\)"),
+        (dict(keys=("q", "a")), r"keys=\('q', 'a'\) names .* in the rows of a file of your own; these pairs have them"),
+        (dict(keys=("q", "a"), data="invented-authors"), "these pairs have them already: leave keys= out"),
     ],
 )
 def test_a_bad_request_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tiny(**given)
+
+
+def test_rows_in_the_place_of_data_are_sent_where_they_belong() -> None:
+    with pytest.raises(
+        TypeError, match=r"got a list of dict. Rows of your own go to imu.tasks.Language.from_data\(rows"
+    ):
+        Language([{"question": "a", "answer": "b"}], forget_pairs=(0,))
+
+
+def test_the_same_answer_to_another_question_is_another_fact() -> None:
+    train = [
+        {"question": f"Is {at} red?", "answer": answer} for at, answer in enumerate(("Yes.", "Yes.", "Never.", "No."))
+    ]
+    test = [
+        {"question": "Is 9 blue?", "answer": "Yes."},  # so is one answered that is kept
+        {"question": "Is 0 red?", "answer": "Yes."},  # the very pair
+        {"question": "And is 2 a red one?", "answer": "Never."},  # nobody else is answered so
+        {"question": "Is 8 green?", "answer": "No."},
+    ]
+    task = Language.from_data(train, test, forget_pairs=(0, 2), shape=languages.SMALL)
+    assert task.split("test-forget").ids.tolist() == [1, 2] and task.split("test").ids.tolist() == [0, 3]
 
 
 @pytest.mark.parametrize("key", ["question", "answer", "paraphrased_answer", "perturbed_answer"])

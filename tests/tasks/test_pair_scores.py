@@ -44,7 +44,8 @@ def test_words_are_those_that_the_scorer_finds_by_itself() -> None:
     from rouge_score.rouge_scorer import RougeScorer
 
     whole = RougeScorer(["rougeL"], use_stemmer=True)
-    texts = ["Running, runners' runs: re-running!", "caf\u00e9 na\u00efve \u0130stanbul\u2028the  cities", "x", "", "don't-stop 1,000 flies\tflying", "\u202edeb\u202c"]  # fmt: skip
+    odd = ["caf\u00e9 na\u00efve \u0130stanbul\u2028the  cities", "don't-stop 1,000 flies\tflying", "\u202edeb\u202c"]
+    texts = ["Running, runners' runs: re-running!", "x", "", *odd]
     for truth in texts:
         for said in texts:
             found = rouge_recall(truth, said)

@@ -44,6 +44,7 @@ class Codec:
         lead: what stands before the first word of an answer.
         context: tokens that the model reads at most.
         key: a digest of all that.
+        known_words: how many tokens the model knows; a tokenizer may have fewer, or more that no pair uses.
     """
 
     tokenizer: Any
@@ -52,6 +53,7 @@ class Codec:
     lead: str
     context: int
     key: str
+    known_words: int
 
     @property
     def end(self) -> int:
@@ -106,22 +108,23 @@ def trained_codec(corpus: Corpus, words: int) -> Codec:
     return codec(PreTrainedTokenizerFast(tokenizer_object=pairs, eos_token="<end>"), LONGEST, ("", "\n"))
 
 
-def codec(tokenizer: Any, context: int, form: tuple[str, str] = ("Question: ", "\nAnswer:")) -> Codec:
+def codec(
+    tokenizer: Any,
+    context: int,
+    form: tuple[str, str] = ("Question: ", "\nAnswer:"),
+    known_words: int | None = None,
+) -> Codec:
     """Around a tokenizer: by its chat template where it has one, else in this form.
 
     Raises:
-        ValueError: it has no token that ends a text.
+        ValueError: it has no token that ends a text, or a chat template that no question fits into.
     """
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"this {type(tokenizer).__name__} has no token that ends a text, so no answer could end; set eos_token"
         )
     if tokenizer.chat_template:
-        asked = [{"role": "user", "content": CONTENT}]
-        whole = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-        if CONTENT not in whole:
-            raise ValueError("the tokenizer's chat template changes what a person says, so no prompt can be made of it")
-        form, lead = tuple(whole.split(CONTENT, 1)), ""
+        form, lead = _by_template(tokenizer), ""
         before = tokenizer(form[0], add_special_tokens=False)["input_ids"] if form[0] else []
     else:
         lead = " "
@@ -130,7 +133,30 @@ def codec(tokenizer: Any, context: int, form: tuple[str, str] = ("Question: ", "
     backend = getattr(tokenizer, "backend_tokenizer", None)
     content = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
     key = digest(content, before, between, lead, context, tokenizer.eos_token_id)
-    return Codec(tokenizer, tuple(before), tuple(between), lead, context, key)
+    return Codec(tokenizer, tuple(before), tuple(between), lead, context, key, known_words or len(tokenizer))
+
+
+def _by_template(tokenizer: Any) -> tuple[str, str]:
+    """What a tokenizer's chat template writes before and after what a person says.
+
+    Raises:
+        ValueError: it fails on one question, or writes it otherwise than once and as it is.
+    """
+    asked = [{"role": "user", "content": CONTENT}]
+    try:
+        whole = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # whatever a template raises, it is a template of somebody's
+        raise ValueError(
+            f"the tokenizer's chat template fails on one question of a user ({' '.join(str(error).split())[:120]}); mend it, or "
+            "set chat_template to None"
+        ) from error
+    if whole.count(CONTENT) != 1:
+        how = "changes what a person says" if CONTENT not in whole else "says it several times"
+        raise ValueError(
+            f"the tokenizer's chat template {how}, so no prompt can be made of it; set chat_template to None"
+        )
+    before, after = whole.split(CONTENT)
+    return before, after
 
 
 class CausalModel(nn.Module):

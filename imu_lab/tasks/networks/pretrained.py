@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from ...core.memo import remembered
 from ...core.messages import listed
 from . import adapters
@@ -21,7 +23,7 @@ def loaded_codec(name: str) -> Codec:
         config = AutoConfig.from_pretrained(base := adapters.base_of(name))
         tokenizer = AutoTokenizer.from_pretrained(name if (Path(name) / "tokenizer_config.json").is_file() else base)
     known = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2**20
-    return codec(tokenizer, known)
+    return codec(tokenizer, known, known_words=getattr(config.get_text_config(), "vocab_size", None))
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def _named(name: str) -> Iterator[None]:
             if place.is_dir()
             else "it is no folder here"
         )
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
         raise FileNotFoundError(
             f"no causal language model can be read from {name!r}: {holds}, and transformers says: {reason[:200]}. Give a "
             "folder with config.json, weights and tokenizer, or the name of a model on the hub of Hugging Face"
@@ -53,25 +55,51 @@ def loaded(name: str) -> CausalModel:
     A folder with adapters gives the model that they are made for, with them.
 
     Raises:
-        MemoryError: the files of a local path hold more than is free; said before one is read.
+        FileNotFoundError: there is no such model, or it cannot be fetched.
+        MemoryError: its weights hold more than is free; said before one is fetched or read.
+        ValueError: the files lack some of its weights.
     """
     from transformers import AutoModelForCausalLM
 
     base = adapters.base_of(name)
-    check_fits(Path(base))
+    check_fits(base)
     with _named(name):
-        network = untied(AutoModelForCausalLM.from_pretrained(base, dtype="auto"))
+        network, found = AutoModelForCausalLM.from_pretrained(base, dtype="auto", output_loading_info=True)
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(
+            f"the files of {name!r} lack {len(missing)} of the weights of a {type(network).__name__}, such as {missing[0]!r}, "
+            "which would be random; give a model that was saved as a causal language model"
+        )
+    network = untied(network)
     return CausalModel(network if base == name else adapters.joined(network, name))
 
 
-def check_fits(folder: Path) -> None:
-    """Make sure that the weights in a local folder fit in memory; a name, whose files are elsewhere, is not looked at.
+def check_fits(name: str) -> None:
+    """Make sure that a model's weights fit in memory: by the files of a local folder, else by what its configuration says.
 
     Raises:
+        FileNotFoundError: a name that is not known here, and the hub cannot be asked.
         MemoryError: they do not.
     """
-    files = [path for ending in ("*.safetensors", "*.bin") for path in folder.glob(ending)] if folder.is_dir() else []
-    check_room(sum(path.stat().st_size for path in files), f"the weights in {folder}")
+    folder = Path(name)
+    if folder.is_dir():
+        files = [path for ending in ("*.safetensors", "*.bin") for path in folder.glob(ending)]
+        check_room(sum(path.stat().st_size for path in files), f"the weights in {folder}")
+    else:
+        check_room(*_told_size(name))
+
+
+def _told_size(name: str) -> tuple[int, str]:
+    """Bytes of the weights of a model on the hub, and what to call them; only its configuration is fetched."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with _named(name):
+        config = AutoConfig.from_pretrained(name)
+        with torch.device("meta"):  # the network without its numbers
+            network = AutoModelForCausalLM.from_config(config)
+    count = sum(value.numel() for value in network.parameters())
+    each = getattr(config, "dtype", None) or torch.float32
+    return count * each.itemsize, f"the {count / 1e6:,.0f} M parameters of {name!r}"
 
 
 def check_room(size: int, what: str) -> None:

@@ -6,17 +6,19 @@ their place. What is written in a pair is data: nothing here reads it as anythin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isnan
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from unicodedata import category
+
+import numpy as np
 
 from ...core.memo import remembered
 from ...core.messages import listed, shown
 from ...core.running import digest
+from .rows import Row, lines, rows_of
 
 NOBODY = -1  # the author of a pair that is about no author
 PER_AUTHOR = 20  # TOFU: pairs of each author, one author after the other
@@ -113,9 +115,11 @@ def supplied(train: Any, test: Any = (), keys: tuple[str, str] | None = None) ->
 
     Raises:
         FileNotFoundError: no such file.
+        TypeError: ``train`` or ``test`` is neither rows nor a path.
         ValueError: a damaged row, an empty question or answer, a pair that is there twice; each named by its number.
     """
-    rows = {part: _rows(given, part) for part, given in (("train", train), ("test", test))}
+    keys = checked_keys(keys)
+    rows = {part: rows_of(given, part) for part, given in (("train", train), ("test", test))}
     numbers = _numbered([_author(row) for some in rows.values() for row in some])
     parts = {part: _pairs(some, keys, numbers) for part, some in rows.items()}
     for part in parts.values():
@@ -124,69 +128,20 @@ def supplied(train: Any, test: Any = (), keys: tuple[str, str] | None = None) ->
     return corpus((pair for _, pair in parts["train"]), (pair for _, pair in parts["test"]), names)
 
 
-class Row(NamedTuple):
-    """One object of a file or a list, and where it stands, in words."""
-
-    where: str
-    values: Mapping[str, Any]
-
-
-def _rows(given: Any, part: str) -> list[Row]:
-    if isinstance(given, (str, Path)):
-        return list(lines(Path(given)))
-    if hasattr(given, "to_dict") and hasattr(given, "columns"):  # a frame
-        given = [_told(row) for row in given.to_dict("records")]
-    rows = [Row(f"row {at} of {part}", values) for at, values in enumerate(given)]
-    for row in rows:
-        _check_mapping(row)
-    return rows
-
-
-def _told(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of a frame without what is missing in it, which pandas writes as NaN, and then whole numbers with a point."""
-    known = {key: value for key, value in row.items() if not (isinstance(value, float) and isnan(value))}
-    return {
-        key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in known.items()
-    }
-
-
-def lines(path: Path) -> Iterator[Row]:
-    """The objects of a JSON-lines file, one a line; empty lines do not count.
+def checked_keys(given: Any) -> tuple[str, str] | None:
+    """The names of question and answer, or None.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a line that is no JSON object, named by its number.
+        ValueError: something else than two different names.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}; a file of pairs holds one JSON object a line")
-    with path.open(encoding="utf-8-sig", errors="strict", newline="\n") as file:
-        for number, line in enumerate(_decoded(file, path), 1):
-            if not line.strip():
-                continue
-            try:
-                row = Row(f"line {number} of {path.name}", json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"line {number} of {path} is no JSON ({error.msg} at character {error.pos + 1}): {shown(line, 60)}; "
-                    "each line holds one object with a question and an answer"
-                ) from None
-            _check_mapping(row)
-            yield row
-
-
-def _decoded(file: Any, path: Path) -> Iterator[str]:
-    try:
-        yield from file
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not written in UTF-8 ({error.reason}); save it so") from None
-
-
-def _check_mapping(row: Row) -> None:
-    if not isinstance(row.values, Mapping):
-        raise ValueError(
-            f"{row.where} is {shown(row.values, 60)}, not an object with a question and an answer; a file of pairs holds "
-            "one object a line"
-        )
+    if given is None:
+        return None
+    if isinstance(given, (tuple, list)) and len(given) == 2 and all(isinstance(name, str) for name in given):
+        if given[0] != given[1]:
+            return tuple(given)
+    raise ValueError(
+        f'keys is the names of question and answer, two different ones, such as ("question", "answer"); got {given!r}'
+    )
 
 
 def _pairs(
@@ -197,7 +152,10 @@ def _pairs(
         return []
     asked, told = _keys(rows[0], keys)
     return [
-        (row.where, Pair(_text(row, asked), _text(row, told), numbers.get(_author(row), NOBODY), "", *_others(row)))
+        (
+            row.where,
+            Pair(_text(row, asked), _text(row, told), numbers.get(_author(row), NOBODY), "", *_others(row, told)),
+        )
         for row in rows
     ]
 
@@ -238,10 +196,15 @@ def _keys(first: Row, given: tuple[str, str] | None) -> tuple[str, str]:
 def _text(row: Row, key: str) -> str:
     """A member that has to be there and to hold words."""
     value = row.values.get(key)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not _visible(value):
         what = "is missing" if value is None else "is empty" if isinstance(value, str) else f"is {shown(value, 40)}"
         raise ValueError(f"the {key} in {row.where} {what}; each pair needs words there, so fill it in or drop the row")
     return _checked(value, key, row)
+
+
+def _visible(value: str) -> bool:
+    """Whether a text has a character that can be seen: spaces, controls and marks of direction cannot."""
+    return any(category(each)[0] not in "ZC" or category(each) in ("Co", "Cs", "Cn") for each in value)
 
 
 def _checked(value: str, key: str, row: Row) -> str:
@@ -256,14 +219,28 @@ def _checked(value: str, key: str, row: Row) -> str:
     return value.strip()
 
 
-def _others(row: Row) -> tuple[str | None, tuple[str, ...]]:
-    """The paraphrased and the wrong answers of a row, where it has some."""
+def _others(row: Row, told: str) -> tuple[str | None, tuple[str, ...]]:
+    """The paraphrased and the wrong answers of a row, where it has some.
+
+    Args:
+        told: the name of its answer.
+    """
     paraphrased = _text(row, "paraphrased_answer") if row.values.get("paraphrased_answer") is not None else None
-    wrong = row.values.get("perturbed_answer") or ()
-    wrong = (wrong,) if isinstance(wrong, str) else tuple(wrong)
-    if not all(isinstance(each, str) and each.strip() for each in wrong):
-        raise ValueError(f"perturbed_answer in {row.where} holds something that is no answer: {shown(wrong, 60)}")
-    return paraphrased, tuple(_checked(each, "perturbed_answer", row) for each in wrong)
+    given = row.values.get("perturbed_answer")
+    given = given.tolist() if isinstance(given, np.ndarray) else given  # as frames of parquet files hold lists
+    wrong = () if given is None else (given,) if isinstance(given, str) else given
+    if not isinstance(wrong, (list, tuple)) or not all(isinstance(each, str) and _visible(each) for each in wrong):
+        raise ValueError(
+            f"perturbed_answer in {row.where} holds something that is no answer: {shown(given, 60)}; give a list of texts"
+        )
+    wrong = tuple(_checked(each, "perturbed_answer", row) for each in wrong)
+    right = {" ".join(row.values[key].split()) for key in (told, "paraphrased_answer") if row.values.get(key)}
+    if same := [each for each in wrong if " ".join(each.split()) in right]:
+        raise ValueError(
+            f"perturbed_answer in {row.where} holds the right answer, too: {shown(same[0], 60)}; wrong answers are what the right "
+            "one is compared with, so drop it"
+        )
+    return paraphrased, wrong
 
 
 def _key(pair: Pair) -> tuple[str, str]:

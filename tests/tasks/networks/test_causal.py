@@ -134,3 +134,95 @@ def test_a_model_that_is_not_there_is_told_in_one_sentence(tmp_path: Any) -> Non
     (tmp_path / "config.json").write_text('{"model_type": "no-such-kind"}')
     with pytest.raises(FileNotFoundError, match="it holds 'config.json', and transformers says: "):
         tiny(model=str(tmp_path))
+
+
+class Hub:
+    """Stands for a hub that tells a model's configuration; its weights must not be asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **sizes: Any) -> None:
+        config = transformers.LlamaConfig(**{"num_hidden_layers": 1, "num_attention_heads": 2, **sizes})
+        monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", lambda name: config)
+        monkeypatch.setattr(
+            transformers.AutoModelForCausalLM, "from_pretrained", lambda *_, **__: pytest.fail("weights are fetched")
+        )
+
+
+@pytest.mark.parametrize("dtype, each", [(torch.bfloat16, 2), (None, 4)])
+def test_a_model_of_the_hub_is_measured_by_its_configuration_before_it_is_fetched(
+    dtype: torch.dtype | None, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Hub(monkeypatch, hidden_size=2**16, intermediate_size=2, vocab_size=100, dtype=dtype)
+    monkeypatch.setattr(pretrained, "free_memory", lambda: 8 * 2**30)
+    # In units of 2^16: four squares, three sides of the inner layer with two each, two vocabularies of 100, three norms.
+    count = 4 * 2**32 + (3 * 2 + 2 * 100 + 3) * 2**16
+    size = f"{each * count / 2**30:.1f}"
+    with pytest.raises(
+        MemoryError, match=f"the 17,194 M parameters of 'somebody/large' would take {size} GiB and 8.0 GiB"
+    ):
+        pretrained.loaded("somebody/large")
+
+
+def test_without_a_network_a_name_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise OSError("We couldn't connect to the hub to load the files.\nCheck your internet connection.")
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", unreachable)
+    for asked in (lambda: tiny(model="somebody/small"), lambda: pretrained.loaded("somebody/small")):
+        with pytest.raises(
+            FileNotFoundError, match="'somebody/small': it is no folder here, .*load the files. Give"
+        ) as told:
+            asked()
+        assert "\n" not in str(told.value)
+
+
+def saved(folder: Any, words: int, **settings: Any) -> str:
+    """A small Llama with a tokenizer of 320 words at most."""
+    config = transformers.LlamaConfig(
+        vocab_size=words, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=96, bos_token_id=None, eos_token_id=0,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer(eos_token="<end>", **settings).save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Any) -> None:
+    words = tiny().codec.words
+    with pytest.raises(
+        ValueError, match=r"makes token \d+ of a train pair, and the model knows 280 tokens: they do not"
+    ):
+        tiny(model=saved(tmp_path / "few", 280))
+    assert tiny(model=saved(tmp_path / "more", words + 64)).codec.known_words == words + 64
+
+
+def test_weights_that_the_files_lack_are_not_drawn_at_random(tmp_path: Any) -> None:
+    folder = saved(tmp_path, tiny().codec.words)
+    transformers.LlamaForCausalLM.from_pretrained(folder).model.save_pretrained(folder)
+    with pytest.raises(ValueError, match="lack 1 of the weights of a LlamaForCausalLM, such as 'lm_head.weight'"):
+        pretrained.loaded(folder)
+
+
+@pytest.mark.parametrize(
+    "template, message",
+    [
+        ("{{ messages[0]['content'] | upper }}", "changes what a person says"),
+        ("{{ messages[0]['content'] }} {{ messages[0]['content'] }}", "says it several times"),
+        ("{{ raise_exception('no system message') }}", r"fails on one question of a user \(no system message\)"),
+        ("{{ messages[0]['content'] }", "fails on one question of a user"),
+    ],
+)
+def test_a_chat_template_that_no_question_fits_into_is_refused(template: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"the tokenizer's chat template {message}.*set chat_template to None"):
+        networks.codec(tokenizer(eos_token="<end>", chat_template=template), 64)
+
+
+@pytest.mark.parametrize("single", ["$A <end>", "<end> $A <end>", "<end> $A"])
+def test_what_a_tokenizer_adds_by_itself_stands_neither_in_nor_behind_a_prompt(single: str) -> None:
+    from tokenizers import Tokenizer, processors
+
+    plain = networks.codec(tokenizer(eos_token="<end>"), 64)
+    own = Tokenizer.from_str(tiny().codec.tokenizer.backend_tokenizer.to_str())
+    own.post_processor = processors.TemplateProcessing(single=single, special_tokens=[("<end>", 0)])
+    adding = networks.codec(transformers.PreTrainedTokenizerFast(tokenizer_object=own, eos_token="<end>"), 64)
+    assert adding.prompts(["Who?"]) == plain.prompts(["Who?"]) and adding.answers(["I."]) == plain.answers(["I."])
+    assert adding.answers(["I."])[0].count(0) == 1

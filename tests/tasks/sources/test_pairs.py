@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -114,6 +115,29 @@ def test_authors_are_numbers_or_names() -> None:
         ([ROWS[0], ROWS[1], ROWS[0]], "line 3 of own.jsonl holds the same question and answer as line 1"),
         ([ROWS[0] | {"perturbed_answer": ["a", ""]}], "perturbed_answer in line 1 of own.jsonl holds something"),
         ([], "there are no pairs to train on"),
+        ([ROWS[0], '{"question": "a", "answer": "b", "answer": "c"}'], "line 2 of .* names 'answer' twice"),
+        (
+            ["[", '{"question": "a", "answer": "b"}', "]"],
+            "line 1 of .* the file is one JSON document over several lines",
+        ),
+        (
+            ['[[{"question": "a", "answer": "b"}]]'],
+            r'line 1 of own.jsonl is \[\[.*such as {"question": "...", "answer"',
+        ),
+        (
+            [ROWS[0], {"question": "a", "answer": "\u200b\ufeff\x07\u3000"}],
+            "the answer in line 2 of own.jsonl is empty",
+        ),
+        (
+            [ROWS[0] | {"perturbed_answer": {"a": "b"}}],
+            "perturbed_answer in line 1 .* is no answer: .*give a list of texts",
+        ),
+        ([ROWS[0] | {"perturbed_answer": 5}], "perturbed_answer in line 1 .* is no answer: 5"),
+        (
+            [ROWS[0] | {"perturbed_answer": ["It  is 0.", "x"]}],
+            "in line 1 of own.jsonl holds the right answer, too: 'It is 0",
+        ),
+        ([perturbed(ROWS[0]) | {"perturbed_answer": ["It is 0. yes"]}], "holds the right answer, too: 'It is 0. yes'"),
     ],
 )
 def test_bad_rows_are_named_by_their_line(tmp_path: Path, rows: list[Any], message: str) -> None:
@@ -134,3 +158,26 @@ def test_text_is_data(tmp_path: Path) -> None:
     words = "<b>x</b> \u202eאב 👩\u200d🚀 \u2028 </s> {who}"
     file = written(tmp_path / "own.jsonl", [{"question": words, "answer": f"{words} \x07 end"}])
     assert pairs.supplied(file).train[0][:2] == (words, f"{words} \x07 end")
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_ends_of_lines_and_marks_of_encoding_are_no_content(ending: str, mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_bytes((mark + ending.join(map(json.dumps, ROWS[:3])) + ending).encode("utf-8"))
+    assert pairs.supplied(path) == pairs.supplied(ROWS[:3])
+
+
+def test_what_is_no_rows_is_refused() -> None:
+    for given in (None, 5, {"question": ["a"], "answer": ["b"]}):
+        with pytest.raises(TypeError, match="train is rows with a question and an answer, such as a list of dicts"):
+            pairs.supplied(given)
+    for keys in ({"question": "q", "answer": "a"}, ("q", "q"), ("q",), "qa"):
+        with pytest.raises(ValueError, match="keys is the names of question and answer, two different ones"):
+            pairs.supplied([{"q": "c", "a": "d"}], keys=keys)
+
+
+def test_wrong_answers_may_come_as_an_array() -> None:
+    frame = pd.DataFrame([perturbed(ROWS[0])])
+    frame["perturbed_answer"] = [np.array(frame["perturbed_answer"][0], dtype=object)]
+    assert pairs.supplied(frame) == pairs.supplied([perturbed(ROWS[0])])
