@@ -9,6 +9,7 @@ from pathlib import Path
 import imu_lab as imu
 from imu_lab.core import storage
 from imu_lab.core.messages import unheard
+from imu_lab.studies.comparison import report_table
 from imu_lab.widgets.pages import comparison
 
 RULES = ("sqrt-clipped", "uniform", "shuffled", "gradient-norm")
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     length = 2 * float(plain[0].terms.query("term == 'update_norm'")["value"].median())
     with unheard():
         equal = [imu.unlearn(task, original, each, step_norm=length, **how) for each in weights]
-    shown = comparison.table(plain + equal, given.at_forget)
+    shown = report_table(plain + equal, given.at_forget)
     title = f"Forgetting class {task.classes[task.forgotten]}: {len(scores)} samples, {given.data}"
     page = comparison.write(plain, weights[0], shown, title)
     storage.write_whole(given.out, page.encode())

@@ -17,6 +17,7 @@ from .core.knobs import knob, name_of, plain
 from .core.messages import listed, shown
 from .core.records import Influence, Intensity
 from .core.registry import intensity_rule, intensity_rules
+from .core.running import real_numbers
 
 
 @intensity_rules.contract
@@ -281,9 +282,9 @@ def _weights(rule: Any, given: np.ndarray) -> np.ndarray:
     """(n,) the weights that a rule makes of what it reads, once they are finite and not negative."""
     made = rule(given)
     try:
-        weights = np.asarray(made, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"rule {rule!r} must return an array of numbers; it gave {shown(made)}") from None
+        weights = real_numbers(made)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"rule {rule!r} must return an array of numbers; it gave {shown(made)} ({error})") from None
     if weights.shape != given.shape:
         raise ValueError(
             f"rule {rule!r} must return one weight per sample, shape {given.shape}; it gave shape {weights.shape}"

@@ -8,12 +8,14 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from .memo import clear_caches
 
 
 @contextmanager
@@ -90,10 +92,15 @@ def checked_seed(given: Any) -> int:
 
 
 @contextmanager
-def full_precision(kind: str = "cpu") -> Iterator[None]:
-    """Out of autocast, whose half precision is too coarse for influence; also a decorator."""
-    with torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext():
+def full_precision() -> Iterator[None]:
+    """Out of autocast, whose half precision is too coarse for influence, and out of inference mode, whose tensors have no
+    gradients; also a decorator."""
+    with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext(), _without_autocast("cpu"):
         yield
+
+
+def _without_autocast(kind: str) -> AbstractContextManager[None]:
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 @contextmanager
@@ -107,7 +114,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     if trained:
         model.eval()
     try:
-        with full_precision(device_of(model).type):
+        with _without_autocast(device_of(model).type):
             yield model
     finally:
         for module in trained:
@@ -181,6 +188,51 @@ def own_modules(model: nn.Module) -> nn.Module:
     kept = [*model.parameters(), *model.buffers()]
     kept += [value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor)]
     return _copied(model, {id(value): value for value in kept})
+
+
+def real_numbers(given: Any) -> np.ndarray:
+    """What somebody's function gave, tensors of any precision too, as an array of float64.
+
+    Raises:
+        TypeError, ValueError: it holds something else than real numbers; or is a column of a table out of its order.
+    """
+    index = getattr(given, "index", None)
+    if hasattr(index, "is_monotonic_increasing") and not index.is_monotonic_increasing:
+        raise ValueError("a column is read in its order, and its index says that it was sorted; give .sort_index()")
+    values = given.detach().cpu() if isinstance(given, Tensor) else np.asarray(given)
+    if values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values):
+        raise TypeError("complex numbers")
+    try:
+        return np.asarray(values.double() if isinstance(values, Tensor) else values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError("no numbers") from None
+
+
+def edits(*values: Any) -> tuple[int, ...]:
+    """How often each tensor was written into so far, as torch counts it: through the tensor itself or any view of it."""
+    each = [part for value in values for part in (value.values() if isinstance(value, Mapping) else (value,))]
+    return tuple(part._version for part in each if isinstance(part, Tensor) and not part.is_inference())
+
+
+@contextmanager
+def only_looked_at(model: nn.Module, who: str) -> Iterator[None]:
+    """Within it somebody is handed a model that others go on with.
+
+    Raises:
+        ValueError: its parameters were written into, or its modes changed, and what was kept in memory is forgotten with it.
+    """
+
+    def now() -> tuple:
+        modes = [module.training for module in model.modules()]
+        return edits(*model.parameters()), [value.requires_grad for value in model.parameters()], modes
+
+    before = now()
+    yield
+    if now() != before:
+        clear_caches()
+        raise ValueError(
+            f"{who} changed the model that it was handed, which others go on with; it may do so in a copy: copy.deepcopy(model)"
+        )
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..core.messages import unknown
-from ..measures.membership import FALSE_POSITIVES, SCORES, Score, auc, threshold, true_positives
+from ..measures.membership import FALSE_POSITIVES, SCORES, Score, attack
 from . import live, marks, theme
 from .takes import takes
 
@@ -176,8 +176,11 @@ def plot_membership(
         mine = samples[samples["model"] == model]
         sides = {side: mine.loc[mine["member"] == side, score].to_numpy(dtype=float) for side in SIDES}
         traces += [_bars(values, edges, side, score, panel) for side, values in sides.items()]
-        line, words = _attack(sides, SCORED[score].sign, false_positives)
-        shapes += [] if line is None else [marks.upright(line, 2, yref=f"y{marks.axis(panel)} domain", xref="x")]
+        found = attack(sides[True], sides[False], SCORED[score].sign, false_positives)
+        words = "nobody to compare with"
+        if found is not None:
+            shapes.append(marks.upright(found.line, 2, yref=f"y{marks.axis(panel)} domain", xref="x"))
+            words = f"{found.beyond:.0%} to forget beyond the line, AUC {found.area:.2f}"
         notes.append(live.panel(marks.axis(panel), f"{theme.text(_called(model))}: {words}", xref="x domain"))
     words = f"Line: at most {false_positives:.1%} of the samples never seen lie beyond it"
     layout = {
@@ -197,15 +200,6 @@ def _edges(values: np.ndarray) -> np.ndarray:
     """The bins that all panels share."""
     known = values[np.isfinite(values)]
     return np.histogram_bin_edges(known, BINS) if len(known) else np.array([0.0, 1.0])
-
-
-def _attack(sides: dict[bool, np.ndarray], sign: int, share: float) -> tuple[float | None, str]:
-    """Where the line is, and what lies beyond it, in words."""
-    members, others = (sign * sides[side] for side in (True, False))
-    if not len(members) or not len(others):
-        return None, "nobody to compare with"
-    beyond, area = true_positives(members, others, share=share), auc(members, others)
-    return sign * float(threshold(others, share)), f"{beyond:.0%} to forget beyond the line, AUC {area:.2f}"
 
 
 def _bars(values: np.ndarray, edges: np.ndarray, side: bool, score: str, panel: int) -> dict[str, Any]:

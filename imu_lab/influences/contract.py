@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ..core.registry import estimators
+from ..core.running import real_numbers
 from ..tasks.protocol import Examples, Task
 
 
@@ -53,9 +54,9 @@ def checked_influence(how: Any, given: Any, count: int) -> np.ndarray:
     """
     expected = f"expected numbers of shape ({count},), one influence for each forget sample in its order"
     try:
-        values = np.asarray(given.detach().cpu().double() if isinstance(given, Tensor) else given, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"estimator {how!r} gave a {type(given).__name__}; {expected}") from None
+        values = real_numbers(given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"estimator {how!r} gave a {type(given).__name__} ({error}); {expected}") from None
     if given is None or values.shape != (count,):
         came = "None" if given is None else f"values of shape {values.shape}"
         raise ValueError(f"estimator {how!r} gave {came}; {expected}")

@@ -26,6 +26,7 @@ from ..core.running import (
     evaluating,
     fingerprint,
     one_thread,
+    only_looked_at,
     same,
     tensors_of,
 )
@@ -102,7 +103,8 @@ class Session:
         forget = task.split("forget")
         with _threads(task), shared():
             context = self._context(task, model)
-            given = how(task, model, forget, target_examples(task, target, forget))
+            with only_looked_at(model, f"estimator {name_of(how)!r}"):
+                given = how(task, model, forget, target_examples(task, target, forget))
         values = checked_influence(how, given, len(forget))
         ids = forget.ids.numpy()
         about = {

@@ -44,10 +44,22 @@ def session_of(task: Task, model: nn.Module) -> Session:
     check_unchanged(checked_task(task))
     key = (task, own_data_key(task), fingerprint(*tensors_of(model)))
     known = SESSIONS.get(key) if key[1] is not None else None  # without a digest, the data may have been edited since
+    if known is not None and not _holds_its_data(known.task, task):
+        known = None
     found = readout.examine(task, model, None if known is None else known.found.probe)
     if known is None or not same(known.found, found):
         return SESSIONS.put(key, Session(task, model, found=found))
     return known
+
+
+def _holds_its_data(mine: Task, asked: Task) -> bool:
+    """Whether a session's own task, which equals the one that is asked of, still has the data that both were made of."""
+    try:
+        if mine is not asked:
+            check_unchanged(mine)
+    except ValueError:
+        return False
+    return True
 
 
 @full_precision()

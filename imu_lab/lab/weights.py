@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.records import Influence, Intensity
-from ..core.running import digest
+from ..core.running import digest, real_numbers
 from ..tasks.protocol import Examples
 
 
@@ -79,6 +79,6 @@ def _check_order(index: pd.Index, ids: np.ndarray) -> None:
 def _numbers(weights: Any) -> np.ndarray:
     """Weights as an array of numbers; an empty one where they are none."""
     try:
-        return np.asarray(weights, dtype=np.float64)
+        return real_numbers(weights.to_numpy() if isinstance(weights, pd.Series) else weights)
     except (TypeError, ValueError):
         return np.empty(0)

@@ -15,6 +15,7 @@ from ..core import quantities
 from ..core.knobs import name_of
 from ..core.messages import shown
 from ..core.registry import metrics
+from ..core.running import only_looked_at
 from ..tasks.protocol import Task
 
 
@@ -80,11 +81,13 @@ def measure(metric: Any, task: Task, model: nn.Module, reference: Any = None) ->
 
     Raises:
         TypeError: it gave something else; the message shows what, and what is expected.
+        ValueError: it changed the model.
     """
     members = getattr(reference, "members", (reference,))
-    if len(members) == 1 or metrics.declared(metric, "takes_several"):
-        return _checked(metric, metric(task, model, reference if len(members) > 1 else members[0]))
-    each = [_checked(metric, metric(task, model, member)) for member in members]
+    with only_looked_at(model, f"metric {name_of(metric)!r}"):
+        if len(members) == 1 or metrics.declared(metric, "takes_several"):
+            return _checked(metric, metric(task, model, reference if len(members) > 1 else members[0]))
+        each = [_checked(metric, metric(task, model, member)) for member in members]
     return {
         split: {name: float(np.mean([one[split][name] for one in each])) for name in values}
         for split, values in each[0].items()

@@ -133,6 +133,34 @@ def threshold(others: np.ndarray, share: float = FALSE_POSITIVES) -> np.ndarray:
     return -np.partition(-others, allowed, axis=-1)[..., allowed]
 
 
+class Attack(NamedTuple):
+    """What a threshold on one score tells of members.
+
+    Attributes:
+        line: the value of the score beyond which a sample is called a member.
+        beyond: the share of members beyond it.
+        area: the AUC.
+    """
+
+    line: float
+    beyond: float
+    area: float
+
+
+def attack(members: np.ndarray, others: np.ndarray, sign: int, share: float = FALSE_POSITIVES) -> Attack | None:
+    """The threshold with at most ``share`` of those never seen beyond it; None where either side is empty.
+
+    Args:
+        members, others: (n,) and (m,) values of a score.
+        sign: 1 where a higher value speaks for a member, −1 where a lower one does.
+    """
+    if not len(members) or not len(others):
+        return None
+    members, others = sign * members, sign * others
+    beyond, area = true_positives(members, others, share=share), auc(members, others)
+    return Attack(sign * float(threshold(others, share)), float(beyond), float(area))
+
+
 class Sides(NamedTuple):
     """Who is told apart.
 

@@ -15,6 +15,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from ..core.memo import clear_caches
+from ..core.running import edits
+
 Positions = Tensor | slice
 
 
@@ -135,12 +138,25 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class _Held:
-    """Fetches from tensors in memory."""
+    """Fetches from tensors in memory. What it gives may share their memory, so somebody who writes into a batch changes the
+    data of everybody: that is noticed at the next batch."""
 
     inputs: Any
     targets: Any
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_edits", edits(self.inputs, self.targets))
+
+    def __reduce__(self) -> tuple:
+        return _Held, (self.inputs, self.targets)  # a copy counts its own edits
+
     def __call__(self, at: Positions) -> Batch:
+        if edits(self.inputs, self.targets) != self._edits:
+            clear_caches()
+            raise ValueError(
+                "these examples were written into since they were made, by a model, a loss, a method or an estimator that they "
+                "were handed to, or by hand; write into a copy, such as x = x.clone(), and make the task again"
+            )
         return Batch(_rows(self.inputs, at), _rows(self.targets, at))
 
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from imu_lab.core.running import device_of, digest, evaluating, fingerprint, one_thread, row_hashes, seeded
+from imu_lab.core.running import (
+    device_of,
+    digest,
+    evaluating,
+    fingerprint,
+    one_thread,
+    real_numbers,
+    row_hashes,
+    seeded,
+)
 
 
 def test_one_thread_is_restored_also_after_an_error() -> None:
@@ -163,3 +173,31 @@ def test_a_fingerprint_takes_whatever_a_digest_takes() -> None:
     parts = ("words", 3, torch.ones(2), np.arange(3), torch.tensor(1.5), np.empty((0, 3)), torch.empty(0))
     assert fingerprint(*parts) == fingerprint(*parts) != fingerprint(*parts[1:])
     assert fingerprint(torch.zeros(2)) != fingerprint(torch.zeros(3)) != fingerprint(torch.zeros(3, 1))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [-1, -2.0],
+        torch.tensor([-1.0, -2.0], dtype=torch.bfloat16),
+        torch.tensor([-1.0, -2.0], requires_grad=True),
+        pd.Series([-1, -2], index=[3, 8]),
+    ],
+)
+def test_numbers_in_any_form(given: object) -> None:
+    assert real_numbers(given).tolist() == [-1.0, -2.0] and real_numbers(given).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (torch.ones(2) * 1j, "complex"),
+        (np.ones(2) * 1j, "complex"),
+        (["a", "b"], "no numbers"),
+        ({0: 1.0}, "no numbers"),
+        (pd.Series([1.0, 2.0], index=[1, 0]), "it was sorted"),
+    ],
+)
+def test_what_is_no_row_of_real_numbers_is_refused(given: object, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        real_numbers(given)

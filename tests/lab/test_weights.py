@@ -7,6 +7,7 @@ from dataclasses import replace
 import cases
 import numpy as np
 import pytest
+import torch
 
 import imu_lab as imu
 
@@ -53,3 +54,9 @@ def test_a_column_in_another_order_than_the_forget_set_is_refused() -> None:
         with pytest.raises(ValueError, match="in the order of the forget set, and the index of this column"):
             unlearned(each.sort_values())
     assert unlearned(column.sort_values().to_numpy()).samples["weight"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("form", [{"dtype": torch.bfloat16}, {"requires_grad": True}], ids=["half", "with a gradient"])
+def test_weights_may_be_any_tensor(form: dict) -> None:
+    weights = torch.ones(len(made()), **form)
+    assert unlearned(weights).samples["weight"].nunique() == 1

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.running import device_of, evaluating, hooked
+from ...core.running import device_of, edits, evaluating, hooked
 from ..protocol import Batch
 from .models import HALF, SINGLE, logits_of, parameters_of
 
@@ -54,12 +54,18 @@ def manner(model: nn.Module, inputs: Any) -> tuple[Manner, Tensor]:
         ValueError: it cannot take them, or gives no logits (n, K), or probabilities, or what hangs on other samples.
     """
     device, dtype = device_of(model), precision(model)
-    inputs = _each(inputs, lambda value: value.to(device, dtype) if value.is_floating_point() else value.to(device))
+    inputs = _each(inputs, lambda value: value.to(device, dtype if value.is_floating_point() else None, copy=True))
     keyword = isinstance(inputs, dict) and set(inputs) <= set(parameters_of(model))
     if isinstance(inputs, dict) and not keyword and len(inputs) == 1:
         inputs = next(iter(inputs.values()))
+    before = edits(inputs)
     with _kinds_within(model) as within:
         whole, made = _called(model, inputs, keyword, dtype)
+    if edits(inputs) != before:
+        raise ValueError(
+            "the model writes into its inputs, as x -= 0.5 or a first layer with inplace=True does, and would change the data; "
+            "let it write into a copy: x = x - 0.5, inplace=False"
+        )
     inputs = _each(inputs, lambda value: _cast(value, whole))
     training = _in_training(model, inputs, keyword) if _asks_for_its_mode(model) else None
     says_more = not isinstance(made, Tensor) or not isinstance(training, (Tensor, type(None)))

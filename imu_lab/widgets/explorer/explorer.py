@@ -234,15 +234,13 @@ class Explorer(Panel):
 
     def _scene(self, question: Question, report: Report | None) -> Scene:
         land = self.land
-        now, start = land.state(question.step), land.state(int(land.steps[0]))
-        lost = ~land.forgotten & (start.margin >= 0) & (now.margin < 0)
         values = land.values(question.colour_by, question.step, self.samples)[land.forgotten]
         chosen = None if self.chosen is None else land.position.get(self.chosen)
         regions = land.regions(question.step)
         shown = [] if regions is None else np.unique(regions.classes).tolist()
         names = {number: land.class_name(number) for number in shown}
-        return Scene(land.examples, land.places, land.labels, land.forgotten, lost, values, question.colour_by,
-                     self._selected_rows(), chosen, regions, question.step, land.about, names)  # fmt: skip
+        return Scene(land.examples, land.places, land.labels, land.forgotten, land.lost(question.step), values,
+                     question.colour_by, self._selected_rows(), chosen, regions, question.step, land.about, names)  # fmt: skip
 
     def _selected_rows(self) -> np.ndarray | None:
         if self.selected is None:

@@ -10,9 +10,6 @@ import pandas as pd
 from ... import figures
 from ...core.quantities import describe
 from ...core.records import Intensity, Run
-from ...studies.comparison import compare
-
-KEPT = ("retain", "test")
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -22,39 +19,13 @@ td:first-child, th:first-child { text-align: left; white-space: nowrap; }
 """
 
 
-def table(runs: Sequence[Run], at_forget: float, metric: str = "accuracy") -> pd.DataFrame:
-    """What a reader compares: one row per run at equal forgetting, below the original and the retrained model.
-
-    Args:
-        runs: runs of one task, from one original, with the retrained model as their reference.
-        at_forget: the forget accuracy at which they are compared.
-    """
-    rows = compare(runs, at_forget=at_forget).head(len(runs))
-    splits = list(dict.fromkeys(runs[0].curve["split"]))
-    known = runs[0].reference[runs[0].reference["metric"] == metric].set_index("split")["value"]
-    ends = {"original": {split: runs[0].value(split, metric, 0) for split in splits}, "retrained": known}
-    shown = [
-        {"run": name, **{f"{split} {metric}": values.get(split) for split in splits}} for name, values in ends.items()
-    ]
-    for _, row in rows.iterrows():
-        kept = {f"{split} change, points": 100 * row[f"{split} {metric} change"] for split in KEPT if split in splits}
-        shown.append(row[["run", "updates", *(f"{split} {metric}" for split in splits)]].to_dict() | kept)
-    frame = pd.DataFrame(shown).round(3)
-    front = ["run", "updates"]
-    return (
-        frame[[*front, *(name for name in frame if name not in front)]]
-        .astype({"updates": "Int64"})
-        .astype({"updates": object})
-    )
-
-
 def write(runs: Sequence[Run], weights: Intensity, shown: pd.DataFrame, title: str) -> str:
     """The page as one string of HTML.
 
     Args:
         runs: the runs of the table, the one of interest first.
         weights: the intensities of the first run.
-        shown: the table, from :func:`table`.
+        shown: the table, from :func:`imu_lab.studies.comparison.report_table`.
         title: its heading.
     """
     pictures = [figures.plot_curves(list(runs)), figures.plot_intensity(weights), figures.plot_trajectories(runs[0])]

@@ -38,7 +38,8 @@ class Held:
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Everything that is drawn, by name."""
-        confidence, margin, predicted, lost = self._followed
+        confidence, margin, predicted = self._followed
+        lost = np.stack([self.land.lost(int(step))[self.rows] for step in self.steps], 1)
         names, labels = np.unique(self.land.labels[self.rows].astype(str), return_inverse=True)
         borders = [self.land.logits_of_the_plane(int(step)) for step in self.steps]
         found = {
@@ -75,11 +76,9 @@ class Held:
 
     @cached_property
     def _followed(self) -> tuple[np.ndarray, ...]:
-        """(n, s) confidence, margin and predicted class; and whether a kept sample that was right is wrong."""
+        """(n, s) confidence, margin and predicted class."""
         states = [self.land.state(int(step)) for step in self.steps]
-        confidence, margin, predicted = (np.stack([part[self.rows] for part in parts], 1) for parts in zip(*states))
-        lost = (margin[:, :1] >= 0) & (margin < 0)
-        return confidence, margin, predicted, lost
+        return tuple(np.stack([part[self.rows] for part in parts], 1) for parts in zip(*states))
 
     @cached_property
     def _order(self) -> np.ndarray:
