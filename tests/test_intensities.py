@@ -193,3 +193,11 @@ def test_a_column_of_the_context_goes_to_the_same_samples_when_the_frame_was_sor
     given = scores(-1.0, -3.0, -2.0, gradient_norm=[1.0, 2.0, 5.0])
     made = imu.intensity(dataclasses.replace(given, frame=given.frame.sort_values("influence")), "gradient-norm")
     assert made.frame["example"].tolist() == [11, 12, 10] and cases.close(made.values, np.array([2, 5, 1]) / 8)
+
+
+def test_what_is_known_of_each_sample_follows_a_record_that_was_sorted() -> None:
+    given = scores(-1.0, -3.0, 2.0, confidence=[0.1, 0.5, 0.9], gradient_dot=[-1.0, 1.0, 1.0])
+    other = dataclasses.replace(given, frame=given.frame.sort_values("influence"))
+    assert other.context["confidence"].tolist() == [0.5, 0.1, 0.9] and other.opposed == given.opposed == 1 / 3
+    first, second = (imu.pressure_shares(imu.intensity(each), 3) for each in (given, other))
+    pd.testing.assert_frame_equal(first, second)

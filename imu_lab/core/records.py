@@ -22,6 +22,16 @@ from . import storage
 from .quantities import describe
 
 
+def _in_order(context: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """What is known beside a record's rows, sample by sample in the order of the rows, which may have been sorted."""
+    if "example" not in frame or "example" not in context:
+        return context
+    wanted, given = frame["example"], context["example"]
+    if np.array_equal(wanted, given) or not given.is_unique:
+        return context
+    return context.set_index("example").reindex(wanted).reset_index()
+
+
 @dataclass(frozen=True, eq=False)
 class Influence:
     """One number per forget sample, as a record.
@@ -37,6 +47,9 @@ class Influence:
     frame: pd.DataFrame
     context: pd.DataFrame
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "context", _in_order(self.context, self.frame))
 
     @property
     def values(self) -> np.ndarray:
@@ -80,6 +93,9 @@ class Intensity:
     frame: pd.DataFrame
     context: pd.DataFrame
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "context", _in_order(self.context, self.frame))
 
     @property
     def values(self) -> np.ndarray:
