@@ -248,7 +248,7 @@ def closed_form(
         whose derivative is known.
     """
     known = derivative_of(task.example_loss)
-    if known is None or type(model) is not nn.Linear or [*map(id, moving)] != [*map(id, model.parameters())]:
+    if known is None or not readout.is_bare(model) or [*map(id, moving)] != [*map(id, model.parameters())]:
         return None
 
     def weighted(batch: Batch, weights: Tensor) -> tuple[Tensor, list[Tensor]]:

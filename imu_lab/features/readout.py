@@ -196,12 +196,16 @@ def _produces(model: nn.Module, names: tuple[str, ...], outputs: Any, calls: lis
 
 
 def _is_plain(layer: nn.Module, call: Call) -> bool:
-    """Whether a layer does what a linear layer does, W h + b with its own W and b, whatever class it is of."""
+    """Whether a layer does what a linear layer does, W h + b with its own W and b, whatever class it is of.
+
+    So it does to what reaches it: a hook that changes that on its way in would change it twice in the layer by itself.
+    """
     own = {name for name, _ in layer.named_parameters()}
     if own not in ({"weight"}, {"weight", "bias"}):
         return False
     with torch.no_grad():
-        return same(nn.functional.linear(call.given, layer.weight, getattr(layer, "bias", None)), call.made)
+        made = nn.functional.linear(call.given, layer.weight, getattr(layer, "bias", None))
+        return same(made, call.made) and (not layer._forward_pre_hooks or same(layer(call.given), call.made))
 
 
 def _free(model: nn.Module, layer: nn.Module) -> bool:
@@ -286,6 +290,12 @@ def private_copy(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
     return private
 
 
+def is_bare(model: nn.Module) -> bool:
+    """Whether a whole model is a linear layer that does W h + b and nothing else: no hook changes what goes in or comes out."""
+    hooked = model._forward_hooks or model._forward_pre_hooks or "forward" in vars(model)
+    return type(model) is nn.Linear and not hooked
+
+
 def capture(model: nn.Module, name: str, inputs: Any) -> tuple[Tensor, Tensor]:
     """What reaches the linear layer ``name`` (n, ..., d), and what the model makes of it (n, ..., K)."""
     given, outputs = as_given(model, name, inputs)
@@ -296,7 +306,7 @@ def as_given(model: nn.Module, name: str, inputs: Any) -> tuple[Tensor, Tensor]:
     """What reaches the linear layer ``name``, shaped as the layer gets it, and the model's outputs (n, ..., K)."""
     module = model.get_submodule(name)
     if module is model:
-        return inputs, product(inputs, module.weight, module.bias) if type(module) is nn.Linear else model(inputs)
+        return inputs, product(inputs, module.weight, module.bias) if is_bare(module) else model(inputs)
     kept: list[Tensor] = []
     with hooked([(module, lambda _, given, made: kept.append(given[0].detach()))]):
         outputs = model(inputs)

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..features.readout import is_bare
 from ..tasks.evaluation import are_averages, evaluate, mean_metrics, outcomes, outcomes_and_means
 from ..tasks.protocol import Examples, Task, offered
 from .heads import Heads
@@ -66,7 +67,7 @@ class Recorder:
         number decides nothing but what is kept of each forget sample.
         """
         means = are_averages(self.task) and all(getattr(metric, "means", None) for metric in self.follow)
-        if not means or type(model) is not nn.Linear:
+        if not means or not is_bare(model):
             return 1
         return min(TOGETHER, max(1, ROOM // max(model.weight.numel(), len(self.forget))))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -243,3 +244,32 @@ def test_a_reference_with_equal_tensors_and_other_code_is_another_reference() ->
     alone = imu.unlearn(task, model, steps=1, lr=0.01, reference=second, follow=["kl-retrained"])
     assert kept[1].value("test", "kl_retrained") == pytest.approx(alone.value("test", "kl_retrained"), rel=1e-6)
     assert kept[0].value("test", "kl_retrained") != kept[1].value("test", "kl_retrained")
+
+
+def doubled(layer: nn.Linear, how: str) -> nn.Linear:
+    """The layer with a hook that doubles what goes in, or what comes out."""
+    if how == "in":
+        layer.register_forward_pre_hook(lambda _, given: (2 * given[0],))
+    if how == "out":
+        layer.register_forward_hook(lambda _, given, made: 2 * made)
+    return layer
+
+
+@pytest.mark.parametrize("how", ["in", "out"])
+@pytest.mark.parametrize("alone", [False, True], ids=["a head", "the whole model"])
+def test_a_hook_on_the_last_layer_is_part_of_the_model(alone: bool, how: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    inputs, labels = torch.randn(40, 5, generator=draw), torch.arange(40) % 3
+    torch.manual_seed(1)
+    layer = doubled(nn.Linear(5, 3), how)
+    model = layer.eval() if alone else nn.Sequential(nn.Linear(5, 5), nn.Tanh(), layer).eval()
+    unseen = (inputs + 0.1, labels)
+    task = imu.tasks.Classification.from_data(model, (inputs, labels), unseen, forget_indices=range(6))
+    moved = copy.deepcopy(model)
+    values = list((moved if alone else moved[2]).parameters())
+    run = imu.unlearn(task, model, steps=3, lr=0.1, momentum=0.0, weight_decay=0.0)
+    for step in range(4):
+        loss = nn.functional.cross_entropy(moved(inputs[:6]), labels[:6])
+        assert cases.close(run.value("forget", "loss", step), loss.item(), within=1e-5)
+        for value, slope in zip(values, torch.autograd.grad(loss, values)):
+            value.data += 0.1 * slope
