@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ..core.messages import listed, shown
 from ..core.storage import DamagedFile
+from ..tasks.sources.rows import each_once
 
 FILE, OLD_FILE = "TOFU_EVAL.json", "eval_log_aggregated.json"
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
@@ -166,9 +167,12 @@ def read(path: Path, step: int | None = None) -> EvalFile:
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        whole = json.loads(path.read_text(encoding="utf-8-sig"))  # Python's reader knows NaN and Infinity
+        # Python's reader knows NaN and Infinity.
+        whole = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=each_once)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DamagedFile(f"{path} is cut off or no JSON ({error}); copy it again, or evaluate again") from None
+    except ValueError as error:
+        raise DamagedFile(f"{path} {error}, so that nobody can tell which is meant; drop one of them") from None
     if not isinstance(whole, dict):
         raise DamagedFile(f"{path} holds {shown(whole, 40)}, not an object with a member for each metric")
     return whole

@@ -400,3 +400,16 @@ def test_folders_without_one_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="evaluate the same model"):
         imu.load_open_unlearning(tmp_path / "twice")
     assert imu.load_open_unlearning(tmp_path / "twice" / FILE).name == "twice"
+
+
+def test_two_members_of_one_name_are_told(tmp_path: Path) -> None:
+    file = write(tmp_path / "run", evaluation(3)) / FILE
+    whole = file.read_text("utf-8").lstrip()[1:]
+    twice = '{"model_utility": {"agg_value": 0.5}, "model_utility": {"agg_value": %s},'
+    file.write_text(twice % 0.5 + whole, "utf-8")
+    assert len(imu.load_open_unlearning(file).pairs)  # the same is no question
+    file.write_text(twice % 0.7 + whole, "utf-8")
+    with pytest.raises(
+        ValueError, match="TOFU_EVAL.json names 'model_utility' twice, with other values, so that nobody"
+    ):
+        imu.load_open_unlearning(file)

@@ -66,7 +66,7 @@ def lines(path: Path) -> Iterator[Row]:
             if not line.strip():
                 continue
             try:
-                row = Row(f"line {number} of {path.name}", json.loads(line, object_pairs_hook=_each_once))
+                row = Row(f"line {number} of {path.name}", json.loads(line, object_pairs_hook=each_once))
             except json.JSONDecodeError as error:
                 whole = (
                     "the file is one JSON document over several lines: " if number == 1 and _is_document(path) else ""
@@ -81,12 +81,17 @@ def lines(path: Path) -> Iterator[Row]:
             yield row
 
 
-def _each_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The members of an object, of which a later one would else replace one of the same name without a word."""
-    made = dict(members)
-    if len(made) < len(members):
-        names = [name for name, _ in members]
-        raise ValueError(f"names {listed([name for name in made if names.count(name) > 1])} twice")
+def each_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a JSON object, as ``object_pairs_hook``: of two with one name Python takes the later without a word.
+
+    Raises:
+        ValueError: two of one name with other values.
+    """
+    made: dict[str, Any] = {}
+    for name, value in members:
+        if name in made and made[name] != value:
+            raise ValueError(f"names {name!r} twice, with other values")
+        made[name] = value
     return made
 
 
