@@ -8,7 +8,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...core.messages import kind_of, listed, shown
+from ...core.messages import kind_of, shown
 
 
 class Row(NamedTuple):
