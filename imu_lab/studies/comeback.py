@@ -99,12 +99,18 @@ def comeback(
         seed: of the halves, of what the controls learn, and of the order of batches.
 
     Raises:
-        ValueError: fewer than one update, a task without labels, or weights that were not kept.
+        ValueError: fewer than one update, a task without labels, forgotten pairs without an author, or weights that were not kept.
     """
     check_count("updates", updates, 1)
     task = a_run(run, "comeback").known_task()
     if offered(task).labels is None:
         raise ValueError(f"{type(task).__name__} has no labels, so that nobody can tell which facts belong together")
+    forget = task.split("forget")
+    if "" in labels_of(task, forget.ids, forget.source):
+        raise ValueError(
+            "some of the forgotten pairs tell of nobody whom they are about, so that nobody can tell which facts belong "
+            "together; give each row an author, and make the run again"
+        )
     how = _descent(run, lr)
     step = run.kept_steps[-1] if step is None else step
     facts = _after(task, run.model_at(step), how, updates, seed)

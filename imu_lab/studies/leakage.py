@@ -45,11 +45,15 @@ def leakage(run: Run, reference: Any = None, *, step: int | None = None, alone: 
         samples were pressed: ``"all together"`` is the run, ``"retrained"`` the goal.
 
     Raises:
-        ValueError: the task has no labels, or the weights after that update were not kept.
+        ValueError: the task has no labels, its pairs tell no author, or the weights after that update were not kept.
     """
     task = a_run(run, "leakage").known_task()
     if offered(task).labels is None:
         raise ValueError(f"{type(task).__name__} has no labels, so that nobody can tell whose samples are damaged")
+    if not any(label for split in SPLITS for label in _labels(task, task.split(split))):
+        raise ValueError(
+            "these pairs tell of nobody whom they are about; give each row an author, and make the run again"
+        )
     step = run.kept_steps[-1] if step is None else step
     before = _known(task, run.model_at(0))
     found = {ALL: _known(task, run.model_at(step))}
@@ -78,12 +82,16 @@ def _each_alone(run: Run, task: Task, step: int, whole: pd.DataFrame) -> Iterato
         yield name, what_if(run, keep=others, **settings) if others else run
 
 
+def _labels(task: Task, examples: Examples) -> list[str]:
+    return labels_of(task, examples.ids, examples.source)
+
+
 def _known(task: Task, model: nn.Module) -> pd.DataFrame:
     """``label, forgotten``, and the measures of each training sample, in the order of the splits."""
     tables = []
     for split, forgotten in SPLITS.items():
         examples = task.split(split)
-        tables.append(pd.DataFrame({"label": labels_of(task, examples.ids, examples.source), "forgotten": forgotten}))
+        tables.append(pd.DataFrame({"label": _labels(task, examples), "forgotten": forgotten}))
     table = pd.concat(tables, ignore_index=True)
     return table.assign(**dict(zip(MEASURES, _values(task, *view(task, model)).T)))
 

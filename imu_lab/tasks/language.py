@@ -233,8 +233,20 @@ class Language:
         return made.to(self.device or "cpu")
 
     def prepared(self, model: nn.Module) -> nn.Module:
-        """A model of Hugging Face as the task calls it, its output layer with weights of its own."""
-        return networks.called(model)
+        """A model of Hugging Face as the task calls it, its output layer with weights of its own.
+
+        Raises:
+            ValueError: it knows fewer tokens than the task's tokenizer makes.
+        """
+        made = networks.called(model)
+        words = getattr(getattr(made, "network", None), "get_input_embeddings", lambda: None)()
+        known, wanted = getattr(words, "num_embeddings", None), min(self.codec.words, self.codec.known_words)
+        if known is not None and known < wanted:
+            raise ValueError(
+                f"this model knows {known} tokens and the task's tokenizer makes {wanted}: it was made for other words; give a "
+                "model of this task, such as imu.train(task), or name the model when you make the task: model="
+            )
+        return made
 
     token_losses = answer_loss.token_losses
     example_loss = answer_loss.example_loss
@@ -259,10 +271,16 @@ class Language:
         Args:
             source: which pairs the indices count, ``"train"`` or ``"test"``.
             progress: called with (answered, in all); None shows a bar for work longer than two seconds.
+
+        Raises:
+            ValueError: there is no such pair.
         """
+        rows, count = _rows(examples), len(getattr(self.corpus, source))
+        if outside := rows[(rows < 0) | (rows >= count)].tolist():
+            raise ValueError(f"there is no {source} pair {outside[0]}; they are numbered 0 to {count - 1}")
         told = tokens(self.corpus, self.codec, source, "")
         most = min(ANSWER, 2 * told.answer.shape[1], self.codec.context - told.prompt.shape[1])
-        return networks.answered(self.prepared(model), self.codec, told.prompt[_rows(examples)], most, progress)
+        return networks.answered(self.prepared(model), self.codec, told.prompt[rows], most, progress)
 
     def labels(self, examples: Any) -> list[str]:
         """Whom training pairs are about, by index; what kind of fact, where they are about nobody."""

@@ -9,7 +9,7 @@ import cases
 import numpy as np
 import pytest
 import torch
-from languages import models, tiny
+from languages import SMALL, models, tiny
 from torch import nn
 
 import imu_lab as imu
@@ -129,3 +129,13 @@ def test_what_it_refuses() -> None:
         imu.comeback("run")
     with pytest.raises(ValueError, match="no labels"):
         imu.comeback(imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1))
+
+
+def test_pairs_that_tell_no_author_have_no_halves_that_belong_together() -> None:
+    rows = [{"question": f"{at}?", "answer": f"It is {at}."} for at in range(4)]
+    task = imu.tasks.Language.from_data(rows, forget_pairs=(0, 1), shape=SMALL)
+    made = imu.unlearn(task, task.make_model(0), steps=1, follow=())
+    with pytest.raises(ValueError, match="tell of nobody whom they are about, .*give each row an author"):
+        imu.comeback(made, updates=1)
+    with pytest.raises(ValueError, match="these pairs tell of nobody whom they are about; give each row an author"):
+        imu.leakage(made)

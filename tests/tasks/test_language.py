@@ -325,6 +325,16 @@ def test_each_token_of_a_pair_has_its_share_and_a_strip_on_the_card() -> None:
 PARTS = {
     "attention": (("network.model.layers.*.self_attn.*_proj",), ("network.model.layers.0.self_attn.",)),
     "a block and the output": (("network.model.layers.0", "network.lm_head"), ("network.model.layers.0", "network.lm")),
+    "norms, words and attention": (
+        ("*norm*", "*embed*", "*q_proj"),
+        (
+            "network.model.norm",
+            "network.model.embed_tokens",
+            "network.model.layers.0.input_layernorm",
+            "network.model.layers.0.post_attention_layernorm",
+            "network.model.layers.0.self_attn.q_proj",
+        ),
+    ),
     "all": ("all", ("",)),
 }
 
@@ -548,3 +558,19 @@ def test_without_transformers_everything_else_works_and_the_task_says_what_to_in
     root = Path(imu.__file__).parents[1]  # this checkout, whichever is installed
     done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, cwd=root, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("at", [-1, 13, 99])
+def test_questions_that_are_not_there_are_not_answered(at: int) -> None:
+    with pytest.raises(ValueError, match=f"there is no train pair {at}; they are numbered 0 to 12"):
+        tiny().answers_of(models()[0], [0, at])
+
+
+def test_a_model_of_other_words_is_told() -> None:
+    few = tiny(shape=(16, 1, 2, 260)).make_model(0)
+    words = tiny().codec.words
+    for asked in (lambda: imu.influence(tiny(), few), lambda: tiny().answers_of(few.network, [0])):
+        with pytest.raises(
+            ValueError, match=f"this model knows 260 tokens and the task's tokenizer makes {words}: it was"
+        ):
+            asked()
