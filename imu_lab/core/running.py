@@ -199,7 +199,10 @@ def real_numbers(given: Any) -> np.ndarray:
     index = getattr(given, "index", None)
     if hasattr(index, "is_monotonic_increasing") and not index.is_monotonic_increasing:
         raise ValueError("a column is read in its order, and its index says that it was sorted; give .sort_index()")
-    values = given.detach().cpu() if isinstance(given, Tensor) else np.asarray(given)
+    try:
+        values = given.detach().cpu() if isinstance(given, Tensor) else np.asarray(given)
+    except ValueError:  # rows of several lengths
+        raise TypeError("no numbers") from None
     if values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values):
         raise TypeError("complex numbers")
     try:
