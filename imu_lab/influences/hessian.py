@@ -71,7 +71,8 @@ class ArnoldiHessian:
     """I_i = −g_iᵀ (H + λ)⁻¹ ḡ on the Krylov subspace of the Hessian, by captum's Arnoldi iteration.
 
     Source: Schioppa et al. 2022 (arXiv 2112.03052); captum's ArnoldiInfluenceFunction. Its stopping tolerance of 0.1
-    ends at once on a well-fitted model; ours is smaller.
+    ends at once on a well-fitted model; and where it stops it drops the direction found last, which of a few samples may be a
+    large one. Ours is below rounding, so that the iteration goes on to the end.
     """
 
     damping: float = knob(1e-2, **DAMPING)
@@ -79,7 +80,7 @@ class ArnoldiHessian:
     steps: int = knob(
         200, help="Products with the Hessian, the size of the subspace.", valid="[2, inf)", range=(10, 500)
     )
-    stop: float = knob(1e-6, help="Stop when a new direction is shorter than this.", valid="(0, 1)", scale="log")
+    stop: float = knob(1e-30, help="Stop when a new direction is shorter than this.", valid="(0, 1)", scale="log")
     tolerance: float = knob(1e-8, **TOLERANCE)
     seed: int = knob(0, help="Of the vector that the iteration starts from.", valid="[0, inf)", range=(0, 20))
 

@@ -204,6 +204,18 @@ def test_captums_second_order_ranks_as_exact_does(estimator: str, name: str, tar
     assert torch.equal(state, torch.random.get_rng_state()), "captum seeds the global generator; it must be restored"
 
 
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_arnoldi_is_exact_where_few_samples_span_few_directions(count: int) -> None:
+    """Its iteration meets no new direction after a few steps; stopping there would leave the last one out."""
+    draw = torch.Generator().manual_seed(count)
+    inputs, labels = torch.randn(40, 6, generator=draw), torch.arange(40) % 4
+    torch.manual_seed(0)
+    model, unseen = torch.nn.Linear(6, 4).eval(), (inputs + 0.1, labels)
+    task = imu.tasks.Classification.from_data(model, (inputs, labels), unseen, forget_indices=range(count))
+    found, expected = (imu.influence(task, model, name, damping=1e-2).values for name in ("arnoldi", "exact"))
+    assert abs(found - expected).max() <= 1e-5 * abs(expected).max()
+
+
 @pytest.mark.parametrize("estimator", ["naive", pytest.param("arnoldi", marks=pytest.mark.slow)])
 def test_captums_second_order_ranks_as_exact_does_on_a_head_of_650_parameters(estimator: str) -> None:
     from scipy.stats import spearmanr
