@@ -146,7 +146,9 @@ def network(seed: int, rename: list[int]) -> torch.nn.Module:
     return torch.nn.Sequential(body, torch.nn.Tanh(), head).eval()
 
 
-@pytest.mark.parametrize("family", module.FAMILIES)
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[pytest.mark.slow] * (name == module.SHADOWS)) for name in module.FAMILIES]
+)
 def test_neither_the_order_of_samples_nor_the_numbers_of_classes_change_an_audit(family: str) -> None:
     order, few = np.random.default_rng(5).permutation(90).tolist(), (8,) * (family == module.SHADOWS)
     usual, other = blobs(list(range(90)), [0, 1, 2]), blobs(order, [2, 0, 1])
