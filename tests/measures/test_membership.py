@@ -69,12 +69,11 @@ def test_no_two_samples_are_made_alike_however_far_a_model_went() -> None:
     """Of logits g and 0 with the second true, p_y = σ(−g): ℓ = log(1 + eᵍ), and the modified entropy is 2 (1 − p_y) ℓ."""
     gaps = torch.tensor([-300.0, -60.0, -38.0, 30.0, 38.0, 60.0, 80.0, 300.0, 6000.0], dtype=torch.float64)
     found = prediction_scores(torch.stack([gaps, 0 * gaps], 1), torch.ones(len(gaps), dtype=torch.long))
-    losses = np.logaddexp(0, gaps.numpy())
-    assert np.allclose(found["loss"], losses, rtol=1e-12, atol=0)
-    assert np.allclose(
-        found["modified_entropy"], 2 * np.exp(-np.logaddexp(0, -gaps.numpy())) * losses, rtol=1e-12, atol=0
-    )
-    assert np.allclose(found["confidence"], np.exp(-losses), rtol=1e-12, atol=0)
+    losses, ones = np.logaddexp(0, gaps.numpy()), np.ones(len(gaps))
+    modified = 2 * np.exp(-np.logaddexp(0, -gaps.numpy())) * losses
+    assert cases.close(found["loss"].numpy() / losses, ones, within=1e-12)  # each by its own size
+    assert cases.close(found["modified_entropy"].numpy() / modified, ones, within=1e-12)
+    assert cases.close(found["confidence"].numpy(), np.exp(-losses), within=1e-12)
     assert (found["loss"].diff() > 0).all() and (found["modified_entropy"].diff() > 0).all()
 
 
