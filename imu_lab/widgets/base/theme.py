@@ -65,6 +65,7 @@ STYLE_SHEET = """
 .imu-stack > .imu-map-names { position: absolute; overflow: hidden; line-height: 1 }
 .imu-map-names .widget-html-content > div { position: relative; margin: 0 auto }
 .imu-map-names span { position: absolute; transform: translate(-50%, -50%); white-space: nowrap; font-weight: 600;
+  max-width: 9em; overflow: hidden; text-overflow: ellipsis; unicode-bidi: isolate;
   font-size: 14px; --imu-page: var(--jp-layout-color0, #fff); text-shadow: 0 0 2px var(--imu-page),
   0 0 3px var(--imu-page), 0 0 4px var(--imu-page), 0 0 5px var(--imu-page) }
 .imu-stack > .imu-thumbnail { position: absolute; display: none; z-index: 2; pointer-events: none; margin: 0;

@@ -341,6 +341,15 @@ function start({ words, arrays }) {
   };
   byId("ledger").onkeydown = event => { if (event.key === "Enter" && rowFrom(event)) choose(Number(rowFrom(event).dataset.row)) };
 
+  // On the map and the trajectories the arrow keys go through the samples of the selection.
+  for (const canvas of [map, paths]) canvas.onkeydown = event => {
+    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key], list = sorted();
+    if (!by || !list.length) return;
+    event.preventDefault();
+    const at = list.indexOf(state.chosen);
+    choose(list[at < 0 ? (by > 0 ? 0 : list.length - 1) : (at + by + list.length) % list.length]);
+  };
+
   // --- going through the updates
 
   let frame = null, playing = null, later = null;

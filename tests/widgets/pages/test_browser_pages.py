@@ -101,6 +101,13 @@ def test_click_brush_and_scrub_in_the_page_of_a_run(opened: Callable, run: imu.R
     page.wait_for_selector("#step-now:text-is('20 of 20')")
     assert page.evaluate("document.querySelectorAll('[role=img]:not([aria-label]), img:not([alt])').length") == 0
 
+    page.focus("#map")
+    said = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+        said.append(page.inner_text("#card"))
+    assert said[0] == said[2] != said[1], "arrow keys go through the samples"
+
     for part in ("#map", "#paths", "#card"):
         page.evaluate("scrollTo(0, 0)")
         box = page.locator(part).bounding_box()
