@@ -124,6 +124,9 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
     drag(page, ".imu-damping", -30)
     drawn_lines(page, lambda held: held != before)  # another damping gives another run
 
+    page.locator(f"{PART_HEADS}:has-text('3 · Unlearning')").click()  # and the first part folds
+    page.wait_for_selector(".imu-lr .noUi-handle")
+    assert not page.is_visible(".imu-damping .noUi-handle")
     times = slider_latency(page, control=".imu-lr", key="ArrowRight", events=3)
     assert times and statistics.median(times) < 5000, "benchmarks measure it; here it must only be alive"
 
@@ -148,6 +151,7 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
     assert max(page.evaluate(OVERLAPS)) <= 0, "no part of the right side lies over the next one"
 
 
+PART_HEADS = ".imu-parts > .jupyter-widget-Collapse > .jupyter-widget-Collapse-header"
 PARTS = (".imu-panel", ".imu-side", CURVES, ".imu-ledger")
 
 # By how many pixels each part of the right side reaches into the one below it.
