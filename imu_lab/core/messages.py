@@ -52,7 +52,7 @@ def listed(names: list[str] | tuple[str, ...]) -> str:
 def shown(value: Any, most: int = 120) -> str:
     """A value in one line, or its kind where that would be long."""
     words = " ".join(repr(value).split())
-    return words if len(words) <= most else f"a {type(value).__name__}"
+    return words if len(words) <= most else with_article(type(value).__name__)
 
 
 def kind_of(given: Any) -> str:
@@ -61,11 +61,14 @@ def kind_of(given: Any) -> str:
         return "None"
     if isinstance(given, (Mapping, list, tuple)):
         inside = given.values() if isinstance(given, Mapping) else given
-        return (
-            f"a {type(given).__name__} of {' and '.join(sorted({type(each).__name__ for each in inside})) or 'nothing'}"
-        )
-    name = type(given).__name__
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+        kinds = " and ".join(sorted({type(each).__name__ for each in inside})) or "nothing"
+        return f"{with_article(type(given).__name__)} of {kinds}"
+    return with_article(type(given).__name__)
+
+
+def with_article(name: str) -> str:
+    """A kind with its article: ``"a list"``, ``"an int"``, ``"an ndarray"``."""
+    return f"{'an' if name[0] in 'AEIOaeio' or name.startswith(('Un', 'nd')) else 'a'} {name}"
 
 
 LIBRARY = str(Path(__file__).parents[1])

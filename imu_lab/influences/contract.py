@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from ..core.messages import with_article
 from ..core.registry import estimators
 from ..core.running import real_numbers
 from ..tasks.protocol import Examples, Task
@@ -56,7 +57,7 @@ def checked_influence(how: Any, given: Any, count: int) -> np.ndarray:
     try:
         values = real_numbers(given)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"estimator {how!r} gave a {type(given).__name__} ({error}); {expected}") from None
+        raise ValueError(f"estimator {how!r} gave {with_article(type(given).__name__)} ({error}); {expected}") from None
     if given is None or values.shape != (count,):
         came = "None" if given is None else f"values of shape {values.shape}"
         raise ValueError(f"estimator {how!r} gave {came}; {expected}")

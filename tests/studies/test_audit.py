@@ -410,7 +410,7 @@ def test_models_that_cannot_be_put_beside_a_run_are_refused() -> None:
 
 
 @pytest.mark.parametrize("asked, error, said", [
-    ({"only": 3}, TypeError, "only= names one or several of 'membership', .*got a int"),
+    ({"only": 3}, TypeError, "only= names one or several of 'membership', .*got an int"),
     ({"only": []}, ValueError, "only= names no audit; leave it out for all"),
     ({"draws": 0}, ValueError, "draws must be a whole number >= 1, got 0"),
     ({"draws": 2.5}, ValueError, "draws must be a whole number >= 1, got 2.5"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ...core.memo import remembered
-from ...core.messages import listed
+from ...core.messages import listed, with_article
 from . import adapters
 from .language import CausalModel, Codec, codec, untied
 
@@ -67,8 +67,8 @@ def loaded(name: str) -> CausalModel:
         network, found = AutoModelForCausalLM.from_pretrained(base, dtype="auto", output_loading_info=True)
     if missing := sorted(found["missing_keys"]):
         raise ValueError(
-            f"the files of {name!r} lack {len(missing)} of the weights of a {type(network).__name__}, such as {missing[0]!r}, "
-            "which would be random; give a model that was saved as a causal language model"
+            f"the files of {name!r} lack {len(missing)} of the weights of {with_article(type(network).__name__)}, "
+            f"such as {missing[0]!r}, which would be random; give a model that was saved as a causal language model"
         )
     network = untied(network)
     return CausalModel(network if base == name else adapters.joined(network, name))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.messages import listed, unknown
+from ...core.messages import listed, unknown, with_article
 from ...core.running import digest
 from ..protocol import Examples
 from . import labels as naming
@@ -62,7 +62,7 @@ def _refuse_others(data: Any, where: str) -> None:
         hasattr(data, "__getitem__") and hasattr(data, "__len__")
     ):
         raise ValueError(
-            f"{where}= is a {type(data).__name__}, whose samples have no index; {taken}, such as list({where})"
+            f"{where}= is {with_article(type(data).__name__)}, whose samples have no index; {taken}, such as list({where})"
         )
     if isinstance(data, (Tensor, np.ndarray)):
         raise ValueError(f"{where}= is one {type(data).__name__} of shape {tuple(data.shape)} without labels; {taken}")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.messages import listed, unknown
+from ...core.messages import listed, unknown, with_article
 from . import labels as naming
 from .held import Array, Kept, Members
 
@@ -103,7 +103,7 @@ def numbers(inputs: Any, where: str) -> Any:
         raise ValueError(f"{where} inputs are rows of different shapes; give each sample the same shape") from None
     if values.dtype.kind not in "biufc":
         raise ValueError(
-            f"{where} inputs must be numbers, got a {type(inputs).__name__} of {values.dtype.name}; "
+            f"{where} inputs must be numbers, got {with_article(type(inputs).__name__)} of {values.dtype.name}; "
             "encode words as numbers first"
         )
     return values.astype(np.float64) if values.dtype.itemsize > 8 and values.dtype.kind == "f" else values

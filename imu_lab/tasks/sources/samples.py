@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ...core.messages import with_article
 from ...core.running import digest, row_hashes
 from .held import Array, Kept, Stream, finite, hashes_of, stacked
 from .members import Side, checked, chosen, label_of, numbers
@@ -55,7 +56,7 @@ def tensor(value: Any, i: int, where: str) -> Tensor:
         )
     if not np.isscalar(value) and not hasattr(value, "__len__") and not hasattr(value, "__array__"):
         raise ValueError(
-            f"the input of {where} sample {i} is a {type(value).__name__}; give tensors or arrays of numbers"
+            f"the input of {where} sample {i} is {with_article(type(value).__name__)}; give tensors or arrays of numbers"
         )
     found = numbers(value, f"sample {i} of the {where} part:")
     return found if isinstance(found, Tensor) else torch.from_numpy(np.array(found))
@@ -76,7 +77,8 @@ def of_samples(data: Any, where: str, label: Any, accepts: Sequence[str]) -> Sid
         said += f" ({len(first) - 2} other member(s) left out)" if len(first) > 2 else ""
     else:
         raise ValueError(
-            f"a {where} sample is a {type(first).__name__}; a sample is a pair (input, label), or a dict with label= its name"
+            f"a {where} sample is {with_article(type(first).__name__)}; a sample is a pair "
+            "(input, label), or a dict with label= its name"
         )
     rows = Stream(data, Member(wanted, where))
     rows.few, seen = _the_same_twice(rows, data, where)

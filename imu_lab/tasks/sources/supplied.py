@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...core.messages import with_article
 from ...core.running import device_of, digest, evaluating, fingerprint
 from ..networks.fresh import frozen
 from ..protocol import Batch, Examples
@@ -166,7 +167,9 @@ def _own_loss(loss: Callable, outputs: Tensor, batch: Batch, flat: bool) -> OwnL
         ValueError: it takes none, or looks across samples.
     """
     if not callable(loss):
-        raise ValueError(f"loss= must be a function (outputs, targets) -> (n,), got a {type(loss).__name__}")
+        raise ValueError(
+            f"loss= must be a function (outputs, targets) -> (n,), got {with_article(type(loss).__name__)}"
+        )
     single = outputs.shape[1] == 1 and batch.targets.ndim == 1
     forms = ("given", "real", "column") if single else ("given", "real")
     refused: list[ValueError] = []
