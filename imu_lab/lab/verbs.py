@@ -251,9 +251,9 @@ def _check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any
             f"the run in {path} forgot {len(mine)} samples, and the task given forgets {len(asked)}, of which {len(mine & asked)} "
             "are the same; pass the task that the run was made on"
         )
-    made_on = settings.get("task")
-    if not settings.get("task_settings") and made_on != repr(task):
+    # What further lines tell of data, equal tasks may tell in other words.
+    made_on, given = (str(each).split("\n", 1)[0] for each in (settings.get("task"), repr(task)))
+    if not settings.get("task_settings") and made_on != given:
         warn(
-            f"the run in {path} was made on {str(made_on).splitlines()[0]}, and the task given is {repr(task).splitlines()[0]}; "
-            "what is computed anew is of the latter"
+            f"the run in {path} was made on {made_on}, and the task given is {given}; what is computed anew is of the latter"
         )
