@@ -222,6 +222,6 @@ def _frame() -> dict[str, Any]:
     return dict(
         xaxis=dict(anchor="y", showgrid=False, title=dict(text="updates made (0 = original model)")),
         yaxis=dict(
-            anchor="x", showgrid=False, title=dict(text="forget samples (sorted, first forgotten<br>at the bottom)")
+            anchor="x", showgrid=False, title=dict(text="forget samples, the first<br>forgotten at the bottom")
         ),
     )
