@@ -15,7 +15,7 @@ import pandas as pd
 
 from .core.knobs import knob, name_of, plain
 from .core.messages import listed, shown
-from .core.records import Influence, Intensity
+from .core.records import Influence, Intensity, aligned
 from .core.registry import intensity_rule, intensity_rules
 from .core.running import real_numbers
 
@@ -255,10 +255,8 @@ def _read(rule: Any, scores: Influence) -> np.ndarray:
     if column in scores.frame:
         return _finite(column, scores.frame["example"], scores.frame[column])
     if column in scores.context:
-        examples, context = scores.frame["example"], scores.context
-        if not np.array_equal(examples, context["example"]):  # a frame that was sorted
-            context = context.set_index("example").reindex(examples)
-        return _finite(column, examples, context[column])
+        # The frame may have been sorted in place since.
+        return _finite(column, scores.frame["example"], aligned(scores.context, scores.frame)[column])
     known = listed([*scores.frame, *[name for name in scores.context if name not in scores.frame]])
     raise ValueError(
         f"rule {rule!r} reads {column!r}, which these scores do not carry; they have {known}. The columns of gradients "

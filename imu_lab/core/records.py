@@ -22,7 +22,7 @@ from . import storage
 from .quantities import describe
 
 
-def _in_order(context: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+def aligned(context: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """What is known beside a record's rows, sample by sample in the order of the rows, which may have been sorted."""
     if "example" not in frame or "example" not in context:
         return context
@@ -49,7 +49,7 @@ class Influence:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "context", _in_order(self.context, self.frame))
+        object.__setattr__(self, "context", aligned(self.context, self.frame))
 
     @property
     def values(self) -> np.ndarray:
@@ -95,7 +95,7 @@ class Intensity:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "context", _in_order(self.context, self.frame))
+        object.__setattr__(self, "context", aligned(self.context, self.frame))
 
     @property
     def values(self) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..core.running import edits
 from ..tasks.evaluation import checked_losses, in_order, outputs
 from ..tasks.outputs import derivative_of
 from ..tasks.protocol import Batch, Examples, Positions, Task
@@ -93,7 +94,8 @@ class LinearGradients:
 
     def _state(self) -> tuple:
         """What tells the model's weights from others, and from themselves before they were moved in place."""
-        return self.model, self.name, tuple((value.data_ptr(), value._version) for value in self.model.parameters())
+        weights = list(self.model.parameters())
+        return self.model, self.name, [each.data_ptr() for each in weights], edits(*weights)
 
     def with_losses(self, examples: Examples) -> tuple[Tensor, OfExamples]:
         """(n,) the losses of these examples and their gradients, as :meth:`on` gives them; from one pass where they fit."""

@@ -73,9 +73,8 @@ def prediction_scores(logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
     logits, truth = logits.double(), truth[..., None]
     log_p = logits.log_softmax(-1).clamp_min(LEAST)
     p, odds = log_p.exp(), log_odds(logits, truth[..., 0])
-    own = logsigmoid(odds).clamp_min(
-        LEAST
-    )  # log p_y, exact where p_y is so near 0 or 1 that rounding would make samples alike
+    # log p_y, exact where p_y is so near 0 or 1 that rounding would make samples alike.
+    own = logsigmoid(odds).clamp_min(LEAST)
     others = (p * _log_others(logits, p)).scatter(-1, truth, 0.0).sum(-1)
     return {
         "loss": -own,
