@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .quantities import describe
+from .quantities import KEPT, describe
 from .records import Run
 from .registry import methods
 
@@ -45,7 +45,7 @@ def together(outcomes: Sequence[str]) -> str:
 def _still_lost(run: Run) -> bool:
     """Whether kept samples are lost at the end, too: a method that begins anew loses them at first and wins them back."""
     metric = run.headline
-    falls = [run.value(split, metric, 0) - run.value(split, metric) for split in ("retain", "test")]
+    falls = [run.value(split, metric, 0) - run.value(split, metric) for split in KEPT]
     return any(fall >= 0.05 - 1e-12 for fall in falls) or all(np.isnan(falls))
 
 
@@ -90,7 +90,7 @@ def _made_by(run: Run) -> str:
 def _kept(run: Run) -> str:
     """What became of the splits to keep, and of the loss on the forget set."""
     metric, parts = run.headline, []
-    for split in ("retain", "test"):
+    for split in KEPT:
         before, after = run.value(split, metric, 0), run.value(split, metric)
         if after == after and abs(before - after) > 1e-12:
             parts.append(f"{split} {describe(metric).title} went from {_number(before)} to {_number(after)}")

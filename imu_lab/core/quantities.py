@@ -226,6 +226,7 @@ SPLITS: dict[str, str] = {
     "test": "unseen, to keep",
     "test-forget": "unseen, to forget",
 }
+KEPT = ("retain", "test")  # those that are to stay as they are
 
 
 def describe(name: str) -> Quantity:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..core.labels import told_apart
 from ..core.messages import unknown
-from ..core.quantities import describe
+from ..core.quantities import KEPT, describe
 from ..core.records import Run
 from ..core.registry import methods
 from ..core.taken import several_runs
@@ -96,9 +96,7 @@ def report_table(runs: Sequence[Run], at_forget: float, metric: str = "accuracy"
         {"run": name, **{f"{split} {metric}": values.get(split) for split in splits}} for name, values in ends.items()
     ]
     for _, row in rows.iterrows():
-        kept = {
-            f"{split} change, points": 100 * row[f"{split} {metric} change"] for split in driver.KEPT if split in splits
-        }
+        kept = {f"{split} change, points": 100 * row[f"{split} {metric} change"] for split in KEPT if split in splits}
         shown.append(row[["run", "updates", *(f"{split} {metric}" for split in splits)]].to_dict() | kept)
     frame = pd.DataFrame(shown).round(3)
     front = ["run", "updates"]

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..core.messages import unknown
-from ..core.quantities import describe
+from ..core.quantities import KEPT, describe
 from .arms import SHUFFLED, UNIFORM, Arm
 
 DISTANCE = "test kl_retrained"
-KEPT = ("retain", "test")
 Best = str | tuple[str, str]  # a column whose good direction is known, or (column, "<=") or (column, ">=")
 
 

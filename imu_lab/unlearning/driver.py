@@ -14,6 +14,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..core.messages import listed, unknown
+from ..core.quantities import KEPT
 from ..tasks.protocol import Abilities, Task, labels_of, offered
 from ..tasks.training import DivergedTraining
 from .recorder import Recorder, SplitMetrics
@@ -260,9 +261,6 @@ def _next(updates: Iterator[Any], moving: Iterable[nn.Parameter]) -> Any:
     # A step of finite length from finite weights leads to finite weights; only who tells no length is looked at.
     finite = "update_norm" in terms or all(torch.isfinite(value).all() for value in moving)
     return update if finite and all(value - value == 0 for value in terms.values()) else DIVERGED
-
-
-KEPT = ("retain", "test")
 
 
 def utility_limit(recorder: Recorder, splits: tuple[str, ...] = KEPT) -> int | None:
