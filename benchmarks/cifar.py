@@ -20,8 +20,9 @@ from torch import nn
 import imu_lab as imu
 from benchmarks.trial import plan as trial
 from imu_lab.tasks.announced import announced, announcement, measured
+from imu_lab.tasks.checkpoints import is_known
 from imu_lab.tasks.presets import preset
-from imu_lab.tasks.training import Recipe, Training, is_known
+from imu_lab.tasks.training import Recipe, Training
 
 REQUESTS = {"class": {"forget_class": "airplane"}, "random": {"forget_fraction": 0.1}}
 EXPECTED = "the original's test accuracy should reach {0:.2f}"

@@ -19,7 +19,7 @@ from . import influences as _estimators, unlearning as _methods  # noqa: F401  (
 
 # What can be forgotten, and how models of it are trained
 from . import tasks as tasks
-from .tasks.training import train as train
+from .tasks.checkpoints import train as train
 from .tasks.checks import check_task as check_task
 from .lab.requesting import forget_like as forget_like
 from .lab.requesting import forget_where as forget_where

@@ -8,9 +8,9 @@ from ..core.memo import remembered
 from ..core.records import Run
 from ..intensities import intensity
 from ..lab.verbs import influence, unlearn
+from ..tasks.checkpoints import train
 from ..tasks.classification import Classification
 from ..tasks.protocol import Task
-from ..tasks.training import train
 
 BY_CLASS = Classification("digits", forget_class=3, seed=0)
 AT_RANDOM = Classification("digits", forget_fraction=0.1, seed=0)

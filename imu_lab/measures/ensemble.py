@@ -16,9 +16,9 @@ from torch import nn
 from ..core.messages import kind_of, listed, unheard, warn
 from ..core.running import checked_seed, copied, fingerprint, full_precision, tensors_of
 from ..tasks.announced import Row, announced
+from ..tasks.checkpoints import is_known, train
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task, offered, own_data_key, prepared
-from ..tasks.training import is_known, train
 from ..unlearning.recorder import SplitMetrics
 from .distance import KLRetrained
 from .reference import Reference, measured, refuse_original

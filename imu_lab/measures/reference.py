@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ..core.messages import kind_of, warn
 from ..core.running import fingerprint, tensors_of
+from ..tasks.checkpoints import TrainedOn, trained_on
 from ..tasks.evaluation import in_order, outcomes, outputs
 from ..tasks.protocol import Task, offered
-from ..tasks.training import TrainedOn, trained_on
 from ..unlearning.recorder import Recorder, SplitMetrics
 from .contract import Beside
 

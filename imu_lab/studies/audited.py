@@ -17,9 +17,9 @@ from ..core.records import Run
 from ..measures.ensemble import References
 from ..measures.membership import SCORES, Sides, sample_scores, sides
 from ..measures.reference import Reference, check_answers, refuse_original
+from ..tasks.checkpoints import is_known, train
 from ..tasks.evaluation import outcomes, outputs
 from ..tasks.protocol import Examples, Task, offered, prepared
-from ..tasks.training import is_known, train
 
 RUN, ORIGINAL, RETRAINED = "run", "original", "retrained"
 CLOSER = "close to the goal, the retrained model's value"

@@ -29,8 +29,8 @@ from ..lab.session import AUTO
 from ..lab.verbs import influence, statistics, unlearn
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References, references
+from ..tasks.checkpoints import train
 from ..tasks.protocol import Task, offered, own_data_key
-from ..tasks.training import train
 from ..unlearning.driver import COMPARISONS, StopRule, stop_rule
 from .comparison import ORIGINAL, compare
 from .head_only import head_only

@@ -15,8 +15,8 @@ from ..core import registry, storage
 from ..core.memo import Memo
 from ..core.messages import unheard
 from ..tasks.announced import announced
+from ..tasks.checkpoints import is_known, train
 from ..tasks.protocol import Task, own_data_key
-from ..tasks.training import is_known, train
 from .cells import Cell, Made, Models, quiet
 
 Progress = Callable[[int, int, str], None]

@@ -1,5 +1,6 @@
 """What can be forgotten: each task is one file that follows the protocol."""
 
+from .checkpoints import train as train
 from .classification import Classification as Classification
 from .evaluation import averages as averages
 from .language import Language as Language
@@ -11,6 +12,5 @@ from .reid import ReID as ReID
 from .sequence import Sequence as Sequence
 from .toy import Toy as Toy
 from .training import Recipe as Recipe
-from .training import train as train
 from .variants.augmented import Augmented as Augmented
 from .variants.planted import Planted as Planted

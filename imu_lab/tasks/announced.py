@@ -16,9 +16,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..core.running import copied
-from . import training
+from . import checkpoints
 from .protocol import Examples, Task
-from .training import Recipe, Training
+from .training import Recipe, Training, recipe_of
 
 TRIED = 3  # updates that are measured, after a first one that is slow
 LONG_ENOUGH = 1.0  # seconds after which no more are
@@ -51,13 +51,11 @@ class Row:
 
     def train(self, task: Task, split: str = "train", seed: int = 0) -> nn.Module:
         """:func:`imu_lab.train` of the next model, which counts only where it is not on disk."""
-        if training.is_known(task, split, seed):
-            return training.train(task, split, seed)
-        bar = self._next(
-            lambda: Training(task, task.make_model(seed), task.split(split), training.recipe_of(task), seed)
-        )
+        if checkpoints.is_known(task, split, seed):
+            return checkpoints.train(task, split, seed)
+        bar = self._next(lambda: Training(task, task.make_model(seed), task.split(split), recipe_of(task), seed))
         start = bar.n
-        return training.train(task, split, seed, progress=lambda made, total: bar.update(start + made - bar.n))
+        return checkpoints.train(task, split, seed, progress=lambda made, total: bar.update(start + made - bar.n))
 
     def _next(self, one_like_it: Callable[[], Training]) -> tqdm:
         """The bar, which says which model is the next; the first is announced."""

@@ -12,7 +12,7 @@ from waiting import threads, until
 import imu_lab as imu
 from imu_lab.core import beside
 from imu_lab.lab import verbs
-from imu_lab.tasks import training
+from imu_lab.tasks import checkpoints
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_elsewhere_nothing_is_imported(slow: str, monkeypatch: pytest.MonkeyPatc
 
 def test_training_and_influence_begin_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
-    for place in (training, verbs):
+    for place in (checkpoints, verbs):
         monkeypatch.setattr(place, "prepare_figures", lambda: begun.append(1))
     monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path))
     task = imu.tasks.Toy(seed=4)

@@ -15,7 +15,7 @@ from torch import nn
 import imu_lab as imu
 from imu_lab.core.records import Run
 from imu_lab.measures.reference import Reference
-from imu_lab.tasks import training
+from imu_lab.tasks import checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +150,8 @@ def test_progress_is_announced_and_a_second_call_trains_nothing(tmp_path, monkey
         imu.references(cases.task("toy"), seeds=range(3), progress=until_the_second)
     assert list(dict.fromkeys(words for *_, words in told)) == ["model 1 of 3", "model 2 of 3"]
     started = []
-    fresh = training.Training
-    monkeypatch.setattr(training, "Training", lambda *how: started.append(how[-1]) or fresh(*how))
+    fresh = checkpoints.Training
+    monkeypatch.setattr(checkpoints, "Training", lambda *how: started.append(how[-1]) or fresh(*how))
     imu.references(cases.task("toy"), seeds=range(3))
     assert started == [1, 2], "the first was there already"
     imu.references(cases.task("toy"), seeds=range(3))

@@ -11,7 +11,7 @@ import cases
 import pytest
 
 import imu_lab as imu
-from imu_lab.tasks import announced, training
+from imu_lab.tasks import announced, checkpoints, training
 from imu_lab.tasks.announced import announcement, duration, measured
 from imu_lab.tasks.protocol import own_data_key
 
@@ -96,15 +96,15 @@ def test_only_the_models_that_are_missing_are_counted(bars: list[Bar]) -> None:
     imu.train(TASK, "train", seed=1)
     imu.trial(TASK, {"a": {}}, at_forget=0.5, seeds=range(3), steps=2)
     assert bars[0].said[0].startswith("trains 2 models")
-    assert own_data_key(TASK) and training.is_known(TASK, "train", 2) and not training.is_known(TASK, "train", 7)
+    assert own_data_key(TASK) and checkpoints.is_known(TASK, "train", 2) and not checkpoints.is_known(TASK, "train", 7)
 
 
 def test_a_model_of_data_by_name_is_known_once_it_is_trained() -> None:
     """Such a task offers ``trained``, which has an answer for a user's own model alone."""
     task = cases.task("digits class")
     cases.original("digits class")
-    assert training.is_known(task, "train", 0) and not training.is_known(task, "train", 99)
-    assert training.is_known(cases.own_data(forget_indices=[0]), "train", 99), "the model that was given"
+    assert checkpoints.is_known(task, "train", 0) and not checkpoints.is_known(task, "train", 99)
+    assert checkpoints.is_known(cases.own_data(forget_indices=[0]), "train", 99), "the model that was given"
 
 
 def test_the_time_is_that_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from ...core.knobs import knobs
 from ...core.messages import unheard
 from ...lab.session import Session
 from ...studies.comparison import usual_step
-from ...tasks.training import train
+from ...tasks.checkpoints import train
 from ..base.controls import after_each_cell
 from ..base.job import Job, Progress, Report
 from ..base.panel import Panel, duration
