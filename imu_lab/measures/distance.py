@@ -82,13 +82,20 @@ class KLRetrained(Distance):
         return divergences(task, made, reference, batch)
 
     def against(self, task: Task, made: Tensor, references: list[Tensor], batch: Batch, copies: int) -> Tensor:
-        """The mean in one pass over the models' probabilities: mean_r Σ q_r log q_r − Σ (mean_r q_r) log p."""
-        if len(references) == 1 or offered(task).example_divergence is not None:
+        """The mean without a copy of the references for each model: mean_r Σ q_r log q_r − Σ (mean_r q_r) log p.
+
+        Of one reference, Σ q (log q − log p): the difference is taken first, which keeps its digits where the two are close.
+        """
+        if offered(task).example_divergence is not None:
             return super().against(task, made, references, batch, copies)
         logs = torch.stack([log_probabilities(each) for each in references])  # (r, n, ..., K)
+        mine = log_probabilities(made)
+        mine = mine.view(copies, -1, *mine.shape[1:])
+        if len(logs) == 1:
+            return per_example(kl(logs, mine).flatten(0, 1))
         shares = logs.exp()
         certain = torch.where(shares > 0, shares * logs, 0.0).sum(-1).mean(0)
-        shares, mine = shares.mean(0), log_probabilities(made).view(copies, *logs.shape[1:])
+        shares = shares.mean(0)
         crossed = torch.where(shares > 0, shares * mine, 0.0).sum(-1)  # (copies, n, ...)
         return per_example((certain - crossed).flatten(0, 1))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import plotly.graph_objects as go
 
 from ... import figures
 from ...core.quantities import describe
-from ...core.records import Run
+from ...core.records import Influence, Intensity, Run
 from ..base import gallery, tables, theme
 from ..base.bundle import FigureWidget
 from ..base.ledger import Ledger, Pictures, card
@@ -22,7 +21,6 @@ from .proponents import Proponents
 
 HEIGHTS = {"curves": 270, "influence": 265, "intensity": 265}  # pixels: curves and influence share a screen of 800
 EQUAL_FORGETTING = 0.01
-AHEAD = 0.05  # seconds that the curves have for their way to the page before other figures are worked out
 STILL_PICTURES = 16
 WAITING = "<p>Working out the first answer …</p>"
 NO_CARD = '<p class="imu-note">Click a dot in a figure, or a row of the table below, to see that sample.</p>'
@@ -49,6 +47,7 @@ class Views(W.VBox):
         self._writing = threading.RLock()
         self.answer: Answer | None = None
         self._complete: Answer | None = None  # the last one with all its controls
+        self._weights: Intensity | None = None  # those that are drawn
         self.chosen: int | None = None
         self.figures: dict[str, FigureWidget] = {}
         self._listening: set[str] = set()
@@ -86,18 +85,22 @@ class Views(W.VBox):
 
     # --- drawing
 
+    def show_weights(self, scores: Influence, weights: Intensity) -> None:
+        """Draw influences and weights, unless they are drawn: the page is busy with them while the runs are made."""
+        with self._writing:
+            if self._weights is None or not alike(weights, self._weights):
+                self._weights = weights
+                self._draw("influence", figures.plot_influence, figures.update_influence, scores)
+                self._draw("intensity", figures.plot_intensity, figures.update_intensity, weights)
+                self._mark()
+
     def show(self, answer: Answer) -> None:
-        """Draw an answer: the curves first, for they are what a moving slider is watched for."""
+        """Draw an answer: its weights, unless they are drawn, and then the curves, the table and the ledger."""
+        self.show_weights(answer.scores, answer.weights)
         with self._writing:
             before, self.answer = self.answer, answer
             self._offer_metrics(answer.run)
             self._show_curves(*with_stale(answer, self._complete), answer)
-            if before is None or answer.scores is not before.scores:
-                # Else this thread would compete with the one that sends, and with the page; a click waits as long.
-                time.sleep(AHEAD if before is not None else 0)
-                self._draw("influence", figures.plot_influence, figures.update_influence, answer.scores)
-                self._draw("intensity", figures.plot_intensity, figures.update_intensity, answer.weights)
-                self._mark()
             if before is None or answer.run is not before.run:
                 self.ledger.show(answer.run.samples)
             if answer.complete:
@@ -191,6 +194,11 @@ def live_figure(drawn: go.Figure, height: int) -> FigureWidget:
     figure = FigureWidget(drawn)
     figure.update_layout(height=height, autosize=True, margin=dict(t=20, r=28))
     return figure
+
+
+def alike(first: Intensity, second: Intensity) -> bool:
+    """Whether two weightings say the same of the same influences, and were made in the same way."""
+    return first.settings == second.settings and first.frame.equals(second.frame)
 
 
 def with_stale(answer: Answer, before: Answer | None) -> tuple[tuple[Run, ...], tuple[Run, ...]]:

@@ -16,11 +16,13 @@ from plotly.callbacks import InputDeviceState, Points
 from waiting import threads, until
 
 import imu_lab as imu
+from imu_lab import figures
 from imu_lab.figures.curve_panels import FAINT
 from imu_lab.studies.comparison import usual_step
 from imu_lab.widgets.base.controls import Choice
 from imu_lab.widgets.base.job import Job
 from imu_lab.widgets.workbench.asking import NEVER
+from imu_lab.widgets.workbench.views import has_dots
 from imu_lab.widgets.workbench.workbench import Workbench, workbench
 
 SECONDS = 60.0
@@ -84,6 +86,39 @@ def test_a_moved_slider_draws_the_new_run(panel: Workbench, task: Any, models: t
     scores = imu.influence(task, models[0], damping=1e-4)
     dots = [trace for trace in panel.figures["influence"].data if trace.meta["role"] == "ascend"][0]
     assert cases.close(np.sort(dots.x), np.sort(scores.values[scores.values < 0]), within=1e-5)
+
+
+def test_influences_and_weights_are_drawn_while_the_run_is_made(panel: Workbench, monkeypatch) -> None:
+    session, before, drawn = panel.session, places(panel), []
+    unlearn = session.unlearn
+    monkeypatch.setattr(session, "unlearn", lambda *arguments, **settings: drawn.append(places(panel)) or unlearn(
+        *arguments, **settings))  # fmt: skip
+    panel.controls.estimator.controls.controls["damping"].editor.value = 1e-4
+    assert panel.wait(SECONDS)
+    assert drawn[0] != before and drawn[0] == places(panel)
+    frame = panel.answer.scores.frame
+    assert {at: x for at, (x, _) in drawn[0]["influence"].items()} == dict(zip(frame["example"], frame["influence"]))
+
+
+def test_what_a_slider_leaves_as_it_is_is_not_drawn_again(panel: Workbench, monkeypatch) -> None:
+    drawn = []
+    for name in ("influence", "intensity", "curves"):
+        update = getattr(figures, f"update_{name}")
+        monkeypatch.setattr(figures, f"update_{name}", lambda *arguments, name=name, update=update, **settings: (
+            drawn.append(name) or update(*arguments, **settings)))  # fmt: skip
+    panel.controls.method.controls.controls["lr"].editor.value /= 2
+    assert panel.wait(SECONDS)
+    assert set(drawn) == {"curves"}
+    panel.controls.rule.controls.controls["top"].editor.value = 0.5
+    assert panel.wait(SECONDS)
+    assert set(drawn) == {"influence", "intensity", "curves"}
+
+
+def places(panel: Workbench) -> dict[str, dict[int, tuple]]:
+    """Where the dot of each sample stands in the influence and in the intensity figure."""
+    dots = {name: filter(has_dots, panel.figures[name].data) for name in ("influence", "intensity")}
+    return {name: {int(at): (float(x), float(y)) for trace in traces for at, x, y in zip(trace.customdata, trace.x, trace.y)}
+            for name, traces in dots.items()}  # fmt: skip
 
 
 def test_a_chosen_sample_shows_who_holds_it_up(panel: Workbench, task: Any, models: tuple) -> None:

@@ -1,0 +1,94 @@
+"""The workbench in a real browser: a slider's move to the curves, and a key held down beside a bare slider."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from typing import Any
+
+from .explorer import laboratory
+from .measure import Row
+
+MOVES, PRESSES = 20, 60
+
+BENCH = """
+import ipywidgets, time, imu_lab as imu
+from imu_lab.widgets.base.bundle import FigureWidget
+FigureWidget()
+task = imu.tasks.Classification("digits", forget_class=3, seed=0)
+original, retrained = (imu.train(task, split, seed=0, progress=lambda *_: None) for split in ("train", "retain"))
+bench = imu.workbench(task, original, reference=retrained)
+bare = ipywidgets.FloatSlider(0, min=0, max=100, step=1)
+bare.add_class("bare")
+heard = []
+bare.observe(heard.append, "value")
+display(ipywidgets.VBox([bare, bench]))
+"""
+
+READY = """() => { const look = () => ['.imu-curves', '.imu-influence'].every(name =>
+    document.querySelector(name + '.js-plotly-plot .main-svg'))
+    ? (window.panelsSeen = Date.now()) : requestAnimationFrame(look); look() }"""
+
+# Milliseconds from a key press on a slider to the figure's redraw, by the page's own clock; null where nothing came.
+MOVED = """([control, figure, key]) => new Promise(resolve => {
+    const plot = document.querySelector(figure), handle = document.querySelector(control + ' .noUi-handle');
+    handle.focus();
+    const start = performance.now();
+    const redrawn = () => { plot.removeListener('plotly_afterplot', redrawn); resolve(performance.now() - start) };
+    plot.on('plotly_afterplot', redrawn);
+    handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+    setTimeout(() => { plot.removeListener('plotly_afterplot', redrawn); resolve(null) }, 10_000);
+})"""
+
+# A key held down repeats about 30 times a second. Milliseconds from the first press to the frame after the last.
+HELD = """async ([control, key, presses]) => {
+    const handle = document.querySelector(control + ' .noUi-handle'), start = performance.now();
+    handle.focus();
+    for (let press = 1; press <= presses; press++) {
+        handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+        const left = start + 33 * press - performance.now();
+        await new Promise(resolve => setTimeout(resolve, Math.max(0, left)));
+    }
+    await new Promise(requestAnimationFrame);
+    return performance.now() - start;
+}"""
+
+
+def rows() -> Iterator[Row]:
+    """Each figure of the workbench beside its target."""
+    with laboratory() as opened:
+        page = opened(notebook(), READY)
+        for name, control in {"damping": ".imu-damping", "rate": ".imu-lr"}.items():
+            unfold(page, control)
+            for figure in (".imu-curves", ".imu-influence")[: 2 if name == "damping" else 1]:
+                moved = slider(page, control, f"{figure}.js-plotly-plot")
+                yield Row(f"{name} slider to {figure[5:]}, median of {MOVES}", moved, 100, unit="ms")
+        bare = page.evaluate(HELD, [".bare", "ArrowRight", PRESSES])
+        ours = page.evaluate(HELD, [".imu-lr", "ArrowRight", PRESSES])
+        yield Row(f"a key held for {PRESSES} presses on the rate slider / on a bare slider", ours / bare, 1.1, unit="x")
+
+
+def notebook() -> Any:
+    """One cell that shows a bare slider and the workbench on digits."""
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    return new_notebook(cells=[new_code_cell(BENCH)],
+                        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})  # fmt: skip
+
+
+def unfold(page: Any, control: str) -> None:
+    """Open the part of the controls in which this one stands."""
+    for at in range(page.locator(".imu-parts > .jupyter-widget-Collapse > .jupyter-widget-Collapse-header").count()):
+        if page.is_visible(f"{control} .noUi-handle"):
+            return
+        page.locator(".imu-parts > .jupyter-widget-Collapse > .jupyter-widget-Collapse-header").nth(at).click()
+        page.wait_for_timeout(500)
+
+
+def slider(page: Any, control: str, figure: str) -> float:
+    """Median milliseconds from a key press to the redrawn figure; each press is a position that was not asked before."""
+    times = []
+    for _ in range(MOVES):
+        times.append(page.evaluate(MOVED, [control, figure, "ArrowLeft"]))
+        page.wait_for_timeout(700)
+    return statistics.median(each for each in times if each is not None)
