@@ -9,34 +9,49 @@ from typing import Any
 import ipywidgets as W
 
 from ..core.messages import kind_of, unknown
+from ..widgets.base.closing import close_all
+from ..widgets.base.cover import Covered, predecessor, running_cell
 from .answers import Choice, Mistyped, Number, single
 
-WIDE = W.Layout(width="auto", min_width="120px")
+WIDE = {"width": "auto", "min_width": "120px"}
+COVERED = "Covered until you have entered your prediction."
 
 
 class Prediction(W.VBox):
-    """A question with a slider or a few words to choose from; ``.result(truth)`` shows both beside each other.
+    """A question with a slider or a few words to choose from; ``.result(truth, figure)`` shows both beside each other.
 
     Attributes:
         question: what is asked.
         said: the prediction; None as long as there is none.
+        shown: whether a cell has shown the question.
     """
 
     def __init__(self, question: str, kind: Choice | Number, step: float | None, said: Any) -> None:
         self.question, self.kind = str(question), kind
         self.said: Any = None
-        self._listeners: list = []
+        self.shown = False
+        self._results: list[Result] = []
         self._words = W.HTML()
         self._choose = self._chooser(step)
         head = W.HTML(f"<b>Predict.</b> {html.escape(self.question)}")
         super().__init__([head, self._choose, self._words])
+        self._succeed(predecessor(self))
         if said is not None:
             self.say(said)
+
+    def _succeed(self, before: W.Widget | None) -> None:
+        """Take over what waits for the same question, which a run before this one asked."""
+        if isinstance(before, Prediction) and (before.question, before.kind) == (self.question, self.kind):
+            for result in before._results:
+                result.asked = self
+            self._results, before._results = before._results, []
+        if before is not None:
+            before.close()
 
     def _chooser(self, step: float | None) -> W.Widget:
         """A button for each word; or a slider and a button that says: this is it."""
         if isinstance(self.kind, Choice):
-            self._buttons = {word: W.Button(description=word, layout=WIDE) for word in self.kind.known()}
+            self._buttons = {word: W.Button(description=word, layout=W.Layout(**WIDE)) for word in self.kind.known()}
             for word, button in self._buttons.items():
                 button.on_click(lambda _, word=word: self.say(word))
             return W.HBox(list(self._buttons.values()), layout=W.Layout(flex_flow="row wrap"))
@@ -44,7 +59,7 @@ class Prediction(W.VBox):
         self._slider = W.FloatSlider(
             low, min=low, max=high, step=step or (high - low) / 100, readout_format=".2f" if high - low <= 10 else ".0f"
         )
-        button = W.Button(description="This is my prediction", layout=WIDE)
+        button = W.Button(description="This is my prediction", layout=W.Layout(**WIDE))
         button.on_click(lambda _: self.say(self._slider.value))
         return W.HBox([self._slider, button])
 
@@ -64,57 +79,123 @@ class Prediction(W.VBox):
         else:
             for word, button in self._buttons.items():
                 button.button_style = "info" if word == self.said else ""
-        for listener in self._listeners:
-            listener()
+        for result in self._results:
+            result.tell()
 
-    def result(self, truth: Any) -> Result:
-        """What is true, beside what was said; it changes when the prediction does."""
+    def result(self, truth: Any, *things: Any) -> Result:
+        """What is true, beside what was said; it changes when the prediction does.
+
+        Args:
+            truth: a number, or one of the words to choose from.
+            things: what shows it (figures, tables, pictures, text, panels). In a notebook on a screen they stay covered,
+                and so does the truth, until there is a prediction or "Show without predicting" is clicked. Where nobody
+                can click they are shown at once. Nothing waits.
+
+        Raises:
+            TypeError: the truth is of another kind than the prediction, or there is nothing to show in one of ``things``.
+            UnknownName: the truth is none of the words to choose from.
+        """
+        if any(thing is None for thing in things):
+            raise TypeError("there is nothing to show in None; give the figure or table itself, without display(...)")
         found = single(truth)
         if isinstance(self.kind, Choice):
             if found not in self.kind.known():
                 raise unknown("answer to this prediction", found, self.kind.known())
         elif isinstance(found, bool) or not isinstance(found, (int, float)):
             raise TypeError(f"a prediction from a slider is compared with a number; got {kind_of(truth)}")
-        shown = Result(self, found)
-        self._listeners.append(shown.tell)
-        return shown
+        result = Result(self, found, things)
+        self._results.append(result)
+        return result
+
+    def close(self) -> None:
+        """Free all that it holds."""
+        close_all(self.children)
+        self.layout.close()
+        super().close()
 
     def _repr_mimebundle_(self, **how: Any) -> Any:
-        return with_words(super()._repr_mimebundle_(**how), f"<p><b>Predict.</b> {html.escape(self.question)}</p>")
+        self.shown = True
+        return with_words(super()._repr_mimebundle_(**how), self.question, "Predict.")
 
 
-class Result(W.HTML):
-    """What is true of a prediction, beside what was said."""
+class Result(W.VBox):
+    """What is true of a prediction, beside what was said, and the things that show it.
 
-    def __init__(self, asked: Prediction, truth: Any) -> None:
-        self._asked, self.truth = asked, truth
-        super().__init__()
+    Attributes:
+        asked: the prediction.
+        truth: what is true.
+    """
+
+    def __init__(self, asked: Prediction, truth: Any, things: Sequence[Any] = ()) -> None:
+        self.asked, self.truth = asked, truth
+        self._things, self._open = Covered(things), not things
+        self._sentence = W.HTML()
+        self._button = W.Button(description="Show without predicting", layout=W.Layout(width="max-content"))
+        self._button.on_click(lambda _: self.uncover())
+        super().__init__([self._sentence, self._button])
+        if (before := predecessor(self)) is not None:
+            before.close()
+        self.tell()
+
+    @property
+    def covered(self) -> bool:
+        """Whether it waits for a prediction."""
+        return not self._open
+
+    def uncover(self) -> None:
+        """Show it, with a prediction or without."""
+        self._open = True
         self.tell()
 
     def tell(self) -> None:
         """Say it again, of what is said now."""
-        self.value = f"<p>{html.escape(self.words)}</p>"
+        self._open = self._open or self.asked.said is not None
+        self._sentence.value = f"<p role='status'>{html.escape(COVERED if self.covered else self.words)}</p>"
+        self._button.layout.display = None if self.covered else "none"
+        if not self.covered:
+            self._things.uncover()
+
+    @property
+    def value(self) -> str:
+        """What is shown, as HTML."""
+        return self._sentence.value
 
     @property
     def words(self) -> str:
-        """The sentence that is shown."""
-        said, truth = self._asked.said, self.truth
+        """The sentence that stands beside the things."""
+        said, truth = self.asked.said, self.truth
         is_so = f"the answer is {written(truth)}" if isinstance(truth, str) else f"it is {written(truth)}"
         if said is None:
             return f"{is_so[0].upper()}{is_so[1:]}."
         return f"You said {written(said)}, and so it is." if said == truth else f"You said {written(said)}; {is_so}."
 
+    def close(self) -> None:
+        """Free all that it holds; the question stays."""
+        self.asked._results = [each for each in self.asked._results if each is not self]
+        self._things.close()
+        close_all([self._sentence, self._button])
+        self.layout.close()
+        super().close()
+
     def _repr_mimebundle_(self, **how: Any) -> Any:
-        return with_words(super()._repr_mimebundle_(**how), self.value)
+        return with_words(super()._repr_mimebundle_(**how), self.words)
+
+    def _ipython_display_(self) -> None:
+        if running_cell() is None:
+            self.uncover()
+        if self.covered and not self.asked.shown and self.asked not in self.children:
+            self.children = (self.asked, *self.children)
+        self._things.show(self._repr_mimebundle_(), self.covered)
 
 
-def with_words(bundle: Any, words: str) -> Any:
-    """What a cell shows of a widget, with the same as plain HTML for whoever reads without a kernel."""
+def with_words(bundle: Any, words: str, head: str = "") -> Any:
+    """What a cell shows of a widget, with the same in words for whoever reads without a kernel."""
+    bold = f"<b>{head}</b> " if head else ""
+    told = {"text/html": f"<p>{bold}{html.escape(words)}</p>", "text/plain": f"{head} {words}".strip()}
     if bundle is None:
-        return {"text/html": words}
+        return told
     data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
-    data = {**data, "text/html": words}
-    return (data, *rest) if rest else data
+    return (data | told, *rest) if rest else data | told
 
 
 def written(value: Any) -> str:
@@ -133,9 +214,12 @@ def predict(
 ) -> Prediction:
     """A prediction to enter before looking: a few words to choose from, or a slider. Nothing waits for it.
 
-    >>> guess = imu.predict("Which share of the weight goes to the best-known fifth?")
+    >>> guess = imu.predict("Which share of all influence do the strongest tenth have?")
     >>> guess
-    >>> guess.result(0.04)  # in a later cell: "You said 0.2; it is 0.04."
+    >>> guess.result(0.6, imu.plot_influence(scores))  # in a later cell: the figure, and "You said 0.2; it is 0.6."
+
+    What ``.result`` is given beside the truth stays covered in a notebook on a screen until a prediction was entered, or
+    "Show without predicting" was clicked.
 
     Args:
         question: what is asked.

@@ -8,6 +8,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from browser import RUN_ALL_CELLS, in_kernel
 from nbformat.v4 import new_code_cell, new_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -22,12 +23,79 @@ CELLS = [
 ]
 
 
+COVERED = [
+    "import pandas as pd, plotly.graph_objects as go\nimport imu_lab as imu\nfrom IPython.display import Markdown",
+    'share = imu.predict("Which share?")\nshare',
+    'share.result(0.9, go.Figure(go.Scatter(y=[1, 2])), pd.DataFrame({"<b>a</b>": ["of the table"]}))',
+    'imu.predict("Who?", ["we", "they"]).result("we", Markdown("*of the second*"))',
+    'imu.predict("When?").result(0.5, Markdown("*of the third*"))',
+    "print('run' + ' through')",
+]
+WIDGETS = "from ipywidgets.widgets import widget\nprint(len(widget._instances))"
+
+
+def written(path: Path, cells: list[str]) -> Path:
+    """A notebook of these cells."""
+    made = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    made.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    nbformat.write(made, path)
+    return path
+
+
+def shown(page: Any) -> str:
+    """All words that the cells have put out."""
+    return " ".join(page.locator(".jp-Cell-outputArea").all_inner_texts())
+
+
+def test_a_figure_is_covered_until_there_is_a_prediction(notebook: Callable[..., Any], tmp_path: Path) -> None:
+    page = notebook(written(tmp_path / "covered.ipynb", COVERED))
+    page.wait_for_selector("text=run through")  # nothing waited
+    page.locator("text=Covered until you have entered your prediction.").nth(2).wait_for()
+    page.wait_for_timeout(500)  # whatever is drawn unasked is there by then
+    assert page.locator(".js-plotly-plot").count() == 0
+    assert not [
+        words for words in ("of the table", "It is 0.9", "of the second", "of the third") if words in shown(page)
+    ]
+    page.locator("[role=slider]").first.press("ArrowRight")
+    page.click("text=This is my prediction")
+    page.wait_for_selector("text=You said 0.01; it is 0.9.")
+    page.wait_for_selector("td:has-text('of the table')")
+    figure = page.locator(".js-plotly-plot .main-svg").first
+    figure.wait_for(state="visible")
+    assert figure.bounding_box()["width"] > 300
+    assert "of the second" not in shown(page), "it waits for its own prediction"
+    page.click("button:has-text('Show without predicting'):visible")
+    page.wait_for_selector("em:has-text('of the second')")
+    page.click("button:has-text('they')")
+    page.wait_for_selector("text=You said “they”; the answer is “we”.")
+    page.locator("[role=slider]").first.press("ArrowRight")
+    page.click("text=This is my prediction")
+    page.wait_for_selector("text=You said 0.02; it is 0.9.")
+    assert page.locator(".js-plotly-plot").count() == 1 and shown(page).count("of the second") == 1
+
+
+def test_what_is_covered_can_be_uncovered_on_a_page_that_was_loaded_again(
+    notebook: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = notebook(written(tmp_path / "again.ipynb", COVERED))
+    before = in_kernel(page, WIDGETS)
+    page.evaluate(RUN_ALL_CELLS)
+    assert in_kernel(page, WIDGETS) == before, "what an earlier run of a cell has made is freed"
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    page.reload(wait_until="domcontentloaded")
+    show = page.locator("button:has-text('Show without predicting')")
+    show.nth(2).wait_for()
+    assert "of the third" not in shown(page)
+    for at in range(3):
+        show.nth(at).click()
+    page.wait_for_selector("em:has-text('of the third')")
+    figure = page.locator(".js-plotly-plot .main-svg").first
+    figure.wait_for(state="visible")
+    assert figure.bounding_box()["width"] > 300 and shown(page).count("of the third") == 1
+
+
 def test_a_reader_predicts_and_answers(notebook: Callable[..., Any], tmp_path: Path) -> None:
-    path = tmp_path / "asking.ipynb"
-    asking = new_notebook(cells=[new_code_cell(cell) for cell in CELLS])
-    asking.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    nbformat.write(asking, path)
-    page = notebook(path)
+    page = notebook(written(tmp_path / "asking.ipynb", CELLS))
     text = page.locator(".jp-Notebook")
     page.wait_for_selector("text=It is 0.9.")  # Run All went through without an answer
     page.click("text=This is my prediction")
