@@ -328,11 +328,13 @@ class Classification:
         """A fresh model under ``seed``; for a user's own model, ``make_model`` or each ``reset_parameters``.
 
         Raises:
-            ValueError: a user's model has weights that nothing can re-initialise.
+            ValueError: a user's model has weights that nothing can re-initialise; or the architecture cannot take the pictures.
         """
         with seeded(seed):
             if not isinstance(self.data, Supplied):
-                return networks.build(self.architecture, len(self.classes), self.labelled.channels)
+                made = networks.build(self.architecture, len(self.classes), self.labelled.channels)
+                networks.check_takes(made, self.architecture, self.labelled.train.batch(slice(0, 1)).inputs)
+                return made
             original, make_model = self.data.original, self.data.make_model
             made = fresh.reset(original) if make_model is None else fresh.called(make_model, seed)
             return self.data.prepared(made).to(device_of(original)).train()

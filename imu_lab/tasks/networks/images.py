@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.messages import unknown
+from ...core.running import evaluating
 
 ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {}
 
@@ -29,7 +30,28 @@ def check(name: str) -> None:
         UnknownName: neither we nor torchvision know it.
     """
     if name not in ARCHITECTURES and name not in (known := _of_torchvision()):
-        raise unknown("architecture", name, [*ARCHITECTURES, *known])
+        raise unknown("architecture", name, list(dict.fromkeys([*ARCHITECTURES, *known])))
+
+
+def check_takes(model: nn.Module, name: str, picture: Tensor) -> None:
+    """Make sure that a network takes pictures like this one, before anything is trained.
+
+    Args:
+        model: the network of this ``name``.
+        picture: (1, channels, h, w).
+
+    Raises:
+        ValueError: it does not, which torch tells in the middle of a training and in words of its own.
+    """
+    try:
+        with torch.no_grad(), evaluating(model):
+            model(picture)
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+        channels, height, width = picture.shape[1:]
+        raise ValueError(
+            f"the architecture {name!r} cannot take pictures of {width} x {height} pixels in {channels} channel(s): "
+            f"{str(error).splitlines()[0]}; choose another architecture=, or for a folder another image_size="
+        ) from error
 
 
 def _of_torchvision() -> list[str]:
@@ -141,6 +163,24 @@ def vgg_16_bn(classes: int, channels: int) -> nn.Module:
     features[0] = nn.Conv2d(channels, 64, 3, padding=1)
     _initialised(features)
     return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, classes))
+
+
+@architecture("googlenet")
+def googlenet(classes: int, channels: int) -> nn.Module:
+    """torchvision's, without the two classifiers beside it: in training it would answer three times."""
+    return _answering_once("googlenet", classes)
+
+
+@architecture("inception_v3")
+def inception_v3(classes: int, channels: int) -> nn.Module:
+    """torchvision's, without the classifier beside it, for pictures of 75x75 or more."""
+    return _answering_once("inception_v3", classes)
+
+
+def _answering_once(name: str, classes: int) -> nn.Module:
+    from torchvision import models
+
+    return models.get_model(name, weights=None, num_classes=classes, aux_logits=False, init_weights=True)
 
 
 def _initialised(model: nn.Module) -> None:

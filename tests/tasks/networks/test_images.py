@@ -33,6 +33,28 @@ def test_a_torchvision_classifier_by_its_name() -> None:
     assert model(torch.randn(1, 3, 64, 64)).shape == (1, 7)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("vgg-16-bn", "512x1x1"),  # its fifth pooling has nothing left to pool
+        ("vit_b_16", "Wrong image height! Expected 224 but got 8!"),
+        ("resnet18", "to have 3 channels, but got 1 channels"),
+    ],
+)
+def test_pictures_that_a_network_cannot_take_are_refused_before_training(name: str, said: str) -> None:
+    task = imu.tasks.Classification("digits", forget_class=3, architecture=name)
+    with pytest.raises(ValueError, match=f"'{name}' cannot take pictures of 8 x 8 pixels in 1 channel.*{said}.*choose"):
+        imu.train(task)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size"), [("googlenet", 32), ("inception_v3", 75)])
+def test_a_network_with_classifiers_beside_it_answers_once_in_training_too(name: str, size: int) -> None:
+    model, pictures = images.build(name, 3, 3), torch.randn(2, 3, size, size)
+    assert model.training and model(pictures).shape == (2, 3)
+    assert not any("aux" in key.lower() for key in model.state_dict())
+
+
 def test_an_unknown_network_names_the_near_one() -> None:
     with pytest.raises(UnknownName, match="unknown architecture: 'small_cnn'. Did you mean 'small-cnn'.*resnet18"):
         images.build("small_cnn", 10, 1)
