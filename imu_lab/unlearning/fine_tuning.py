@@ -8,11 +8,11 @@ from math import ceil
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import method
-from ..tasks.protocol import Task
+from ..tasks.protocol import Batch, Task
 from .objectives import Descent, Objective, descend, l1_term, moving_parameters, retain_batches
 from .request import Request, Update
 from .retain_based import FineTune
@@ -66,12 +66,16 @@ class LastLayers(Descent):
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
         kept, moving = retain_batches(self, model, request), self._last(model)
         if not request.made:
-            self._begin(task, moving, request)
-        objectives = (Objective({"retain": task.example_loss(model, batch).mean()}) for batch in kept)
+            self._begin(task, model, moving, request)
+        objectives = (Objective({"retain": self._loss(task, model, moving, batch)}) for batch in kept)
         return descend(self, moving.values(), objectives)
 
-    def _begin(self, task: Task, moving: dict[str, nn.Parameter], request: Request) -> None:
+    def _begin(self, task: Task, model: nn.Module, moving: dict[str, nn.Parameter], request: Request) -> None:
         """The layers stay what they are."""
+
+    def _loss(self, task: Task, model: nn.Module, moving: dict[str, nn.Parameter], batch: Batch) -> Tensor:
+        """The mean loss of a batch."""
+        return task.example_loss(model, batch).mean()
 
     def _last(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """The parameters of the last k layers, by name.
@@ -94,13 +98,34 @@ class LastLayers(Descent):
 class LastLayersAnew(LastLayers):
     """The last k layers from fresh weights, trained on the retain set: exact unlearning of these layers alone.
 
-    They are those of ``task.make_model(seed)``. What comes before keeps all it knew, the forget set too.
+    They are those of ``task.make_model(seed)``. What comes before keeps all it knew, the forget set too. Running means of a
+    BatchNorm among the layers begin anew as well and follow the batches, as in training: the old ones are of the forget set, too.
 
     Source: Goel et al. 2022 (arXiv 2201.06640).
     """
 
-    def _begin(self, task: Task, moving: dict[str, nn.Parameter], request: Request) -> None:
+    def _begin(self, task: Task, model: nn.Module, moving: dict[str, nn.Parameter], request: Request) -> None:
         fresh = task.make_model(request.seed)
         with torch.no_grad():
             for name, value in moving.items():
                 value.copy_(fresh.get_parameter(name))
+            for name in _averaging(model, moving):
+                for key, value in model.get_submodule(name).named_buffers(recurse=False):
+                    value.copy_(fresh.get_submodule(name).get_buffer(key))
+
+    def _loss(self, task: Task, model: nn.Module, moving: dict[str, nn.Parameter], batch: Batch) -> Tensor:
+        layers = [model.get_submodule(name) for name in _averaging(model, moving)]
+        rows = batch.targets if isinstance(batch.targets, Tensor) else next(iter(batch.targets.values()))
+        for layer in layers:
+            layer.train(len(rows) > 1)  # of a single sample there is no spread
+        try:
+            return super()._loss(task, model, moving, batch)
+        finally:
+            for layer in layers:
+                layer.eval()
+
+
+def _averaging(model: nn.Module, moving: dict[str, nn.Parameter]) -> list[str]:
+    """Those of the layers that keep running means of what they see, by name."""
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in moving)
+    return [name for name in layers if isinstance(getattr(model.get_submodule(name), "running_mean", None), Tensor)]

@@ -56,6 +56,29 @@ def test_the_last_layers_alone_move(name: str, k: int, layers: list[str]) -> Non
     assert moved == set(layers) and cases.same(before, model)
 
 
+def test_running_means_among_the_layers_begin_anew_and_follow_the_retain_set() -> None:
+    """Those of the model as given are means over the forget set as well."""
+    task, model = cases.task("own data"), cases.original("own data")
+    run = imu.unlearn(task, model, method="eu-k", layers=3, steps=2, batch_size=1000, lr=1e-9)
+    layer, norm = model.body[0], run.model.body[1]
+    with torch.no_grad():
+        seen = layer(task.split("retain").batch().inputs).double()  # what reaches it does not move
+    mean, spread = seen.mean((0, 2, 3)), seen.var((0, 2, 3))
+    left = (1 - norm.momentum) ** 2
+    assert cases.close(norm.running_mean, (1 - left) * mean, within=1e-5)
+    assert cases.close(norm.running_var, left + (1 - left) * spread, within=1e-5)
+    assert int(norm.num_batches_tracked) == 2 and not any(each.training for each in run.model.modules())
+    kept = imu.unlearn(task, model, method="cf-k", layers=3, steps=2).model.body[1]
+    assert torch.equal(kept.running_mean, model.body[1].running_mean)
+
+
+def test_a_single_sample_left_over_does_not_move_running_means() -> None:
+    task, model = cases.task("own data"), cases.original("own data")
+    size = len(task.split("retain")) - 1
+    run = imu.unlearn(task, model, method="eu-k", layers=3, steps=2, batch_size=size, lr=1e-3)
+    assert int(run.model.body[1].num_batches_tracked) == 1
+
+
 @EACH
 def test_all_layers_are_fine_tuning_and_anew_it_is_training_from_fresh_weights(given: Callable) -> None:
     task, model = given()
