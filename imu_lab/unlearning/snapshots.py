@@ -8,16 +8,25 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from ..tasks.networks.fresh import keeps_still
+
 LIMIT = 256 * 2**20  # bytes; a linear readout of 650 parameters takes 160 kB over 60 updates
 
 State = dict[str, Tensor]
 
 
 def moving_state(model: nn.Module) -> State:
-    """A copy of what moves in a model, by name: parameters, and the buffers beside them, such as running means."""
+    """A copy of what moves in a model, by name: parameters, and the buffers beside them, such as running means.
+
+    Beside them are, too, those of a layer without parameters in a part that moves: of BatchNorm without an affine map. Buffers
+    that are no part of the model's state, such as masks, never move.
+    """
     found = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    owners = {name.rpartition(".")[0] for name in found}
-    found |= {name: value for name, value in model.named_buffers() if name.rpartition(".")[0] in owners}
+    owners, kept = {name.rpartition(".")[0] for name in found}, model.state_dict().keys()
+    for name, value in model.named_buffers():
+        owner = name.rpartition(".")[0]
+        if owner in owners or (name in kept and not keeps_still(model, owner)):
+            found[name] = value
     return {name: value.detach().clone() for name, value in found.items()}
 
 

@@ -80,3 +80,33 @@ def test_running_means_are_kept_beside_the_weights_that_move() -> None:
         again = whole.model_at(step).state_dict()
         assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
     assert not any("running" in name for name in imu.unlearn(task, original, steps=1).snapshots.kept[1])
+
+
+class Bare(nn.Module):
+    """Its BatchNorm has running means, and no parameters beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, affine=False), nn.ReLU())
+        self.head = nn.Linear(4, 3)
+        self.register_buffer("mask", torch.zeros(2), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(n, 1, h, w) to (n, 3)."""
+        return self.head(self.body(images).mean((2, 3)))
+
+
+def test_running_means_without_weights_beside_them_are_kept_where_their_part_moves() -> None:
+    task = cases.own_data(Bare().eval())
+    original = imu.train(task)
+    run = imu.unlearn(task, original, method="retrain", steps=2)
+    assert not torch.equal(run.model.body[1].running_mean, original.body[1].running_mean)
+    once = imu.unlearn(task, original, method="retrain", steps=1)
+    assert same(run.model_at(0), original) and same(run.model_at(1), once.model) and same(run.model_at(2), run.model)
+    assert "mask" not in run.snapshots.kept[0]
+    two_layers = imu.unlearn(
+        cases.own_data(original, readout=("body.0", "head")), original, method="gradient-ascent", steps=1
+    )
+    assert "body.1.running_mean" in two_layers.snapshots.kept[0]
+    head = imu.unlearn(task, original, steps=1, cache=False)
+    assert set(head.snapshots.kept[0]) == {"head.weight", "head.bias"}
