@@ -46,9 +46,26 @@ class PublishedGuidance(Ascent):
             with drawing_from(draws) as draws:
                 model.train()
                 try:
-                    update = next(updates)
+                    update = _next(updates)
                     with torch.no_grad():  # the second time: for the accuracy that it prints
                         model(request.forget.batch(update.positions).to(device_of(model)).inputs)
                 finally:
                     model.eval()
             yield update
+
+
+def _next(updates: Iterator[Update]) -> Update:
+    """The next update in training mode.
+
+    Raises:
+        ValueError: a batch is left with a single sample, which has no spread that BatchNorm could divide by.
+    """
+    try:
+        return next(updates)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "drifting=True takes BatchNorm's means from each batch, and a batch was left with a single sample; choose a "
+            "batch_size that leaves no single one over"
+        ) from error

@@ -89,3 +89,12 @@ def test_a_single_sample_is_put_through_in_training_mode_too() -> None:
     task = cases.own_data(forget_indices=[4])
     run = imu.unlearn(task, cases.conv_net(), method="imu-published", drifting=True, steps=2, lr=1e-3)
     assert np.isfinite(run.trajectory["loss"]).all() and isinstance(run.model, nn.Module)
+
+
+def test_a_single_sample_without_a_spread_is_refused_in_one_sentence() -> None:
+    """Where nothing of a picture is left but one number per channel."""
+    model = nn.Sequential(nn.Conv2d(1, 4, 5), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 3)).eval()
+    task = cases.own_data(model, forget_indices=[0, 1, 2])
+    with pytest.raises(ValueError, match="left with a single sample; choose a batch_size"):
+        imu.unlearn(task, model, method="imu-published", drifting=True, steps=2, lr=1e-3, batch_size=2)
+    assert not model.training
