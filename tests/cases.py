@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import languages
@@ -18,6 +20,7 @@ import pandas as pd
 import pytest
 import sequences
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import imu_lab as imu
@@ -35,6 +38,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "sequence": lambda: sequences.tiny(),
     "language": lambda: languages.least(),
     "own data": lambda: own_data(forget_indices=[0, 7, 8, 30, 31]),
+    "pictures": lambda: pictures("resnet-20"),
 }
 
 CHECKED = ("toy", "own data", "sequence")  # those of `make check`: one layer, BatchNorm and convolution, tokens
@@ -203,6 +207,27 @@ def own_data(model: nn.Module | None = None, dtype: torch.dtype = torch.float32,
         request["forget_class"] = 1
     request.setdefault("recipe", imu.tasks.Recipe(epochs=2, lr=0.05, batch_size=16))
     return imu.tasks.Classification.from_data(model, images(60, 0, dtype), images(30, 1, dtype), **request)
+
+
+@cache
+def _folder_of_pictures(size: int) -> TemporaryDirectory:
+    """30 pictures to train on and 15 to test on, of three classes that differ in colour; gone when the tests end."""
+    root, chance = TemporaryDirectory(), np.random.default_rng(0)
+    for part, count in (("train", 10), ("test", 5)):
+        for number, name in enumerate(("cat", "dog", "oak")):
+            folder = Path(root.name, part, name)
+            folder.mkdir(parents=True)
+            for k in range(count):
+                pixels = chance.integers(0, 120, (size, size, 3)) + np.array([40 * number, 100 - 30 * number, 60])
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{k}.png")
+    return root
+
+
+def pictures(architecture: str, size: int = 8, **settings: Any) -> Task:
+    """A folder of pictures, one of whose classes is to go, and a network by its name."""
+    recipe = imu.tasks.Recipe(epochs=2, lr=0.01, batch_size=8)
+    asked = {"forget_class": "dog", "architecture": architecture, "recipe": recipe} | settings
+    return imu.tasks.Classification(_folder_of_pictures(size).name, **asked)
 
 
 class Attention(nn.Module):
