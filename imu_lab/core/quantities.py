@@ -63,7 +63,7 @@ QUANTITIES: dict[str, Quantity] = {
     "margin": Quantity(
         "margin",
         "logits",
-        "true logit minus the largest other; negative means misclassified",
+        "true logit minus the largest other; negative means misclassified, and 0 is a tie, which no accuracy counts as right",
         "negative on the forget set means forgotten",
     ),
     "time_to_forget": Quantity(

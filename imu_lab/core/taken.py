@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import Any
 
 import pandas as pd
 
-from .messages import kind_of
+from .messages import kind_of, shown
 from .records import Run
 
 
@@ -51,6 +52,26 @@ def a_record(given: Any, call: str, kind: type, words: str) -> Any:
         TypeError: it is something else; the message names ``call``.
     """
     return given if isinstance(given, kind) else _refused(given, call, words)
+
+
+def several_examples(given: Any, name: str) -> list[int]:
+    """Samples by index, as whole numbers, in the order given.
+
+    A mask is refused: read as numbers, True and False would be the samples 1 and 0.
+
+    Raises:
+        TypeError: it is no row of whole numbers; the message names the argument.
+    """
+    words = f"{name} takes samples by index, such as [108, 44]; got "
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0:
+        raise TypeError(words + kind_of(given))
+    values = [each.item() if hasattr(each, "item") else each for each in given]
+    if any(isinstance(each, bool) for each in values):
+        raise TypeError(f"{words}True and False: of a mask give the samples themselves, as in table['example'][mask]")
+    whole = [isinstance(each, Integral) or isinstance(each, float) and each.is_integer() for each in values]
+    if not all(whole):
+        raise TypeError(words + shown(values[whole.index(False)]))
+    return [int(each) for each in values]
 
 
 def _refused(given: Any, call: str, words: str) -> Any:

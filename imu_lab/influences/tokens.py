@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.registry import estimators
+from ..core.taken import several_examples
 from ..features.gradients import Gradient, LinearGradients, gradients_of
 from ..features.linear import along_tokens
 from ..tasks.evaluation import in_order, outputs
@@ -76,7 +77,7 @@ def _table(task: Task, examples: Examples, loss: Tensor, influence: Tensor) -> p
 def _chosen(forget: Examples, examples: Iterable[int] | None) -> Examples:
     if examples is None:
         return forget
-    wanted = torch.as_tensor(np.asarray(list(examples)), dtype=torch.int64)
+    wanted = torch.tensor(several_examples(examples, "examples="), dtype=torch.int64)
     outside = wanted[~torch.isin(wanted, forget.ids)]
     if len(outside):
         raise ValueError(f"sequences {outside[:5].tolist()} are not among the {len(forget)} to be forgotten")

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.messages import kind_of
 from ..core.records import Intensity, Run
 from ..core.registry import methods
-from ..core.taken import a_run
+from ..core.taken import a_run, several_examples
 from ..tasks.protocol import Task, with_request
 from ..tasks.variants.altered import Altered, altered
 from .again import again, carried, followed, stop_rule, weights_of, with_found
@@ -41,19 +42,22 @@ def what_if(
         keep: forget samples moved to the retain set: the request shrinks.
         flip: forget samples unlearned under another label: the one that the original finds likeliest after theirs. They
             keep their weights.
-        double: forget samples to duplicate; the copies have new ids, and the weights of what they copy.
+        double: forget samples to duplicate, each once; the copies have new ids, and the weights of what they copy.
         request: training samples that make up an entirely new request, under uniform weights; it cannot be combined
             with the others.
         changes: anything else, as in :func:`imu_lab.again`.
 
     Raises:
-        ValueError: an example that is not in the forget set, a request that this task cannot make, other weights for a
-            method that takes none, or a run that is a fork or has no task.
-        TypeError: labels to flip where a target is more than one label.
+        ValueError: an example that is not in the forget set, or is to be doubled twice, a request that this task cannot make,
+            other weights for a method that takes none, or a run that is a fork or has no task.
+        TypeError: samples that are given otherwise than by index, such as by a mask; or labels to flip where a target is more
+            than one label.
     """
-    dropped = dict.fromkeys(drop, 0.0)
-    factors = {int(example): float(factor) for example, factor in {**dropped, **(reweight or {})}.items()}
-    keep, flip, double = ([int(example) for example in examples] for examples in (keep, flip, double))
+    a_run(run, "what_if")
+    given = {"drop": drop, "reweight": reweight or {}, "keep": keep, "flip": flip, "double": double}
+    drop, weighed, keep, flip, double = (several_examples(each, f"{name}=") for name, each in given.items())
+    asked = None if request is None else several_examples(request, "request=")
+    factors = dict.fromkeys(drop, 0.0) | dict(zip(weighed, _factors(given["reweight"])))
     _check(run, factors, [*factors, *keep, *flip, *double], changes)
     if request is not None:
         if factors or keep or flip or double:
@@ -61,7 +65,7 @@ def what_if(
                 "request= cannot be combined with drop=, reweight=, keep=, flip= or double=; make the run with the new "
                 "request first, then call what_if on that run"
             )
-        return _on_task(run, requesting(run.task, request), None, **changes)
+        return _on_task(run, requesting(run.task, asked), None, **changes)
     weights = reweighted(weights_of(run), factors)
     if not (keep or flip or double):
         return again(run, weights, **changes)
@@ -74,6 +78,13 @@ def what_if(
         weights = with_copies(weights, task)
     changes.setdefault("stop_at", stop_rule(run, run.settings["stop_at"]))
     return _on_task(run, task, weights, **changes)
+
+
+def _factors(reweight: Any) -> list[float]:
+    """The factors of a mapping from samples to numbers."""
+    if not isinstance(reweight, Mapping):
+        raise TypeError(f"reweight= maps samples to factors, as in {{108: 2.0}}; got {kind_of(reweight)}")
+    return [float(factor) for factor in reweight.values()]
 
 
 def _on_task(run: Run, task: Task, weights: Intensity | None, **changes: Any) -> Run:

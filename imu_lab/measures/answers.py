@@ -12,6 +12,7 @@ import pandas as pd
 from torch import nn
 
 from ..core.messages import kind_of, listed
+from ..core.taken import several_examples
 from ..tasks.around import innermost
 from ..tasks.cards import words
 from ..tasks.pair_scores import rouge_recall
@@ -89,7 +90,7 @@ def own_answers(
         raise TypeError(f'models are named, as in {{"now": run.model}}; got {kind_of(models)}')
     held = task.split(split)
     known = held.ids.tolist()
-    wanted = known if examples is None else [int(each) for each in np.asarray(list(examples)).tolist()]
+    wanted = known if examples is None else several_examples(examples, "examples=")
     if outside := [each for each in wanted if each not in set(known)]:
         raise ValueError(f"{split!r} has no pair {listed(outside)}; it holds {len(known)}")
     some = getattr(task.corpus, held.source)

@@ -17,7 +17,7 @@ from torch.nn.functional import logsigmoid
 
 from ..core.messages import DoesNotApply, listed
 from ..tasks.evaluation import outputs
-from ..tasks.outputs import true_classes, two_sided
+from ..tasks.outputs import answers, true_classes, two_sided
 from ..tasks.protocol import Examples, Task, labels_of, offered
 from .language import has_pairs
 
@@ -82,7 +82,7 @@ def prediction_scores(logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
         "entropy": -(p * log_p).sum(-1),
         "modified_entropy": torch.expm1(own) * own - others,
         "log_odds": odds,
-        "right": (logits.argmax(-1) == truth[..., 0]).double(),
+        "right": (answers(logits, truth[..., 0]) == truth[..., 0]).double(),
     }
 
 

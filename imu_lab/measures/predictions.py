@@ -8,12 +8,14 @@ import torch
 from torch import nn
 
 from ..tasks.evaluation import outputs
-from ..tasks.outputs import true_classes, two_sided
+from ..tasks.outputs import answers, true_classes, two_sided
 from ..tasks.protocol import Examples, Task, offered
 
 
 def answered(task: Task, model: nn.Module, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
-    """The true class and the likeliest class of every prediction that counts, (N,) and (N,), by number of the output.
+    """The true class and the answer to every prediction that counts, (N,) and (N,), by number of the output.
+
+    An answer is the likeliest class; in a tie with the true one it is the other, as in an accuracy.
 
     Raises:
         ValueError: the outputs are no logits of classes, or there is no single true class.
@@ -23,7 +25,7 @@ def answered(task: Task, model: nn.Module, examples: Examples) -> tuple[np.ndarr
         wanted, shares = true_classes(task, made, batch)
         counted = shares > 0
         truth.append(wanted[counted].cpu())
-        given.append(two_sided(made).argmax(-1)[counted].cpu())
+        given.append(answers(two_sided(made), wanted)[counted].cpu())
     return torch.cat(truth).numpy(), torch.cat(given).numpy()
 
 

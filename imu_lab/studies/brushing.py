@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.quantities import describe
+from ..core.taken import several_examples
 
 BARS = 30
 FEW = 12  # different values: each gets a bar of its own
@@ -147,7 +148,7 @@ def explain_selection(samples: pd.DataFrame, examples: Iterable[int], columns: S
         columns = [name for name in numbers if numbers[name].nunique() > 1]
     if unknown := [name for name in columns if name not in samples]:
         raise ValueError(f"the ledger has no column {unknown[0]!r}; it has: {', '.join(map(str, samples.columns))}")
-    chosen = samples["example"].isin(list(examples)).to_numpy()
+    chosen = samples["example"].isin(several_examples(examples, "explain_selection")).to_numpy()
     if not columns or not chosen.any() or chosen.all():
         return _judged((), samples, chosen)
     from sklearn.tree import DecisionTreeClassifier

@@ -20,7 +20,7 @@ from ..core.messages import listed, unheard
 from ..core.records import Run
 from ..core.registry import methods
 from ..core.running import copied, one_thread
-from ..core.taken import a_run
+from ..core.taken import a_run, several_examples
 from ..features import readout, view
 from ..features.cache import as_seen_by
 from ..features.gradients import gradients_of
@@ -321,7 +321,7 @@ def ablate_pressure(
     task = a_run(run, "ablate_pressure").known_task()
     step = run.kept_steps[-1] if step is None else step
     table = _predictions(run, split, step, label, example)
-    wanted = table["example"].tolist() if examples is None else [int(each) for each in examples]
+    wanted = table["example"].tolist() if examples is None else several_examples(examples, "examples=")
     whole = _loss(run, damaged(task, split, label, example), step)
     changes = {}
     for each in tqdm(wanted, desc="runs without one sample's pressure", unit="run", delay=2, leave=False):

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from ..core import storage
 from ..core.records import Influence
 from ..core.running import digest, one_thread
+from ..core.taken import several_examples
 from ..features.targets import Target, target_examples
 from ..tasks.announced import announced
 from ..tasks.evaluation import mean_loss
@@ -90,7 +91,7 @@ def leave_groups_out(
     if isinstance(groups, int):
         random, size = np.random.default_rng(seed), max(1, round(share * count))
         groups = [np.sort(random.choice(count, size, replace=False)) for _ in range(groups)]
-    positions = [torch.as_tensor(np.asarray(group), dtype=torch.int64) for group in groups]
+    positions = [torch.tensor(several_examples(group, "a group"), dtype=torch.int64) for group in groups]
     if not positions or any(not len(group) or group.min() < 0 or group.max() >= count for group in positions):
         raise ValueError(f"groups must be positions in the forget set, 0 to {count - 1}, and none may be empty")
     changes = _measured(task, model, positions, l2, target, way, seed)

@@ -21,7 +21,7 @@ from ..measures.ensemble import References
 from ..measures.reference import Reference, refuse_original
 from ..tasks.around import innermost
 from ..tasks.evaluation import outputs
-from ..tasks.outputs import true_classes, two_sided
+from ..tasks.outputs import answers, true_classes, two_sided
 from ..tasks.protocol import Examples, Task, offered, prepared
 
 MOST = 10_000  # training pictures of a probe; more change its accuracy little and take minutes
@@ -176,7 +176,7 @@ def seen_by(task: Task, model: nn.Module, examples: Examples) -> Seen:
     """
     model = prepared(task, model)
     layer = readout.find(model, readout.probe(task, model).inputs)
-    features, truth, answers = [], [], []
+    features, truth, given = [], [], []
     for _, batch, (reached, made) in outputs(
         task, model, examples, lambda of, inputs: readout.capture(of, layer, inputs)
     ):
@@ -186,9 +186,10 @@ def seen_by(task: Task, model: nn.Module, examples: Examples) -> Seen:
                 f"{tuple(getattr(made, 'shape', ()))}, several predictions each. Ask this of a task of pictures"
             )
         features.append(reached.cpu())
-        truth.append(true_classes(task, made, batch)[0].cpu())
-        answers.append(two_sided(made).argmax(-1).cpu())
-    return Seen(*(torch.cat(parts).numpy() for parts in (features, truth, answers)))
+        wanted = true_classes(task, made, batch)[0]
+        truth.append(wanted.cpu())
+        given.append(answers(two_sided(made), wanted).cpu())
+    return Seen(*(torch.cat(parts).numpy() for parts in (features, truth, given)))
 
 
 def heads_of(per_class: int, seed: int) -> dict[str, Measure]:

@@ -73,7 +73,7 @@ def relearn(
 def _recorded(task: Task, made: Tensor, batch: Batch, losses: Tensor) -> np.ndarray:
     """(2, n) each sample's loss, and 1 where it is right."""
     margin = offered(task).example_margin
-    right = torch.full_like(losses, torch.nan) if margin is None else (margin(lambda _: made, batch) >= 0).to(losses)
+    right = torch.full_like(losses, torch.nan) if margin is None else (margin(lambda _: made, batch) > 0).to(losses)
     return torch.stack([losses, right]).double().cpu().numpy()
 
 

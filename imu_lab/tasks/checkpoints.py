@@ -234,6 +234,7 @@ def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe, fresh: nn.Mod
     examples = task.split(split)
     still = [name for name, value in fresh.named_parameters() if not value.requires_grad]
     how = (repr(fresh), *tensors_of(fresh), asdict(recipe), seed, VERSION, *still)
+    how += ("one by one",) if recipe.batch_size == 1 else ()  # earlier versions left all of them out
     key = digest(data, examples.source, examples.ids, *how)
     return storage.data_folder() / "checkpoints" / f"{key}.safetensors"
 

@@ -133,6 +133,16 @@ def true_classes(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Ten
     return truth, (each / each.sum(1, keepdim=True).clamp_min(1e-30)).view(truth.shape)
 
 
+def answers(logits: Tensor, truth: Tensor) -> Tensor:
+    """(...) the class with the largest of (..., K) logits; where the true one is but one of several largest, another.
+
+    A tie is no knowledge: whoever counts right answers by these finds as many as an accuracy does.
+    """
+    own = logits.gather(-1, truth[..., None])[..., 0]
+    largest, other = logits.scatter(-1, truth[..., None], -torch.inf).max(-1)
+    return torch.where(own > largest, truth, other)
+
+
 def kl(first: Tensor, second: Tensor) -> Tensor:
     """(...) KL(first ‖ second) in nats, from log-probabilities (..., K); what the first calls impossible adds 0."""
     share = first.exp()

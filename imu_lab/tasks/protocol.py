@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..core.memo import clear_caches
 from ..core.running import edits
+from ..core.taken import several_examples
 
 Positions = Tensor | slice
 
@@ -364,7 +365,7 @@ def with_request(task: Task, examples: Iterable[int]) -> Task:
     asked = offered(task).with_request
     if asked is None:
         raise ValueError(f"{type(task).__name__} forgets no single samples; make another task for another request")
-    return asked(tuple(sorted(int(example) for example in examples)))
+    return asked(tuple(sorted(several_examples(examples, "a request"))))
 
 
 def original_ids(task: Any, ids: Tensor) -> Tensor:

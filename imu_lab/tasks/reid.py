@@ -17,6 +17,7 @@ from . import cards, cross_entropy, ranking
 from .evaluation import outputs
 from .networks import images as networks
 from .networks import people as person_networks
+from .outputs import answers
 from .protocol import Batch, Examples, ExamplesOf
 from .sources import people
 from .sources.people import People
@@ -270,11 +271,11 @@ class ReID:
         return self._looked_at(model, self.split(split))[0]
 
     def _looked_at(self, model: nn.Module, examples: Examples) -> tuple[ranking.Seen, Tensor]:
-        """Embeddings, and (n,) whether each picture's largest identity logit is the true person's, in one pass."""
+        """Embeddings, and (n,) whether no other identity logit reaches the true person's, in one pass."""
         embeddings, right = [], []
         for _, batch, (seen, logits) in outputs(self, model, examples, person_networks.embed):
             embeddings.append(seen.cpu())
-            right.append((logits.argmax(1) == batch.targets).cpu())
+            right.append((answers(logits, batch.targets.clamp_min(0)) == batch.targets).cpu())  # −1 is a stranger
         some = self.pictured(examples.source)
         persons, cameras = (torch.from_numpy(column)[examples.ids] for column in (some.persons, some.cameras))
         return ranking.Seen(torch.cat(embeddings), persons, cameras), torch.cat(right)

@@ -115,8 +115,9 @@ class Training:
             yield from (each.result() for each in waiting)
 
     def _read(self, few: torch.Tensor) -> Batch | None:
-        """The examples; None for a single one beside others, which BatchNorm in training mode refuses."""
-        return self.examples.batch(few) if len(few) > 1 or len(self.examples) == 1 else None
+        """The examples; None for a single one that is left over, which BatchNorm in training mode refuses."""
+        left_over = len(few) == 1 and self._leaves_one_out()
+        return None if left_over else self.examples.batch(few)
 
     def _update(self, batch: Batch) -> None:
         self.model.train()
@@ -192,7 +193,7 @@ class Training:
 
     def _leaves_one_out(self) -> bool:
         """Whether the last batch of an epoch would be a single example, which is left out."""
-        return len(self.examples) % self.recipe.batch_size == 1 and len(self.examples) > 1
+        return len(self.examples) % self.recipe.batch_size == 1 and len(self.examples) > 1  # never of batches of one
 
 
 def epochs(task: Task, model: nn.Module, examples: Examples, recipe: Recipe, seed: int) -> Iterator[nn.Module]:

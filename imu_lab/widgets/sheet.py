@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from IPython.display import Image
 
-from ..core.messages import kind_of
+from ..core.taken import several_examples
 from ..tasks.protocol import labels_of, offered
 from .base.gallery import tiled
 
@@ -26,9 +26,7 @@ def gallery(task: Any, examples: Iterable[int], *, columns: int = 8, size: int =
         TypeError: ``examples`` is no row of indices.
         ValueError: an index that is none of the training split's, the task's data are no pictures, or no example is given.
     """
-    if not isinstance(examples, Iterable):
-        raise TypeError(f"examples are several indices of training samples; got {kind_of(examples)}")
-    examples = np.asarray(list(examples), dtype=int)
+    examples = np.array(several_examples(examples, "gallery"), dtype=int)
     count = len(task.split("train"))
     if beyond := [int(example) for example in examples if not 0 <= example < count]:
         raise ValueError(f"there is no training sample {beyond[0]}; they are numbered 0 to {count - 1}")

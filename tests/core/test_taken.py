@@ -1,11 +1,15 @@
 """Whoever hands a study something else than runs is told in one sentence what came and what is taken."""
 
 import cases
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 from torch import nn
 
 import imu_lab as imu
 from imu_lab.core.messages import kind_of
+from imu_lab.core.taken import several_examples
 from imu_lab.studies.rebound import rebound
 
 
@@ -63,7 +67,7 @@ def test_other_slips_are_told_in_one_sentence(run) -> None:
         "reference is a retrained model.*got a list": lambda: imu.unlearn(task, original, reference=[original]),
         "got an Influence; pass imu.intensity\\(scores\\)": lambda: imu.unlearn(task, original, scores),
         "imu.intensity\\(scores, 'uniform'\\)": lambda: imu.unlearn(task, original, "uniform"),
-        "several indices.*got a Run": lambda: imu.gallery(task, run),
+        "gallery takes samples by index, .*got a Run": lambda: imu.gallery(task, run),
     }
     for words, slip in slips.items():
         with pytest.raises((TypeError, ValueError), match=words):
@@ -82,3 +86,43 @@ def test_a_model_without_an_output_for_a_class_is_told_of(forgotten: int) -> Non
             ValueError, match="this model has 2 outputs, and (a sample is of class 2|the task has 3 answers)"
         ):
             ask()
+
+
+@pytest.mark.parametrize("name", ["drop", "keep", "flip", "double", "request"])
+def test_a_mask_is_never_read_as_the_samples_1_and_0(name: str, run) -> None:
+    """Read as numbers, a mask of True and False would name the samples 1 and 0, which are often there."""
+    mask = run.samples["loss_before"] > run.samples["loss_before"].median()
+    for given in (mask, mask.to_numpy(), mask.tolist(), torch.tensor(mask.to_numpy())):
+        with pytest.raises(TypeError, match="takes samples by index.* got True and False: of a mask"):
+            imu.what_if(run, **{name: given})
+    for given, words in ((3, "an int"), ("12", "a str"), ([1.7], "1.7"), (["1"], "'1'"), (np.array(3), "an ndarray")):
+        with pytest.raises(TypeError, match=f"takes samples by index, such as .*; got {words}"):
+            imu.what_if(run, **{name: given})
+
+
+def test_samples_are_named_by_index_wherever_they_are_named(run) -> None:
+    task, mask = run.task, [True, False, True]
+    asked = [
+        lambda: imu.what_if(run, reweight=dict.fromkeys([1.5], 2.0)),
+        lambda: imu.what_if(run, reweight=[1, 2]),
+        lambda: imu.ablate_pressure(run, mask),
+        lambda: imu.explain_selection(run.samples, mask),
+        lambda: imu.leave_groups_out(task, cases.original("toy"), [mask, mask]),
+        lambda: imu.gallery(cases.task("own data"), mask),
+    ]
+    for ask in asked:
+        with pytest.raises(TypeError, match="takes samples by index|maps samples to factors"):
+            ask()
+
+
+@pytest.mark.parametrize("given", [(0, 1), [0.0, 1.0], np.array([0, 1], np.uint8), torch.tensor([0, 1]), range(2)])
+def test_whole_numbers_of_any_kind_name_samples(given, run) -> None:
+    assert several_examples(given, "drop=") == [0, 1] == several_examples(iter(given), "drop=")
+    assert several_examples(pd.Index([0, 1]), "drop=") == sorted(several_examples({1, 0}, "drop="))
+
+
+def test_a_sample_is_doubled_once(run) -> None:
+    first = int(run.samples["example"].iloc[0])
+    with pytest.raises(ValueError, match=f"double= names '{first}' more than once.*reweight="):
+        imu.what_if(run, double=[first, first])
+    assert len(imu.what_if(run, double=[first]).samples) == len(run.samples) + 1

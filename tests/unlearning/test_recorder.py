@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import cases
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from torch import nn
 
 import imu_lab as imu
+from imu_lab.tasks.outputs import answers
 from imu_lab.unlearning.recorder import Recorder, outcomes, time_to_forget
 from imu_lab.unlearning.request import Update
 
@@ -119,3 +122,29 @@ def test_the_forget_loss_of_the_curve_is_the_mean_over_samples(recorder: Recorde
 def test_an_empty_split_is_left_out() -> None:
     task = cases.task("digits fraction")
     assert "test-forget" not in Recorder(task, task.split("forget")).splits
+
+
+def test_a_tie_counts_as_wrong_wherever_right_answers_are_counted() -> None:
+    """A head that knows nothing gives every class the same logit: nobody may count that as knowledge."""
+    task, original = cases.task("digits class"), cases.original("digits class")
+    blank = copy.deepcopy(original)
+    with torch.no_grad():
+        last = [module for module in blank.modules() if isinstance(module, torch.nn.Linear)][-1]
+        for value in last.parameters():
+            value.zero_()
+    run = imu.unlearn(task, blank, steps=0)
+    assert run.value("forget", "accuracy") == 0
+    table = imu.audit(run, ["accuracy"], reference=cases.original("digits class"))
+    assert (table.loc[table["unit"] == "share correct", "value"] == 0).all()
+    assert (imu.class_accuracy(run)["value"] == 0).all()
+    matrix = imu.prediction_matrix(run, "test").to_numpy()
+    assert matrix.diagonal().sum() == 0 and matrix.sum() == len(task.split("test"))
+
+
+@pytest.mark.parametrize("truth", [0, 1, 2])
+def test_of_a_tie_with_the_true_class_the_answer_is_another(truth: int) -> None:
+    logits = torch.tensor([[2.0, 2.0, 2.0], [0.0, 1.0, 2.0], [2.0, 2.0, 0.0], [5.0, 0.0, 0.0]])
+    found = answers(logits, torch.full((4,), truth))
+    right = (found == truth).tolist()
+    assert right == [False, truth == 2, False, truth == 0]
+    assert found.tolist()[1] == 2 and found.tolist()[3] == 0 and found.tolist()[2] in (0, 1)

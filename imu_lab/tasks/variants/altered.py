@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...core.messages import listed
 from ...core.running import device_of, digest, evaluating
 from ..around import Around
 from ..outputs import two_sided
@@ -119,9 +121,14 @@ def altered(task: Task, model: nn.Module, flip: Any = (), double: Any = ()) -> A
     """``task`` with the samples ``flip`` under the label that ``model`` finds likeliest after their own, and ``double`` twice.
 
     Raises:
-        ValueError: an example that is not in the forget set. TypeError: see :func:`runner_up`.
+        ValueError: an example that is not in the forget set, or is to be doubled twice. TypeError: see :func:`runner_up`.
     """
-    flip, double = (tuple(dict.fromkeys(int(example) for example in given)) for given in (flip, double))
+    flip, double = tuple(dict.fromkeys(int(example) for example in flip)), tuple(int(example) for example in double)
+    if again := [example for example, times in Counter(double).items() if times > 1]:
+        raise ValueError(
+            f"double= names {listed([str(example) for example in again[:5]])} more than once, and a sample is doubled once; give "
+            "it more weight instead, as in reweight={example: 3}"
+        )
     made = Altered(task, tuple((example, 0) for example in flip), double)  # checks the examples
     if not flip:
         return made
