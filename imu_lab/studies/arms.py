@@ -172,8 +172,11 @@ def _axis(name: str, value: Any) -> list[Any]:
 
 
 def _once(arms: list[Arm]) -> list[Arm]:
-    """The arms without those that are another one over again."""
-    return list({repr((arm.of, sorted(arm.about.items(), key=lambda each: each[0]))): arm for arm in arms}.values())
+    """The arms without those that are another one over again: a name tells all of an arm's settings, whatever their type.
+
+    Under one name two arms would be pooled as if they were seeds of one.
+    """
+    return list({arm.name: arm for arm in reversed(arms)}.values())[::-1]
 
 
 def _takes_weights(method: str) -> bool:
@@ -201,4 +204,10 @@ def _words(value: Any) -> str:
         value = (name_of(value), own)
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], Mapping):
         return " ".join([str(value[0]), *(f"{name} {_words(each)}" for name, each in value[1].items())])
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    value = value.item() if hasattr(value, "item") and np.ndim(value) == 0 else value
+    return exact(value) if isinstance(value, float) else str(value)
+
+
+def exact(value: float) -> str:
+    """A number in as few figures as tell it: ``0.1``, ``0.1234567``, ``1e-05``."""
+    return few if float(few := f"{value:g}") == value else repr(float(value))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import is_zipfile
 
 import numpy as np
 import pandas as pd
@@ -31,19 +32,18 @@ from ..measures.distance import KLRetrained
 from ..measures.ensemble import References, references
 from ..tasks.checkpoints import train
 from ..tasks.protocol import Task, offered, own_data_key
-from ..unlearning.driver import COMPARISONS, StopRule, stop_rule
+from ..unlearning.driver import COMPARISONS
 from .comparison import ORIGINAL, compare
+from .goals import DISTANCE, NEAREST, RETRAINED, check_goal, rule_of
 from .head_only import head_only
 
-RETRAINED, NEAREST = "retrained", "nearest"  # an arm; a goal
-DISTANCE = "kl_retrained"
 # The arms that nobody has to name beside retrained models: doing nothing, and the retrained model itself.
 NOTHING = {"method": "gradient-ascent", "steps": 0, "at": "end"}
 STILL: dict[str, dict[str, Any]] = {ORIGINAL: NOTHING, RETRAINED: {**NOTHING, "of": "retain"}}
 NEEDS = {ORIGINAL: "nothing", RETRAINED: "retain data"}
 # What decides what a cell holds: rooms of the library, and files of this one.
 ROOMS = ("core", "tasks", "features", "influences", "unlearning", "measures", "lab")
-FILES = ("intensities.py", "studies/cells.py", "studies/comparison.py", "studies/head_only.py")
+FILES = ("intensities.py", *(f"studies/{name}.py" for name in ("cells", "comparison", "goals", "head_only")))
 
 log = logging.getLogger(__name__)
 
@@ -166,18 +166,23 @@ class Cell:
             return
         if made.run:
             storage.write_whole(self.path(folder, "imu"), made.run)
-        held = {"arm": self.arm, "about": repr(dict(self.about)), "seed": self.seed, "row": made.row}
+        held = {"key": self.key, "arm": self.arm, "about": repr(dict(self.about)), "seed": self.seed, "row": made.row}
         storage.write_whole(self.path(folder), json.dumps(held, default=_plain, indent=1).encode())
 
     def kept(self, folder: Path | None) -> Made | None:
-        """What the folder holds of it; None where that is nothing, or no whole file."""
+        """What the folder holds of it; None where that is nothing, no whole file, or that of another cell."""
         if folder is None or not (path := self.path(folder)).exists():
             return None
-        if self.keeps_run and not self.path(folder, "imu").exists():
+        if self.keeps_run and not (run := self.path(folder, "imu")).exists():
             return None
         try:
-            return Made(json.loads(path.read_text())["row"])
-        except (ValueError, KeyError, TypeError) as error:
+            if self.keeps_run and not is_zipfile(run):
+                raise ValueError(f"{run.name} is no whole run")
+            held = json.loads(path.read_text())
+            if held["key"] != self.key or not {"seconds", "reached"} <= held["row"].keys():
+                raise ValueError("it holds no row of this cell")
+            return Made(held["row"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("the cell %s is damaged (%s); it is made again", path, error)
             return None
 
@@ -193,7 +198,7 @@ class Cell:
         if self.seeds:
             known = models.references(self.seeds)
             own, others = (known.members[at := self.seeds.index(self.seed)], known.without(at))
-        rule = _rule(self.task, self.goal, own)
+        rule = rule_of(self.task, self.goal, own)
         at_end = about.pop("at", "") == "end"
         schedule = {
             "steps": self.steps,
@@ -282,7 +287,7 @@ def check_schedule(
     """Make sure that a goal is one, and that updates can be counted and scaled, before models are trained.
 
     Raises:
-        ValueError: see :func:`imu_lab.trial`.
+        UnknownName, ValueError: see :func:`imu_lab.trial`.
     """
     check_count("steps", steps)
     check_count("record_every", record_every, 1)
@@ -291,27 +296,7 @@ def check_schedule(
             raise ValueError(
                 f"the length of an update is a number above 0, or None for steps as they are; got {length!r}"
             )
-    asked = goal if isinstance(goal, (tuple, list)) else (goal,)
-    if not (references and any(isinstance(each, str) and each in (RETRAINED, NEAREST) for each in asked)):
-        _rule(task, goal, None)  # what the retrained model has to say, nobody knows yet
-
-
-def _rule(task: Task, goal: Any, own: Any) -> tuple[str, str, float] | None:
-    """A goal as ``(metric, comparison, value)``; None for the nearest point, which nobody knows before the end.
-
-    Raises:
-        ValueError: it is no goal, or speaks of the retrained model where there is none.
-    """
-    if goal == NEAREST:
-        if own is None or not offered(task).probabilities:
-            raise ValueError(
-                'at_forget="nearest" is the update nearest to the retrained model, by KL: it needs references=True and a task '
-                "whose outputs are probabilities"
-            )
-        return None
-    has, known = offered(task), None if own is None else own.measured(())
-    rule: StopRule | None = stop_rule(goal, known, has.forgotten_when, has.goal, "at_forget")
-    return None if rule is None else (f"{rule.split} {rule.metric}", rule.operator, rule.value)
+    check_goal(task, goal, references)
 
 
 def _read(run: Run, rule: tuple[str, str, float] | None, nearest: bool, at_end: bool) -> dict[str, Any]:

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from ..core.labels import told_apart
-from ..core.messages import unknown
+from ..core.messages import DoesNotApply, unknown
 from ..core.records import Run
 from ..core.running import full_precision
 from ..core.taken import a_run
 from ..measures import predictions
 from ..measures.membership import SCORES
 from ..tasks.evaluation import outputs
-from ..tasks.outputs import two_sided
+from ..tasks.outputs import check_probabilities, two_sided
 from ..tasks.protocol import Examples, Task, labels_of
 from . import feature_audits, likeness_audits
 from .audited import ORIGINAL, RETRAINED, RUN, Audited
@@ -121,10 +121,10 @@ def side_by_side(run_a: Run, run_b: Run, *, reference: Any = None, task: Task | 
     missing: dict[str, str] = {}
 
     def part(name: str, make: Callable[[], Any], otherwise: Any) -> Any:
-        """What can be had of this task; else why not."""
+        """What can be had of this task; else why not. Any other error is a fault, which nobody may take for that."""
         try:
             return make()
-        except ValueError as error:
+        except DoesNotApply as error:
             missing[name] = str(error)
             return otherwise
 
@@ -179,11 +179,12 @@ def _answers(task: Task, model: nn.Module, examples: Examples) -> np.ndarray:
     """(n, K) log-probabilities less their mean over the classes.
 
     Raises:
-        ValueError: the outputs are no logits of classes, one prediction per sample.
+        DoesNotApply: the outputs are no logits of classes, one prediction per sample.
     """
+    check_probabilities(task)
     made = [two_sided(each) for _, _, each in outputs(task, model, examples)]
     if any(each.ndim != 2 for each in made):
-        raise ValueError("a plane of answers needs one prediction of classes per sample")
+        raise DoesNotApply("a plane of answers needs one prediction of classes per sample")
     logs = torch.cat(made).double().log_softmax(-1)
     return (logs - logs.mean(-1, keepdim=True)).cpu().numpy()
 

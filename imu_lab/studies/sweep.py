@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.knobs import check_count
-from ..core.messages import kind_of, listed, unheard, unknown, warn
+from ..core.messages import unheard, unknown, warn
 from ..core.records import Run
-from ..core.running import checked_seed
 from ..core.taken import a_table
 from ..lab.verbs import load_run
 from ..tasks.checks import checked_task
@@ -21,7 +20,7 @@ from ..tasks.training import recipe_of
 from .arms import Arm, arms_of, controls_of
 from .cells import NOTHING, RETRAINED, STILL, Cell, Made, check_schedule
 from .comparison import ORIGINAL
-from .trial import kind_of_steps
+from .trial import kind_of_steps, seeds_of
 from .tuning import DISTANCE, Best, best_arm, column_of, fair, standings
 from .work import Outcome, worked
 
@@ -102,7 +101,7 @@ def sweep(
             before any work.
     """
     task, jobs = checked_task(task), None if jobs is None else check_count("jobs", jobs, 1)
-    seeds, tuning = _seeds(seeds, "seeds"), _seeds(tuning, "tuning", least=0)
+    seeds, tuning = seeds_of(seeds, "seeds"), seeds_of(tuning, "tuning", least=0)
     arms = arms_of(methods, settings)
     if not arms:
         raise ValueError("there is nothing to sweep: methods= names none; imu.methods lists them")
@@ -169,22 +168,6 @@ def load_runs(table: pd.DataFrame, by: str = "method", task: Task | None = None)
     if not len(kept):
         raise ValueError("no row of this table has a saved run; imu.sweep(..., folder=) keeps them")
     return {name: [load_run(path, task) for path in rows["run"]] for name, rows in kept.groupby(by, sort=False)}
-
-
-def _seeds(given: Any, name: str, least: int = 1) -> list[int]:
-    """Some seeds, each once.
-
-    Raises:
-        TypeError, ValueError: it is no row of seeds, one is there twice, or there are none.
-    """
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise TypeError(f"{name} is several seeds, such as range(3); got {kind_of(given)}")
-    seeds = [checked_seed(seed) for seed in given]
-    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-        raise ValueError(f"{name} has {listed([str(seed) for seed in twice])} more than once; each seed is one run")
-    if len(seeds) < least:
-        raise ValueError(f"there is nothing to sweep: {name}= names no seed; say range(3)")
-    return seeds
 
 
 def _kind_of_steps(arms: list[Arm], step_norm: float | None) -> str:

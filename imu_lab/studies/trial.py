@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from ..core.knobs import check_count
-from ..core.messages import unheard, unknown
+from ..core.messages import kind_of, listed, unheard, unknown
 from ..core.running import checked_seed
 from ..core.taken import a_table
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task
+from .arms import exact
 from .cells import STILL, Cell, check_schedule
 from .statistics import spearman
 from .work import worked
@@ -85,9 +86,10 @@ def trial(
         of other seeds, ``<split> linear probe`` and the like are of ``heads``.
 
     Raises:
-        ValueError: a goal that is none, no arm that can serve the task, or names that cannot be together.
+        UnknownName, ValueError: a goal that is none or that the task does not measure, a seed that is there twice, no arm that
+            can serve the task, or names that cannot be together.
     """
-    task, seeds, arms = checked_task(task), [checked_seed(seed) for seed in seeds], dict(arms)
+    task, seeds, arms = checked_task(task), seeds_of(seeds, "seeds"), dict(arms)
     lengths = list(step_norms)
     _check(arms, alike, references)
     check_schedule(task, at_forget, references, steps, record_every, lengths)
@@ -110,6 +112,22 @@ def trial(
     return _with_alike(table, alike).drop(columns="margins", errors="ignore")
 
 
+def seeds_of(given: Any, name: str, least: int = 1) -> list[int]:
+    """Some seeds, each once.
+
+    Raises:
+        TypeError, ValueError: it is no row of seeds, one is there twice, or there are none.
+    """
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} is several seeds, such as range(3); got {kind_of(given)}")
+    seeds = [checked_seed(seed) for seed in given]
+    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise ValueError(f"{name} has {listed([str(seed) for seed in twice])} more than once; each seed is one run")
+    if len(seeds) < least:
+        raise ValueError(f"{name}= names no seed, so that there is nothing to run; say range(3)")
+    return seeds
+
+
 def _check(arms: Mapping[str, Any], alike: str | None, references: bool) -> None:
     if alike is not None and alike not in arms:
         raise unknown("arm to be alike", alike, arms)
@@ -123,7 +141,7 @@ def kind_of_steps(step_norm: float | None, settings: Mapping[str, Any] = Mapping
     """How long updates are, in words: of θ, all that moves, as a number or as a share of its length at first."""
     if step_norm is None:
         return PLAIN
-    return f"equal steps (‖Δθ‖ = {step_norm:g}{' ‖θ₀‖' if settings.get('relative_steps') else ''})"
+    return f"equal steps (‖Δθ‖ = {exact(step_norm)}{' ‖θ₀‖' if settings.get('relative_steps') else ''})"
 
 
 def _raise(error: Exception) -> None:

@@ -227,3 +227,52 @@ def test_a_trial_that_is_killed_goes_on_where_it_was(tmp_path: Path, made: list[
 def test_several_processes_make_the_same_table(tmp_path: Path, table: pd.DataFrame) -> None:
     found = imu.trial(TOY, ARMS, alike="uniform", folder=tmp_path, jobs=2, **HOW)
     pd.testing.assert_frame_equal(found.drop(columns="seconds"), table.drop(columns="seconds"))
+
+
+@pytest.mark.parametrize(
+    "words", ["[]", "3", "null", '{"row": []}', '{"row": {}}', '{"row": {"seconds": 1}}', '{"arm": "a"}']
+)
+def test_a_file_that_can_be_read_and_holds_no_row_is_made_again(tmp_path: Path, made: list[Cell], words: str) -> None:
+    how = dict(at_forget=0.1, seeds=(0,), steps=5, folder=tmp_path)
+    first = imu.trial(TOY, {"a": {"lr": 0.1}, "b": {"lr": 0.2}}, **how)
+    one_file, other = sorted(tmp_path.iterdir())
+    one_file.write_text(words)
+    again = imu.trial(TOY, {"a": {"lr": 0.1}, "b": {"lr": 0.2}}, **how)
+    assert len(made) == 3
+    pd.testing.assert_frame_equal(first.drop(columns="seconds"), again.drop(columns="seconds"))
+    one_file.write_text(other.read_text())  # a file copied to another's name
+    again = imu.trial(TOY, {"a": {"lr": 0.1}, "b": {"lr": 0.2}}, **how)
+    assert len(made) == 4
+    pd.testing.assert_frame_equal(first.drop(columns="seconds"), again.drop(columns="seconds"))
+
+
+@pytest.mark.parametrize("goal, said", [
+    (("acuracy", "<=", 0.1), "metric for at_forget=: 'forget acuracy'. Did you mean 'forget accuracy'.*test accuracy"),
+    (("forgot accuracy", "<=", 0.1), "metric for at_forget=: 'forgot accuracy'. Did you mean 'forget accuracy'"),
+    (("test loss", ">=", 0.1), "metric for at_forget=: 'test loss'.*Known: forget accuracy, forget loss"),
+    (("kl_retrained", "<=", 0.1), "metric for at_forget=: 'forget kl_retrained'"),
+    (("los", ">=", "retrained"), "metric for at_forget=: 'forget los'. Did you mean 'forget loss'"),
+])  # fmt: skip
+@pytest.mark.parametrize("verb", ["trial", "sweep"])
+def test_a_metric_that_is_not_measured_is_told_before_any_work(
+    verb: str, goal: tuple, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imu_lab.studies.work.train", lambda *_, **__: pytest.fail("it trained"))
+    references = goal[2] == "retrained"
+    with pytest.raises(imu.UnknownName, match=said):
+        if verb == "trial":
+            imu.trial(TOY, {"a": {}}, at_forget=goal, seeds=(0,), references=references)
+        else:
+            imu.sweep(TOY, "imu", seeds=(0,), at_forget=goal, references=references)
+
+
+def test_a_metric_that_is_measured_is_a_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for goal, references in ((("test accuracy", "<=", 0.9), False), (("retain kl_retrained", ">=", 0.05), True)):
+        found = imu.trial(TOY, {"a": {"lr": 0.5}}, at_forget=goal, seeds=(0, 1), steps=30, references=references)
+        assert one(found, "a", 0)["goal"].startswith(goal[0])
+
+
+def test_a_seed_is_there_once() -> None:
+    """Twice, a model would be among the others that it is compared with, at a distance of nothing."""
+    with pytest.raises(ValueError, match="seeds has '0' more than once"):
+        imu.trial(TOY, {"a": {}}, at_forget=0.1, seeds=(0, 1, 0))

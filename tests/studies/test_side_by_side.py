@@ -101,3 +101,12 @@ def test_both_runs_stand_beside_the_first_ones_reference(runs: tuple[imu.Run, im
     for run in (alone, beside):
         found = imu.side_by_side(first, run)
         assert not found.missing and cases.close(found.layers["B"], wanted["B"])
+
+
+def test_a_fault_is_not_taken_for_what_cannot_be_had(runs: tuple[imu.Run, imu.Run], monkeypatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr("imu_lab.studies.side_by_side.predictions.prediction_matrix", broken)
+    with pytest.raises(ValueError, match="could not be broadcast"):
+        imu.side_by_side(*runs)

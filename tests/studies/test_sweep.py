@@ -404,3 +404,28 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_a_model_is_trained
 def test_what_reads_a_table_says_so(verb: Any) -> None:
     with pytest.raises(TypeError, match="takes a table, as imu.sweep gives it; got a list"):
         verb([1, 2])
+
+
+@pytest.mark.parametrize("rates, arms", [
+    ([0.1234567, 0.1234568], ["imu (lr 0.1234567)", "imu (lr 0.1234568)"]),
+    ([0.1, np.float64(0.1)], ["imu (lr 0.1)"]),
+    ([1, 1.0, np.int64(1)], ["imu (lr 1)"]),
+    (np.array([1e-5, 2e-5]), ["imu (lr 1e-05)", "imu (lr 2e-05)"]),
+])  # fmt: skip
+def test_what_goes_by_one_name_is_one_setting(rates: Any, arms: list[str]) -> None:
+    """Two settings under one name would be pooled as if they were seeds."""
+    table = imu.sweep(TOY, "imu", {"lr": rates}, (0,), steps=2, jobs=1)
+    assert not table.duplicated(["arm", "seed"]).any()
+    mine = table[table["method"] == "imu"]
+    assert mine["arm"].tolist() == arms and mine["forget loss"].nunique() == len(arms)
+
+
+def test_a_saved_run_that_is_not_whole_is_made_again(tmp_path: Path, made: list[Cell]) -> None:
+    how: dict[str, Any] = {"seeds": (0,), "steps": 2, "jobs": 1, "folder": tmp_path, "controls": False}
+    table = imu.sweep(TOY, "imu", {"lr": 0.1}, **how)
+    for path, left in zip(sorted(tmp_path.glob("*.imu")), (0, 0.5)):
+        path.write_bytes(path.read_bytes()[: int(left * path.stat().st_size)])
+    again = imu.sweep(TOY, "imu", {"lr": 0.1}, **how)
+    assert len(made) == 2 * len(table)
+    pd.testing.assert_frame_equal(table.drop(columns="seconds"), again.drop(columns="seconds"))
+    assert [len(runs) for runs in imu.load_runs(again).values()] == [1, 1]

@@ -100,31 +100,3 @@ def test_what_goes_wrong_while_reading_ahead_is_told_by_the_training() -> None:
     made = []
     with pytest.raises(OSError, match="the disk is gone"):
         made.extend(training.Training(task, model, examples, Recipe(epochs=3, batch_size=8, one_thread=False), 0))
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_batches_of_one_are_trained_on(folder: Path, optimizer: str) -> None:
-    """A single example that is left over is left out, and batches of one are none of those."""
-    recipe, task = Recipe(epochs=2, lr=0.05, batch_size=1, optimizer=optimizer), Toy()
-    model, fresh, made = imu.train(task, recipe=recipe), task.make_model(0), []
-    assert not equal(model, fresh) and task.evaluate(model, "train")["accuracy"] > 0.9
-    examples, other = task.split("train"), task.make_model(0)
-    for _ in training.epochs(task, other, examples, recipe, 0):
-        made.append(True)
-    assert len(made) == 2 and equal(other, model)
-
-
-def test_a_training_by_batches_of_one_goes_on_where_it_was(folder: Path) -> None:
-    recipe, task = Recipe(epochs=3, lr=0.05, batch_size=1), Toy()
-    examples = task.split("train")
-    whole, first, second = (task.make_model(0) for _ in range(3))
-    started, resumed = (training.Training(task, each, examples, recipe, 0) for each in (first, second))
-    for made in started:
-        if made == len(examples):
-            resumed.resume(started.state())
-            break
-    for _ in resumed:
-        pass
-    for _ in training.epochs(task, whole, examples, recipe, 0):
-        pass
-    assert equal(second, whole)
