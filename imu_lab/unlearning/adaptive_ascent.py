@@ -12,21 +12,20 @@ from ..core.knobs import knob
 from ..core.registry import method
 from ..tasks.outputs import log_probabilities, true_classes, two_sided
 from ..tasks.protocol import Task
-from .objectives import SCOPE, Descent, Objective, descend, forget_batches, moving_parameters
-from .request import Request, Update
+from .objectives import SCOPE, Objective, ObjectiveDescent, forget_batches
+from .request import Request
 
 KNOWN = 1e-12  # nats: a sample known better than that has the weight of one known that well
 
 
 @dataclass(frozen=True)
-class TokenAscent(Descent):
+class TokenAscent(ObjectiveDescent):
     """The settings of ascent that weighs each prediction by its probability: L = −mean_B Σ_k c_k w(p_k) ℓ_k.
 
     c_k is the part of a prediction in its example, 1/T for each of T tokens and 1 for a picture; w is held fixed in the
     gradient. Each weight is at most 1 and goes to 0 as a prediction is forgotten, so that the pressure ends by itself.
     """
 
-    takes_weights: ClassVar[bool] = False
     follows_losses: ClassVar[bool] = False  # but the losses of single tokens
 
     scope: str = knob("readout", **SCOPE)
@@ -35,11 +34,7 @@ class TokenAscent(Descent):
         """From the probabilities of the true classes to a weight for each."""
         raise NotImplementedError
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """Every forget sample is pressed by what the model makes of it alone, whatever weights are given."""
-        return descend(self, moving_parameters(task, model, self.scope), self._objectives(task, model, request))
-
-    def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         for positions, batch in forget_batches(self, model, request):
             outputs = two_sided(model(batch.inputs))
             truth, parts = true_classes(task, outputs.detach(), batch)
@@ -86,7 +81,7 @@ class SaturationImportance(TokenAscent):
 
 @method("adaptive-ascent")
 @dataclass(frozen=True)
-class AdaptiveAscent(Descent):
+class AdaptiveAscent(ObjectiveDescent):
     """Ascent that presses a sample the more, the better it is known: L = −Σ_B w_i ℓ_i, w_i ∝ 1/ℓ_i^λ, which sum to 1 in a batch.
 
     The weights are those of the model at each update, held fixed in the gradient; λ = 0 is plain ascent. This is the ascent
@@ -95,15 +90,10 @@ class AdaptiveAscent(Descent):
     Source: Huang et al. 2024 (SFRon, arXiv 2409.19732).
     """
 
-    takes_weights: ClassVar[bool] = False
-
     power: float = knob(0.5, help="λ: how much more what is known well is pressed.", valid="[0, inf)", range=(0.0, 2.0))
     scope: str = knob("readout", **SCOPE)
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        return descend(self, moving_parameters(task, model, self.scope), self._objectives(task, model, request))
-
-    def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         for positions, batch in forget_batches(self, model, request):
             losses = task.example_loss(model, batch)
             shares = (-self.power * losses.detach().double().clamp_min(KNOWN).log()).softmax(0)

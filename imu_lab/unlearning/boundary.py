@@ -14,14 +14,14 @@ from ..core.registry import method
 from ..features import readout
 from ..tasks.outputs import true_classes, two_sided
 from ..tasks.protocol import Batch, Task
-from .objectives import SCOPE, Descent, Objective, descend, forget_batches, frozen_copy, moving_parameters
+from .objectives import SCOPE, Objective, ObjectiveDescent, forget_batches, frozen_copy
 from .random_label import cross_entropy
-from .request import Request, Update
+from .request import Request
 
 
 @method("boundary-shrink")
 @dataclass(frozen=True)
-class BoundaryShrink(Descent):
+class BoundaryShrink(ObjectiveDescent):
     """Towards the class that each sample would have a step away: L = mean_B CE(y'_i, p_θ), y' = argmax f_0(x + ε s sign ∂ℓ/∂x).
 
     f_0 is the model as given and s the mean absolute value of x, for each sample. With ``scope="all"`` x is the input, as in
@@ -32,7 +32,6 @@ class BoundaryShrink(Descent):
     Source: Chen et al. 2023 (arXiv 2303.11570).
     """
 
-    takes_weights: ClassVar[bool] = False
     follows_losses: ClassVar[bool] = False
 
     epsilon: float = knob(
@@ -41,10 +40,7 @@ class BoundaryShrink(Descent):
     exclude_true: bool = knob(True, help="Never the true class, even where the step does not lead out of it.")
     scope: str = knob("readout", **SCOPE)
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        return descend(self, moving_parameters(task, model, self.scope), self._objectives(task, model, request))
-
-    def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         found = None if self.scope == "all" else readout.examine(task, model)
         layer, first = found.names[0] if found is not None and found.linear else None, frozen_copy(model, request)
         for positions, batch in forget_batches(self, model, request):

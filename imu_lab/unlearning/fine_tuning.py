@@ -34,13 +34,8 @@ class SparseFineTune(FineTune):
         8, help="E: after how many passes over the retain set the L1 term is gone.", valid="[1, inf)", range=(1, 20)
     )
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         moving = moving_parameters(task, model, self.scope)
-        return descend(self, moving, self._objectives(task, model, moving, request))
-
-    def _objectives(
-        self, task: Task, model: nn.Module, moving: list[nn.Parameter], request: Request
-    ) -> Iterator[Objective]:
         for update, batch in enumerate(retain_batches(self, model, request), request.made):
             done = update // ceil(len(request.retain) / self.batch_size)
             l1 = l1_term(moving, self.gamma * max(0.0, 1 - done / self.passes))

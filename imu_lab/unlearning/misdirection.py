@@ -14,14 +14,14 @@ from ..core.registry import method
 from ..core.running import hooked
 from ..features import readout
 from ..tasks.protocol import Task
-from .objectives import Descent, Objective, descend, forget_batches, frozen_copy, moving_parameters, retain_batches
-from .request import Request, Update
+from .objectives import Objective, ObjectiveDescent, forget_batches, frozen_copy, retain_batches
+from .request import Request
 from .retain_based import joined
 
 
 @method("rmu")
 @dataclass(frozen=True)
-class Misdirection(Descent):
+class Misdirection(ObjectiveDescent):
     """Representation misdirection: L = mean_B (h − c u)² on the forget set + λ mean_B (h − h_0)² on the retain set.
 
     h is what a layer says of a sample, h_0 what it said in the model as given, u one random direction of length 1 with
@@ -33,7 +33,6 @@ class Misdirection(Descent):
     """
 
     scope: ClassVar[str] = "all"
-    takes_weights: ClassVar[bool] = False
     needs_retain: ClassVar[bool] = True
     follows_losses: ClassVar[bool] = False
 
@@ -47,15 +46,14 @@ class Misdirection(Descent):
         1.0, help="λ: how much the retain term counts.", valid="[0, inf)", range=(0.1, 1e3), scale="log"
     )
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         at = readout.resolve(task, model)[0] if self.layer is None else self.layer
         if at not in dict(model.named_modules()) or (self.layer is None and at == readout.ALL):
             raise ValueError(
                 f"layer={self.layer!r} names no module inside this {type(model).__name__}; it has "
                 f"{', '.join(name for name, _ in model.named_modules() if name)}"
             )
-        objectives = joined(self._astray(model, at, request), self._held(model, at, request))
-        return descend(self, moving_parameters(task, model, "all"), objectives)
+        return joined(self._astray(model, at, request), self._held(model, at, request))
 
     def _astray(self, model: nn.Module, at: str, request: Request) -> Iterator[Objective]:
         generator, wanted = torch.Generator().manual_seed(request.seed), None

@@ -123,6 +123,21 @@ class Objective:
             object.__setattr__(self, "shares", even)
 
 
+@dataclass(frozen=True)
+class ObjectiveDescent(Descent):
+    """A method that is nothing but its objectives, one an update; whatever weights are given, every forget sample is alike."""
+
+    takes_weights: ClassVar[bool] = False
+    scope = "readout"  # as a ClassVar it would have a place among the settings, which a knob of this name would take over
+
+    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+        return descend(self, moving_parameters(task, model, self.scope), self.objectives(task, model, request))
+
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
+        """What each update minimises."""
+        raise NotImplementedError
+
+
 def descend(
     how: Descent,
     moving: Iterable[nn.Parameter],

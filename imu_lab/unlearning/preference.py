@@ -13,8 +13,8 @@ from ..core.registry import method
 from ..core.running import device_of
 from ..tasks.outputs import check_probabilities, lengths, log_probabilities, per_example
 from ..tasks.protocol import Batch, Examples, Task, offered
-from .objectives import Objective, descend, forget_batches, frozen_copy, moving_parameters
-from .request import Request, Update
+from .objectives import Objective, forget_batches, frozen_copy
+from .request import Request
 from .retain_based import Balanced, joined, retain_terms
 from .retain_free import fading
 
@@ -35,10 +35,9 @@ class PreferenceOptimisation(Balanced):
 
     beta: float = knob(0.1, help="β: how soon the pressure fades.", valid="(0, inf)", range=(0.01, 10.0), scale="log")
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         pressing = self._preferring(task, model, frozen_copy(model, request), request)
-        terms = retain_terms(self, task, model, request)
-        return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
+        return joined(pressing, retain_terms(self, task, model, request))
 
     def _preferring(self, task: Task, model: nn.Module, first: nn.Module, request: Request) -> Iterator[Objective]:
         declined = _declined(task, request.forget)

@@ -13,8 +13,8 @@ from ..core.knobs import knob
 from ..core.registry import method
 from ..tasks.outputs import log_probabilities, true_classes, two_sided
 from ..tasks.protocol import Task
-from .objectives import SCOPE, Descent, Objective, descend, forget_batches, moving_parameters
-from .request import Request, Update
+from .objectives import SCOPE, Objective, ObjectiveDescent, forget_batches
+from .request import Request
 
 EXCLUDE = {"help": "Never draw the true class; else each class is as likely, the true one too."}
 REDRAW = {"help": "Draw anew each time that a sample comes; else once and for all."}
@@ -22,7 +22,7 @@ REDRAW = {"help": "Draw anew each time that a sample comes; else once and for al
 
 @method("random-label")
 @dataclass(frozen=True)
-class RandomLabel(Descent):
+class RandomLabel(ObjectiveDescent):
     """Towards a class drawn at random for each forget sample: L = mean_B CE(ỹ_i, p_θ), ỹ_i uniform. Needs no retain data.
 
     The papers differ in two things. Amnesiac unlearning excludes the true class and draws once (the default here); the code
@@ -32,15 +32,14 @@ class RandomLabel(Descent):
     Source: Graves et al. 2021 (arXiv 2010.10981); Golatkar et al. 2020 (arXiv 1911.04933); Fan et al. 2024 (arXiv 2310.12508).
     """
 
-    takes_weights: ClassVar[bool] = False
     follows_losses: ClassVar[bool] = False
 
     exclude_true: bool = knob(True, **EXCLUDE)
     redraw: bool = knob(False, **REDRAW)
     scope: str = knob("readout", **SCOPE)
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        return descend(self, moving_parameters(task, model, self.scope), relabelled(self, task, model, request))
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
+        return relabelled(self, task, model, request)
 
 
 def relabelled(how: Any, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:

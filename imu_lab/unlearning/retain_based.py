@@ -14,17 +14,8 @@ from ..core.registry import method
 from ..tasks.outputs import divergences
 from ..tasks.protocol import Task
 from ..tasks.training import epochs, recipe_of
-from .objectives import (
-    SCOPE,
-    Descent,
-    Objective,
-    descend,
-    forget_batches,
-    frozen_copy,
-    moving_parameters,
-    retain_batches,
-)
-from .request import Request, Update
+from .objectives import SCOPE, Descent, Objective, ObjectiveDescent, forget_batches, frozen_copy, retain_batches
+from .request import Request
 from .retain_free import npo
 
 
@@ -51,28 +42,25 @@ class Retrain:
 
 @method("fine-tune")
 @dataclass(frozen=True)
-class FineTune(Descent):
+class FineTune(ObjectiveDescent):
     """Go on training on the retain set alone, and hope that the forget set fades: L = mean_B ℓ(retain).
 
     Source: the fine-tuning baseline of Golatkar et al. 2020 (arXiv 1911.04933).
     """
 
-    takes_weights: ClassVar[bool] = False
     needs_retain: ClassVar[bool] = True
 
     scope: str = knob("readout", **SCOPE)
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         kept = retain_batches(self, model, request)
-        objectives = (Objective({"retain": task.example_loss(model, batch).mean()}) for batch in kept)
-        return descend(self, moving_parameters(task, model, self.scope), objectives)
+        return (Objective({"retain": task.example_loss(model, batch).mean()}) for batch in kept)
 
 
 @dataclass(frozen=True)
-class Balanced(Descent):
+class Balanced(ObjectiveDescent):
     """The settings of methods that press the forget set and hold the retain set at the same time."""
 
-    takes_weights: ClassVar[bool] = False
     needs_retain: ClassVar[bool] = True
 
     retain_weight: float = knob(
@@ -89,15 +77,15 @@ class GradientDifference(Balanced):
     Source: Liu, Liu, Stone 2022 (arXiv 2203.12817); "gradient difference" in TOFU (Maini et al. 2024, 2401.06121).
     """
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         terms = retain_terms(self, task, model, request)
         pressing = plain_ascent(self, task, model, request)
-        return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
+        return joined(pressing, terms)
 
 
 @method("neggrad-plus")
 @dataclass(frozen=True)
-class NegativeGradientPlus(Descent):
+class NegativeGradientPlus(ObjectiveDescent):
     """Gradient difference with both terms weighed against each other: L = α mean_B ℓ(retain) − (1 − α) mean_B ℓ(forget).
 
     It is ``gradient-difference`` with λ = α/(1 − α) and (1 − α) times the learning rate: α near 1 holds the retain set.
@@ -105,17 +93,16 @@ class NegativeGradientPlus(Descent):
     Source: NegGrad+ of Kurmanji et al. 2023 (arXiv 2302.09880); α from 0.95 to 0.9999 there.
     """
 
-    takes_weights: ClassVar[bool] = False
     needs_retain: ClassVar[bool] = True
 
     alpha: float = knob(0.95, help="α: the retain term's share of the two.", valid="(0, 1)", range=(0.5, 0.9999))
     scope: str = knob("readout", **SCOPE)
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         kept = retain_batches(self, model, request)
         terms = ({"retain": self.alpha * task.example_loss(model, batch).mean()} for batch in kept)
         pressing = plain_ascent(self, task, model, request, 1 - self.alpha)
-        return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
+        return joined(pressing, terms)
 
 
 @method("kl-ascent")
@@ -129,10 +116,10 @@ class DivergenceAscent(Balanced):
     Source: "KL minimization" of Maini et al. 2024 (TOFU, arXiv 2401.06121).
     """
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         terms = kl_terms(self, task, model, frozen_copy(model, request), request)
         pressing = plain_ascent(self, task, model, request)
-        return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
+        return joined(pressing, terms)
 
 
 @method("npo-kl")
@@ -145,10 +132,10 @@ class NegativePreferenceKL(Balanced):
 
     beta: float = knob(1.0, help="β: how soon the pressure fades.", valid="(0, inf)", range=(0.01, 10.0), scale="log")
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         first = frozen_copy(model, request)
         pressing, terms = npo(self, task, model, first, request), kl_terms(self, task, model, first, request)
-        return descend(self, moving_parameters(task, model, self.scope), joined(pressing, terms))
+        return joined(pressing, terms)
 
 
 def plain_ascent(

@@ -17,10 +17,9 @@ from ..tasks.protocol import Task
 from .objectives import (
     SCOPE,
     Ascent,
-    Descent,
     Objective,
+    ObjectiveDescent,
     ascend,
-    descend,
     forget_batches,
     frozen_copy,
     moving_parameters,
@@ -46,7 +45,7 @@ class GradientAscent(Ascent):
 
 @method("npo")
 @dataclass(frozen=True)
-class NegativePreference(Descent):
+class NegativePreference(ObjectiveDescent):
     """Negative preference optimisation: ascent that weakens as a sample grows unlikelier than it was at first.
 
     L = −(2/β) mean_i log σ(−β log(π_θ(y_i) / π_0(y_i))), π_0 the model as given, frozen. The gradient is that of ascent
@@ -56,19 +55,16 @@ class NegativePreference(Descent):
     Source: Zhang et al. 2024 (arXiv 2404.05868). (The public code of Fan et al. 2025 has its sign reversed.)
     """
 
-    takes_weights: ClassVar[bool] = False
-
     beta: float = knob(1.0, help="β: how soon the pressure fades.", valid="(0, inf)", range=(0.01, 10.0), scale="log")
     scope: str = knob("readout", **SCOPE)
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        objectives = npo(self, task, model, frozen_copy(model, request), request)
-        return descend(self, moving_parameters(task, model, self.scope), objectives)
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
+        return npo(self, task, model, frozen_copy(model, request), request)
 
 
 @method("simnpo")
 @dataclass(frozen=True)
-class SimpleNegativePreference(Descent):
+class SimpleNegativePreference(ObjectiveDescent):
     """NPO without a reference model: the pressure fades with a sample's own loss per token.
 
     L = −(2/β) mean_i log σ(−(β/|y_i|) log π_θ(y_i) − γ), |y| the number of predicted tokens (1 for an image).
@@ -77,16 +73,11 @@ class SimpleNegativePreference(Descent):
     Source: Fan et al. 2024, "Simplicity prevails" (arXiv 2410.07163).
     """
 
-    takes_weights: ClassVar[bool] = False
-
     beta: float = knob(1.0, help="β: how soon the pressure fades.", valid="(0, inf)", range=(0.01, 10.0), scale="log")
     gamma: float = knob(0.0, help="γ: the loss, times β, that counts as forgotten.", valid="[0, inf)", range=(0.0, 5.0))
     scope: str = knob("readout", **SCOPE)
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        return descend(self, moving_parameters(task, model, self.scope), self._objectives(task, model, request))
-
-    def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         for positions, batch in forget_batches(self, model, request):
             excess = self.beta * task.example_loss(model, batch) - self.gamma  # (b,)
             yield fading("npo", self.beta, excess, 1.0, positions)

@@ -13,15 +13,17 @@ from ..core.knobs import knob
 from ..core.registry import method
 from ..tasks.outputs import kl, log_probabilities, true_classes, two_sided
 from ..tasks.protocol import Batch, Task
-from .objectives import SCOPE, Descent, Objective, descend, forget_batches, frozen_copy, moving_parameters
-from .request import Request, Update
+from .objectives import SCOPE, Objective, ObjectiveDescent, forget_batches, frozen_copy
+from .request import Request
 
 
 @dataclass(frozen=True)
-class SelfDistillation(Descent):
-    """The settings of methods that draw a model to its own logits, changed at the true class."""
+class SelfDistillation(ObjectiveDescent):
+    """The settings of methods that draw a model to its own logits, changed at the true class.
 
-    takes_weights: ClassVar[bool] = False
+    L = mean_B KL(wanted ‖ p_θ), the mean over an example's predictions as in its loss.
+    """
+
     follows_losses: ClassVar[bool] = False
 
     scope: str = knob("readout", **SCOPE)
@@ -30,11 +32,7 @@ class SelfDistillation(Descent):
         """What a batch should be answered, from the logits of the model as given and of the model now."""
         raise NotImplementedError
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        """Minimise L = mean_B KL(wanted ‖ p_θ), the mean over an example's predictions as in its loss."""
-        return descend(self, moving_parameters(task, model, self.scope), self._objectives(task, model, request))
-
-    def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         first = frozen_copy(model, request)
         for positions, batch in forget_batches(self, model, request):
             now = model(batch.inputs)

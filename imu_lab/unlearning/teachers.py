@@ -16,23 +16,14 @@ from ..core.registry import method
 from ..core.running import device_of
 from ..tasks.outputs import divergences
 from ..tasks.protocol import Batch, Task
-from .objectives import (
-    SCOPE,
-    Descent,
-    Objective,
-    descend,
-    forget_batches,
-    frozen_copy,
-    moving_parameters,
-    retain_batches,
-)
-from .request import Request, Update
+from .objectives import SCOPE, Objective, ObjectiveDescent, forget_batches, frozen_copy, retain_batches
+from .request import Request
 from .retain_based import joined
 
 
 @method("scrub")
 @dataclass(frozen=True)
-class Scrub(Descent):
+class Scrub(ObjectiveDescent):
     """In turns away from the model as given on the forget set, and near to it on the retain set.
 
     A pass over the forget set minimises −KL_T, then one over the retain set γ mean ℓ + α KL_T; after ``forget_passes`` of
@@ -44,7 +35,6 @@ class Scrub(Descent):
     Source: Kurmanji et al. 2023 (arXiv 2302.09880).
     """
 
-    takes_weights: ClassVar[bool] = False
     needs_retain: ClassVar[bool] = True
     follows_losses: ClassVar[bool] = False
 
@@ -56,10 +46,7 @@ class Scrub(Descent):
     forget_passes: int = knob(3, help="So many passes over the forget set.", valid="[1, inf)", range=(1, 50))
     scope: str = knob("readout", **SCOPE)
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        return descend(self, moving_parameters(task, model, self.scope), self._objectives(task, model, request))
-
-    def _objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         first = frozen_copy(model, request)
         pressed, kept = forget_batches(self, model, request), retain_batches(self, model, request)
         for pressing in islice(self._turns(request), request.made, None):
@@ -89,7 +76,7 @@ class Scrub(Descent):
 
 @method("bad-teacher")
 @dataclass(frozen=True)
-class BadTeacher(Descent):
+class BadTeacher(ObjectiveDescent):
     """Towards a network that was never trained on the forget set, and towards the model as given on some of the retain set.
 
     L = s mean_B KL(fresh ‖ model)(forget) + (1 − s) mean_B KL(model as given ‖ model)(retain), s the forget set's share of the
@@ -100,13 +87,12 @@ class BadTeacher(Descent):
     """
 
     scope: ClassVar[str] = "all"
-    takes_weights: ClassVar[bool] = False
     needs_retain: ClassVar[bool] = True
     follows_losses: ClassVar[bool] = False
 
     share: float = knob(0.3, help="The share of the retain set that is used.", valid="(0, 1]", range=(0.05, 1.0))
 
-    def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
+    def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         some = torch.randperm(len(request.retain), generator=torch.Generator().manual_seed(request.seed))
         some = some[: ceil(self.share * len(some))].sort().values
         request = replace(request, retain=request.retain.take(some))
@@ -122,7 +108,7 @@ class BadTeacher(Descent):
             {"retain_kl": (1 - forget_share) * apart(task, good, model, batch)}
             for batch in retain_batches(self, model, request)
         )
-        return descend(self, moving_parameters(task, model, "all"), joined(away, near))
+        return joined(away, near)
 
 
 def apart(task: Task, teacher: nn.Module, model: nn.Module, batch: Batch) -> Tensor:
