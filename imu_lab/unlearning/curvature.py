@@ -17,7 +17,8 @@ from ..features.kronecker import Preconditioned
 from ..features.layered import Layered
 from ..influences.curvature import CURVATURE, Curved
 from ..tasks.protocol import Task
-from .objectives import Turn, Weighted, ascend, moving_parameters
+from .ascent import Weighted, ascend
+from .objectives import Turn, moving_parameters
 from .request import Request, Update
 
 

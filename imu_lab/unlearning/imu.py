@@ -9,7 +9,8 @@ from torch import nn
 
 from ..core.registry import method
 from ..tasks.protocol import Task
-from .objectives import Ascent, ascend, moving_parameters
+from .ascent import Ascent, ascend
+from .objectives import moving_parameters
 from .request import Request, Update
 
 

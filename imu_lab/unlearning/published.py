@@ -13,7 +13,8 @@ from ..core.knobs import knob
 from ..core.registry import method
 from ..core.running import device_of, drawing_from, seeded_states
 from ..tasks.protocol import Task
-from .objectives import Ascent, ascend, moving_parameters
+from .ascent import Ascent, ascend
+from .objectives import moving_parameters
 from .request import Request, Update
 
 

@@ -14,16 +14,8 @@ from ..core.knobs import knob
 from ..core.registry import method
 from ..tasks.outputs import lengths
 from ..tasks.protocol import Task
-from .objectives import (
-    SCOPE,
-    Ascent,
-    Objective,
-    ObjectiveDescent,
-    ascend,
-    forget_batches,
-    frozen_copy,
-    moving_parameters,
-)
+from .ascent import Ascent, ascend
+from .objectives import SCOPE, Objective, ObjectiveDescent, forget_batches, frozen_copy, moving_parameters
 from .request import Request, Update
 
 
