@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from ..core.messages import warn
+from ..core.registry import methods
 from ..core.running import copied
+from ..features.cache import ReadoutTask
 from ..features.statistics import Statistics
 from ..tasks.protocol import Task, offered
 from ..unlearning import driver
@@ -124,3 +126,16 @@ def mild_goal(task: Task, start: driver.SplitMetrics) -> StopRule:
     if operator in ("<=", "<"):
         return StopRule(metric, operator, before * FALL)
     return StopRule(metric, operator, before + RISE)
+
+
+def why_no_search(task: Task, method: Any) -> str | None:
+    """Why no learning rate is searched for a method on a view of a task; None where one is."""
+    if getattr(method, "step_norm", None) is not None:
+        return "every update has the length that step_norm= gives: there the rate decides nothing"
+    if methods.declared(method, "needs_retain"):
+        return "the method works on the retain set too: each trial would take as long as the run"
+    if methods.declared(method, "scope") != "readout":
+        return "the whole network moves: each trial would take as long as the run"
+    if not isinstance(task, ReadoutTask):
+        return "the readout is not one linear layer: each trial would take as long as the run"
+    return None

@@ -45,14 +45,13 @@ from ..measures.ensemble import References
 from ..measures.reference import Reference, check_answers, refuse_original
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
-from ..tasks.protocol import Examples, Task, labels_of, offered, prepared
+from ..tasks.protocol import Examples, Task, offered, prepared
 from ..unlearning import driver
 from ..unlearning.recorder import Recorder
-from ..unlearning.request import Request, needs
+from ..unlearning.request import Request
 from .handed import begun, handed
-from .learning_rate import Found, find_learning_rate
-from .provenance import task_settings, versions
-from .unlearned import Unlearned
+from .learning_rate import Found, find_learning_rate, why_no_search
+from .run_record import compared_with, record_of, settings_of, training_examples
 from .weights import settled
 
 AUTO = "auto"  # the learning rate that is found, and not given
@@ -186,33 +185,34 @@ class Session:
             known = {} if reference is None else reference.measured(metrics)
         rule = driver.stop_rule(stop_at, known, offered(self.task).forgotten_when, offered(self.task).goal)
         held, origin = handed(method, statistics, self)
-        task, model = self.view(cache, scope := registry.methods.declared(method, "scope"))
         if auto:
             method = self._with_learning_rate(method, steps, rule, held, asked=settings.get("lr") == AUTO)
-        private = readout.private_copy(model, readout.resolve(task, model) if scope == "readout" else (readout.ALL,))
-        request = Request(
-            task.split("forget"),
-            torch.tensor(shares.values),
-            task.split("retain") if registry.methods.declared(method, "needs_retain") else None,
-            checked_seed(seed),
-            held,
-            **begun(statistics, cache, scope),
-        )
+        task, private, request = self._request(method, shares, seed, held, statistics, cache)
         started = time.perf_counter()
         with _threads(task):
             recorder = Recorder(task, request.forget, [Beside(metric, reference) for metric in metrics])
             states = driver.drive(recorder, private, method, request, steps, rule, record_every)
             state = driver.follow(states, steps, progress, stop, watch)
         events = driver.events(state, time.perf_counter() - started, self._goals(known))
-        events |= {"train_examples": _training_examples(self.task, held)}
+        events |= {"train_examples": training_examples(self.task, held)}
         asked = {"steps": steps, "seed": request.seed, "stop_at": stop_at, "record_every": record_every}
         asked |= {"found": ["lr"]} if auto else {}
-        about = asked | self._provenance(method, shares, metrics, cached=task is not self.task)
-        about |= _told(reference) | origin
-        run = self._record(recorder, shares, private, about, events, reference, known, held)
+        about = asked | settings_of(self, method, shares, metrics, cached=task is not self.task)
+        about |= compared_with(reference) | origin
+        run = record_of(self, recorder, shares, private, about, events, reference, known, held)
         if events["diverged_at"] is not None:  # of the rest the verb tells: a panel shows it in its curves
             warn(beware(run))
         return run
+
+    def _request(
+        self, method: Any, shares: Intensity, seed: int, held: Statistics | None, statistics: Any, cache: bool
+    ) -> tuple[Task, nn.Module, Request]:
+        """The task to run on, a private copy of its model, and what the method is asked."""
+        task, model = self.view(cache, scope := registry.methods.declared(method, "scope"))
+        private = readout.private_copy(model, readout.resolve(task, model) if scope == "readout" else (readout.ALL,))
+        retain = task.split("retain") if registry.methods.declared(method, "needs_retain") else None
+        weights, goes_on = torch.tensor(shares.values), begun(statistics, cache, scope)
+        return task, private, Request(task.split("forget"), weights, retain, checked_seed(seed), held, **goes_on)
 
     def _goals(self, known: driver.SplitMetrics) -> dict[str, driver.StopRule]:
         """When the request counts as forgotten, by the words of ``stop_at`` that stand for it."""
@@ -220,23 +220,6 @@ class Session:
         goals = {} if own is None else {"forgotten": driver.stop_rule("forgotten", None, when, own)}
         measured = bool(known) and when[0] in known["forget"]
         return goals | ({"retrained": driver.stop_rule("retrained", known, when)} if measured else {})
-
-    def _provenance(self, method: Any, shares: Intensity, metrics: Iterable[Any], cached: bool) -> dict[str, Any]:
-        """What reproduces a run beside the numbers that were asked: the method, its weights, the task, the versions."""
-        weights = dict(shares.settings) if registry.methods.declared(method, "takes_weights") else {}
-        return {
-            "method": name_of(method),
-            "needs": needs(method, weights),
-            "settings": plain(method),
-            "forgotten_when": list(offered(self.task).forgotten_when),
-            "follow": [{"metric": name_of(metric), "settings": plain(metric)} for metric in metrics],
-            "cached": cached,
-            "weights": weights,
-            "readout": list(self.names),
-            "task": repr(self.task),
-            "task_settings": task_settings(self.task),
-            "versions": versions(),
-        }
 
     def method(self, given: Any, settings: Mapping[str, Any]) -> tuple[bool, Any]:
         """The method to run, and whether its learning rate is still to be found.
@@ -260,7 +243,7 @@ class Session:
         as long as several runs. Whoever ``asked`` for one is told so.
         """
         task, model = self.view(scope=registry.methods.declared(method, "scope"))
-        reason = _why_no_search(task, method)
+        reason = why_no_search(task, method)
         if reason is not None:
             if asked:
                 warn(
@@ -274,39 +257,6 @@ class Session:
             with one_thread():
                 self._rates[key] = find_learning_rate(task, private, method, steps, rule, seed=0, statistics=held)
         return replace(method, lr=self._rates[key].lr)
-
-    def _record(
-        self,
-        recorder: Recorder,
-        shares: Intensity,
-        private: nn.Module,
-        about: Mapping[str, Any],
-        events: Mapping[str, Any],
-        reference: Reference | References | None,
-        known: driver.SplitMetrics,
-        held: Statistics | None,
-    ) -> Run:
-        """What a run is remembered by."""
-        seen, snapshots = isinstance(recorder.task, ReadoutTask), recorder.snapshots
-        unlearned = Unlearned(self.model, private, self.names[0] if seen else None)
-        return Run(
-            curve=recorder.curve(),
-            samples=_ledger(recorder, shares, self.task, None if reference is None else reference.confidence),
-            trajectory=recorder.trajectory(),
-            terms=recorder.term_table(),
-            reference=pd.DataFrame(
-                [(split, metric, value) for split, values in known.items() for metric, value in values.items()],
-                columns=["split", "metric", "value"],
-            ),
-            settings=about,
-            events=events,
-            build_model=unlearned,
-            pack_weights=unlearned.packed,
-            task=self.task,
-            snapshots=snapshots.renamed(self.names[0]) if seen else snapshots,
-            statistics=held,
-            beside=reference,
-        )
 
     def followed(self, reference: Any, follow: Iterable[Any] | None = None) -> tuple[Any, ...]:
         """The metrics that a run records beside the task's own: those asked for, else those that the task follows.
@@ -340,16 +290,6 @@ class Session:
         return known[1]
 
 
-def _training_examples(task: Task, held: Statistics | None) -> int | None:
-    """How large the training set is, by its statistic where there is one; None where neither is there any more."""
-    if held is not None:
-        return held.examples
-    try:
-        return len(task.split("train"))
-    except Exception:  # the run needs nothing of it: it may be gone
-        return None
-
-
 def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:
     """``example, loss, confidence`` of the forget set; of a linear readout ``gradient_norm, gradient_dot`` too."""
     forget, gradients = task.split("forget"), gradients_of(task, model)
@@ -370,36 +310,3 @@ def _context(forget: Examples, losses: Tensor) -> pd.DataFrame:
 def _threads(task: Task) -> AbstractContextManager[None]:
     """One thread for the small products of a view and for networks trained on one, all cores for the others."""
     return one_thread() if isinstance(task, ReadoutTask) else threads_of(task)
-
-
-def _told(reference: Reference | References | None) -> dict[str, Any]:
-    """What tells later which models a run was compared with: their digests, and the seeds of several."""
-    if reference is None:
-        return {}
-    seeds = {"seeds": list(reference.seeds)} if isinstance(reference, References) else {}
-    return {"compared_with": seeds | {"digests": [member.digest for member in reference.members]}}
-
-
-def _why_no_search(task: Task, method: Any) -> str | None:
-    """Why no learning rate is searched for a method on a view of a task; None where one is."""
-    if getattr(method, "step_norm", None) is not None:
-        return "every update has the length that step_norm= gives: there the rate decides nothing"
-    if registry.methods.declared(method, "needs_retain"):
-        return "the method works on the retain set too: each trial would take as long as the run"
-    if registry.methods.declared(method, "scope") != "readout":
-        return "the whole network moves: each trial would take as long as the run"
-    if not isinstance(task, ReadoutTask):
-        return "the readout is not one linear layer: each trial would take as long as the run"
-    return None
-
-
-def _ledger(recorder: Recorder, shares: Intensity, task: Task, retrained: np.ndarray | None) -> pd.DataFrame:
-    """The recorder's rows with what is known besides: label, influence, selected, weight, the retrained confidence."""
-    rows = recorder.ledger()
-    known = {name: shares.frame[name].to_numpy() for name in ("influence", "selected", "weight")}
-    labels = labels_of(task, rows["example"])
-    own = {name: rows[name].to_numpy() for name in rows}
-    also = {} if retrained is None else {"confidence_retrained": retrained}
-    files = [] if offered(task).files is None else offered(task).files(rows["example"])
-    also |= {"file": files} if any(files) else {}
-    return pd.DataFrame({"example": own.pop("example"), "label": labels, **known, **own, **also})
