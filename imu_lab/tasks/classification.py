@@ -13,24 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.messages import listed, unknown, warn
+from ..core.messages import unknown, warn
 from ..core.running import checked_seed, device_of, seeded
-from . import cards, cross_entropy
+from . import cards, cross_entropy, sample_requests
 from .evaluation import averages
 from .networks import fresh
 from .networks import images as networks
 from .outputs import cross_entropy_derivative, derived
 from .presets import fitted, preset
 from .protocol import Abilities, Batch, Examples
-from .sources import folders, models, named
 from .sources import labels as naming
+from .sources import models, named
 from .sources.labelled import Labelled
 from .sources.supplied import Pairs, Supplied, supply
 from .training import Recipe
 
 SMALL = 100_000  # parameters up to which a user's network is quicker on one core than on several
-FEW = 5  # classes named in a sentence
-REQUESTS = ("forget_class", "forget_fraction", "forget_indices", "forget_superclass", "forget_subclass")
 
 
 def _is_cross_entropy(task: Any) -> bool:
@@ -85,10 +83,7 @@ class Classification:
     def __post_init__(self, labels: Any) -> None:
         if not callable(labels) and labels is not None:  # unasked, it is the method of that name
             object.__setattr__(self, "level", labels)
-        requests = [name for name in REQUESTS if getattr(self, name) is not None]
-        if len(requests) != 1:
-            raise ValueError(f"give one of {', '.join(f'{name}=' for name in REQUESTS)}; got {listed(requests)}")
-        self._settle_level(requests[0])
+        self._settle_level(sample_requests.only_one({name: getattr(self, name) for name in sample_requests.WAYS}))
         object.__setattr__(self, "seed", checked_seed(self.seed))
         if not isinstance(self.data, Supplied):
             object.__setattr__(self, "data", str(self.data))
@@ -100,36 +95,22 @@ class Classification:
             object.__setattr__(self, "forget_indices", naming.indices(self.forget_indices, len(self.labelled.train)))
         if isinstance(self.readout, list):
             object.__setattr__(self, "readout", tuple(self.readout))
-        object.__setattr__(self, "_forget", self._chosen())
-        self._tell_of_emptied()
-
-    def _tell_of_emptied(self) -> None:
-        """A class that is forgotten by its samples alone stays in the test split, where the retrained model must fail."""
-        asked = self.forget_class is not None or self.forget_superclass is not None
-        if self.emptied and not asked:
-            kept = self._group is None
-            warn(
-                f"the request takes every training sample of {_some(self.emptied)}: the retrained model never sees one, and "
-                + ("their unseen samples stay in the test split" if kept else "answers other classes for it")
-                + "; forget_class= asks for a whole class and measures its unseen samples apart"
-            )
+        chosen = sample_requests.chosen(
+            len(self.labelled.train), self._group, self.forget_fraction, self.forget_indices, self.seed
+        )
+        object.__setattr__(self, "_forget", chosen)
+        if self.emptied and self.forget_class is None and self.forget_superclass is None:
+            warn(sample_requests.emptied(self.emptied, stay=self._group is None))
 
     def _settle_level(self, request: str) -> None:
         """What the model names, once it fits the request."""
-        implied = {"forget_superclass": "subclass", "forget_subclass": "superclass"}.get(request)
-        if self.level is not None and self.level not in folders.LABELS:
-            raise unknown("level for labels=", self.level, folders.LABELS)
-        if implied and self.level not in (None, implied):
-            raise ValueError(
-                f"{request} speaks of the level that the model does not name, so labels={implied!r}, got {self.level!r}; "
-                "what the model names is forgotten with forget_class"
-            )
-        if isinstance(self.data, Supplied) and (implied or self.level):
+        level = sample_requests.level(request, self.level)
+        if isinstance(self.data, Supplied) and level:
             raise ValueError("data of your own have one level of labels; use forget_class= or forget_indices=")
         idle = [name for name in ("architecture", "image_size") if getattr(self, name) is not None]
         if isinstance(self.data, Supplied) and idle:
             raise ValueError(f"{' and '.join(idle)} say nothing of a model and data of your own; leave them out")
-        object.__setattr__(self, "level", None if self.level == "class" else self.level or implied)
+        object.__setattr__(self, "level", None if level == "class" else level)
 
     @classmethod
     def from_data(
@@ -177,7 +158,7 @@ class Classification:
 
     def with_request(self, examples: tuple[int, ...]) -> Classification:
         """The same task with these training samples to forget, by index, in place of its own request."""
-        return replace(self, **dict.fromkeys(REQUESTS) | {"forget_indices": examples})
+        return replace(self, **dict.fromkeys(sample_requests.WAYS) | {"forget_indices": examples})
 
     @cached_property
     def labelled(self) -> Labelled:
@@ -191,7 +172,7 @@ class Classification:
         """One line: what the data, and a user's model, were understood to be, and how much of them is to be forgotten."""
         what = self.data.about if isinstance(self.data, Supplied) else self.labelled.about
         asked = f"to forget: {len(self._forget):,} of {len(self.labelled.train):,} training samples"
-        gone = f", which leaves none of {_some(self.emptied)}" if self.emptied else ""
+        gone = f", which leaves none of {sample_requests.some(self.emptied)}" if self.emptied else ""
         return f"{what}; {asked}{gone}"
 
     @cached_property
@@ -251,43 +232,13 @@ class Classification:
     @property
     def forgotten(self) -> int | None:
         """The number of the forgotten class, None for a request of another kind."""
-        return None if self.forget_class is None else self._group[2]
+        return None if self.forget_class is None else self._group.number
 
     @cached_property
-    def _group(self) -> tuple[Tensor, Tensor, int] | None:
+    def _group(self) -> sample_requests.Group | None:
         """Each training and each test sample's group and the one to forget; None for a request by samples."""
-        data = self.labelled
-        if self.forget_class is not None:
-            if not data.classes:
-                raise ValueError("the targets are no classes; request samples with forget_fraction= or forget_indices=")
-            return data.train_labels, data.test_labels, naming.class_number(self.forget_class, data.classes)
         wanted = self.forget_superclass if self.forget_superclass is not None else self.forget_subclass
-        if wanted is None:
-            return None
-        level = data.level
-        return level.train, level.test, naming.class_number(wanted, level.names, level.kind)
-
-    def _chosen(self) -> Tensor:
-        """The training indices to forget, in rising order."""
-        count = len(self.labelled.train)
-        if self._group is not None:
-            chosen = (self._group[0] == self._group[2]).nonzero().flatten()
-        elif self.forget_fraction is not None:
-            chosen = self._random_share(count)
-        else:
-            chosen = torch.from_numpy(np.sort(np.fromiter(self.forget_indices, np.int64, len(self.forget_indices))))
-        if not len(chosen):
-            raise ValueError("the forget set is empty: the request matches no training example")
-        if len(chosen) == count:
-            raise ValueError(f"the request forgets all {count} training examples; something must be left to keep")
-        return chosen
-
-    def _random_share(self, count: int) -> Tensor:
-        share = self.forget_fraction
-        if isinstance(share, (bool, str)) or not isinstance(share, (int, float, np.number)) or not 0 < share < 1:
-            raise ValueError(f"forget_fraction must lie strictly between 0 and 1, got {share}")
-        chosen = np.random.default_rng(self.seed).choice(count, size=round(share * count), replace=False)
-        return torch.as_tensor(np.sort(chosen), dtype=torch.int64)
+        return sample_requests.group_of(self.labelled, self.forget_class, wanted)
 
     def split(self, name: str) -> Examples:
         """``"train"``, ``"forget"``, ``"retain"``, ``"test"`` (kept classes) or ``"test-forget"``."""
@@ -321,7 +272,7 @@ class Classification:
         if self._group is None:
             mine = torch.full((len(self.labelled.test),), kept)
         else:
-            mine = (self._group[1] != self._group[2]) == kept
+            mine = (self._group.test != self._group.number) == kept
         return self.labelled.test.take(mine.nonzero().flatten())
 
     def make_model(self, seed: int) -> nn.Module:
@@ -423,12 +374,6 @@ class Classification:
         if pictures is None:
             return f"<p>{html.escape(words)}</p>"
         return cards.picture(pictures[0], f"example {int(example)}", words)
-
-
-def _some(classes: Sequence[str]) -> str:
-    """The first few classes by name, for a sentence."""
-    more = f" and {len(classes) - FEW} more" if len(classes) > FEW else ""
-    return f"class {listed(list(classes[:FEW]))}{more}"
 
 
 def _words(classes: Sequence[str], targets: Tensor) -> list[str]:
