@@ -93,7 +93,7 @@ def _mark(row: pd.Series, name: str, look: theme.Look, axes: list[str]) -> dict[
             size=12,
             line=dict(color=colour, width=2),
         ),
-        hovertemplate=f"<b>{theme.text(name)}</b>, mean of {row['seeds']} seeds<br>{_values(axes)}{cost}{beaten}<extra></extra>",
+        hovertemplate=f"<b>{theme.text(name)}</b>, mean of {_seeds(row)}<br>{_values(axes)}{cost}{beaten}<extra></extra>",
         cliponaxis=False,
     )
 
@@ -178,6 +178,12 @@ def _star(row: pd.Series, axes: list[str]) -> dict[str, Any]:
         hovertemplate=f"<b>retrained model</b>, where unlearning should lead<br>{_values(axes)}<extra></extra>",
         cliponaxis=False,
     )
+
+
+def _seeds(row: Any) -> str:
+    """How many seeds a mean is over, and of how many."""
+    count, of = int(row["seeds"]), int(row.get("of", row["seeds"]))
+    return f"{count} seed{'s' * (count != 1)}" if count == of else f"the {count} of {of} seeds that got there"
 
 
 def _values(axes: list[str]) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..core.knobs import check_count
 from ..tasks import ranking
 from ..tasks.protocol import Task, offered
 
@@ -63,11 +64,11 @@ def retrieve(
 
     Raises:
         TypeError: the task has nothing to retrieve.
-        ValueError: a query without a match, a split that was trained on, or a depth below 1.
+        ValueError: a query without a match, a split that was trained on or that is none to look for, embeddings that are not
+            finite, or a depth that is no whole number from 1.
     """
     _check_people(task)
-    if depth < 1:
-        raise ValueError(f"depth is how many places to keep, at least 1; got {depth!r}")
+    depth = check_count("depth", depth, 1)
     asked, rankings = task.split(split), task.ranked(model, split)  # which refuses a split that was trained on
     sources = (asked.source, "test" if asked.source == "test" else "standard-gallery")
     some, gallery = (task.pictured(source) for source in sources)

@@ -30,8 +30,9 @@ def pareto(table: pd.DataFrame, forget: str = AXES[0], kept: str = AXES[1], *, b
         DataFrame, a row per method in the order of the table: ``across, up`` (what the axes are), ``x, x_low, x_high`` and
         ``y, y_low, y_high``, the means over ``seeds`` with 95 % intervals by Student's t, ``passes``, ``front`` (whether no
         other method is as good on both and better on one, by the means; doing nothing is one of them, the retrained
-        model is the goal and none of them), ``dominated_by`` (who is, best on ``kept`` first). A row ``"two retrained
-        models"`` is the noise floor, where the table knows it. Methods without numbers on both are left out.
+        model is the goal and none of them), ``dominated_by`` (who is, best on ``kept`` first). Of a method that never got there
+        under some seeds the means are over the others, ``seeds`` of ``of``: it beats nobody who got there more often. A row
+        ``"two retrained models"`` is the noise floor, where the table knows it. Methods without numbers on both are left out.
 
     Raises:
         TypeError: it is no table.
@@ -54,8 +55,9 @@ def pareto(table: pd.DataFrame, forget: str = AXES[0], kept: str = AXES[1], *, b
     found = over_seeds(given, list(dict.fromkeys([forget, kept, *costs])), by=[by])
     place = {name: found[found["quantity"] == name].set_index(by) for name in (forget, kept, *costs)}
     known = [each for each in place[forget].index if all(np.isfinite(place[at].loc[each, "mean"]) for at in signs)]
+    got = pd.concat([place[at]["seeds"] for at in signs], axis=1).min(axis=1)
     rows = [
-        {by: name, "across": forget, "up": kept, "seeds": int(place[forget].loc[name, "seeds"])}
+        {by: name, "across": forget, "up": kept, "seeds": int(got[name]), "of": int(place[forget].loc[name, "of"])}
         | _interval("x", place[forget].loc[name])
         | _interval("y", place[kept].loc[name])
         | {cost: place[cost].loc[name, "mean"] for cost in costs}
@@ -72,6 +74,8 @@ def _fronted(frame: pd.DataFrame, by: str, across: int, up: int) -> pd.DataFrame
     rivals = (frame[by] != RETRAINED).to_numpy()
     beaten = (x[None] <= x[:, None]) & (y[None] <= y[:, None]) & ((x[None] < x[:, None]) | (y[None] < y[:, None]))
     beaten &= rivals[None] & rivals[:, None]  # row by column
+    reached = (frame["seeds"] / frame["of"]).to_numpy()
+    beaten &= reached[None] >= reached[:, None]
     best_first = np.argsort(y, kind="stable")
     names = frame[by].to_numpy()
     told = [", ".join(str(names[at]) for at in best_first if beaten[mine, at]) for mine in range(len(frame))]
@@ -84,7 +88,17 @@ def _floored(frame: pd.DataFrame, table: pd.DataFrame, by: str, forget: str, kep
     if not len(frame) or (forget, kept) != AXES or not all(name in table for name in others):
         return frame
     x, y = table.loc[table[by] == RETRAINED, others].astype(float).mean()
-    row = {by: FLOOR, "across": forget, "up": kept, "seeds": 0, "x": x, "y": y, "front": False, "dominated_by": ""}
+    row = {
+        by: FLOOR,
+        "across": forget,
+        "up": kept,
+        "seeds": 0,
+        "of": 0,
+        "x": x,
+        "y": y,
+        "front": False,
+        "dominated_by": "",
+    }
     return pd.concat([frame, pd.DataFrame([row])], ignore_index=True) if np.isfinite(x + y) else frame
 
 

@@ -81,9 +81,13 @@ def rankings(query: Seen, gallery: Seen, junk: int = -1) -> Iterator[Ranking]:
     """:func:`rank` of a few queries at a time, in their order, so that a gallery of any size fits into memory.
 
     Raises:
-        ValueError: see :func:`rank`; before anything is ranked.
+        ValueError: see :func:`rank`, or embeddings that are not finite; before anything is ranked.
     """
     _check_matches(query, gallery)
+    if strange := int((~torch.cat([query.embeddings, gallery.embeddings]).isfinite().all(1)).sum()):
+        raise ValueError(
+            f"{strange} embeddings are not finite, so that no ranking by them says anything; the model's training diverged"
+        )
     asked, known = _unit(query), _unit(gallery)
     few = max(1, ROOM // max(1, len(gallery.persons)))
     return (_ranked(asked.take(rows), known, junk) for rows in torch.arange(len(query.persons)).split(few))
@@ -125,7 +129,7 @@ def cmc(first_right: Tensor, depth: int) -> Tensor:
 
 
 def scores(query: Seen, gallery: Seen) -> dict[str, float]:
-    """``map``, ``rank1`` and ``rank5`` of a gallery ranked for some queries.
+    """``map``, ``rank1`` and ``rank5`` of a gallery ranked for some queries; NaN where embeddings are not finite.
 
     The last few answers are remembered by content: while only a classifier moves, embeddings stay what they are.
     """
@@ -141,6 +145,8 @@ _remembered: dict[str, dict[str, float]] = {}
 
 
 def _scores(query: Seen, gallery: Seen) -> dict[str, float]:
+    if not (query.embeddings.isfinite().all() and gallery.embeddings.isfinite().all()):
+        return dict.fromkeys(("map", "rank1", "rank5"), float("nan"))  # in any order, which says nothing of a model
     seen = [(each.average_precision, each.first_right) for each in rankings(query, gallery)]
     precision, first = (torch.cat(parts) for parts in zip(*seen))
     shares = cmc(first, 5)

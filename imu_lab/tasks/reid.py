@@ -261,6 +261,10 @@ class ReID:
         queries = examples_of(split)
         if queries.source == "train":
             raise ValueError(f"retrieval is measured on pictures that are held out; {split!r} was trained on")
+        if queries.source == "standard-gallery":
+            raise ValueError(
+                "'standard-gallery' is what the queries of 'standard' are looked for in; ask for split='standard'"
+            )
         if queries.source == "standard":
             return tuple(self._looked_at(model, examples)[0] for examples in (queries, examples_of("standard-gallery")))
         gallery = self._looked_at(model, examples_of("gallery"))[0]

@@ -124,8 +124,9 @@ def test_junk_is_marked_as_not_counted() -> None:
 
 
 def test_requests_without_an_answer() -> None:
-    with pytest.raises(ValueError, match="depth is how many places to keep, at least 1; got 0"):
-        imu.retrieve(task(), model(), depth=0)
+    for depth in (0, 2.5, True):
+        with pytest.raises(ValueError, match=f"depth must be a whole number >= 1, got {depth}"):
+            imu.retrieve(task(), model(), depth=depth)
     with pytest.raises(ValueError, match="name at least one model"):
         imu.embedding_map(task(), {})
     with pytest.raises(TypeError, match="people to find, such as imu.tasks.ReID; got Toy"):

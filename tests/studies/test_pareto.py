@@ -91,3 +91,20 @@ def test_settings_are_not_pooled_as_seeds() -> None:
 def test_a_trial_tells_its_methods_apart_by_arm() -> None:
     found = imu.pareto(table().rename(columns={"method": "arm"}))
     assert found["arm"].tolist() == imu.pareto(table())["method"].tolist()
+
+
+def test_who_got_there_under_fewer_seeds_beats_nobody_who_got_there_more_often() -> None:
+    """The mean of a method that failed under two seeds of three is that of its lucky one."""
+    rows = [{"method": "lucky", "seed": 0, ACROSS: 0.1, UP: 0.1, "reached": True}]
+    rows += [{"method": "lucky", "seed": seed, ACROSS: np.nan, UP: np.nan, "reached": False} for seed in (1, 2)]
+    rows += [{"method": "steady", "seed": seed, ACROSS: 0.2, UP: 0.2, "reached": True} for seed in range(3)]
+    rows += [{"method": "worse", "seed": seed, ACROSS: 0.3, UP: 0.3, "reached": True} for seed in range(3)]
+    rows += [{"method": "as lucky", "seed": seed, ACROSS: [0.4, np.nan, np.nan][seed], UP: 0.4} for seed in range(3)]
+    found = imu.pareto(pd.DataFrame(rows)).set_index("method")
+    assert found["seeds"].to_dict() == {"lucky": 1, "steady": 3, "worse": 3, "as lucky": 1}
+    assert (found["of"] == 3).all() and found["front"].to_dict() == {
+        "lucky": True, "steady": True, "worse": False, "as lucky": False,
+    }  # fmt: skip
+    assert found["dominated_by"].to_dict() == {
+        "lucky": "", "steady": "", "worse": "steady", "as lucky": "lucky, steady, worse",
+    }  # fmt: skip

@@ -142,3 +142,17 @@ def test_pictures_of_a_person_stand_side_by_side() -> None:
     assert torch.equal(orders[0].sort().values, torch.arange(60))
     changes = int((persons[orders[0]].diff() != 0).sum())
     assert changes <= 7 * 3 - 1 < int((persons[torch.randperm(60, generator=torch.Generator())].diff() != 0).sum())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("whose", ["query", "gallery"])
+def test_embeddings_that_are_not_finite_rank_nobody(value: float, whose: str) -> None:
+    """Sorted, they would stand in some order all the same, and a broken model would find people."""
+    sides = {"query": QUERY, "gallery": GALLERY}
+    broken = sides[whose].embeddings.clone()
+    broken[0] = value
+    sides[whose] = sides[whose]._replace(embeddings=broken)
+    found = ranking.scores(**sides)
+    assert set(found) == {"map", "rank1", "rank5"} and all(each != each for each in found.values())
+    with pytest.raises(ValueError, match="1 embeddings are not finite"):
+        ranking.rankings(**sides)

@@ -194,10 +194,13 @@ def checked(labels: Any, classes: int | None, where: str) -> Tensor:
     Raises:
         ValueError: a label outside, or labels that are not one integer per example.
     """
-    labels = labels if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
+    labels = labels if isinstance(labels, Tensor) else torch.from_numpy(_native(np.asarray(labels)))
+    if labels.is_floating_point() and labels.ndim == 1:
+        _all_there(labels.isnan().numpy(), where)
     if labels.ndim != 1 or labels.is_floating_point() and not torch.equal(labels, labels.round()):
+        hint = "; of one-hot rows give .argmax(1)" if labels.ndim == 2 and labels.shape[1] > 1 else ""
         raise ValueError(
-            f"{where} labels must be one integer per example, got {labels.dtype} of shape {tuple(labels.shape)}"
+            f"{where} labels must be one integer per example, got {labels.dtype} of shape {tuple(labels.shape)}{hint}"
         )
     labels = labels.to(torch.int64)
     outside = labels[(labels < 0) | (labels >= classes)] if classes is not None else labels[:0]
@@ -207,6 +210,12 @@ def checked(labels: Any, classes: int | None, where: str) -> Tensor:
             f"classes, 0 to {classes - 1}; number them from 0, or name them in the order of the outputs with classes="
         )
     return labels
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    """A copy in this machine's order of bytes and in a type that torch has: uint16 and wider become int64."""
+    kind = np.dtype(np.int64) if values.dtype.kind == "u" and values.dtype.itemsize > 1 else values.dtype
+    return np.array(values, dtype=kind.newbyteorder("="))
 
 
 def class_number(given: Any, classes: Sequence[str], kind: str = "class") -> int:

@@ -81,7 +81,7 @@ def refuse_closed(model: nn.Module) -> None:
     """Refuse a model whose layers cannot be looked into.
 
     Raises:
-        ValueError: it is scripted or quantised.
+        ValueError: it is scripted or quantised, or has no weights.
     """
     for name, module in model.named_modules():
         where = f"its part {name!r} is" if name else "it is"
@@ -90,6 +90,11 @@ def refuse_closed(model: nn.Module) -> None:
                 f"the model cannot be used: {where} scripted or traced; hand over the module it was made from"
             )
         own = [*module._parameters.values(), *module._buffers.values()]
+        if any(value is not None and value.is_meta for value in own):
+            raise ValueError(
+                f"the model cannot be used: {where} on torch's meta device, where tensors have no values; load its weights "
+                "first, as in model.to_empty(device='cpu') and load_state_dict"
+            )
         packed = any(
             value is not None and (value.is_quantized or type(value).__module__.startswith(("torchao", "bitsandbytes")))
             for value in own

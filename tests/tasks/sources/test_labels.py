@@ -156,3 +156,21 @@ def test_a_mask_is_a_request() -> None:
     assert digits.split("forget").ids.tolist() == [0, 1, 2] and digits == imu.tasks.Classification(
         "digits", forget_indices=(0, 1, 2)
     )
+
+
+@pytest.mark.parametrize("kind", [">i8", ">i4", "<u2", ">u4", "u8", "i1", "u1", ">f4"])
+def test_numbers_of_any_width_and_order_of_bytes_are_numbers(kind: str) -> None:
+    given = np.array([2, 0, 1, 2]).astype(kind)
+    for labels in (given, given[::-1][::-1], np.repeat(given, 2)[::2]):
+        assert naming.checked(labels, 3, "train").tolist() == [2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", [np.float32, torch.tensor])
+def test_a_label_that_is_missing_and_rows_that_are_one_hot_are_told(kind: Any) -> None:
+    missing = torch.tensor([0.0, float("nan"), 1.0])
+    with pytest.raises(ValueError, match="1 train label\\(s\\) are missing, the first at sample 1"):
+        naming.checked(missing if kind is torch.tensor else missing.numpy(), 3, "train")
+    with pytest.raises(
+        ValueError, match="one integer per example, got torch.int64 of shape \\(2, 3\\); of one-hot.*argmax"
+    ):
+        naming.checked(torch.eye(3).long()[:2], 3, "train")

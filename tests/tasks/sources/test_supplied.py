@@ -480,8 +480,9 @@ def test_wrappers_are_taken_off(wrap: Callable) -> None:
 @pytest.mark.parametrize("close, said", [
     (lambda m: torch.jit.trace(m, PICTURES[:2]), "scripted or traced; hand over the module it was made from"),
     (lambda m: nn.Sequential(torch.jit.trace(m, PICTURES[:2])), "its part '0' is scripted or traced"),
+    (lambda m: m.to("meta"), "on torch's meta device, where tensors have no values"),
     (lambda m: torch.ao.quantization.quantize_dynamic(m, {nn.Linear}), "its part 'middle' is quantised"),
-], ids=["traced", "a traced part", "quantised"])  # fmt: skip
+], ids=["traced", "a traced part", "meta", "quantised"])  # fmt: skip
 def test_a_closed_model_is_refused_when_the_task_is_made(close: Callable, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         task(close(net()))
