@@ -9,8 +9,10 @@ time that it takes to draw a figure with another picture in it.
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from unicodedata import east_asian_width
 
 import numpy as np
 import plotly.graph_objects as go
@@ -23,6 +25,11 @@ AREAS = ("#0072B2", "#D55E00", "#009E73", "#C2619A", "#A9772B", "#5a6fd0", "#8f8
 AREA, KEPT, FAINT = 0.25, 0.9, 0.22  # opacities: of the areas, of retained samples, of what is not selected
 BORDER = 0.5  # the opacity of the lines between areas
 NAMED = 0.002  # an area that takes less than this share of the plane has no room for its name
+LETTERS = 18  # of a name on the map; longer ones are cut
+NAME_SIZE = 14  # pixels, of the letters of a name
+LETTER, LINE_OF_NAME = 0.66 * NAME_SIZE, 1.15 * NAME_SIZE  # pixels that a bold letter and a line of them take
+ROOM = (290, 232)  # pixels of the picture on a screen of 1280, the smallest on which names must find room
+NAME_GROUND = "rgba(255, 255, 255, 0.75)"  # of names in a picture, which stands on white
 SHADES = 100  # of the colour scale
 MARGINS = dict(l=4, r=108, t=12, b=8, autoexpand=False)  # pixels around the axes; the colour bar is on the right
 TINY, SMALL, LARGE = 6, 8, 11  # pixels of the picture: retained samples, a crowd, a few
@@ -79,7 +86,8 @@ def plot_map(scene: Scene) -> go.Figure:
     source = "data:image/png;base64," + base64.b64encode(picture(scene)).decode()
     whole = live.draw(_content(scene)).update_layout(title_text=words(scene))
     for x, y, name in area_names(scene):
-        whole.add_annotation(x=x, y=y, text=theme.text(name), showarrow=False, font=dict(size=13))
+        bold = f"<b>{theme.text(name)}</b>"
+        whole.add_annotation(x=x, y=y, text=bold, font=dict(size=NAME_SIZE), bgcolor=NAME_GROUND, borderpad=0)
     return whole.add_layout_image(_place(dots.window(scene.places)) | dict(source=source, layer="below", name="dots"))
 
 
@@ -123,16 +131,70 @@ def picture(scene: Scene) -> bytes:
 
 
 def area_names(scene: Scene) -> list[AreaName]:
-    """The names of the classes whose areas have room for one. Areas of a linear readout are convex: centroids lie inside."""
+    """The names of the classes whose areas have room for one, the largest areas first.
+
+    Areas of a linear readout are convex: centroids lie inside. A name that would lie over that of a larger area is left
+    out; one that would reach out of the picture is moved in.
+    """
     if scene.regions is None:
         return []
     x, y, classes = scene.regions
-    named, found = scene.classes or {}, []
-    for number in np.unique(classes).tolist():
+    named = scene.classes or {}
+    numbers, sizes = np.unique(classes, return_counts=True)
+    large = [int(numbers[at]) for at in np.argsort(-sizes, kind="stable") if sizes[at] >= NAMED * classes.size]
+    shown = [number for number in large if number in named]
+    found = []
+    for number, name in zip(shown, shortened([str(named[number]) for number in shown])):
         rows, columns = np.nonzero(classes == number)
-        if number in named and len(rows) >= NAMED * classes.size:
-            found.append(AreaName(float(x[columns].mean()), float(y[rows].mean()), str(named[number])))
-    return found
+        found.append(AreaName(float(x[columns].mean()), float(y[rows].mean()), name))
+    return _apart(scene, found)
+
+
+def shortened(names: list[str]) -> list[str]:
+    """Names of at most ``LETTERS`` letters. Of long ones, the words that most begin or end with are left out first."""
+    long = [name for name in names if len(name) > LETTERS]
+    starts, ends = (Counter(part for name in long for part in _parts(name[::way])) for way in (1, -1))
+    half = max(1, len(long) / 2)
+    return [
+        name if len(name) <= LETTERS else _cut(name, _shared(name, starts, half), _shared(name[::-1], ends, half))
+        for name in names
+    ]
+
+
+def _parts(name: str) -> list[str]:
+    """The first words of a name: one, two, and so on, without the last."""
+    return [name[: at + 1] for at, letter in enumerate(name) if letter == " "]
+
+
+def _shared(name: str, counts: Counter, many: float) -> int:
+    """How many letters at its beginning a name shares with more than so many, itself included."""
+    return max((len(part) for part in _parts(name) if counts[part] > many), default=0)
+
+
+def _cut(name: str, start: int, end: int) -> str:
+    end = end if start + end < len(name) else 0
+    inner = name[start : len(name) - end].strip()
+    told = f"{'…' if start else ''}{inner}{'…' if end else ''}"
+    return told if len(told) <= LETTERS else f"{told[: LETTERS // 2].rstrip()}…{told[1 - LETTERS // 2 :].lstrip()}"
+
+
+def _apart(scene: Scene, names: list[AreaName]) -> list[AreaName]:
+    """Those names that have room in the picture, moved into it; the first has it before all others."""
+    (left, low), (right, high) = np.asarray(dots.window(scene.places)).tolist()
+    unit = (right - left) / ROOM[0], (high - low) / ROOM[1]  # of the plane, a pixel
+    kept: list[tuple[AreaName, float]] = []
+    for name in names:
+        half, up = _length(name.name) / 2 * unit[0], LINE_OF_NAME / 2 * unit[1]
+        x = min(max(name.x, left + half), right - half) if 2 * half < right - left else (left + right) / 2
+        moved = name._replace(x=x, y=min(max(name.y, low + up), high - up))
+        if all(abs(moved.x - other.x) >= half + wide or abs(moved.y - other.y) >= 2 * up for other, wide in kept):
+            kept.append((moved, half))
+    return [name for name, _ in kept]
+
+
+def _length(name: str) -> float:
+    """Pixels that a name takes; letters of East Asia are half as wide again."""
+    return LETTER * sum(1.5 if east_asian_width(letter) in "WF" else 1.0 for letter in name)
 
 
 def shares(scene: Scene, names: list[AreaName]) -> list[tuple[float, float]]:

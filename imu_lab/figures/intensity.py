@@ -162,11 +162,11 @@ def _line(role: str, x: Any, y: Any, name: str, style: str) -> dict[str, Any]:
 def _frame() -> dict[str, Any]:
     influence, weight = describe("influence"), describe("weight")
     return dict(
-        xaxis=dict(anchor="y", domain=[0, 0.46], title=dict(text=theme.titled(influence.title, influence.unit))),
+        xaxis=dict(anchor="y", domain=[0, 0.43], title=dict(text=theme.titled(influence.title, influence.unit))),
         yaxis=dict(anchor="x", domain=[0, 0.95], tickformat=".1~%", title=dict(text=f"{weight.title} (share of all)")),
         xaxis2=dict(
             anchor="y2",
-            domain=[0.6, 1],
+            domain=[0.62, 1],
             range=[0, 1],
             tickformat=".0%",
             title=dict(text="heaviest samples (share)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from ..studies.side_by_side import A, B, SideBySide
 from . import live, marks, theme
 from .takes import takes
 
-COLOURS = {A: "#0072B2", B: "#D55E00", "original": theme.INK, "retrained": theme.METHOD_COLOURS["retrain"]}
+COLOURS = {A: "#8e6bb8", B: "#A9772B"}  # not those of splits, which stand beside them
 DASHES = {A: "solid", B: "8px,3px", "original": "2px,4px", "retrained": theme.REFERENCE_DASH}
 MATRICES = (A, B, "retrained")
 BINS = 40
+BARE = dict(xaxis=dict(visible=False), yaxis=dict(visible=False))  # no axes where nothing is shown
 
 
 @takes(SideBySide, "what imu.side_by_side(run_a, run_b) gives")
@@ -48,8 +50,8 @@ def content(
         raise unknown("view", view, VIEWS)
     needed = {"attack": "scores"}.get(view, view)
     if needed in record.missing:
-        layout = {"title.text": live.heading(TITLES[view]), "annotations": [live.note("nothing to show for this task")]}
-        return live.Content([], layout, {})
+        why = live.note("<br>".join(map(theme.text, wrap(record.missing[needed], 60))))
+        return live.Content([], {"title.text": live.heading(TITLES[view]), "annotations": [why]}, BARE)
     if view == "attack":
         return _attack(record, score, model, threshold)
     return VIEWS[view](record)
@@ -215,13 +217,9 @@ def _attack(record: SideBySide, score: str, model: str, threshold: float | None)
             )
         )
     side = "at or above" if SCORES[score].sign > 0 else "at or below"
-    told = (
-        f"{label(record, model)}: {side} {at:.3g} an attack says 'member', rightly of {got['true']:.0%} of the members"
-    )
-    layout = {
-        "title.text": live.heading(TITLES["attack"], f"{told} and wrongly of {got['false']:.0%} of those never seen"),
-        "shapes": [marks.upright(at, 2.0)],
-    }
+    rates = f"rightly of {theme.share(got['true'], 1)} of the members and wrongly of {theme.share(got['false'], 1)}"
+    told = f"{label(record, model)}: {side} {at:.3g} an attack says 'member', {rates} of those never seen"
+    layout = {"title.text": live.heading(TITLES["attack"], told), "shapes": [marks.upright(at, 2.0)]}
     quantity = describe(score)
     unit = SCORES[score].unit
     frame = dict(

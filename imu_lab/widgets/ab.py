@@ -133,7 +133,8 @@ class SideBySidePanel(Panel):
         for gallery, rows in ((self.called, near[near["called"]]), (self.passed, near[~near["called"]])):
             rows = rows.head(SHOWN)
             captions = [
-                f"{'' if member else 'new '}{value:.2g}" for member, value in zip(rows["member"], rows["score"])
+                f"{'' if member else 'new '}{tables.number(float(value))}"
+                for member, value in zip(rows["member"], rows["score"])
             ]
             gallery.show(self._pictures(rows), captions)
         counts = table.groupby("member")["called"].agg(["sum", "size"])
@@ -161,12 +162,9 @@ class SideBySidePanel(Panel):
 
     def _still(self) -> list:
         views = [self.figures[view] for view in ORDER]
-        return [
-            views[:2],
-            views[2:4],
-            views[4:],
-            *([[g.value] for g in (self.called, self.passed) if g.layout.display is None]),
-        ]
+        sides = [(words, g) for words, g in zip(SIDES, (self.called, self.passed)) if g.layout.display is None]
+        pictures = [row for words, gallery in sides for row in (words, [gallery.value])]
+        return [views[:2], views[2:4], views[4:], *pictures]
 
 
 def _plain(record: SideBySide, name: str) -> str:

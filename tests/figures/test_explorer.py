@@ -12,7 +12,7 @@ from PIL import Image
 import imu_lab as imu
 from imu_lab.figures import dots, theme
 from imu_lab.figures import explorer as drawing
-from imu_lab.figures.explorer import Scene, area_names, picture, plot_map, plot_pane, shares
+from imu_lab.figures.explorer import Scene, area_names, picture, plot_map, plot_pane, shares, shortened
 from imu_lab.studies.landscape import Regions
 
 PLACES = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 4.0], [2.0, 2.0]])
@@ -60,7 +60,41 @@ def test_names_of_a_run_stand_in_their_own_areas() -> None:
 
 def test_a_static_map_has_the_names_too_and_they_are_only_words() -> None:
     still = plot_map(scene(HALVES, {0: "<b>cat", 5: "dog"}))
-    assert [each.text for each in still.layout.annotations] == ["&lt;b&gt;cat", "dog"]
+    assert [each.text for each in still.layout.annotations] == ["<b>&lt;b&gt;cat</b>", "<b>dog</b>"]
+
+
+def boxes(given: Scene) -> list[tuple[float, float, float, float]]:
+    """Left, top, right and bottom of each name on the map, in pixels of the smallest picture."""
+    (wide, tall), names = drawing.ROOM, area_names(given)
+    middles = [(across * wide, down * tall) for across, down in shares(given, names)]
+    halves = [(drawing.LETTER * len(name.name) / 2, drawing.NAME_SIZE / 2) for name in names]
+    return [(x - half, y - up, x + half, y + up) for (x, y), (half, up) in zip(middles, halves)]
+
+
+@pytest.mark.parametrize("name", ["{}", "{} " + "x" * 90, "a person with a rather long name number {} of the faculty"])
+def test_names_of_many_classes_lie_in_the_picture_and_over_no_other(name: str) -> None:
+    classes = np.arange(300).reshape(15, 20).repeat(4, 0).repeat(4, 1)
+    classes[:, :30] = 300  # a large one, whose name comes first
+    given = scene(classes, {number: name.format(number) for number in range(301)})
+    placed, told = boxes(given), [area.name for area in area_names(given)]
+    assert 8 <= len(placed) <= 300 and "300" in told[0] and len(set(told)) == len(told), "what differs is told"
+    assert all(
+        left >= -0.1 and top >= -0.1 and right <= 290.1 and bottom <= 232.1 for left, top, right, bottom in placed
+    )
+    for at, (left, top, right, bottom) in enumerate(placed):
+        for other in placed[at + 1 :]:
+            assert (
+                left >= other[2] - 0.1 or right <= other[0] + 0.1 or top >= other[3] - 0.1 or bottom <= other[1] + 0.1
+            )
+
+
+def test_a_cut_name_keeps_what_tells_it_from_others() -> None:
+    long = [f"a person with a long name number {at} of the faculty" for at in range(5)]
+    assert shortened([*long, "cat"]) == [*[f"…{at}…" for at in range(5)], "cat"]
+    alone = shortened(["a person with a long name number 7"])[0]
+    assert alone.startswith("a person") and alone.endswith("7") and len(alone) <= drawing.LETTERS
+    assert len(set(shortened(["the same name twice, and long", "the same name twice, and long"]))) == 1
+    assert all(len(each) <= drawing.LETTERS for each in shortened(["x" * 200, "y" * 19, "", " " * 40]))
 
 
 def test_the_words_under_the_mouse_name_the_class() -> None:

@@ -83,3 +83,11 @@ def test_ends_of_a_part_are_told_apart():
         "0.20 to 0.90",
         "0.9996 to 0.9997",
     ]
+
+
+def test_words_between_the_panels_have_room_in_half_a_column():
+    """On a screen of 1280 with the file browser open the figure is 490 pixels wide; "100%" and a title take 66 of them."""
+    layout = plot_intensity(intensity(VALUES, WEIGHTS)).layout
+    across = 490 - 58 - 28
+    assert (layout.xaxis2.domain[0] - layout.xaxis.domain[1]) * across > 66
+    assert min(end - start for start, end in (layout.xaxis.domain, layout.xaxis2.domain)) * across > 130

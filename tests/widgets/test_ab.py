@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import cases
 import numpy as np
 import pytest
+import torch
 
 import imu_lab as imu
 from imu_lab.widgets.base.job import Job
@@ -64,9 +65,44 @@ def test_a_task_whose_answers_are_no_classes_says_so() -> None:
     task, how = cases.task("sequence"), {"steps": 2}
     made = imu.ab(*(imu.unlearn(task, cases.original("sequence"), seed=seed, **how) for seed in (0, 1)))
     assert made.wait(SECONDS) and "plane" in made.record.missing
-    assert made.figures["plane"].layout.annotations[0].text == "nothing to show for this task"
+    said = made.figures["plane"].layout.annotations[0].text
+    assert said.replace("<br>", " ") == made.record.missing["plane"] and max(map(len, said.split("<br>"))) <= 60
+    assert not made.figures["plane"].layout.xaxis.visible
     assert not Job.errors
     made.close()
+
+
+def test_a_model_of_one_layer_has_no_features_to_compare() -> None:
+    points, labels = torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
+    task = imu.tasks.Classification.from_data(
+        torch.nn.Linear(4, 2), (points, labels), (points + 0.1, labels), forget_indices=range(5)
+    )
+    reference = torch.nn.Linear(4, 2)
+    runs = [imu.unlearn(task, imu.train(task), steps=steps, lr=1e-2, reference=reference) for steps in (1, 2)]
+    made = imu.ab(*runs)
+    assert made.wait(SECONDS) and "no layer before its output" in made.figures["layers"].layout.annotations[0].text
+    assert {"plane", "matrices", "classes"}.isdisjoint(made.record.missing)
+    made.close()
+
+
+def test_pictures_near_the_threshold_tell_their_scores_apart(panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(panel.called, "show", lambda pictures, captions: told.extend(captions))
+    panel.record.scores.loc[panel.record.scores["model"] == "A", "loss"] += 100.0
+    panel.threshold.max = 200.0
+    panel.threshold.value = float(panel.record.scores.query("model == 'A'")["loss"].median())
+    assert panel.wait(SECONDS)
+    table = panel.record.attacked("A", "loss", panel.threshold.value)
+    nearest = table.loc[table["called"], "score"].sort_values(ascending=False).head(len(told))
+    values = [float(words.removeprefix("new ")) for words in told]
+    assert told and cases.close(values, nearest, within=0.005), "three digits"
+
+
+def test_runs_do_not_borrow_the_colours_of_splits(panel) -> None:
+    dots = {trace.meta["model"]: trace.marker.color for trace in panel.figures["classes"].data}
+    taken = {trace.line.color for trace in panel.figures["layers"].data}
+    taken |= {trace.marker.color for trace in panel.figures["plane"].data}
+    assert len(set(dots.values())) == 2 and taken.isdisjoint(dots.values())
 
 
 def test_what_is_made_already_takes_nothing_beside_it(panel) -> None:

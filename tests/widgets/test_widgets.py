@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 
 import anywidget
 import ipywidgets as W
@@ -22,6 +24,7 @@ from waiting import threads, until
 
 from imu_lab.core.knobs import knob
 from imu_lab.core.registry import Registry
+from imu_lab.figures import live
 from imu_lab.studies.landscape import OnePrediction
 from imu_lab.widgets.base import bundle as shared
 from imu_lab.widgets.base import gallery, ledger, still, tables
@@ -489,6 +492,43 @@ def test_a_still_picture_holds_figures_pictures_and_words() -> None:
         io.BytesIO(still.composed("A title", ["some words", [gallery.tiled(np.zeros((1, 8, 8, 3), np.uint8))]]))
     )
     assert sheet.width == still.WIDTH and sheet.height > 64
+
+
+def test_a_small_patch_keeps_its_colour_among_many() -> None:
+    """A key in a legend is small, a colour scale has hundreds of shades."""
+    pixels = np.zeros((1, 200, 200, 3), np.uint8)
+    pixels[0, :, :, 2], pixels[0, :, :, 0] = np.arange(200), np.arange(200)[:, None]
+    pixels[0, 90:94, 90:100] = 213, 94, 0
+    sheet = Image.open(io.BytesIO(still.composed("", [[gallery.tiled(pixels, size=200)]]))).convert("RGB")
+    off = np.abs(np.asarray(sheet).astype(int) - (213, 94, 0)).max(-1)
+    assert (off <= 12).sum() >= 40
+
+
+def test_words_above_a_still_figure_are_as_wide_as_their_place() -> None:
+    words = ("Crosses mark the kept samples &lt;lost&gt; so far. " * 6).strip()
+    title = still.fitted(live.heading("After update 3", words), 490)
+    head, *small = title.split("<br>")
+    assert head == "After update 3" and len(small) > 2
+    told = [re.fullmatch(r"<span[^>]*>(.*)</span>", line)[1] for line in small]
+    assert " ".join(told) == words
+    assert max(gallery.font(12).getlength(unescape(line)) for line in told) < 490
+    assert still.fitted("", 490) == "" and still.fitted("short", 490) == "short"
+
+
+def test_no_word_of_a_still_figure_is_cut() -> None:
+    pytest.importorskip("kaleido")
+    figure = go.Figure(layout=dict(template="imu_lab", height=200, xaxis_visible=False, yaxis_visible=False))
+    figure.layout.title.text = live.heading("A title", "each word of a sentence that is longer than half a page " * 3)
+    try:
+        sheet = Image.open(io.BytesIO(still.composed("", [[figure, figure]]))).convert("L")
+    except Exception as error:
+        if "chrome" in str(error).lower() or "browser" in str(error).lower():
+            pytest.skip(f"static pictures need Chromium: {error}")
+        raise
+    ink = np.asarray(sheet) < 160
+    half = still.WIDTH // 2
+    assert ink[40:130, 300 : half - 40].any(), "the words are there"
+    assert not ink[40:130, half - 3 : half].any() and not ink[40:130, -3:].any(), "and none runs into the edge"
 
 
 # --- panel

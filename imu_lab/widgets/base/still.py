@@ -7,9 +7,11 @@ viewer that cannot show the widget shows the picture.
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 import warnings
 from functools import lru_cache
+from html import escape, unescape
 
 import plotly.graph_objects as go
 from PIL import Image, ImageDraw
@@ -18,6 +20,8 @@ from . import gallery
 
 WIDTH = 1120  # pixels, about a notebook's text column
 MARGIN = 12
+TITLE_MARGIN, BESIDE, LINE = 64, 70, 20  # pixels above a figure with two lines of words; beside them; of a further one
+LETTER = {False: 8.2, True: 6.6}  # pixels that one takes, of a title and of the small words under it
 BACKGROUND, INK = (255, 255, 255), (60, 60, 60)
 
 
@@ -35,8 +39,8 @@ def composed(title: str, rows: list) -> bytes:
         sheet.paste(part, (0, top))
         top += part.height
     buffer = io.BytesIO()
-    # 128 colours are enough for lines and words, and a third of the size
-    sheet.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    # A third of the size; the colours that are furthest apart are kept, else a small key would lose the colour of its line.
+    sheet.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
@@ -63,12 +67,28 @@ def _side_by_side(row: list) -> Image.Image:
 
 def _figure(figure: go.Figure, width: int) -> Image.Image:
     _start_browser()
-    still = go.Figure(figure).update_layout(margin_t=None)  # a copy: in a panel the title stands outside the figure
+    still = go.Figure(figure)  # a copy: in a panel the title stands outside the figure
+    lines = fitted(figure.layout.title.text or "", width - BESIDE)
+    higher = LINE * max(0, lines.count("<br>") - 1)
+    margin = None if not higher else TITLE_MARGIN + higher
+    still.update_layout(title_text=lines, margin_t=margin)
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "The kopts argument is ignored"
         )  # plotly's, whenever kaleido keeps its browser
-        return _loaded(still.to_image("png", width=width, height=(figure.layout.height or 360) + 40))
+        return _loaded(still.to_image("png", width=width, height=(figure.layout.height or 360) + 40 + higher))
+
+
+def fitted(title: str, width: float) -> str:
+    """A figure's title in lines of at most so many pixels; the words that :func:`live.heading` makes small stay so."""
+    head, opening, words = re.fullmatch(r"(.*?)(?:<br>(<span[^>]*>)(.*)</span>)?", title, re.DOTALL).groups()
+    small = [f"{opening}{line}</span>" for line in _broken(words, width / LETTER[True])] if words else []
+    return "<br>".join([*_broken(head, width / LETTER[False]), *small])
+
+
+def _broken(words: str, letters: float) -> list[str]:
+    lines = [line for part in words.split("<br>") for line in textwrap.wrap(unescape(part), int(letters)) or [""]]
+    return [escape(line, quote=False) for line in lines]
 
 
 def _loaded(png: bytes) -> Image.Image:

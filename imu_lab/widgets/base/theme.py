@@ -55,6 +55,9 @@ STYLE_SHEET = """
 .imu-rows, .imu-scores, .imu-differences { overflow-x: auto }
 :is(.imu-scores, .imu-differences) :is(th, td) { padding-inline: 5px }
 :is(.imu-scores, .imu-differences) td.imu-word { white-space: normal }
+.imu-scores td.imu-word:first-child { min-width: 8em }
+.imu-rows td.imu-word:not(:first-child) { max-width: 16em; overflow: hidden; text-overflow: ellipsis }
+.imu-answers td:nth-child(2) { white-space: normal; overflow-wrap: anywhere; min-width: 4em }
 .imu-answers table { width: auto } .imu-answers td { border: 0 } .imu-answers td:first-child { padding-left: 0 }
 .imu-table img, .imu-card img { image-rendering: pixelated; vertical-align: middle; border-radius: 2px }
 .imu-caption p { margin: 0; line-height: 1.35; font-size: 13px; font-weight: 600 }
@@ -65,7 +68,7 @@ STYLE_SHEET = """
 .imu-stack > .imu-map-names { position: absolute; overflow: hidden; line-height: 1 }
 .imu-map-names .widget-html-content > div { position: relative; margin: 0 auto }
 .imu-map-names span { position: absolute; transform: translate(-50%, -50%); white-space: nowrap; font-weight: 600;
-  max-width: 9em; overflow: hidden; text-overflow: ellipsis; unicode-bidi: isolate;
+  unicode-bidi: isolate;
   font-size: 14px; --imu-page: var(--jp-layout-color0, #fff); text-shadow: 0 0 2px var(--imu-page),
   0 0 3px var(--imu-page), 0 0 4px var(--imu-page), 0 0 5px var(--imu-page) }
 .imu-stack > .imu-thumbnail { position: absolute; display: none; z-index: 2; pointer-events: none; margin: 0;
@@ -101,9 +104,15 @@ STYLE_SHEET = """
 """
 
 
+# ipywidgets' own arrow of a menu is black on a dark page, too.
+ARROW = """.imu-panel { --jp-widgets-dropdown-arrow: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox=\
+'0 0 18 18'%3E%3Cpath d='M4.5 7 9 11.5 13.5 7' fill='none' stroke='%23808080' stroke-width='2'/%3E%3C/svg%3E") }
+"""
+
+
 def style_sheet() -> W.HTML:
     """The style sheet as a widget that takes no room."""
-    return W.HTML(f"<style>{STYLE_SHEET}</style>", layout=W.Layout(display="none"))
+    return W.HTML(f"<style>{STYLE_SHEET}{ARROW}</style>", layout=W.Layout(display="none"))
 
 
 def section(title: str) -> W.HTML:

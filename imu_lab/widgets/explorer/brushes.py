@@ -28,8 +28,8 @@ class Brushes(W.VBox):
         self._changed, self._silent = changed, False
         self._samples = pd.DataFrame({"example": []})
         self.histograms: dict[str, Histogram] = {}
-        self.column = W.Dropdown(description="histogram of", style={"description_width": "80px"},
-                                 layout=W.Layout(width="260px"))  # fmt: skip
+        self.column = W.Dropdown(description="histogram of", style={"description_width": "92px"},
+                                 layout=W.Layout(width="280px"))  # fmt: skip
         self.more = W.Button(description="Add", tooltip="Draw over a histogram to select by it; a double click clears it.",
                              layout=W.Layout(width="auto"))  # fmt: skip
         self.more.on_click(lambda _: self.add(self.column.value))

@@ -487,7 +487,8 @@ class Explorer(Panel):
         self.ask()
 
     def _still(self) -> list:
-        rows: list = [[plot_map(self.map.scene), self.paths.figure]]
+        chosen = None if self.chosen is None else self.land.position.get(self.chosen)
+        rows: list = [[plot_map(self.map.scene._replace(chosen=chosen)), self.paths.figure]]
         return rows + [[self.gallery.value]] if self.gallery.value else rows
 
 

@@ -80,9 +80,21 @@ function start({ words, arrays }) {
       into[at] = ends ? edgeFill : fills[winners[at] % fills.length];
     }
     paint.putImageData(sheet, 0, 0);
-    byId("names").innerHTML = Array.from({ length: classes }, (_, each) => [each, ...sums.subarray(3 * each, 3 * each + 3)])
-      .filter(([, , , size]) => size > 0.002 * winners.length).map(([each, x, y, size]) =>
-        `<span style="left:${100 * x / size / width}%;top:${100 * y / size / height}%">${escaped(words.classes[each])}</span>`).join("");
+    byId("names").innerHTML = namesOf(Array.from({ length: classes }, (_, each) => [each, ...sums.subarray(3 * each, 3 * each + 3)])
+      .filter(([, , , size]) => size > words.name.area * winners.length).sort((one, other) => other[3] - one[3])
+      .map(([each, x, y, size]) => [words.brief[each], x / size / width, y / size / height]));
+  }
+
+  // The larger areas have their names first; a name lies in the picture, and over no other.
+  function namesOf(listed) {
+    const across = map.clientWidth || wide, down = across * tall / wide, up = words.name.line / 2, kept = [];
+    brush.font = `600 14px ${getComputedStyle(map).fontFamily}`;
+    for (const [name, x, y] of listed) {
+      const half = brush.measureText(name).width / 2 + 2, inside = (at, room, whole) => Math.min(Math.max(at * whole, room), Math.max(room, whole - room));
+      const place = [inside(x, half, across), inside(y, up, down), half, name];
+      if (kept.every(([left, top, other]) => Math.abs(left - place[0]) >= half + other || Math.abs(top - place[1]) >= 2 * up)) kept.push(place);
+    }
+    return kept.map(([left, top, , name]) => `<span style="left:${100 * left / across}%;top:${100 * top / down}%">${escaped(name)}</span>`).join("");
   }
 
   function dot([x, y], radius) { brush.beginPath(); brush.arc(x, y, radius, 0, 7); brush.fill() }
@@ -189,7 +201,7 @@ function start({ words, arrays }) {
     const gone = times ? `${mine.length - never} of ${mine.length} samples forgotten, ${never} never` : `${mine.length} samples`;
     const part = rows.length < mine.length ? ` ${rows.length} evenly spaced rows of ${mine.length}.` : "";
     drawHeat();
-    byId("paths-words").innerHTML = `${gone}<br><small>One row a sample, ${times ? "the first forgotten at the bottom; white line: when for good" : "sorted by the mean; this run does not tell when each was forgotten"}.${words.limit === null ? "" : " Grey: kept accuracy down 5 points."}${part}</small>`;
+    byId("paths-words").innerHTML = `${gone}<br><small>One row a sample, ${times ? "the first forgotten at the bottom; white line: when for good" : "sorted by the mean; this run does not tell when each was forgotten"}. From update ${steps[0]} at the left to ${steps[updates - 1]} at the right.${words.limit === null ? "" : " Grey: kept accuracy down 5 points."}${part}</small>`;
     paths.setAttribute("aria-label", `Confidence of each sample after each update: ${gone}.`);
   }
 

@@ -16,7 +16,7 @@ from ... import figures
 from ...core.messages import kind_of
 from ...core.records import Run
 from ...figures import dots, theme
-from ...figures.explorer import AREA, AREAS, FAINT
+from ...figures.explorer import AREA, AREAS, FAINT, LINE_OF_NAME, NAMED, shortened
 from ...figures.explorer import KEPT as OPAQUE
 from ...studies.brushing import bars
 from ...studies.landscape import Landscape
@@ -82,7 +82,8 @@ def run_page(
         colour_by: ``"confidence"``, ``"margin"`` or a column.
     """
     run, held = land.run, Held(land)
-    columns = quantities(samples)
+    varied = quantities(samples)
+    columns = [name for name in samples if name in varied or name in tables.LEDGER]
     forget = held.examples[: held.count]
     values = samples.set_index("example")[columns].loc[forget].astype(float).to_numpy(np.float32)
     pictures = sprites_of(run.task, held.examples)
@@ -117,6 +118,8 @@ def _scales(land: Landscape, held: Held, columns: list[str]) -> dict[str, Any]:
         "count": held.count,
         "labels": held.label_names,
         "classes": {number: land.class_name(number) for number in sorted(named)},
+        "brief": dict(zip(sorted(named), shortened([str(land.class_name(number)) for number in sorted(named)]))),
+        "name": {"line": LINE_OF_NAME, "area": NAMED},
         "columns": [column_of(name) for name in columns],
         "live": [column_of(name) | {"title": f"{tables.title(name)} now"} for name in live],
         "ledger": [name for name in tables.LEDGER if name in columns],
@@ -167,6 +170,7 @@ def _body(run: Run, land: Landscape, told: list[str]) -> str:
         f"<details class='imu-notes'><summary>What this file holds</summary><ul>{listed}</ul></details>" if told else ""
     )
     table = run.summary().to_html(index=False, border=0, float_format="{:.3f}".format, na_rep="–", escape=True)
-    places = {"TITLE": escape(run.label), "FACTS": escape(repr(run)), "NOTES": aside, "SUMMARY": table,
+    facts = repr(run).removeprefix(f"Run({run.label}, ").removesuffix(")")
+    places = {"TITLE": escape(run.label), "FACTS": escape(facts), "NOTES": aside, "SUMMARY": table,
               "PLANE": escape(land.about)}  # fmt: skip
     return page.filled("run_page.html", places)
