@@ -171,7 +171,10 @@ def name_of(thing: Any) -> str:
 
 
 def check(thing: Any, owner: str | None = None) -> Any:
-    """``thing`` itself, once each of its settings holds an allowed value.
+    """``thing`` itself, once each of its settings holds an allowed value, in its own type.
+
+    A number of NumPy's or a tensor's only one becomes Python's, and 8.0 becomes 8 where whole numbers are counted: what is the
+    same has one repr, by which checkpoints and kept runs are found.
 
     Args:
         thing: an instance of a settings dataclass.
@@ -182,12 +185,12 @@ def check(thing: Any, owner: str | None = None) -> Any:
         TypeError: a value that cannot be compared, such as a list.
     """
     owner = name_of(thing) if owner is None else owner
+    for f in fields(thing):
+        given = getattr(thing, f.name)
+        if (value := _in_type(owner, f, given)) is not given:
+            object.__setattr__(thing, f.name, value)
     for name, about in knobs(thing).items():
         about.check(owner, name, getattr(thing, name))
-    for f in fields(thing):
-        value = getattr(thing, f.name)
-        if f.type in (int, "int") and isinstance(value, float) and not value.is_integer():
-            raise ValueError(f"{owner} needs a whole number for {f.name}, got {value!r}")
     try:
         hash(thing)
     except TypeError as error:
@@ -197,6 +200,26 @@ def check(thing: Any, owner: str | None = None) -> Any:
             "tuple instead of a list, and numbers instead of an array"
         ) from None
     return thing
+
+
+def _in_type(owner: str, about: Any, value: Any) -> Any:
+    """A setting in the type of its field.
+
+    Raises:
+        ValueError: True or False where a number belongs, or a fraction where whole numbers do.
+    """
+    kind = getattr(about.type, "__name__", str(about.type)).split(" | ")[0]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if kind not in ("int", "float"):
+        return value
+    if isinstance(value, bool):
+        raise ValueError(f"{owner} needs a number for {about.name}, got {value!r}")
+    if kind == "float" or not isinstance(value, float):
+        return value
+    if not value.is_integer():
+        raise ValueError(f"{owner} needs a whole number for {about.name}, got {value!r}")
+    return int(value)
 
 
 def _hashable(value: Any) -> bool:

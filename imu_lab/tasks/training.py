@@ -6,7 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +129,8 @@ class Training:
             batch = batch._replace(inputs=arranged(self.model, batch.inputs))
         with _precision(self.recipe, device_of(self.model)):
             own = offered(self.task).training_loss
-            loss = self.task.example_loss(self.model, batch).mean() if own is None else own(self.model, batch)
+            with _batch_means(self.recipe):
+                loss = self.task.example_loss(self.model, batch).mean() if own is None else own(self.model, batch)
         if not torch.isfinite(loss):
             raise DivergedTraining(
                 f"training diverged in epoch {self.epoch + 1}: the loss is {loss.item()}; lower lr={self.recipe.lr}"
@@ -194,6 +195,20 @@ class Training:
     def _leaves_one_out(self) -> bool:
         """Whether the last batch of an epoch would be a single example, which is left out."""
         return len(self.examples) % self.recipe.batch_size == 1 and len(self.examples) > 1  # never of batches of one
+
+
+@contextmanager
+def _batch_means(recipe: Recipe) -> Iterator[None]:
+    """Say of a single example what torch says of BatchNorm's means over it."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "this network has a BatchNorm, which takes means over a batch, and a batch here holds a single example; train with a "
+            f"recipe whose batch_size is 2 or more (it is {recipe.batch_size}), on two examples or more"
+        ) from error
 
 
 def epochs(task: Task, model: nn.Module, examples: Examples, recipe: Recipe, seed: int) -> Iterator[nn.Module]:

@@ -389,3 +389,16 @@ def test_a_training_by_batches_of_one_goes_on_where_it_was(folder: Path) -> None
     for _ in training.epochs(task, whole, examples, recipe, 0):
         pass
     assert equal(second, whole)
+
+
+@pytest.mark.parametrize("count, size", [(6, 1), (1, 4)])
+def test_batchnorm_over_a_single_example_is_told_in_one_sentence(folder: Path, count: int, size: int) -> None:
+    def made() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+    inputs, labels = torch.arange(2.0 * (count + 1)).reshape(-1, 2), torch.arange(count + 1) % 2
+    task = imu.tasks.Classification.from_data(
+        made(), (inputs, labels), (inputs + 0.5, labels), forget_indices=[0], make_model=made
+    )
+    with pytest.raises(ValueError, match=f"has a BatchNorm.*recipe whose batch_size is 2 or more .it is {size}."):
+        imu.train(task, "retain", recipe=Recipe(epochs=1, batch_size=size))

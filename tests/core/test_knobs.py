@@ -1,0 +1,36 @@
+"""Settings in their own types: the same number is the same setting, whoever wrote it."""
+
+import numpy as np
+import pytest
+import torch
+
+import imu_lab as imu
+
+
+@pytest.mark.parametrize("given", [8, 8.0, np.int64(8), np.float32(8), np.array(8), torch.tensor(8), torch.tensor(8.0)])
+def test_the_same_number_in_another_type_is_the_same_setting(given: object) -> None:
+    """Checkpoints and kept runs are found by the repr of settings."""
+    recipe = imu.tasks.Recipe(epochs=given, batch_size=given, lr=0.5)
+    assert repr(recipe) == repr(imu.tasks.Recipe(epochs=8, batch_size=8, lr=0.5))
+    method = imu.methods.create("imu", batch_size=given)
+    assert method == imu.methods.create("imu", batch_size=8) and hash(method) == hash(
+        imu.methods.create("imu", batch_size=8)
+    )
+
+
+@pytest.mark.parametrize(
+    "given", [np.float64(0.5), np.array(0.5), torch.tensor(0.5), torch.tensor(0.5, dtype=torch.float64)]
+)
+def test_a_number_of_numpys_or_torchs_is_pythons(given: object) -> None:
+    assert repr(imu.methods.create("imu", lr=given)) == repr(imu.methods.create("imu", lr=0.5))
+    assert repr(imu.tasks.Recipe(lr=given)) == repr(imu.tasks.Recipe(lr=0.5))
+
+
+@pytest.mark.parametrize("given", [True, False, np.bool_(True)])
+def test_true_and_false_are_no_numbers(given: object) -> None:
+    for name in ("lr", "batch_size", "step_norm"):
+        with pytest.raises(ValueError, match=f"imu needs a number for {name}, got {bool(given)}"):
+            imu.methods.create("imu", **{name: given})
+    with pytest.raises(ValueError, match="needs a number for epochs"):
+        imu.tasks.Recipe(epochs=given)
+    assert imu.estimators.create("fisher-diagonal", relative=given).relative is bool(given)
