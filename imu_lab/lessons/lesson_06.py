@@ -38,6 +38,7 @@ def modified_entropy(answer: float) -> bool | str:
     hints=(
         "The run of the lesson without stop_at, and longer: the ratio rises with the updates.",
         'imu.unlearn(task, original, weights, steps=steps), with steps above 34; imu.audit(run, "relearning") tells the ratio.',
+        "Where one update jumps over it: a smaller lr= makes smaller steps.",
     ),
     because="The way back is as long as if a 3 had never been seen, and no feature has changed. It tells how far the readout "
     "was pushed, and not what is left.",

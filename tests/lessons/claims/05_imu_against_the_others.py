@@ -27,3 +27,6 @@ assert place.loc["curvature-ascent", "y"] < 2 * place.loc["original", "y"], "abo
 assert ends.loc["DELETE", "forget accuracy"] <= 0.01 and ends.loc["ascent", "forget accuracy"] == 0
 assert (answers.loc["retrained"] > 0).sum() >= 3, "it answers with more than one digit"
 assert not (place["seeds"].reindex(["scrub"]) == 3).any(), "SCRUB does not get there under all seeds"
+assert answers.loc["ascent"].max() == answers.loc["ascent"].sum(), "whatever the 3 is like, it says the same digit"
+assert place.loc[["imu", "shuffled"], "y"].min() > 0.75 * place.loc["uniform", "y"], "other weights are hardly nearer"
+assert cost.loc["curvature-ascent", "passes"] > 2 * cost.loc["uniform", "passes"], "it pays as well"

@@ -17,3 +17,8 @@ assert by_owner["influence"][0] > 0.4 and by_owner["loss"][1] < by_owner["loss"]
 block = sorted(run.value("source-1", f"5→{token}") for token in (4, 5, 6))
 assert block[1] < 0.15 and block[-1] > 0.2, "the block was broken up: two tokens driven out, and the third not"
 assert task.evaluate(retrained, "test-forget")["loss"] > 2.3026, "worse than knowing nothing"
+gap = (table["test-forget loss"] - matched.value("test-forget", "loss")).abs()
+assert gap["npo"] < gap["gradient-ascent"], "NPO stops by itself near that loss, and ascent goes on past it"
+assert matched.value("forget", "kl_retrained") > 0.8 * matched.value("forget", "kl_retrained", 0), (
+    "as far as doing nothing"
+)

@@ -23,3 +23,5 @@ assert (
     < paired.loc[("IMU weights", "test kl_retrained"), "high"]
 )
 assert paired.loc[("IMU weights", "retain exact"), "low"] < 0 < paired.loc[("IMU weights", "retain exact"), "high"]
+kl = means["forget kl_retrained"]
+assert kl[["uniform", "IMU weights", "IMU weights, shuffled"]].min() > kl["original"], "farther off than doing nothing"
