@@ -211,9 +211,9 @@ def own_data(model: nn.Module | None = None, dtype: torch.dtype = torch.float32,
 
 @cache
 def _folder_of_pictures(size: int) -> TemporaryDirectory:
-    """30 pictures to train on and 15 to test on, of three classes that differ in colour; gone when the tests end."""
+    """18 pictures to train on and 9 to test on, of three classes that differ in colour; gone when the tests end."""
     root, chance = TemporaryDirectory(), np.random.default_rng(0)
-    for part, count in (("train", 10), ("test", 5)):
+    for part, count in (("train", 6), ("test", 3)):
         for number, name in enumerate(("cat", "dog", "oak")):
             folder = Path(root.name, part, name)
             folder.mkdir(parents=True)

@@ -55,6 +55,16 @@ class Altered(Around):
         """From ids to pictures: a copy looks like what it copies."""
         return self._of_originals(offered(self.task).pictures)
 
+    @property
+    def columns(self) -> Callable[[Any], dict[str, list[str]]] | None:
+        """From ids to what is known beside the labels: a copy is of the superclass of what it copies."""
+        return self._of_originals(offered(self.task).columns)
+
+    @property
+    def files(self) -> Callable[[Any], list[str]] | None:
+        """From ids to files: a copy came from the file of what it copies."""
+        return self._of_originals(offered(self.task).files)
+
     def card(self, example: int) -> str:
         """The card of the sample, or of what it is a copy of."""
         return self.task.card(self.originals(example))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import cases
 import numpy as np
 import pytest
 import torch
 
+import imu_lab as imu
 from imu_lab.tasks.variants.altered import Altered, altered
 
 
@@ -27,6 +31,35 @@ def test_training_and_forget_data_agree_and_the_rest_is_untouched() -> None:
     assert torch.equal(picture(int(made.copies[0])), picture(third))
     assert made.originals(int(made.copies[0])) == third
     assert np.array_equal(made.originals([first, *made.copies.tolist()]), [first, third, first])
+
+
+@dataclass(frozen=True)
+class Told(cases.Tokens):
+    """Says more of its samples, by their ids."""
+
+    def files(self, examples: Any) -> list[str]:
+        """Where they came from."""
+        return [("a.txt", "b.txt", "c.txt", "d.txt", "e.txt", "f.txt")[k] for k in examples]
+
+    def columns(self, examples: Any) -> dict[str, list[str]]:
+        """Their group."""
+        return {"group": [("even", "odd", "even", "odd", "even", "odd")[k] for k in examples]}
+
+
+def test_all_that_is_said_of_a_copy_is_said_of_what_it_copies() -> None:
+    made = Altered(Altered(Told(), (), (3,)), (), (4,))
+    asked = np.array([4, 3, *made.task.copies.tolist(), *made.copies.tolist()])
+    assert made.files(asked) == ["e.txt", "d.txt", "d.txt", "e.txt"]
+    assert made.columns(asked) == {"group": ["even", "odd", "odd", "even"]}
+    assert Altered(cases.Tokens()).files is None and Altered(cases.Tokens()).columns is None
+
+
+def test_a_picture_of_a_folder_counts_twice_in_a_run_of_its_own() -> None:
+    task, model = cases.task("pictures"), cases.original("pictures")
+    run = imu.unlearn(task, model, steps=1, lr=0.01)
+    twice = int(run.samples["example"][1])
+    other = imu.what_if(run, double=[twice]).samples.set_index("example")
+    assert other.loc[len(task.split("train")), "file"] == other.loc[twice, "file"] == task.files([twice])[0] != ""
 
 
 def test_equal_settings_are_equal_tasks_and_other_ones_other_data() -> None:
