@@ -225,7 +225,7 @@ def _folder_of_pictures(size: int) -> TemporaryDirectory:
 
 def pictures(architecture: str, size: int = 8, **settings: Any) -> Task:
     """A folder of pictures, one of whose classes is to go, and a network by its name."""
-    recipe = imu.tasks.Recipe(epochs=2, lr=0.01, batch_size=8)
+    recipe = imu.tasks.Recipe(epochs=2, lr=0.01, batch_size=6)
     asked = {"forget_class": "dog", "architecture": architecture, "recipe": recipe} | settings
     return imu.tasks.Classification(_folder_of_pictures(size).name, **asked)
 
