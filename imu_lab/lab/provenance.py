@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from .. import tasks
 from ..core.knobs import plain
-from ..tasks.protocol import Task
+from ..core.messages import warn
+from ..tasks.protocol import Task, labels_of
 
 
 def task_again(about: Mapping | None) -> Task | None:
@@ -41,6 +45,60 @@ def task_settings(task: Task) -> dict[str, Any] | None:
         if any(isinstance(value, str) and value.startswith("<") for value in values.values())
         else {"kind": kind.__name__, "settings": values}
     )
+
+
+def check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any], path: str | Path) -> None:
+    """Make sure that a run was made on this task: whatever is asked of both would speak of other samples.
+
+    Raises:
+        ValueError: it forgets other samples.
+
+    Warns:
+        UserWarning: it has other settings, or calls the samples otherwise.
+    """
+    mine, asked = set(samples["example"].tolist()), set(task.split("forget").ids.tolist())
+    if mine != asked:
+        raise ValueError(
+            f"the run in {path} forgot {len(mine)} samples, and the task given forgets {len(asked)}, of which {len(mine & asked)} "
+            "are the same; pass the task that the run was made on"
+        )
+    made_on, given = _first_lines(settings.get("task"), repr(task))
+    if _other_settings(settings.get("task_settings"), task, made_on != given) or _other_labels(samples, task):
+        warn(
+            f"the run in {path} was made on {made_on}, and the task given is {given}; what is computed anew is of the latter"
+        )
+
+
+def _first_lines(*told: Any) -> list[str]:
+    """What further lines tell of data, equal tasks may tell in other words."""
+    return [str(each).split("\n", 1)[0] for each in told]
+
+
+def _other_settings(made_on: Mapping[str, Any] | None, task: Task, otherwise: bool) -> bool:
+    """Whether a task has other settings than a run's; ``otherwise`` where plain values do not tell.
+
+    Where its data lie may have changed since.
+    """
+    mine = task_settings(task)
+    if not made_on or not mine:
+        return otherwise
+    before, now = made_on["settings"], json.loads(json.dumps(mine["settings"]))
+    data = [str(each.get("data")).replace("\\", "/") for each in (before, now)]
+    moved = {"data"} if all("/" in each for each in data) else set()
+    return made_on["kind"] != mine["kind"] or _differ(before, now, moved)
+
+
+def _differ(before: Any, now: Any, without: Iterable[str] = ()) -> bool:
+    """Whether settings differ: those that both have, for a later version may have more."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return any(_differ(before[name], now[name]) for name in (before.keys() & now) - {*without})
+    return before != now
+
+
+def _other_labels(samples: pd.DataFrame, task: Task) -> bool:
+    """Whether the samples that a run forgot are called otherwise by a task."""
+    known = [str(label) for label in samples["label"]] if "label" in samples else []
+    return any(known) and known != labels_of(task, samples["example"])
 
 
 def versions() -> dict[str, str]:

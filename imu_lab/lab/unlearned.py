@@ -61,7 +61,7 @@ class Loaded:
         """A model of its own, in eval mode.
 
         Raises:
-            ValueError: nothing can make a model of that architecture, or the file holds no weights.
+            ValueError: nothing can make a model of that architecture, what there is is of another, or the file holds no weights.
         """
         if not self.weights:
             raise ValueError(
@@ -76,7 +76,14 @@ class Loaded:
         if whole is None and (trained := offered(self.task).trained) is not None:
             whole = trained("train", 0)
         whole = self.task.make_model(0) if whole is None else whole
-        whole.load_state_dict(safetensors.torch.load(self.weights))
+        try:
+            whole.load_state_dict(safetensors.torch.load(self.weights))
+        except RuntimeError as error:  # torch lists every tensor
+            raise ValueError(
+                f"the weights of the run in {self.path} do not fit the {type(whole).__name__} that they are to go into: another "
+                f"architecture, or other classes. The run was made on {str(self.made_on).splitlines()[0]}; pass its task, or a "
+                "model like that which was unlearned"
+            ) from error
         return whole.eval()
 
     def packed(self) -> bytes:

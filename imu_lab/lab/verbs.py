@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from torch import nn
 
 from ..core import storage
@@ -26,7 +25,7 @@ from ..measures.ensemble import References
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task, check_unchanged, own_data_key
 from ..unlearning.snapshots import Snapshots
-from .provenance import task_again
+from .provenance import check_made_on, task_again
 from .session import Session
 from .unlearned import Loaded
 
@@ -222,7 +221,7 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
     if missing:
         raise storage.DamagedFile(f"{path} lacks the tables {listed(missing)}; it is not a whole run")
     if task is not None:
-        _check_made_on(task, tables["samples"], about["settings"], path)
+        check_made_on(task, tables["samples"], about["settings"], path)
     task = task if task is not None else task_again(about["settings"].get("task_settings"))
     held = storage.member(path, storage.STATISTIC)
     held = Statistics.unpacked(about["statistic"], held, path) if held else None
@@ -237,23 +236,3 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
         snapshots=Snapshots.unpack(storage.member(path, storage.SNAPSHOTS)),
         statistics=held,
     )
-
-
-def _check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any], path: str | Path) -> None:
-    """Make sure that a run was made on this task: whatever is asked of both would speak of other samples.
-
-    Raises:
-        ValueError: it forgets other samples.
-    """
-    mine, asked = set(samples["example"].tolist()), set(task.split("forget").ids.tolist())
-    if mine != asked:
-        raise ValueError(
-            f"the run in {path} forgot {len(mine)} samples, and the task given forgets {len(asked)}, of which {len(mine & asked)} "
-            "are the same; pass the task that the run was made on"
-        )
-    # What further lines tell of data, equal tasks may tell in other words.
-    made_on, given = (str(each).split("\n", 1)[0] for each in (settings.get("task"), repr(task)))
-    if not settings.get("task_settings") and made_on != given:
-        warn(
-            f"the run in {path} was made on {made_on}, and the task given is {given}; what is computed anew is of the latter"
-        )

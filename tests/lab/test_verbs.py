@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,30 @@ def test_the_task_of_other_samples_or_data_is_not_taken_for_that_of_a_run(tmp_pa
         imu.load_run(path, task=made(7.0, [1, 2]))
 
 
+def test_a_folder_of_other_classes_or_another_network_is_not_that_of_a_run(tmp_path: Path) -> None:
+    """A folder may move; what lies in it, and what its task is, may not."""
+    task = cases.task("pictures")
+    path = imu.unlearn(task, cases.original("pictures"), steps=1, lr=0.01).save(tmp_path / "run.imu")
+    moved = Path(shutil.copytree(task.data, tmp_path / "moved"))
+    there = replace(task, data=str(moved))
+    assert same_model(imu.load_run(path, task=there).model, imu.load_run(path, task=task).model)
+    for part in ("train", "test"):
+        (moved / part / "dog").rename(moved / part / "elk")
+    with pytest.warns(UserWarning, match="what is computed anew is of the latter"):
+        imu.load_run(path, task=replace(task, data=str(moved), forget_class="elk"))
+    (moved / "train" / "elk" / "0.png").unlink()
+    with pytest.raises(ValueError, match="forgot 6 samples, and the task given forgets 5"):
+        imu.load_run(path, task=replace(task, data=str(moved), forget_class="elk"))
+    with pytest.warns(UserWarning, match="is of the latter"):
+        other = imu.load_run(path, task=replace(task, architecture="small-cnn"))
+    with pytest.raises(ValueError, match="do not fit the Sequential .*: another architecture, or other classes"):
+        other.model  # noqa: B018  it is made when it is asked for
+
+
+def same_model(one: nn.Module, other: nn.Module) -> bool:
+    return all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
+
+
 def test_a_run_without_weights_says_so(run: imu.Run, tmp_path: Path) -> None:
     path = replace(run, pack_weights=bytes).save(tmp_path / "run.imu")
     with pytest.raises(ValueError, match="was saved without its weights, so only its tables can be looked at"):
@@ -242,7 +267,7 @@ def test_a_run_without_weights_says_so(run: imu.Run, tmp_path: Path) -> None:
 
 def test_a_model_of_another_shape_is_refused(run: imu.Run, tmp_path: Path) -> None:
     path = run.save(tmp_path / "run.imu")
-    with pytest.raises((RuntimeError, ValueError), match="size mismatch|Missing key"):
+    with pytest.raises(ValueError, match="do not fit the Linear that they are to go into: another architecture"):
         imu.load_run(path, model=nn.Linear(3, 3)).model
 
 
