@@ -487,6 +487,13 @@ def test_answers_leave_out_what_nobody_knows() -> None:
     assert tables.answers({"first": OnePrediction(None, np.nan, np.nan)}) == ""
 
 
+def test_an_answer_of_many_letters_may_take_several_lines() -> None:
+    page = tables.answers(
+        {"first": OnePrediction("a person of many names", 0.5, np.nan), "then": OnePrediction("7", 0.2, 1.0)}
+    )
+    assert page.count("imu-long") == 1 and '<td class="imu-long">a person of many names</td>' in page
+
+
 def test_a_still_picture_holds_figures_pictures_and_words() -> None:
     sheet = Image.open(
         io.BytesIO(still.composed("A title", ["some words", [gallery.tiled(np.zeros((1, 8, 8, 3), np.uint8))]]))

@@ -12,6 +12,7 @@ from ...core.quantities import describe
 from ...core.records import Run
 
 LEDGER = ("influence", "weight", "pressure", "confidence_before", "confidence_after", "margin_after", "time_to_forget")
+LONG = 12  # letters of an answer beside which numbers still have room in one line
 LINE_WIDTH, LINE_HEIGHT = 250, 92
 
 
@@ -108,11 +109,16 @@ def answers(rows: Mapping[str, NamedTuple]) -> str:
     head = "".join(f'<th title="{escape(describe(name).meaning)}">{escape(title(name))}</th>' for name in columns)
     body = "".join(
         f'<tr><td class="imu-word">{escape(words)}</td>'
-        + "".join(f"<td>{number(row[name], name)}</td>" for name in columns)
+        + "".join(f"<td{_long(row[name])}>{number(row[name], name)}</td>" for name in columns)
         + "</tr>"
         for words, row in facts.items()
     )
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>" if columns else ""
+
+
+def _long(value: Any) -> str:
+    """The class of a cell whose words need several lines."""
+    return ' class="imu-long"' if isinstance(value, str) and len(value) > LONG else ""
 
 
 def confidence_lines(lines: Sequence[tuple[str, str, pd.Series]]) -> str:

@@ -56,8 +56,9 @@ STYLE_SHEET = """
 :is(.imu-scores, .imu-differences) :is(th, td) { padding-inline: 5px }
 :is(.imu-scores, .imu-differences) td.imu-word { white-space: normal }
 .imu-scores td.imu-word:first-child { min-width: 8em }
-.imu-rows td.imu-word:not(:first-child) { max-width: 16em; overflow: hidden; text-overflow: ellipsis }
-.imu-answers td:nth-child(2) { white-space: normal; overflow-wrap: anywhere; min-width: 4em }
+.imu-rows td.imu-word:not(:first-child) { max-width: 13em; overflow: hidden; text-overflow: ellipsis }
+.imu-answers td.imu-long { white-space: normal; overflow-wrap: anywhere; min-width: 8em }
+.imu-answers tr:has(.imu-long) > td:first-child { white-space: normal }
 .imu-answers table { width: auto } .imu-answers td { border: 0 } .imu-answers td:first-child { padding-left: 0 }
 .imu-table img, .imu-card img { image-rendering: pixelated; vertical-align: middle; border-radius: 2px }
 .imu-caption p { margin: 0; line-height: 1.35; font-size: 13px; font-weight: 600 }

@@ -9,8 +9,9 @@ function start({ words, arrays }) {
   const rowOf = new Map(Array.from(examples, (example, row) => [example, row]));
   const picture = pictures(words, arrays);
   const state = { at: Math.max(0, steps.indexOf(words.first)), chosen: null, colour: words.colour_by,
-    filters: new Map(), sort: words.ledger.includes("pressure") ? "pressure" : words.columns[0]?.name, up: false, page: 0 };
+    filters: new Map(), sort: words.columns.find(each => each.varies && each.name === "pressure") ? "pressure" : words.columns.find(each => each.varies)?.name, up: false, page: 0 };
   const isLive = name => words.live.some(each => each.name === name);
+  const offered = words.columns.filter(({ varies }) => varies);  // the same value for all tells nobody from another
   const about = name => words.columns.find(each => each.name === name);
 
   // --- numbers
@@ -198,7 +199,8 @@ function start({ words, arrays }) {
     } });
     heat.getContext("2d").putImageData(sheet, 0, 0);
     const times = column("time_to_forget"), never = times && mine.filter(row => Number.isNaN(times[row])).length;
-    const gone = times ? `${mine.length - never} of ${mine.length} samples forgotten, ${never} never` : `${mine.length} samples`;
+    const wrong = times && mine.filter(row => times[row] === 0).length, early = wrong ? ` (${wrong} wrong from the start)` : "";
+    const gone = times ? `${mine.length - never} of ${mine.length} samples forgotten${early}, ${never} never` : `${mine.length} samples`;
     const part = rows.length < mine.length ? ` ${rows.length} evenly spaced rows of ${mine.length}.` : "";
     drawHeat();
     byId("paths-words").innerHTML = `${gone}<br><small>One row a sample, ${times ? "the first forgotten at the bottom; white line: when for good" : "sorted by the mean; this run does not tell when each was forgotten"}. From update ${steps[0]} at the left to ${steps[updates - 1]} at the right.${words.limit === null ? "" : " Grey: kept accuracy down 5 points."}${part}</small>`;
@@ -314,7 +316,7 @@ function start({ words, arrays }) {
     const answer = at => [predicted[row * updates + at] === NO_CLASS ? null : words.classes[predicted[row * updates + at]], confidenceAt(row, at), marginAt(row, at)];
     const cells = [0, state.at].map(at => [steps[at], ...answer(at)]);
     byId("answers").innerHTML = `<table><tr><th></th><th>answer</th><th>confidence</th><th>margin</th></tr>${cells.map(([step, name, sure, apart]) =>
-      `<tr><td class="imu-word">after update ${step}</td><td>${name === null ? "–" : escaped(name)}</td><td>${brief(sure, "confidence")}</td><td>${brief(apart)}</td></tr>`).join("")}</table>`;
+      `<tr><td class="imu-word">after update ${step}</td><td class="${name?.length > 12 ? "imu-long" : ""}">${name === null ? "–" : escaped(name)}</td><td>${brief(sure, "confidence")}</td><td>${brief(apart)}</td></tr>`).join("")}</table>`;
   }
 
   function confidenceLine(row) {
@@ -405,11 +407,11 @@ function start({ words, arrays }) {
     byId(id).innerHTML = options.map(({ name, title }) => `<option value="${escaped(name)}">${escaped(title)}</option>`).join("");
     byId(id).value = value;
   };
-  const colours = [...words.live, ...words.columns.filter(({ name }) => !isLive(name))];
+  const colours = [...words.live, ...offered.filter(({ name }) => !isLive(name))];
   if (!colours.some(({ name }) => name === state.colour)) state.colour = colours[0].name;
   offer("colour", colours, state.colour);
-  offer("sort", words.columns, state.sort);
-  offer("column", words.columns, words.columns[0]?.name);
+  offer("sort", offered, state.sort);
+  offer("column", offered, offered[0]?.name);
   byId("step").max = updates - 1;
   byId("step").oninput = event => goTo(Number(event.target.value));
   byId("play").onclick = play;
@@ -423,7 +425,7 @@ function start({ words, arrays }) {
   byId("copy").onclick = () => { byId("ids").select(); (navigator.clipboard?.writeText(byId("ids").value) ?? Promise.reject()).catch(() => document.execCommand("copy")) };
   byId("paths-scale").innerHTML = `0 ${ramp(words.dots)} 1 · confidence; the orange line stands at the update on view. Drag over rows to select them.`;
 
-  for (const name of ["time_to_forget", "confidence_before", "pressure"]) if (about(name)) histogram(name);
+  for (const name of ["time_to_forget", "confidence_before", "pressure"]) if (about(name)?.varies) histogram(name);
   if (words.selected) { const given = new Set(words.selected.map(each => rowOf.get(each))); state.filters.set("lasso", { words: "as saved", test: row => given.has(row) }) }
   showScale();
   follow();

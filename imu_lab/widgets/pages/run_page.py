@@ -91,7 +91,7 @@ def run_page(
     histograms = [bars(column) for column in values.T]
     arrays = {**held.arrays(), "values": values.T, "bars": np.array([each.bar for each in histograms], np.uint8)}
     words = {
-        **_scales(land, held, columns),
+        **_scales(land, held, columns, varied),
         "bars": [[ends if np.isfinite(ends).all() else None for ends in each.ends.tolist()] for each in histograms],
         "first": run.last_useful(held.steps),
         "limit": run.events.get("utility_limit"),
@@ -108,7 +108,7 @@ def run_page(
     return page.whole(f"Run {run.label}", body, page.Data(words, arrays), "run_page.js")
 
 
-def _scales(land: Landscape, held: Held, columns: list[str]) -> dict[str, Any]:
+def _scales(land: Landscape, held: Held, columns: list[str], varied: list[str]) -> dict[str, Any]:
     """What numbers stand for, and the looks of the notebook's explorer."""
     numbers = np.unique(held.arrays()["predicted"])
     live = ["confidence", *(["margin"] if held.has_margins else [])]
@@ -120,7 +120,7 @@ def _scales(land: Landscape, held: Held, columns: list[str]) -> dict[str, Any]:
         "classes": {number: land.class_name(number) for number in sorted(named)},
         "brief": dict(zip(sorted(named), shortened([str(land.class_name(number)) for number in sorted(named)]))),
         "name": {"line": LINE_OF_NAME, "area": NAMED},
-        "columns": [column_of(name) for name in columns],
+        "columns": [column_of(name) | {"varies": name in varied} for name in columns],
         "live": [column_of(name) | {"title": f"{tables.title(name)} now"} for name in live],
         "ledger": [name for name in tables.LEDGER if name in columns],
         "largest_margin": held.largest_margin,

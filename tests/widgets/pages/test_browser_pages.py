@@ -9,6 +9,7 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
+import torch
 from browser import collect_problems, fail_on, taken_problems
 
 import imu_lab as imu
@@ -112,6 +113,38 @@ def test_click_brush_and_scrub_in_the_page_of_a_run(opened: Callable, run: imu.R
         page.evaluate("scrollTo(0, 0)")
         box = page.locator(part).bounding_box()
         assert box["y"] + box["height"] < 800 and box["x"] + box["width"] <= 1280, "on one screen"
+
+
+APART = """() => { const place = document.getElementById('map').getBoundingClientRect();
+    const boxes = Array.from(document.querySelectorAll('#names span'), each => each.getBoundingClientRect());
+    const inside = each => each.left >= place.left - 1 && each.right <= place.right + 1 && each.top >= place.top - 1
+        && each.bottom <= place.bottom + 1;
+    const apart = (one, other) => one.right <= other.left || other.right <= one.left || one.bottom <= other.top + 2
+        || other.bottom <= one.top + 2;
+    return [boxes.length, boxes.every(inside), boxes.every((one, at) => boxes.slice(at + 1).every(other => apart(one, other)))] }"""
+WHOLE_WORDS = """() => Array.from(document.querySelectorAll('#answers th')).every(each => { const range = document.createRange();
+    range.selectNodeContents(each); return new Set(Array.from(range.getClientRects(), line => line.top)).size <= 1 })"""
+
+
+def test_long_names_have_room_on_the_map_and_beside_numbers(opened: Callable, tmp_path: Path) -> None:
+    names = [f"a person with a rather long name number {at} of the faculty" for at in range(30)]
+    labels = torch.arange(600) % 30
+    around = torch.nn.functional.one_hot(labels, 30).float()
+    points = around + 0.1 * torch.randn(600, 30, generator=torch.Generator().manual_seed(0))
+    head = torch.nn.Linear(30, 30, bias=False)
+    head.weight.data = torch.eye(30) * 5
+    task = imu.tasks.Classification.from_data(
+        head, (points, labels), (points[:60] + 0.01, labels[:60]), forget_class=7, classes=names
+    )
+    run = imu.unlearn(task, imu.train(task), steps=2, lr=1e-3)
+    page = opened(run.report(tmp_path / "names.html"))
+    count, inside, apart = page.evaluate(APART)
+    assert count >= 3 and inside and apart
+    page.click("#ledger tbody tr:nth-child(1)")
+    assert names[7] in page.inner_text("#answers") and page.evaluate(WHOLE_WORDS)
+    right = "() => Math.max(...Array.from(document.querySelectorAll('#answers td'), each => each.getBoundingClientRect().right))"
+    assert page.evaluate(right) <= page.evaluate("document.documentElement.clientWidth")
+    assert page.evaluate("getComputedStyle(document.documentElement).overflowY") == "scroll", "no width is lost later"
 
 
 def test_a_dot_is_clicked_where_it_is_drawn(opened: Callable, run: imu.Run, tmp_path: Path) -> None:

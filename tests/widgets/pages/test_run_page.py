@@ -19,6 +19,7 @@ from torch import nn
 import imu_lab as imu
 from imu_lab.studies.landscape import Landscape
 from imu_lab.widgets.pages import page
+from imu_lab.widgets.pages.run_page import run_page
 from imu_lab.widgets.pages.sprites import sprites
 
 
@@ -47,6 +48,25 @@ def test_the_page_holds_the_numbers_of_the_run(run: imu.Run, written: str) -> No
         assert cases.close(arrays["values"][names.index(name)], table[name].to_numpy(float))
     drawn = imu.plot_trajectories(run).data[0].customdata
     assert np.array_equal(ids[arrays["order"]], np.asarray(drawn)[:, 0]), "rows stand as in the notebook"
+
+
+def test_what_is_the_same_for_all_is_on_the_card_but_nothing_to_sort_by(run: imu.Run) -> None:
+    even = imu.unlearn(run.task, cases.original("digits class"), steps=2, lr=1e-6)
+    words, arrays = held(page_of(even))
+    told = {each["name"]: each["varies"] for each in words["columns"]}
+    assert not told["weight"] and not told["time_to_forget"] and told["confidence_before"]
+    assert {"weight", "time_to_forget"} <= set(words["ledger"])
+    at = list(told).index("weight")
+    assert cases.close(arrays["values"][at], even.samples.set_index("example").loc[arrays["examples"][:146], "weight"])
+
+
+def page_of(run: imu.Run) -> str:
+    return run_page(Landscape(run, context=50), run.samples)
+
+
+def test_the_head_says_what_became_of_the_run_in_words(run: imu.Run, written: str) -> None:
+    (facts,) = re.findall(r'id="facts">([^<]*)<', written)
+    assert facts.startswith("20 updates, forget accuracy ") and "Run(" not in facts and not facts.endswith(")")
 
 
 def test_borders_and_lost_samples_are_those_of_the_notebook(run: imu.Run, written: str) -> None:
