@@ -238,13 +238,13 @@ def intensity(
         raise TypeError(f"intensity takes the scores that imu.influence(task, model) gives, got {shown(scores)}")
     chosen = intensity_rules.create(rule, **settings)
     weights = _weights(chosen, _read(chosen, scores))
-    if not weights.sum() > 0:
+    if not (weights > 0).any():
         negative = int((scores.values < 0).sum())
         raise ValueError(
             f"rule {chosen!r} gave every sample the weight zero; {negative} of {len(scores)} influences are negative, "
             "which means ascend. With another target than the forget set there may be none"
         )
-    frame = scores.frame.assign(selected=weights > 0, weight=weights / weights.sum())
+    frame = scores.frame.assign(selected=weights > 0, weight=shares(weights))
     about = {"rule": name_of(chosen), "settings": plain(chosen), "influence": dict(scores.settings)}
     return Intensity(frame, scores.context, about)
 
@@ -295,3 +295,10 @@ def _weights(rule: Any, given: np.ndarray) -> np.ndarray:
             f"{weights[first]:g}, made of {given[first]:g}"
         )
     return weights
+
+
+def shares(values: np.ndarray) -> np.ndarray:
+    """Weights that sum to 1, also where their own sum is too large for a number."""
+    with np.errstate(over="ignore"):
+        total = values.sum()
+    return values / total if np.isfinite(total) else shares(values / values.max())

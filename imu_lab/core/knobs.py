@@ -206,14 +206,14 @@ def _in_type(owner: str, about: Any, value: Any) -> Any:
     """A setting in the type of its field.
 
     Raises:
-        ValueError: True or False where a number belongs, or a fraction where whole numbers do.
+        ValueError: True, False or words where a number belongs, or a fraction where whole numbers do.
     """
     kind = getattr(about.type, "__name__", str(about.type)).split(" | ")[0]
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
     if kind not in ("int", "float"):
         return value
-    if isinstance(value, bool):
+    if isinstance(value, bool) or isinstance(value, str) and "str" not in str(about.type):
         raise ValueError(f"{owner} needs a number for {about.name}, got {value!r}")
     if kind == "float" or not isinstance(value, float):
         return value

@@ -42,7 +42,7 @@ from ..intensities import intensity
 from ..measures.contract import Beside
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References
-from ..measures.reference import Reference, check_answers, refuse_original
+from ..measures.reference import Reference, check_answers, refuse_broken, refuse_original
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
 from ..tasks.protocol import Examples, Task, offered, prepared
@@ -183,6 +183,7 @@ class Session:
         metrics = self.followed(reference, follow)
         with _threads(self.task):
             known = {} if reference is None else reference.measured(metrics)
+        refuse_broken(known)
         rule = driver.stop_rule(stop_at, known, offered(self.task).forgotten_when, offered(self.task).goal)
         held, origin = handed(method, statistics, self)
         if auto:
@@ -282,7 +283,13 @@ class Session:
         model, key = prepared(self.task, reference), fingerprint(*tensors_of(reference))
         # Equal tensors under other code are another model.
         with threads_of(self.task), torch.no_grad(), evaluating(model):
-            answer = model(self.found.probe.to(device_of(model)).inputs)
+            try:
+                answer = model(self.found.probe.to(device_of(model)).inputs)
+            except RuntimeError as error:  # what torch says of shapes and types that do not fit each other
+                raise ValueError(
+                    f"the retrained model cannot answer the task's examples: {str(error).splitlines()[0]}; pass one that was made "
+                    "for them"
+                ) from error
         check_answers(self.task, answer, "the retrained model")
         known = self._references.get(key)
         if known is None or not same(known[0], answer):

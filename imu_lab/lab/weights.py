@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..core.records import Influence, Intensity
 from ..core.running import digest, real_numbers
+from ..intensities import shares
 from ..tasks.protocol import Examples
 
 
@@ -28,12 +29,12 @@ def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensi
     if isinstance(weights, pd.Series):
         _check_order(weights.index, ids)
     values = np.full(count, 1 / count) if weights is None else _numbers(weights)
-    if values.shape != (count,) or not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
+    if values.shape != (count,) or not np.isfinite(values).all() or (values < 0).any() or not (values > 0).any():
         raise ValueError(
             f"weights must be {count} finite numbers >= 0, one per forget sample and not all zero; got shape {values.shape}"
             + (f"; a rule takes scores: imu.intensity(scores, {weights!r})" if isinstance(weights, str) else "")
         )
-    values = values / values.sum()
+    values = shares(values)
     frame = pd.DataFrame({"example": ids, "influence": np.nan, "selected": values > 0, "weight": values})
     about = {"rule": "uniform"} if weights is None else {"rule": "given", "values": digest(values.round(12) + 0.0)[:8]}
     return Intensity(frame, frame[["example"]], about)
@@ -49,16 +50,18 @@ def _of_record(weights: Intensity, ids: np.ndarray) -> Intensity:
             "with this task: imu.intensity(imu.influence(task, model))"
         )
     wrong = ~np.isfinite(values) | (values < 0)
-    if wrong.any() or not values.sum() > 0:
+    if wrong.any() or not (values > 0).any():
         first = f"that of example {given[wrong.argmax()]} is {values[wrong.argmax()]:g}" if wrong.any() else "all are 0"
         raise ValueError(
             f"weights must be {count} finite numbers >= 0 and not all zero, and in this record {first}; make them with "
             "imu.intensity(scores), or give an array"
         )
     in_place = np.array_equal(given, ids)
-    if in_place and np.isclose(values.sum(), 1.0, rtol=0.0, atol=1e-9):
+    with np.errstate(over="ignore"):
+        settled_already = np.isclose(values.sum(), 1.0, rtol=0.0, atol=1e-9)
+    if in_place and settled_already:
         return weights
-    frame = frame.assign(weight=values / values.sum(), selected=values > 0)
+    frame = frame.assign(weight=shares(values), selected=values > 0)
     return replace(weights, frame=frame if in_place else frame.set_index("example").loc[ids].reset_index())
 
 

@@ -94,9 +94,9 @@ class KLRetrained(Distance):
         if len(logs) == 1:
             return per_example(kl(logs, mine).flatten(0, 1))
         shares = logs.exp()
-        certain = torch.where(shares > 0, shares * logs, 0.0).sum(-1).mean(0)
+        certain = torch.where(shares == 0, 0.0, shares * logs).sum(-1).mean(0)
         shares = shares.mean(0)
-        crossed = torch.where(shares > 0, shares * mine, 0.0).sum(-1)  # (copies, n, ...)
+        crossed = torch.where(shares == 0, 0.0, shares * mine).sum(-1)  # (copies, n, ...)
         return per_example((certain - crossed).flatten(0, 1))
 
 
@@ -133,6 +133,7 @@ class Agreement(Distance):
     """Share of predictions whose likeliest answer is the retrained model's."""
 
     def between(self, task: Task, made: Tensor, reference: Tensor, batch: Batch) -> Tensor:
-        """(n,) share of agreement."""
+        """(n,) share of agreement; NaN where either gives NaN."""
         likeliest = (two_sided(each).argmax(-1) for each in (made, reference))
-        return per_example(torch.eq(*likeliest).float())
+        unknown = made.isnan().any(-1) | reference.isnan().any(-1)
+        return per_example(torch.eq(*likeliest).float().masked_fill(unknown, torch.nan))

@@ -123,6 +123,16 @@ def refuse_original(members: Iterable[Reference], original: nn.Module | None, gi
         )
 
 
+def refuse_broken(measured: SplitMetrics) -> None:
+    """Raise ValueError where a model to compare with, of which this was measured, says nothing of what is to forget."""
+    loss = measured.get("forget", {}).get("loss", 0.0)
+    if loss != loss:
+        raise ValueError(
+            "the loss of the retrained model on the samples to forget is NaN, so nothing can be compared with it; its training "
+            "diverged"
+        )
+
+
 def check_answers(task: Task, outputs: Any, which: str = "this model") -> None:
     """Make sure that a model answers what the task asks: a checkpoint of other classes would be read by the wrong names.
 

@@ -163,13 +163,17 @@ def _with_alike(table: pd.DataFrame, alike: str | None) -> pd.DataFrame:
 
 
 def over_seeds(
-    table: pd.DataFrame, quantities: Sequence[str], by: Sequence[str] = ("steps", "arm"), *, against: str | None = None
+    table: pd.DataFrame,
+    quantities: Sequence[str] | str,
+    by: Sequence[str] = ("steps", "arm"),
+    *,
+    against: str | None = None,
 ) -> pd.DataFrame:
     """The mean over seeds with its 95 % interval, by Student's t.
 
     Args:
         table: one row per run, with a column ``seed``, as :func:`imu_lab.trial` gives.
-        quantities: the columns to summarise; runs without a number do not count, see ``seeds``.
+        quantities: the columns to summarise, one or several; runs without a number do not count, see ``seeds``.
         by: the columns that make a group; the last names the arm.
         against: an arm; each value is then the difference to that arm's value under the same seed, in which the effect of
             the seed cancels: where the interval holds 0, no difference was found.
@@ -181,11 +185,12 @@ def over_seeds(
     Raises:
         TypeError: it is no table.
         UnknownName: a column or a control that the table does not have.
+        ValueError: the control has several rows for one seed, so that nobody can say which one is meant.
     """
+    quantities, by = ([each] if isinstance(each, str) else list(dict.fromkeys(each)) for each in (quantities, by))
     for name in (*quantities, *by, "seed"):
         if name not in a_table(table, "over_seeds"):
             raise unknown("column in this table", name, list(table.columns))
-    quantities, by = list(quantities), list(by)
     values = table[quantities].astype(float) - (0 if against is None else _control(table, quantities, by, against))
     long = pd.concat([table[by], values], axis=1).melt(by, quantities, "quantity")
     grouped = long.groupby([*by, "quantity"], sort=False, dropna=False)["value"]
@@ -203,6 +208,11 @@ def _control(table: pd.DataFrame, quantities: list[str], by: list[str], against:
         raise unknown(f"{arm} to compare with", against, list(dict.fromkeys(table[arm])))
     keys = [*by[:-1], "seed"]
     controls = table.loc[table[arm] == against, [*keys, *quantities]]
+    if (several := controls.duplicated(keys)).any():
+        raise ValueError(
+            f"{arm} {against!r} has several rows for seed {controls.loc[several, 'seed'].iloc[0]}, and only one can be compared "
+            "with; name in by= all that tells rows apart, or keep one of them"
+        )
     return table[keys].merge(controls, on=keys, how="left")[quantities].to_numpy(dtype=float)
 
 

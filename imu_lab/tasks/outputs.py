@@ -144,9 +144,12 @@ def answers(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def kl(first: Tensor, second: Tensor) -> Tensor:
-    """(...) KL(first ‖ second) in nats, from log-probabilities (..., K); what the first calls impossible adds 0."""
+    """(...) KL(first ‖ second) in nats, from log-probabilities (..., K); what the first calls impossible adds 0.
+
+    Where either is NaN, so is the divergence: a broken model is at no distance from anything.
+    """
     share = first.exp()
-    return torch.where(share > 0, share * (first - second), 0.0).sum(-1)
+    return torch.where(share == 0, 0.0, share * (first - second)).sum(-1)
 
 
 def per_example(values: Tensor) -> Tensor:

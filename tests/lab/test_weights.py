@@ -60,3 +60,19 @@ def test_a_column_in_another_order_than_the_forget_set_is_refused() -> None:
 def test_weights_may_be_any_tensor(form: dict) -> None:
     weights = torch.ones(len(made()), **form)
     assert unlearned(weights).samples["weight"].nunique() == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_whose_sum_is_no_number_still_sum_to_1() -> None:
+    """Divided by an infinite sum all of them would be 0, and the run would do nothing."""
+    count = len(cases.task("toy").split("forget"))
+    sizes = np.linspace(1, 2, count)
+    wanted = unlearned(sizes).samples["weight"]
+    record = made()
+    large = replace(record, frame=record.frame.assign(weight=sizes * 8e307))
+    for given in (sizes * 8e307, large):
+        found = unlearned(given).samples["weight"]
+        assert cases.close(found.to_numpy(), wanted.to_numpy()) and found.sum() == pytest.approx(1)
+    scores = imu.influence(cases.task("toy"), cases.original("toy"))
+    huge = replace(scores, frame=scores.frame.assign(influence=-sizes * 8e307))
+    assert imu.intensity(huge, "linear").values.sum() == pytest.approx(1)

@@ -136,3 +136,39 @@ def test_a_metric_of_ones_own_is_followed() -> None:
     own = dataclass(frozen=True)(Largest)()
     run = imu.unlearn(cases.task("toy"), cases.original("toy"), steps=2, follow=[own])
     assert len(run.series("test", "largest")) == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("whose", ["model", "reference"])
+def test_a_model_that_answers_nan_is_at_no_distance(name: str, whose: str) -> None:
+    """0 would say that it is the retrained model itself."""
+    broken = P.log().clone()
+    broken[0] = torch.nan
+    sides = (broken, Q.log()) if whose == "model" else (Q.log(), broken)
+    found = between(name, *sides)
+    assert found[0] != found[0] and found[1] == between(name, *(each[1:].repeat(2, 1) for each in sides))[1]
+    metric, task = imu.metrics.create(name), cases.task("toy")
+    made, *others = sides[0], sides[1], Q.log()
+    several = metric.against(task, made, others, BATCH, 1)
+    assert several[0].isnan() and several[1].isfinite()
+
+
+def test_an_answer_that_the_retrained_model_rules_out_still_adds_nothing() -> None:
+    first, second = torch.tensor([[0.5, 0.5, 0.0]]).log(), torch.tensor([[0.0, 0.5, 0.5]]).log()
+    wanted = 0.5 * (torch.tensor(0.5 / 0.5).log() + torch.tensor(0.5 / 0.25).log()).item()
+    assert between("kl-retrained", Q[:1].log(), first)[0] == pytest.approx(wanted, rel=1e-5)
+    assert between("kl-retrained", second, first) == [float("inf")]
+    assert between("js-retrained", second, first)[0] == pytest.approx(0.5 * torch.tensor(2.0).log().item(), rel=1e-5)
+
+
+def test_a_retrained_model_that_diverged_is_refused_before_any_update() -> None:
+    task, broken = cases.task("toy"), copy.deepcopy(cases.original("toy"))
+    with torch.no_grad():
+        for value in broken.parameters():
+            value.fill_(torch.nan)
+    with pytest.raises(ValueError, match="loss of the retrained model on the samples to forget is NaN"):
+        imu.unlearn(task, cases.original("toy"), steps=2, lr=0.1, reference=broken)
+    with pytest.raises(ValueError, match="retrained model cannot answer the task's examples: .*dtype.*; pass one"):
+        imu.unlearn(
+            task, cases.original("toy"), steps=2, lr=0.1, reference=copy.deepcopy(cases.original("toy")).double()
+        )

@@ -85,3 +85,12 @@ def test_what_the_table_does_not_have_is_named() -> None:
         imu.over_seeds(table(a=[1, 2]), ["update"])
     with pytest.raises(imu.UnknownName, match="unknown arm to compare with: 'b'. .*Known: a"):
         imu.over_seeds(table(a=[1, 2]), ["updates"], against="b")
+
+
+def test_a_control_has_one_row_for_a_seed_and_a_quantity_counts_once() -> None:
+    given = pd.concat([table(control=[1, 2], other=[3, 4]), table(control=[5, 6], other=[7, 8]).assign(steps="equal")])
+    with pytest.raises(ValueError, match="arm 'control' has several rows for seed 0, and only one"):
+        imu.over_seeds(given, ["updates"], by=["arm"], against="control")
+    once = imu.over_seeds(table(a=[1, 2, 4]), "updates")
+    pd.testing.assert_frame_equal(once, imu.over_seeds(table(a=[1, 2, 4]), ["updates", "updates"]))
+    assert once["seeds"].tolist() == [3]
