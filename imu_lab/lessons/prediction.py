@@ -132,7 +132,8 @@ class Result(W.VBox):
         self._sentence = W.HTML()
         self._button = W.Button(description="Show without predicting", layout=W.Layout(width="max-content"))
         self._button.on_click(lambda _: self.uncover())
-        super().__init__([self._sentence, self._button])
+        beside = W.Layout(flex_flow="row wrap", align_items="center", grid_gap="0 16px")
+        super().__init__([W.HBox([self._sentence, self._button], layout=beside)])
         if (before := predecessor(self)) is not None:
             before.close()
         self.tell()
@@ -173,7 +174,7 @@ class Result(W.VBox):
         """Free all that it holds; the question stays."""
         self.asked._results = [each for each in self.asked._results if each is not self]
         self._things.close()
-        close_all([self._sentence, self._button])
+        close_all(self.children[-1:])
         self.layout.close()
         super().close()
 
