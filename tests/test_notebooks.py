@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 from pathlib import Path
@@ -89,6 +90,11 @@ def test_predictions_can_be_entered_and_come_back(path: Path) -> None:
     assert len(asked) >= 2
     assert all(any(f"{name}.result(" in source for source in sources) for name in asked)
     assert not [cell for cell in read(path).cells if cell.cell_type == "markdown" and "**Predict" in cell.source]
+    answered = [source for source in sources if re.search(r"\w\.result\(", source)]
+    assert not [source for source in answered if "display(" in source], "what shows the truth is given to the result"
+    calls = [each for source in answered for each in ast.walk(ast.parse(source)) if isinstance(each, ast.Call)]
+    results = [each for each in calls if getattr(each.func, "attr", "") == "result"]
+    assert len(results) == len(asked) and all(len(each.args) > 1 for each in results), "a prediction unlocks something"
 
 
 @every_solution
