@@ -103,13 +103,7 @@ def sweep(
     task, jobs = checked_task(task), None if jobs is None else check_count("jobs", jobs, 1)
     seeds, tuning = seeds_of(seeds, "seeds"), seeds_of(tuning, "tuning", least=0)
     arms = arms_of(methods, settings)
-    if not arms:
-        raise ValueError("there is nothing to sweep: methods= names none; imu.methods lists them")
-    if both := sorted({*seeds} & {*tuning}):
-        raise ValueError(f"seeds {both} tune and report; a setting is chosen on seeds that are not reported")
-    taken = sorted({arm.of for arm in arms} & STILL.keys())
-    if taken:
-        raise ValueError(f"{taken[0]!r} is a row that stands in every sweep; call yours otherwise")
+    _check(arms, seeds, tuning)
     check_schedule(task, at_forget, references, steps, record_every, [step_norm])
     where = None if folder is None else Path(folder)
     how = dict(goal=at_forget, steps=steps, step_norm=step_norm, record_every=record_every, keeps_run=where is not None)
@@ -128,17 +122,10 @@ def sweep(
     arms += controls_of(arms, settings) if controls else []
     told = {}
     if tuning:
-        fair(arms)
-        if "retrained" in column_of(by) and not references:
-            raise ValueError(
-                f"by={column_of(by)!r} needs retrained models to choose by: say references=True, or another column"
-            )
+        _check_tuning(arms, by, references)
         tried = made(arms, tuning, "sweep, tuning")
-        of = {arm.name: arm.of for arm in arms}
-        best = {
-            each: best_arm(tried, [arm for arm in of if of[arm] == each], by) for each in dict.fromkeys(of.values())
-        }
-        arms, told = [arm for arm in arms if best[arm.of] == arm.name], {"tuning": standings(tried, list(of), by)}
+        told = {"tuning": standings(tried, [arm.name for arm in arms], by)}
+        arms = _best(arms, tried, by)
     table = made(arms, seeds, "sweep")
     table.attrs |= told
     if failed := int((table["error"] != "").sum()):
@@ -168,6 +155,32 @@ def load_runs(table: pd.DataFrame, by: str = "method", task: Task | None = None)
     if not len(kept):
         raise ValueError("no row of this table has a saved run; imu.sweep(..., folder=) keeps them")
     return {name: [load_run(path, task) for path in rows["run"]] for name, rows in kept.groupby(by, sort=False)}
+
+
+def _check(arms: list[Arm], seeds: list[int], tuning: list[int]) -> None:
+    """Raise ValueError for nothing to sweep, seeds that tune and report, or the name of a row that stands there anyway."""
+    if not arms:
+        raise ValueError("there is nothing to sweep: methods= names none; imu.methods lists them")
+    if both := sorted({*seeds} & {*tuning}):
+        raise ValueError(f"seeds {both} tune and report; a setting is chosen on seeds that are not reported")
+    if taken := sorted({arm.of for arm in arms} & STILL.keys()):
+        raise ValueError(f"{taken[0]!r} is a row that stands in every sweep; call yours otherwise")
+
+
+def _check_tuning(arms: list[Arm], by: Best, references: bool) -> None:
+    """Raise ValueError for methods with more settings to try than others, or a column that will not be there."""
+    fair(arms)
+    if "retrained" in column_of(by) and not references:
+        raise ValueError(
+            f"by={column_of(by)!r} needs retrained models to choose by: say references=True, or another column"
+        )
+
+
+def _best(arms: list[Arm], tried: pd.DataFrame, by: Best) -> list[Arm]:
+    """Of each method the arm with the setting that was best."""
+    of = {arm.name: arm.of for arm in arms}
+    best = {each: best_arm(tried, [arm for arm in of if of[arm] == each], by) for each in dict.fromkeys(of.values())}
+    return [arm for arm in arms if best[arm.of] == arm.name]
 
 
 def _kind_of_steps(arms: list[Arm], step_norm: float | None) -> str:
