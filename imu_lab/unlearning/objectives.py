@@ -128,9 +128,7 @@ class ObjectiveDescent(Descent):
     """A method that is nothing but its objectives, one an update; whatever weights are given, every forget sample is alike."""
 
     takes_weights: ClassVar[bool] = False
-    scope = (
-        "readout"  # as a ClassVar it would have a place among the settings, which a knob of this name would take over
-    )
+    scope = "readout"  # no ClassVar, whose place among the settings a knob of this name would take
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
         return descend(self, moving_parameters(task, model, self.scope), self.objectives(task, model, request))
