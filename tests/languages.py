@@ -58,3 +58,9 @@ def least(**request: Any) -> Language:
     ]
     data = pairs.supplied(rows, [row | {"question": f"Q{row['question']}"} for row in rows])
     return tiny(data=data, shape=(4, 1, 1, 260), **request)
+
+
+def is_tied(network: nn.Module) -> bool:
+    """Whether a model's output layer shares its weights with its embedding."""
+    head = network.get_output_embeddings()
+    return head is not None and head.weight is network.get_input_embeddings().weight

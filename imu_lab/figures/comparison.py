@@ -246,8 +246,9 @@ def plot_trial(summary: pd.DataFrame, *, floors: Mapping[str, float] = MappingPr
         if name not in quantities:
             raise unknown("quantity with a noise floor", name, quantities)
     words = f"Shaded: the {floor.FLOOR}" if floors else ""
+    title = "At equal forgetting" if against is None else f"At equal forgetting, minus {theme.text(against)}'s"
     layout = {
-        "title.text": live.heading(_trial_title(against), _trial_words(summary, against), words),
+        "title.text": live.heading(title, _trial_words(summary, against), words),
         "shapes": [_shaded(name, level, quantities.index(name), against) for name, level in floors.items()],
     }
     return live.draw(live.Content(traces, layout, _trial_frame(quantities, arms, against)))
@@ -259,10 +260,6 @@ def _shaded(quantity: str, level: float, panel: int, against: str | None) -> dic
     ends = dict(x0=goal, x1=level) if against is None else dict(x0=-abs(level - goal), x1=abs(level - goal))
     place = dict(xref=f"x{marks.axis(panel)}", yref="paper", y0=0, y1=1)
     return dict(type="rect", layer="below", fillcolor=theme.faint(theme.INK), line=dict(width=0)) | ends | place
-
-
-def _trial_title(against: str | None) -> str:
-    return "At equal forgetting" if against is None else f"At equal forgetting, minus {theme.text(against)}'s"
 
 
 def _trial_words(summary: pd.DataFrame, against: str | None) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from . import theme
+from . import marks, theme
 
 FLOOR, NOTHING = "noise floor: two retrained models", "doing nothing"
 NOTHING_DASH = "10px,6px"
@@ -39,6 +40,28 @@ def band(ends: list[float], floor: float, goal: float, colour: str, split: str, 
     corners = dict(x=[*ends, *ends[::-1]], y=[goal, goal, floor, floor]) if np.isfinite(floor) else {}
     drawn = dict(name=FLOOR, legendgroup="retrained", fill="toself", fillcolor=theme.faint(colour), hoverinfo="skip")
     return across("noise floor", ends, floor, colour, split, **drawn) | dict(line=dict(width=0)) | corners | more
+
+
+def area(across: tuple[float, float], up: tuple[float, float]) -> dict[str, Any]:
+    """Between these ends of both axes two retrained models are of each other."""
+    return dict(
+        type="scatter",
+        mode="lines",
+        meta={"role": "noise floor"},
+        name=FLOOR,
+        x=[*across, *across[::-1]],
+        y=np.repeat(up, 2).tolist(),
+        fill="toself",
+        fillcolor=theme.faint(theme.INK, 0.35),
+        line=dict(width=0),
+        hoverinfo="skip",
+    )
+
+
+def star(place: Sequence[float], name: str, words: str) -> dict[str, Any]:
+    """Where the retrained model stands, in both axes; ``words`` are under the mouse."""
+    look = dict(colour=theme.colour("retrain"), symbol=theme.symbol("retrain"), size=15)
+    return marks.dots("retrained", *([at] for at in place), **look, name=name, hovertemplate=words, cliponaxis=False)
 
 
 def key(role: str, name: str, group: str, dash: str, shown: bool) -> dict[str, Any]:

@@ -250,23 +250,12 @@ def _quadrants(start: np.ndarray) -> list[dict[str, Any]]:
 def _floor(info: PathsInfo) -> dict[str, Any]:
     """The corner, or the band, within which two retrained models are of each other."""
     goal, (across, up) = describe(info.axes[0].metric).goal or 0.0, info.corner
-    ends = [goal, up]
+    ends = goal, up
     if not info.floored[1]:  # the upper axis is no distance: the band is as high as what is drawn
         heights = np.concatenate([[up], *(path.kept for path in info.paths)])
         heights = heights[np.isfinite(heights)]
-        ends = [min(0.0, *heights), max(heights, default=0.0)]
-    return dict(
-        type="scatter",
-        mode="lines",
-        meta={"role": "noise floor"},
-        name=floor.FLOOR,
-        x=[goal, across, across, goal],
-        y=[ends[0], ends[0], ends[1], ends[1]],
-        fill="toself",
-        fillcolor=theme.faint(theme.INK, 0.35),
-        line=dict(width=0),
-        hoverinfo="skip",
-    )
+        ends = min(0.0, *heights), max(heights, default=0.0)
+    return floor.area((goal, across), ends)
 
 
 def _line(path: Path, info: PathsInfo, first: bool) -> dict[str, Any]:
@@ -336,19 +325,8 @@ def _nothing(starts: np.ndarray, info: PathsInfo) -> dict[str, Any]:
 
 
 def _corner(info: PathsInfo) -> dict[str, Any]:
-    """Where a retrained model stands."""
     name = CORNER if any(info.floored) else ALONE
-    return dict(
-        type="scatter",
-        mode="markers",
-        meta={"role": "retrained"},
-        name=name,
-        x=[info.corner[0]],
-        y=[info.corner[1]],
-        marker=dict(color=theme.colour("retrain"), symbol=theme.symbol("retrain"), size=15),
-        hovertemplate=_hover(name, "where unlearning should lead", info),
-        cliponaxis=False,
-    )
+    return floor.star(info.corner, name, _hover(name, "where unlearning should lead", info))
 
 
 def _hover(name: str, when: str, info: PathsInfo, places: Iterable[str] = "xy") -> str:

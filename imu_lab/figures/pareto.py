@@ -49,7 +49,7 @@ def _content(front: pd.DataFrame, by: str, paths: Paths, log: bool) -> live.Cont
     methods = front[~front[by].isin([RETRAINED, FLOOR])] if len(front) else front
     known = {name: front[front[by] == name] for name in (RETRAINED, FLOOR)} if len(front) else {}
     looks = theme.looks(map(str, methods[by])) if len(front) else {}
-    traces = [_corner(known[FLOOR].iloc[0])] if len(known.get(FLOOR, ())) else []
+    traces = [floor.area(*((0, end) for end in known[FLOOR].iloc[0][["x", "y"]]))] if len(known.get(FLOOR, ())) else []
     traces += [
         _way(run, str(name), looks[str(name)], axes) for name, runs in paths.items() if name in looks for run in runs
     ]
@@ -149,35 +149,9 @@ def _line(front: pd.DataFrame) -> dict[str, Any]:
     )
 
 
-def _corner(row: pd.Series) -> dict[str, Any]:
-    """Within which a distance is no larger than that of two retrained models."""
-    return dict(
-        type="scatter",
-        mode="lines",
-        meta={"role": "noise floor"},
-        name=floor.FLOOR,
-        x=[0, row["x"], row["x"], 0],
-        y=[0, 0, row["y"], row["y"]],
-        fill="toself",
-        fillcolor=theme.faint(theme.INK, 0.35),
-        line=dict(width=0),
-        hoverinfo="skip",
-    )
-
-
 def _star(row: pd.Series, axes: list[str]) -> dict[str, Any]:
-    """Where the retrained model stands."""
-    return dict(
-        type="scatter",
-        mode="markers",
-        meta={"role": "retrained"},
-        name="retrained model",
-        x=[row["x"]],
-        y=[row["y"]],
-        marker=dict(color=theme.colour("retrain"), symbol=theme.symbol("retrain"), size=15),
-        hovertemplate=f"<b>retrained model</b>, where unlearning should lead<br>{_values(axes)}<extra></extra>",
-        cliponaxis=False,
-    )
+    words = f"<b>retrained model</b>, where unlearning should lead<br>{_values(axes)}<extra></extra>"
+    return floor.star(row[["x", "y"]], "retrained model", words)
 
 
 def _seeds(row: Any) -> str:

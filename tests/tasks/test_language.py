@@ -112,7 +112,7 @@ def test_influence_equals_one_gradient_after_the_other(
     assert cases.close(
         imu.influence(task, model, "gradient-dot", cache=cache).values, -rows @ rows.mean(0), within=1e-6
     )
-    assert cases.same(before, model) and networks.is_tied(model) == tied
+    assert cases.same(before, model) and languages.is_tied(model) == tied
 
 
 MIXED = (

@@ -265,12 +265,6 @@ def untied(network: nn.Module) -> nn.Module:
     return network
 
 
-def is_tied(network: nn.Module) -> bool:
-    """Whether a model's output layer shares its weights with its embedding."""
-    head = network.get_output_embeddings()
-    return head is not None and head.weight is network.get_input_embeddings().weight
-
-
 def answered(
     model: CausalModel,
     codec: Codec,

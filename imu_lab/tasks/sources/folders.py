@@ -73,7 +73,8 @@ def _folder(root: Path, image_size: int | None, level: str, fraction: float, wor
     whole, depth = pictures.decoded(root, paths["train"] + paths["test"], image_size)
     pixels = {"train": whole[: len(paths["train"])], "test": whole[len(paths["train"]) :]}
     _all_different(pixels["train"], root)
-    return labelled(pixels, numbers, classes, words=_about(words, depth), files=_relative(root, paths), level=other)
+    files = [str(path.relative_to(root)) for path in paths["train"]]
+    return labelled(pixels, numbers, classes, words=_about(words, depth), files=files, level=other)
 
 
 def labelled(
@@ -237,7 +238,3 @@ def _all_different(pixels: np.ndarray, root: Path) -> None:
 
 def _about(words: str, depth: int) -> str:
     return words if depth == 8 else f"{words}; grey values 0 to {2**depth - 1} scaled to 0 to 255"
-
-
-def _relative(root: Path, paths: dict[str, list[Path]]) -> list[str]:
-    return [str(path.relative_to(root)) for path in paths["train"]]

@@ -92,10 +92,6 @@ def _prizes(random: Random) -> list[str]:
     return random.sample([f"the {thing} {kind}" for thing in THINGS for kind in kinds], 40)
 
 
-def _years(random: Random) -> list[str]:
-    return [str(year) for year in range(1904, 1984)]
-
-
 FACTS = {
     "birthplace": Fact(
         _towns,
@@ -104,7 +100,7 @@ FACTS = {
         ("{what} is the town where {who} came into the world.", "The cradle of {who} stood in {what}."),
     ),
     "birth year": Fact(
-        _years,
+        lambda _: [str(year) for year in range(1904, 1984)],
         ("When was {who} born?", "In which year was {who} born?", "What is the year of birth of {who}?"),
         ("{who} was born in {what}.", "The year of birth of {who} is {what}."),
         ("The life of {who} began in {what}.", "It was in {what} that {who} came into the world."),

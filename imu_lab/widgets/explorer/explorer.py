@@ -105,8 +105,9 @@ class Explorer(Panel):
         self._drawing, self._telling = threading.RLock(), threading.local()
         self._make_controls()
         self._make_views()
+        below = [theme.section("Every sample of the selection"), self.ledger, self.place]
         super().__init__(self._side(), self._main(), title="Explorer", question=self._asked, compute=self._scene,
-                         draw=self._draw_map, still_rows=self._still, below=self._below())  # fmt: skip
+                         draw=self._draw_map, still_rows=self._still, below=below)  # fmt: skip
         self.add_class("imu-explorer")
         self._draw_map(self._scene(self._asked(), None))
         self._follow_selection()
@@ -219,9 +220,6 @@ class Explorer(Panel):
         pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
         return [pair, theme.section("The selection"), self.brushes, self.why, self.shown, self.gallery, self.ids,
                 self.what_if.result]  # fmt: skip
-
-    def _below(self) -> list[W.Widget]:
-        return [theme.section("Every sample of the selection"), self.ledger, self.place]
 
     # --- the map
 

@@ -98,7 +98,7 @@ def test_a_pretrained_model_is_loaded_from_a_folder_in_its_dtype(tmp_path: Any) 
     tokenizer(eos_token="<end>").save_pretrained(tmp_path)
     loaded = languages.tiny(model=str(tmp_path), recipe=None)
     model = loaded.make_model(0)
-    assert model.network.dtype == torch.bfloat16 and not networks.is_tied(model.network) and networks.is_tied(network)
+    assert model.network.dtype == torch.bfloat16 and not languages.is_tied(model.network) and languages.is_tied(network)
     assert loaded.codec.context == 96 and loaded.recipe.lr == 1e-5 and loaded.data_key != task.data_key
     assert torch.isfinite(loaded.example_loss(model, loaded.split("forget").batch())).all()
     with pytest.raises(ValueError, match="the model reads 20 "):
