@@ -20,6 +20,7 @@ from ..measures.reference import Reference, check_answers, refuse_original
 from ..tasks.checkpoints import is_known, train
 from ..tasks.evaluation import outcomes, outputs
 from ..tasks.protocol import Examples, Task, offered, prepared
+from .statistics import confidence_interval, share_interval
 
 RUN, ORIGINAL, RETRAINED = "run", "original", "retrained"
 CLOSER = "close to the goal, the retrained model's value"
@@ -163,6 +164,11 @@ class Audited:
             raise DoesNotApply(f"the {split!r} split of this task has no samples, so that nothing can be said of it")
         return self.once((who, split), lambda: sample_scores(self.task, self.models[who], self.split(split)))
 
+    def mean_interval(self, values: np.ndarray) -> tuple[float, float]:
+        """The 95 % interval of the mean of values in rising order."""
+        low, high = confidence_interval(lambda drawn, axis: drawn.mean(axis), values, draws=self.draws, seed=self.seed)
+        return float(low), float(high)
+
     def of_each(self, ask: Callable[[str], float]) -> dict[str, float]:
         """``{"value", "original", "goal"}`` of a number that is asked of one model by name; of retrained ones the mean."""
         goals = [ask(name) for name in self.retrained]
@@ -179,6 +185,23 @@ class Audited:
         if len(names) < 2:
             return alone, "one retrained model, so the goal is it beside itself: imu.references(task) tells of noise"
         return float(np.mean([ask(name, [other for other in names if other != name]) for name in names])), ""
+
+
+def share_row(
+    asked: Audited,
+    name: str,
+    split: str,
+    right_of: Callable[[str], np.ndarray],
+    formula: str,
+    direction: str = CLOSER,
+    note: str = "",
+) -> Row:
+    """The row of a share of right answers, which are asked of a model by its name, with Wilson's interval."""
+    found = asked.of_each(lambda who: float(np.mean(right_of(who))))
+    low, high = share_interval(right_of(RUN))
+    return Row(
+        name, split, **found, unit="share correct", formula=formula, low=low, high=high, direction=direction, note=note
+    )
 
 
 def _check_model(task: Task, model: nn.Module, who: str) -> None:

@@ -11,14 +11,17 @@ from ..core.messages import DoesNotApply
 from ..core.running import digest
 from ..features.cache import by_content
 from ..measures import layers
-from .audited import ORIGINAL, RUN, Audited, Row, joined
+from .audited import ORIGINAL, RUN, Audited, Row, joined, share_row
 from .head_only import GOOD, Seen, fresh_probe, heads_of, heads_splits, right_answers, seen_by
-from .statistics import share_interval
 
 PER_CLASS = 10  # pictures behind a prototype
 COMPARED = 600  # samples that CKA compares at most
 DRAWS = 200  # resamplings of CKA at most
 TRAINED = 5000  # samples that a probe of a layer learns from at most
+PROBE = (
+    "share of samples whose class a fresh logistic regression tells from this layer (L2, C = 1, standardised; the mean over "
+    "places)"
+)
 CKA = "‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖) of centred features X and Y of this and of the retrained model; the mean over places and tokens"
 
 
@@ -33,19 +36,8 @@ def head_rows(asked: Audited) -> Iterator[Row]:
         )
 
     for key in right(RUN):
-        (measure, split), about = key, heads[key[0]]
-        found = asked.of_each(lambda who, key=key: float(np.mean(right(who)[key])))
-        low, high = share_interval(right(RUN)[key])
-        yield Row(
-            measure,
-            split,
-            unit="share correct",
-            formula=about.formula,
-            low=low,
-            high=high,
-            direction=about.good,
-            **found,
-        )
+        about = heads[key[0]]
+        yield share_row(asked, *key, lambda who, key=key: right(who)[key], about.formula, about.good)
 
 
 def probe_rows(asked: Audited) -> Iterator[Row]:
@@ -64,19 +56,8 @@ def probe_rows(asked: Audited) -> Iterator[Row]:
         return asked.once(("probe", digest(train, test)), lambda: fresh_probe(*seen) == truth[1])
 
     for layer in wanted:
-        found = asked.of_each(lambda who, layer=layer: float(np.mean(right(who, layer))))
-        low, high = share_interval(right(RUN, layer))
-        yield Row(
-            f"linear probe of layer {layer}",
-            names[1],
-            unit="share correct",
-            formula="share of samples whose class a fresh logistic regression tells from this layer (L2, C = 1, standardised; "
-            "the mean over places)",
-            low=low,
-            high=high,
-            direction=GOOD,
-            **found,
-        )
+        name, right_of = f"linear probe of layer {layer}", lambda who, layer=layer: right(who, layer)
+        yield share_row(asked, name, names[1], right_of, PROBE, GOOD)
 
 
 def _features(asked: Audited, who: str, split: str) -> dict[str, np.ndarray]:

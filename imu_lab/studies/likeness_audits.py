@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,15 @@ from ..core.quantities import describe, meaning_of
 from ..core.registry import name_of
 from ..measures import predictions
 from ..measures.distance import Agreement, Distance, JSRetrained, KLRetrained
-from .audited import ORIGINAL, RUN, Audited, Row, joined
-from .statistics import confidence_interval, share_interval
+from .audited import ORIGINAL, RUN, Audited, Row, joined, share_row
+from .statistics import confidence_interval
 
 MOST_CLASSES = 20  # of which the table of audits has a row; imu.class_accuracy has all
 W1 = "W1 of the true answer's probability"
 W1_FORMULA = (
     "∫ |F(p) − F_retrained(p)| dp over the probability p_y of the true answer: how far its distribution has to be moved"
 )
+LIKELIEST = "share of predictions whose likeliest answer is the true one"
 TOW = "Π over forget, retain and unseen of 1 − |accuracy − retrained model's accuracy|"
 
 
@@ -33,7 +34,7 @@ def distance_rows(asked: Audited) -> Iterator[Row]:
             goal, note = asked.among_retrained(
                 lambda who, others, m=metric, s=split: distances(asked, m, who, others, s).mean(), about.goal
             )
-            low, high = _mean_interval(asked, mine)
+            low, high = asked.mean_interval(mine)
             yield Row(
                 about.title,
                 split,
@@ -64,12 +65,6 @@ def distances(asked: Audited, metric: Distance, who: str, others: list[str], spl
         return made[0].double().cpu().numpy()
 
     return np.mean([asked.once((metric, who, other, split), lambda o=other: each(o)) for other in others], axis=0)
-
-
-def _mean_interval(asked: Audited, values: np.ndarray) -> tuple[float, float]:
-    """Of the mean of sorted values."""
-    low, high = confidence_interval(lambda drawn, axis: drawn.mean(axis), values, draws=asked.draws, seed=asked.seed)
-    return float(low), float(high)
 
 
 def _moved_rows(asked: Audited) -> Iterator[Row]:
@@ -103,19 +98,11 @@ def _moved(mine: np.ndarray, *others: np.ndarray, axis: int = -1) -> np.ndarray:
 def accuracy_rows(asked: Audited) -> Iterator[Row]:
     """Accuracy on each split and of each class, and where the answers on the forget set go."""
     for split in asked.splits:
-        yield _share_row(
-            asked, "accuracy", split, lambda who, split=split: asked.scores(who, split)["right"].to_numpy()
+        yield share_row(
+            asked, "accuracy", split, lambda who, split=split: asked.scores(who, split)["right"].to_numpy(), LIKELIEST
         )
     yield from _class_rows(asked)
     yield from _matrix_rows(asked)
-
-
-def _share_row(asked: Audited, name: str, split: str, right_of: Callable[[str], np.ndarray], note: str = "") -> Row:
-    """The row of a share of right answers, with Wilson's interval."""
-    found = asked.of_each(lambda who: float(np.mean(right_of(who))))
-    low, high = share_interval(right_of(RUN))
-    formula = "share of predictions whose likeliest answer is the true one"
-    return Row(name, split, unit="share correct", formula=formula, low=low, high=high, note=note, **found)
 
 
 def class_table(asked: Audited) -> pd.DataFrame:
@@ -142,7 +129,8 @@ def _class_rows(asked: Audited) -> Iterator[Row]:
         note = f"of {table['class'].nunique()} classes; imu.class_accuracy(run) has all"
     for row in table[table["class"].isin(wanted)].to_dict("records"):
         right = {who: np.arange(row["samples"]) < row[who] for who in asked.models}
-        yield _share_row(asked, f"accuracy of {row['class']}", "seen" if row["seen"] else "unseen", right.get, note)
+        seen = "seen" if row["seen"] else "unseen"
+        yield share_row(asked, f"accuracy of {row['class']}", seen, right.get, LIKELIEST, note=note)
 
 
 def _matrix_rows(asked: Audited) -> Iterator[Row]:

@@ -30,7 +30,6 @@ from ..tasks.protocol import Examples, Task, labels_of
 from ..tasks.training import epochs, recipe_of
 from ..unlearning.request import Request
 from .audited import ORIGINAL, RUN, Audited, Row, joined
-from .statistics import confidence_interval
 
 PAIRS, FEWEST = 64, 8
 LONGEST = 4  # times the updates of the run
@@ -275,7 +274,7 @@ def u_lira_rows(asked: Audited, pairs: int = PAIRS) -> Iterator[Row]:
     about = f"shadows answered {made.accuracy[0]:.0%} of what they forgot before and {made.accuracy[1]:.0%} after"
     for name, (statistic, unit, goal) in STATISTICS.items():
         each = np.sort(statistic(*forgot))
-        low, high = confidence_interval(lambda drawn, axis: drawn.mean(axis), each, draws=asked.draws, seed=asked.seed)
+        low, high = asked.mean_interval(each)
         yield Row(
             f"{name} by U-LiRA",
             f"forget and {asked.sides.split}",
@@ -283,8 +282,8 @@ def u_lira_rows(asked: Audited, pairs: int = PAIRS) -> Iterator[Row]:
             unit,
             f"mean over {pairs} held-out pairs; Λ = log N(φ; models that saw and forgot it) − log N(φ; that never saw it, and "
             "forgot others), φ = log(p_y / (1 − p_y)), normals by sample",
-            float(low),
-            float(high),
+            low,
+            high,
             goal(made.seen.shape[-1]),
             float(statistic(*trained).mean()),
             "close to the goal: nobody tells who was forgotten from who was never seen",
