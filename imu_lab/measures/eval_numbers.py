@@ -68,9 +68,7 @@ class Computed:
         right, wrong = RIGHT.get(split, "loss_paraphrased"), self._several(split, "loss_wrong")
         if wrong.shape[1] and right in table:
             whole = self._known(split, "loss_wrong")  # a mean over those that are known would be of other answers
-            table["truth_ratio"] = np.where(
-                whole, truth_ratios(torch.tensor(table[right].to_numpy(copy=True)), wrong).numpy(), np.nan
-            )
+            table["truth_ratio"] = np.where(whole, truth_ratios(_tensor(table[right]), wrong).numpy(), np.nan)
         options = self._several(split, "probability_wrong")
         if split in RIGHT and options.shape[1] and "probability" in table:
             shares = table["probability"] / (table["probability"] + options.nansum(1).numpy() + EPSILON)
@@ -122,11 +120,7 @@ class Computed:
 
     def _scores(self, split: str, name: str) -> Tensor:
         table = self.parts.get(split)
-        return (
-            torch.tensor(table[name].dropna().to_numpy(copy=True))
-            if table is not None and name in table
-            else torch.empty(0)
-        )
+        return torch.empty(0) if table is None or name not in table else _tensor(table[name].dropna())
 
     def curve(self) -> pd.DataFrame:
         """``step, split, metric, value``: all that can be computed, and of the rest what the file tells."""

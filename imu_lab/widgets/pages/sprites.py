@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..base.gallery import enlarged
+from .held import spaced
 
 LARGEST = 64  # pixels of height
 ACROSS = 32  # pictures in a row of a sheet, and rows in it
@@ -54,7 +55,7 @@ def sprites(look: Callable[[list[int]], Any] | None, examples: Sequence[int], mo
         look: from examples to uint8 (n, h, w, 3), or to None, as a task's ``pictures``.
     """
     examples = [int(example) for example in examples]
-    tried = _spaced(examples, TRIED)
+    tried = spaced(np.array(examples), TRIED).tolist()
     pictures = look(tried) if look is not None and examples else None
     if pictures is None or not len(pictures):
         return None
@@ -64,7 +65,7 @@ def sprites(look: Callable[[list[int]], Any] | None, examples: Sequence[int], mo
         fit = int(most / (len(_encoded(sample, kind, how)) / len(tried)))
         if fit >= len(examples):
             break
-    kept = _spaced(examples, max(fit, 1))
+    kept = spaced(np.array(examples), max(fit, 1)).tolist()
     groups = [kept[at : at + ACROSS**2] for at in range(0, len(kept), ACROSS**2)]
     sheets = [np.frombuffer(_encoded(_sheet(look(group), shape), kind, how), np.uint8) for group in groups]
     return Sprites(sheets, f"image/{kind}", *shape, ACROSS, kept, kind != "png")
@@ -89,10 +90,3 @@ def _encoded(sheet: Image.Image, kind: str, how: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     sheet.save(buffer, kind, **how)
     return buffer.getvalue()
-
-
-def _spaced(examples: list[int], most: int) -> list[int]:
-    """At most so many of them, evenly spaced."""
-    if len(examples) <= most:
-        return examples
-    return [examples[at] for at in np.unique(np.linspace(0, len(examples) - 1, most).round().astype(int))]
