@@ -124,8 +124,8 @@ def sweep(
     if tuning:
         _check_tuning(arms, by, references)
         tried = made(arms, tuning, "sweep, tuning")
-        told = {"tuning": standings(tried, [arm.name for arm in arms], by)}
-        arms = _best(arms, tried, by)
+        best = _best(arms, tried, by)
+        arms, told = best, {"tuning": standings(tried, [arm.name for arm in arms], by)}
     table = made(arms, seeds, "sweep")
     table.attrs |= told
     if failed := int((table["error"] != "").sum()):
