@@ -18,7 +18,7 @@ from torch.nn.functional import logsigmoid
 from ..core.messages import DoesNotApply, listed
 from ..tasks.evaluation import outputs
 from ..tasks.outputs import answers, true_classes, two_sided
-from ..tasks.protocol import Examples, Task, labels_of, offered
+from ..tasks.protocol import Examples, Task, names_of, offered
 from .language import has_pairs
 
 LEAST = -1e300  # a log-probability that is finite: of a class that a model rules out
@@ -205,7 +205,7 @@ def sides(task: Task, model: nn.Module) -> Sides:
 def _classes(task: Task, model: nn.Module, both: tuple[Examples, Examples]) -> list[list[str]] | None:
     """The class of each sample of both sides: the task's labels, else numbers of outputs; None of several predictions each."""
     if None not in (offered(task).labels, offered(task).test_labels):
-        return [labels_of(task, each.ids, each.source) for each in both]
+        return [names_of(task, each) for each in both]
     found: list[list[str]] = [[], []]
     for names, examples in zip(found, both):
         for _, batch, made in outputs(task, model, examples):

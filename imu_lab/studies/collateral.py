@@ -26,7 +26,7 @@ from ..features.cache import as_seen_by
 from ..features.gradients import gradients_of
 from ..lab.what_if import what_if
 from ..tasks.evaluation import mean_loss, outcomes
-from ..tasks.protocol import Examples, Task, labels_of
+from ..tasks.protocol import Examples, Task, labels_of, names_of
 
 
 class NoFirstOrder(ValueError):
@@ -55,7 +55,7 @@ def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.D
     with one_thread():
         predicted = _predicted(run, task, before, examples, step)
         first, last = (outcomes(view, model, view.split(split)).double().numpy() for view, model in views)
-    table = pd.DataFrame({"example": examples.ids.numpy(), "label": _labels(run.task, split)})
+    table = pd.DataFrame({"example": examples.ids.numpy(), "label": names_of(run.task, run.task.split(split))})
     table["predicted"], table["measured"] = predicted, last[:, 0] - first[:, 0]
     table["margin_before"], table["margin_after"] = first[:, 1], last[:, 1]
     table["lost"] = (first[:, 1] >= 0) & (last[:, 1] < 0)
@@ -107,7 +107,7 @@ def damage_by_sample(
     step = run.kept_steps[-1] if step is None else step
     examples, forget, counts = damaged(task, split, label, example), task.split("forget"), shares(run, step)
     gradients = gradients_of(task, before)
-    table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
+    table = pd.DataFrame({"example": forget.ids.numpy(), "label": names_of(run.task, run.task.split("forget"))})
     with one_thread():
         products = gradients.along(forget, gradients.mean(examples)).double().cpu().numpy()
         table["pressure"], table["predicted"] = received(run, step), counts * products
@@ -127,7 +127,7 @@ def damaged(task: Task, split: str, label: str | None = None, example: int | Non
         if not wanted.any():
             raise ValueError(f"example {example} is not in {split!r}; it holds {len(examples)} examples")
     elif label is not None:
-        labels = _labels(task, split)
+        labels = names_of(task, examples)
         if label not in labels:
             raise ValueError(f"no sample of {split!r} has the label {label!r}; there are {listed(sorted(set(labels)))}")
         wanted = np.asarray(labels) == label
@@ -177,7 +177,7 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
         products = gradients.along(forget, toward).double().cpu().numpy()
         size = float(sum(part.square().sum() for part in toward.values())) ** 0.5
         own = gradients.norms(forget).double().cpu().numpy()
-    table = pd.DataFrame({"example": forget.ids.numpy(), "label": _labels(run.task, "forget")})
+    table = pd.DataFrame({"example": forget.ids.numpy(), "label": names_of(run.task, run.task.split("forget"))})
     table["pressure"] = received(run, step)
     table["alignment"] = np.divide(products, own * size, out=np.zeros_like(products), where=own * size > 0)
     table["predicted"] = shares(run, step) * products
@@ -193,7 +193,7 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     task, before = view(a_run(run, "damage_by_class").known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
-    labels = np.asarray(_labels(run.task, split))
+    labels = np.asarray(names_of(run.task, run.task.split(split)))
     length, columns = shares(run, step), {}
     with one_thread():
         mine = gradients.on(forget)
@@ -280,12 +280,6 @@ def shares(run: Run, step: int) -> np.ndarray:
             f"first-order damage needs a known pressure; the method {run.settings.get('method')!r} does not record it"
         )
     return counts
-
-
-def _labels(task: Task, split: str) -> list[str]:
-    """The labels of a split's samples; empty where the task has none."""
-    examples = task.split(split)
-    return labels_of(task, examples.ids, examples.source)
 
 
 def ablate_pressure(

@@ -20,7 +20,7 @@ from ..features import view
 from ..measures.language import has_pairs
 from ..measures.reference import Reference
 from ..tasks.evaluation import outcomes
-from ..tasks.protocol import Examples, Task, labels_of, offered
+from ..tasks.protocol import Examples, Task, names_of, offered
 from ..unlearning.objectives import Descent
 from .rebound import learner
 from .statistics import confidence_interval
@@ -106,7 +106,7 @@ def comeback(
     if offered(task).labels is None:
         raise ValueError(f"{type(task).__name__} has no labels, so that nobody can tell which facts belong together")
     forget = task.split("forget")
-    if "" in labels_of(task, forget.ids, forget.source):
+    if "" in names_of(task, forget):
         raise ValueError(
             "some of the forgotten pairs tell of nobody whom they are about, so that nobody can tell which facts belong "
             "together; give each row an author, and make the run again"
@@ -132,7 +132,7 @@ def _after(task: Task, whole: nn.Module, how: Descent, updates: int, seed: int) 
     """The forgotten facts under every lesson, by one model."""
     seen, model = view(task, whole)
     forget = seen.split("forget")
-    about = pd.DataFrame({"example": forget.ids.numpy(), "label": labels_of(task, forget.ids, forget.source)})
+    about = pd.DataFrame({"example": forget.ids.numpy(), "label": names_of(task, forget)})
     tables = [about.assign(lesson=NOTHING, taught=0, **_measured(seen, model, forget))]
     if (again := _asked_again(task)) is not None:
         found = pd.DataFrame(_measured(seen, model, seen.split("test-forget")))
@@ -171,7 +171,7 @@ def _asked_again(task: Task) -> np.ndarray | None:
 def _lessons(seen: Task, task: Task, seed: int) -> Iterator[Lesson]:
     """For either half of each label's facts: what is learned while the other half is watched."""
     forget, retain = seen.split("forget"), seen.split("retain")
-    mine, kept = (np.array(labels_of(task, each.ids, each.source), dtype=object) for each in (forget, retain))
+    mine, kept = (np.array(names_of(task, each), dtype=object) for each in (forget, retain))
     chance = torch.Generator().manual_seed(seed)
     for label in dict.fromkeys(mine.tolist()):
         own = torch.as_tensor(np.flatnonzero(mine == label))

@@ -17,7 +17,7 @@ from ..features import view
 from ..lab.what_if import what_if
 from ..measures.reference import Reference
 from ..tasks.evaluation import outcomes
-from ..tasks.protocol import Examples, Task, labels_of, offered
+from ..tasks.protocol import Examples, Task, labels_of, names_of, offered
 
 ALL, RETRAINED = "all together", "retrained"
 MEASURES = ("loss", "probability", "right")
@@ -50,7 +50,7 @@ def leakage(run: Run, reference: Any = None, *, step: int | None = None, alone: 
     task = a_run(run, "leakage").known_task()
     if offered(task).labels is None:
         raise ValueError(f"{type(task).__name__} has no labels, so that nobody can tell whose samples are damaged")
-    if not any(label for split in SPLITS for label in _labels(task, task.split(split))):
+    if not any(label for split in SPLITS for label in names_of(task, task.split(split))):
         raise ValueError(
             "these pairs tell of nobody whom they are about; give each row an author, and make the run again"
         )
@@ -82,16 +82,12 @@ def _each_alone(run: Run, task: Task, step: int, whole: pd.DataFrame) -> Iterato
         yield name, what_if(run, keep=others, **settings) if others else run
 
 
-def _labels(task: Task, examples: Examples) -> list[str]:
-    return labels_of(task, examples.ids, examples.source)
-
-
 def _known(task: Task, model: nn.Module) -> pd.DataFrame:
     """``label, forgotten``, and the measures of each training sample, in the order of the splits."""
     tables = []
     for split, forgotten in SPLITS.items():
         examples = task.split(split)
-        tables.append(pd.DataFrame({"label": _labels(task, examples), "forgotten": forgotten}))
+        tables.append(pd.DataFrame({"label": names_of(task, examples), "forgotten": forgotten}))
     table = pd.concat(tables, ignore_index=True)
     return table.assign(**dict(zip(MEASURES, _values(task, *view(task, model)).T)))
 

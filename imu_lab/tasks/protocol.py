@@ -340,6 +340,11 @@ def labels_of(task: Any, examples: Any, source: str = "train") -> list[str]:
     return [""] * len(examples) if names is None else list(names(examples))
 
 
+def names_of(task: Any, examples: Examples) -> list[str]:
+    """The labels of these examples; empty words where the task names none."""
+    return labels_of(task, examples.ids, examples.source)
+
+
 def check_unchanged(task: Any) -> None:
     """Read the data that a user holds once more, where the task holds any.
 

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ..core.messages import listed, unknown
 from ..core.quantities import KEPT
-from ..tasks.protocol import Abilities, Task, labels_of, offered
+from ..tasks.protocol import Abilities, Task, names_of, offered
 from ..tasks.training import DivergedTraining
 from .recorder import Recorder, SplitMetrics
 from .request import Request, updates_of
@@ -295,7 +295,7 @@ def _chance(task: Task, split: str) -> float:
     Of a task that names no labels the targets tell, of a few hundred samples from all over the split.
     """
     examples = task.split(split)
-    labels: list = labels_of(task, examples.ids, examples.source)
+    labels: list = names_of(task, examples)
     if len(examples) and not any(labels):
         few = torch.linspace(0, len(examples) - 1, min(len(examples), examples.chunk)).long()
         targets = examples.batch(few).targets
