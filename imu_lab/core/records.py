@@ -33,7 +33,22 @@ def aligned(context: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, eq=False)
-class Influence:
+class _Samples:
+    """A row per forget sample, and what else is known of it, in the same order."""
+
+    frame: pd.DataFrame
+    context: pd.DataFrame
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "context", aligned(self.context, self.frame))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+@dataclass(frozen=True, eq=False)
+class Influence(_Samples):
     """One number per forget sample, as a record.
 
     Attributes:
@@ -43,13 +58,6 @@ class Influence:
             step has).
         settings: estimator, its settings, target, task: what reproduces the numbers.
     """
-
-    frame: pd.DataFrame
-    context: pd.DataFrame
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "context", aligned(self.context, self.frame))
 
     @property
     def values(self) -> np.ndarray:
@@ -67,9 +75,6 @@ class Influence:
             return float("nan")
         return float(np.mean(np.sign(self.context["gradient_dot"]) != np.sign(self.values)))
 
-    def __len__(self) -> int:
-        return len(self.frame)
-
     def __repr__(self) -> str:
         negative = int((self.values < 0).sum())
         return f"Influence({self.settings.get('estimator')}, {len(self)} samples, {negative} negative)"
@@ -81,7 +86,7 @@ class Influence:
 
 
 @dataclass(frozen=True, eq=False)
-class Intensity:
+class Intensity(_Samples):
     """Each forget sample's share of the pressure, as a record.
 
     Attributes:
@@ -89,13 +94,6 @@ class Intensity:
         context: the context of the influences it was made from.
         settings: rule, its settings, and those of the influences under ``"influence"``.
     """
-
-    frame: pd.DataFrame
-    context: pd.DataFrame
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "context", aligned(self.context, self.frame))
 
     @property
     def values(self) -> np.ndarray:
@@ -112,9 +110,6 @@ class Intensity:
         """How unequal the weights are: 0 for uniform weights, close to 1 when one sample takes everything (Gini 1912)."""
         held = np.cumsum(np.sort(self.values))  # by the least pressed, as in a Lorenz curve
         return max(0.0, float(1 + (1 - 2 * held.sum() / held[-1]) / len(held)))  # not -1e-16
-
-    def __len__(self) -> int:
-        return len(self.frame)
 
     def __repr__(self) -> str:
         kept = int(self.frame["selected"].sum())

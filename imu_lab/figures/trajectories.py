@@ -221,5 +221,7 @@ def _subtitle(info: TrajectoriesInfo) -> list[str]:
 def _frame() -> dict[str, Any]:
     return dict(
         xaxis=dict(anchor="y", showgrid=False, title=dict(text="updates made (0 = original model)")),
-        yaxis=dict(anchor="x", showgrid=False, title=dict(text="forget samples (the first<br>forgotten at the bottom)")),
+        yaxis=dict(
+            anchor="x", showgrid=False, title=dict(text="forget samples (the first<br>forgotten at the bottom)")
+        ),
     )

@@ -10,13 +10,12 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from ..core.messages import kind_of, listed
+from ..core.messages import listed
 from ..core.taken import several_examples
-from ..tasks.around import innermost
 from ..tasks.cards import words
 from ..tasks.pair_scores import rouge_recall
 from ..tasks.protocol import Task, prepared
-from .language import has_pairs
+from .language import check_pairs
 
 COLUMNS = ["example", "author", "question", "answer", "model", "said", "exact", "rouge"]
 SHOWN = 20  # questions in a notebook
@@ -83,10 +82,7 @@ def own_answers(
         TypeError: the task has no pairs, or the models have no names.
         ValueError: a pair that the split does not hold.
     """
-    if not has_pairs(task):
-        raise TypeError(f"own answers need a task of questions and answers, not {type(innermost(task)).__name__}")
-    if not isinstance(models, Mapping):
-        raise TypeError(f'models are named, as in {{"now": run.model}}; got {kind_of(models)}')
+    check_pairs("own answers need", task, models)
     held = task.split(split)
     known = held.ids.tolist()
     wanted = known if examples is None else several_examples(examples, "examples=")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.memo import Memo
+from ..core.messages import kind_of
 from ..core.registry import metric
 from ..tasks.around import innermost
 from ..tasks.evaluation import in_order, outputs, threads_of
@@ -33,6 +35,14 @@ SCORES = ("loss", "min_k", "min_k_plus_plus", "zlib")  # high for what is unlike
 def has_pairs(task: Task) -> bool:
     """Whether a task is about questions and answers."""
     return hasattr(innermost(task), "wrong_losses")
+
+
+def check_pairs(what: str, task: Task, models: Any = MappingProxyType({})) -> None:
+    """Raise TypeError unless the task has pairs, and the models names; ``what`` needs them."""
+    if not has_pairs(task):
+        raise TypeError(f"{what} a task of questions and answers, not {type(innermost(task)).__name__}")
+    if not isinstance(models, Mapping):
+        raise TypeError(f'models are named, as in {{"now": run.model}}; got {kind_of(models)}')
 
 
 def pair_table(task: Task, model: nn.Module, split: str = "forget", by: str | None = None) -> pd.DataFrame:
@@ -51,8 +61,7 @@ def pair_table(task: Task, model: nn.Module, split: str = "forget", by: str | No
         TypeError: the task has no pairs.
         ValueError: another way to put pairs together was asked for.
     """
-    if not has_pairs(task):
-        raise TypeError(f"a table of pairs needs a task of questions and answers, not {type(innermost(task)).__name__}")
+    check_pairs("a table of pairs needs", task)
     if by not in (None, "author"):
         raise ValueError(f'by is None or "author", got {by!r}')
     examples = task.split(split)

@@ -12,10 +12,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..core.messages import kind_of
-from ..tasks.around import innermost
 from ..tasks.protocol import Task, prepared
-from .language import Apart, apart, has_pairs
+from .language import Apart, apart, check_pairs
 from .reference import Reference
 
 PAIRS = ["model", "example", "author", "truth_ratio", "share"]
@@ -71,10 +69,7 @@ def truth_ratios(
         TypeError: the task has no pairs, or the models have no names.
         ValueError: no pair of the split has wrong answers.
     """
-    if not has_pairs(task):
-        raise TypeError(f"truth ratios need a task of questions and answers, not {type(innermost(task)).__name__}")
-    if not isinstance(models, Mapping):
-        raise TypeError(f'models are named, as in {{"now": run.model}}; got {kind_of(models)}')
+    check_pairs("truth ratios need", task, models)
     examples = task.split(f"{split}-perturbed")
     if not len(examples):
         raise ValueError(f"no pair of {split!r} has wrong answers, without which there is no truth ratio")
