@@ -1,13 +1,17 @@
-"""What all tests share: one folder for checkpoints, so that each model is trained once in a session."""
+"""What all tests share: one folder for checkpoints, and which cases of a test `make check` takes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import groupby
 
 import pytest
+from few import few
 
 pytest_plugins = ["browser"]
+
+LEFT = {"browser", "slow", "full"}  # what `make check` leaves to `make test`
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,3 +26,14 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         if not os.environ.get("IMU_LAB_DATA"):
             patch.setenv("IMU_LAB_DATA", str(folder))
         yield
+
+
+@pytest.hookimpl(tryfirst=True)  # before cases are left out by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked ``few``, the cases that `make check` leaves to `make test` carry the mark ``full``."""
+    for _, group in groupby(items, lambda item: (item.parent, getattr(item, "originalname", item.name))):
+        cases = [item for item in group if not LEFT & {mark.name for mark in item.iter_markers()}]
+        if cases and (mark := cases[0].get_closest_marker("few")):
+            taken = few([{name: id(value) for name, value in case.callspec.params.items()} for case in cases], *mark.args)
+            for place in set(range(len(cases))) - set(taken):
+                cases[place].add_marker("full")

@@ -95,6 +95,7 @@ def test_estimators(name: str, estimator: str) -> None:
     assert first.frame["example"].tolist() == task.split("forget").ids.tolist()
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("estimator", imu.estimators)
 @pytest.mark.parametrize("cached", [True, False])
 def test_estimators_see_the_forget_set_alone(name: str, estimator: str, cached: bool) -> None:
@@ -135,6 +136,7 @@ def test_methods(name: str, method: str) -> None:
     assert any(not torch.equal(one[key], value) for key, value in model.state_dict().items())
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("method", imu.methods)
 def test_only_the_declared_scope_moves(name: str, method: str) -> None:
     task, model = cases.task(name), cases.original(name)
@@ -147,6 +149,7 @@ def test_only_the_declared_scope_moves(name: str, method: str) -> None:
         assert {key for key, value in model.state_dict().items() if not torch.equal(value, after[key])} <= allowed
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("method", imu.methods)
 def test_methods_leave_the_retain_set_alone_unless_they_declare_it(name: str, method: str) -> None:
     task, private = cases.task(name), copy.deepcopy(cases.original(name)).eval()
@@ -161,6 +164,7 @@ def test_methods_leave_the_retain_set_alone_unless_they_declare_it(name: str, me
     assert len(updates) == (imu.methods.declared(how, "updates") or 3)
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("method", imu.methods)
 def test_methods_that_declare_a_statistic_get_its_parts_and_nothing_else(name: str, method: str, monkeypatch) -> None:
     """They work with the parts they declare where every split but the forget set raises, and do not work without."""
@@ -191,6 +195,7 @@ def test_methods_that_declare_a_statistic_get_its_parts_and_nothing_else(name: s
     assert seen and all(each.retain is None and set(each.statistics.parts) == set(declared) for each in seen)
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("method", imu.methods)
 def test_methods_that_declare_it_get_the_retain_set_and_others_do_not(name: str, method: str, monkeypatch) -> None:
     task, seen = cases.task(name), []

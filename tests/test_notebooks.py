@@ -233,6 +233,7 @@ def test_new_modules_and_files_that_are_no_python_count(tmp_path: Path) -> None:
     assert digest_with(tmp_path, **{"old.pyc": "x"}) == found[0]
 
 
+@pytest.mark.full
 def test_a_failing_cell_is_refused_and_the_file_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "failing.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")]), path)

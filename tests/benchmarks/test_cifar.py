@@ -54,6 +54,7 @@ def test_a_tenth_of_each_class(folder: Path, capsys: pytest.CaptureFixture) -> N
     assert "6 train and 3 test" in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_it_goes_on_where_it_was_stopped(folder: Path, capsys, monkeypatch) -> None:
     made, real = [], training.Training._update
 

@@ -121,6 +121,7 @@ def test_a_fingerprint_of_few_different_values_sees_signs_and_places() -> None:
     assert len(seen) == 5
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8, torch.bool, torch.bfloat16, torch.int64, torch.float16])
 def test_rows_hash_alike_exactly_where_they_are_alike(dtype: torch.dtype) -> None:
     rows = (torch.randn(500, 3, 5, generator=torch.Generator().manual_seed(0)) * 9).abs().to(dtype)

@@ -24,6 +24,7 @@ def seen_from(task: Task, model: nn.Module, store: FeatureStore | None = None) -
     return ReadoutTask(task, model, found, store), copy.deepcopy(model.get_submodule(found.names[0]))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["toy", "digits class", "own data"])
 def test_the_view_measures_what_the_full_one_does(name: str) -> None:
     task, model = cases.task(name), cases.original(name)
@@ -177,6 +178,7 @@ EDITS: dict[str, Callable[[nn.Module], object]] = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("edit", EDITS)
 def test_a_model_edited_in_place_gets_new_features(edit: str) -> None:
     model = Editable().eval()

@@ -33,6 +33,7 @@ def vectors(like: Tensor, count: int = 3) -> Tensor:
     return torch.randn(count, len(like), generator=torch.Generator().manual_seed(2), dtype=like.dtype)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("case", LINEAR)
 def test_the_matrix_of_a_linear_readout_is_its_definition(case: str) -> None:
     task, model = LINEAR[case]()
@@ -43,6 +44,7 @@ def test_the_matrix_of_a_linear_readout_is_its_definition(case: str) -> None:
     assert cases.relative(found, expected) <= tolerance(model)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("case", LINEAR)
 def test_products_are_with_that_matrix(case: str) -> None:
     task, model = LINEAR[case]()
@@ -54,6 +56,7 @@ def test_products_are_with_that_matrix(case: str) -> None:
         assert cases.relative(curvature.times(vector), expected @ vector) <= tolerance(model)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("case", DOUBLE)
 @pytest.mark.parametrize("chunk", [1, 7])
 def test_chunks_that_are_not_held_give_the_same(case: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:

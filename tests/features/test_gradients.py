@@ -38,6 +38,7 @@ def by_hand(task: Task, model: nn.Module, examples: imu.tasks.Examples) -> Tenso
     return torch.stack(rows)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("case", LINEAR)
 def test_the_explicit_loop_is_the_textbook_loop(case: str) -> None:
     task, model = LINEAR[case]()
@@ -141,6 +142,7 @@ def test_torchs_attention_under_forward_mode(named: object) -> None:
     assert torch.backends.mha.get_fastpath_enabled() == fast
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("named", [pytest.param(("layer4", "fc"), marks=pytest.mark.slow), "all"])
 def test_a_torchvision_network(named: object) -> None:
     from torchvision.models import ResNet

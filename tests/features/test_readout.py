@@ -31,6 +31,7 @@ def torchvision_models() -> dict[str, tuple[Callable, str]]:
     }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("family", [
     "resnet18", "vgg11_bn", "vit", "swin",
     *(pytest.param(each, marks=pytest.mark.slow) for each in ("mobilenet_v3_small", "densenet", "shufflenet", "googlenet")),
@@ -47,6 +48,7 @@ def test_the_readout_of_torchvisions_classifiers(family: str) -> None:
         assert cases.close(model.get_submodule(name)(reached), outputs, within=1e-5)
 
 
+@pytest.mark.full
 def test_a_torchvision_classifier_whose_last_layer_is_a_convolution_is_refused_with_the_list() -> None:
     from torchvision import models
 
@@ -199,6 +201,7 @@ def test_tokens_in_one_row_give_the_same_influence() -> None:
     assert cases.close(imu.influence(task, flat, cache=False).values, expected, within=1e-9)
 
 
+@pytest.mark.full
 def test_time_first_is_not_mistaken_for_examples_first() -> None:
     _, plain, turned = arranged("turned")
     named = cases.Tokens(readout=("head",))
@@ -206,6 +209,7 @@ def test_time_first_is_not_mistaken_for_examples_first() -> None:
     assert cases.close(imu.influence(named, turned).values, imu.influence(named, plain).values, within=1e-9)
 
 
+@pytest.mark.full
 def test_tied_weights_move_the_backbone_so_features_are_not_cached() -> None:
     task = cases.Tokens(readout=("head",))
     model = task.make_model(0)

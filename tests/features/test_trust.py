@@ -50,6 +50,7 @@ class Careless(Own):
             return {"accuracy": (model(batch.inputs).argmax(1) == batch.targets).double().mean().item()}
 
 
+@pytest.mark.full
 def test_a_test_split_with_the_ids_of_the_training_set_keeps_its_own_samples() -> None:
     task, model = Careless(), Careless().make_model(1)
     assert (
@@ -77,6 +78,7 @@ class Flipped(Toy):
         return Examples.of(batch.inputs, 2 - batch.targets, examples.ids, examples.source)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", [Shifted, Flipped])
 def test_a_subclass_with_other_samples_gets_its_own(kind: type) -> None:
     model = imu.train(Toy())
@@ -129,6 +131,7 @@ def test_data_in_a_setting_that_does_not_count_need_a_key() -> None:
     assert honest(Keyed(), model)
 
 
+@pytest.mark.full
 def test_data_without_a_key_that_are_edited_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, labels = cases.images(40, 3)
     monkeypatch.setattr(Own, "data", lambda self: (inputs, labels))
@@ -157,6 +160,7 @@ class Autoencoder(Own):
             return {"loss": self.example_loss(model, self.split(split).batch()).mean().item()}
 
 
+@pytest.mark.full
 def test_a_loss_that_reads_the_inputs_is_not_asked_with_features() -> None:
     task, model = Autoencoder(), Autoencoder().make_model(0)
     assert view(task, model)[0] is task and honest(task, model)
@@ -171,6 +175,7 @@ class Cosine(nn.Linear):
         return nn.functional.linear(nn.functional.normalize(x), nn.functional.normalize(self.weight))
 
 
+@pytest.mark.few(1)
 @pytest.mark.filterwarnings("ignore:.*cannot be differentiated in forward mode")  # torch's weight norm has none
 @pytest.mark.parametrize("layer", [
     lambda: Cosine(6, 3, bias=False),
@@ -255,6 +260,7 @@ def doubled(layer: nn.Linear, how: str) -> nn.Linear:
     return layer
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("how", ["in", "out"])
 @pytest.mark.parametrize("alone", [False, True], ids=["a head", "the whole model"])
 def test_a_hook_on_the_last_layer_is_part_of_the_model(alone: bool, how: str) -> None:

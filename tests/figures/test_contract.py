@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,12 @@ def drawn(name: str, given: Given) -> go.Figure:
     return getattr(imu, name)(*given[0], **given[1])
 
 
+@cache
+def seen(name: str, way: str) -> go.Figure:
+    """The figure of one case, for all who look at it and change nothing."""
+    return drawn(name, asked(name, way))
+
+
 def texts(part: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Every string that a figure may show, with where it stands."""
     if isinstance(part, dict):
@@ -79,7 +86,7 @@ def test_every_figure_has_its_case() -> None:
 
 @every_case
 def test_title_and_looks(name: str, way: str) -> None:
-    figure = drawn(name, asked(name, way))
+    figure = seen(name, way)
     assert len(plain(figure.layout.title.text)) > 5
     assert figure.layout.template == theme.TEMPLATE and figure.layout.paper_bgcolor is None
     caption = figure.layout.title.text.partition("<br>")[2]
@@ -89,7 +96,7 @@ def test_title_and_looks(name: str, way: str) -> None:
 
 @every_case
 def test_every_axis_has_a_name_and_numbers_have_a_unit(name: str, way: str) -> None:
-    figure = drawn(name, asked(name, way))
+    figure = seen(name, way)
     axes = {axis: figure.layout[axis] for axis in figure.layout if re.fullmatch(r"[xy]axis\d*", axis)}
     titled = {axis for axis, value in axes.items() if value.visible and plain(value.title.text or "")}
     for axis, value in axes.items():
@@ -118,7 +125,7 @@ def in_line(figure: go.Figure, one: str, other: str) -> bool:
 
 @every_case
 def test_every_trace_answers_the_mouse_in_words(name: str, way: str) -> None:
-    for trace in drawn(name, asked(name, way)).data:
+    for trace in seen(name, way).data:
         if trace.hoverinfo == "skip" or not marks(trace):
             continue
         template = trace.hovertemplate
@@ -129,6 +136,7 @@ def test_every_trace_answers_the_mouse_in_words(name: str, way: str) -> None:
         assert re.search(r"[a-z]{3}", said), template
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(
     "word", [pytest.param(w, id=n, marks=[pytest.mark.full] * (n not in CHECKED)) for n, w in HOSTILE.items()]
 )
@@ -210,6 +218,7 @@ def alike(one: Any, other: Any) -> bool:
     return one is other or bool(one == other)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("widget", [False, pytest.param(True, marks=pytest.mark.full)], ids=["figure", "widget"])
 @pytest.mark.parametrize("name", UPDATED)
 def test_an_update_draws_what_a_new_figure_draws(name: str, widget: bool) -> None:
@@ -225,7 +234,7 @@ def test_an_update_draws_what_a_new_figure_draws(name: str, widget: bool) -> Non
 
 @every_case
 def test_a_split_a_rule_and_a_run_have_their_own_colour(name: str, way: str) -> None:
-    for trace in drawn(name, asked(name, way)).data:
+    for trace in seen(name, way).data:
         named = {key: value for key in ("split", "run", "rule", "draw") if (value := (trace.meta or {}).get(key))}
         if not named:
             continue
@@ -264,19 +273,20 @@ def refused(name: str, given: Any, *more: Any) -> None:
     assert len(str(caught.value)) < 300 and caught.value.__cause__ is None
 
 
-@pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("name", FIGURES)
-def test_what_it_does_not_draw_is_refused_with_the_call_that_gives_what_it_does(name: str, wrong: str) -> None:
+def test_what_it_does_not_draw_is_refused_with_the_call_that_gives_what_it_does(name: str) -> None:
     more = asked(name, "usual")[0][1:]
-    if wrong in RUNS.get(name, ()):
-        assert getattr(imu, name)(WRONG[wrong], *more).data
-    elif wrong in ASKED.get(name, ()):
-        with pytest.raises(ValueError, match="this run|these runs|followed"):
-            getattr(imu, name)(WRONG[wrong], *more)
-    else:
-        refused(name, WRONG[wrong], *more)
+    for wrong, given in WRONG.items():
+        if wrong in RUNS.get(name, ()):
+            assert getattr(imu, name)(given, *more).data
+        elif wrong in ASKED.get(name, ()):
+            with pytest.raises(ValueError, match="this run|these runs|followed"):
+                getattr(imu, name)(given, *more)
+        else:
+            refused(name, given, *more)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_figure_draws_the_record_of_another(name: str) -> None:
     """Figures of one kind of record aside, such as two that draw influences, or that take what the other takes."""

@@ -116,6 +116,7 @@ def estimate(name: str, task: Task, model: nn.Module, target: str = "forget", **
     return imu.estimators.create(name, **settings)(task, model, forget, whose).double()
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(("name", "scope"), CASES)
 @pytest.mark.parametrize("estimator", DENSE)
 def test_equals_its_dense_definition(estimator: str, name: str, scope: str | None) -> None:
@@ -124,6 +125,7 @@ def test_equals_its_dense_definition(estimator: str, name: str, scope: str | Non
     assert cases.relative(estimate(estimator, task, model, **settings), dense(each, mean)) <= 1e-6
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(("name", "scope"), CASES)
 @pytest.mark.parametrize("estimator", [name for name in DENSE if name not in OWN_TARGET])
 def test_equals_its_dense_definition_for_another_target(estimator: str, name: str, scope: str | None) -> None:
@@ -132,6 +134,7 @@ def test_equals_its_dense_definition_for_another_target(estimator: str, name: st
     assert cases.relative(estimate(estimator, task, model, "retain", **settings), dense(each, other)) <= 1e-6
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("name", "scope"), CASES)
 @pytest.mark.parametrize("curvature", ["forget", "train"])
 def test_exact_equals_its_dense_definition(name: str, scope: str | None, curvature: str) -> None:
@@ -142,6 +145,7 @@ def test_exact_equals_its_dense_definition(name: str, scope: str | None, curvatu
     assert cases.relative(found, expected) <= 1e-6
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("name", "scope"), CASES)
 @pytest.mark.parametrize("way", ["factored", "iterated"])
 def test_both_ways_to_the_inverse_give_the_same(
@@ -189,6 +193,7 @@ def test_el2n_is_the_length_of_the_error_at_the_outputs(name: str, scope: str | 
     assert cases.relative(estimate("el2n", task, model), -torch.stack(rows)) <= 1e-6
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("estimator", ["naive", "arnoldi"])
 @pytest.mark.parametrize("target", ["forget", "retain"])

@@ -47,6 +47,7 @@ def dense(task: Task, model: nn.Module, damping: float, relative: bool, target: 
 # fisher-diagonal
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("damping", "relative"), [(1e-2, False), (1e-2, True), (3.0, False), (0.5, True)])
 @pytest.mark.parametrize("case", LINEAR)
 def test_fisher_diagonal_equals_its_dense_definition(case: str, damping: float, relative: bool) -> None:
@@ -215,6 +216,7 @@ def test_the_size_of_a_chunk_does_not_matter(name: str, chunk: int) -> None:
     assert cases.relative(found, estimate(name, task, model)) <= 1e-12
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", DETERMINED)
 @pytest.mark.parametrize("target", ["retain", "test", ("forget", 3), ("forget", [3]), ("test", [0, 2])])
 @pytest.mark.parametrize("cache", [True, False])

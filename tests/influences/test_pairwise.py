@@ -16,6 +16,7 @@ from imu_lab.features.gradients import explicit
 from imu_lab.tasks.protocol import Examples, Task
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("scope", [None, pytest.param("all", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("against", ["forget", "retain"])
 def test_it_equals_its_dense_definition(scope: str | None, against: str) -> None:
@@ -28,6 +29,7 @@ def test_it_equals_its_dense_definition(scope: str | None, against: str) -> None
     assert np.array_equal(found.against, task.split(against).ids) and found.source == "train"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("estimator", ["fisher-diagonal", "gradient-dot", "exact", "kfac"])
 def test_the_mean_over_columns_is_the_influence_on_the_mean(estimator: str) -> None:
     task, model = cases.in_double("digits fraction")

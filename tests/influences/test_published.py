@@ -11,6 +11,7 @@ import imu_lab as imu
 from imu_lab.features.gradients import explicit
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["own data", "sequence", "person"])
 def test_off_it_is_fisher_diagonal(name: str) -> None:
     task, model = cases.task(name), cases.original(name)
@@ -33,6 +34,7 @@ def test_the_first_sample_is_overwritten_by_the_mean_and_always_pressed() -> Non
     assert np.array_equal(found[1:], plain[1:]) and cases.relative(found[:1], plain[:1]) > 1e-3
 
 
+@pytest.mark.full
 def test_damping_as_a_floor() -> None:
     task, model = cases.in_double("digits fraction")
     rows = explicit(task, model, task.split("forget"))

@@ -30,6 +30,7 @@ def apart(run: imu.Run, other: imu.Run) -> float:
     return max((one[name] - two[name]).abs().max().item() for name in one) / gone
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("method", [name for name in imu.methods if name != "ssd"])  # which is one update
 def test_a_fork_that_changes_nothing_is_the_run(method: str) -> None:
     run = made(method)
@@ -38,6 +39,7 @@ def test_a_fork_that_changes_nothing_is_the_run(method: str) -> None:
         assert apart(run, other) < 1e-6
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("method", ["influence-step", "newton-step"])
 def test_a_step_that_was_solved_for_leads_where_it_leads_from_wherever_it_goes_on(method: str) -> None:
     run = made(method)

@@ -50,6 +50,7 @@ class Times(nn.Module):
         return x * self.factor
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 @pytest.mark.parametrize("steps", [20, 60])
 def test_the_goal_is_reached_in_about_half_the_updates_whatever_the_unit_of_the_features(
@@ -168,6 +169,7 @@ def test_a_trial_that_diverges_was_too_fast() -> None:
     assert run.events["diverged_at"] is None and none.lr < 50
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "rule", [("kl_retrained", "<=", 0.1), ("test accuracy", "<=", 0.5), ("test kl_retrained", ">=", 0.1)]
 )
@@ -218,6 +220,7 @@ def test_a_rate_that_was_found_is_told_as_found_and_controls_keep_it() -> None:
     assert len({trace.meta["run"] for trace in imu.plot_curves([run, other]).data if "run" in trace.meta}) == 1
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("method", ["curvature-ascent", "joint-ascent"])
 def test_a_rate_that_a_task_declares_is_none_for_steps_that_are_turned(method: str) -> None:
     task, model = cases.task("digits class"), cases.original("digits class")

@@ -48,6 +48,7 @@ def test_a_given_statistic_goes_on_where_the_training_set_is_gone(alone: imu.Run
         imu.again(alone, factors="diagonal")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("loaded", [False, True])
 @pytest.mark.parametrize("how", [{}, {"factors": "inputs"}, {"factors": "exact"}, {"method": "joint-ascent"}])
 def test_a_fork_that_changes_nothing_is_the_run(how: dict, loaded: bool, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def check(found: dict[Any, Any], truth: dict[Any, Any]) -> None:
         assert cases.close(values, truth[name], within=1e-4), name
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("readout", [None, "all"])
 def test_influences_on_several_targets_are_those_of_one_thread(readout: str | None) -> None:
     given = task(readout=readout)

@@ -274,6 +274,7 @@ def test_a_model_of_another_shape_is_refused(run: imu.Run, tmp_path: Path) -> No
 # The claim of the toolkit, on the data it ships: a class is forgotten and the others are kept.
 
 
+@pytest.mark.full
 def test_a_class_is_forgotten_and_the_others_are_kept() -> None:
     task = imu.tasks.Classification("digits", forget_class=3)
     model = imu.train(task, "train")

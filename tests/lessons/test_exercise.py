@@ -41,9 +41,9 @@ def test_every_exercise_is_tried(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("answer", [object(), {"a": 1}, b"x", float("nan"), lambda: 1, "<script>alert(1)</script>"])
-def test_nothing_that_can_be_given_raises(name: str, answer: object) -> None:
-    assert imu.check(name, answer).state == "mistyped"
+def test_nothing_that_can_be_given_raises(name: str) -> None:
+    for answer in (object(), {"a": 1}, b"x", float("nan"), lambda: 1, "<script>alert(1)</script>"):
+        assert imu.check(name, answer).state == "mistyped", answer
 
 
 def test_a_card_shows_hints_one_inside_the_other() -> None:

@@ -63,6 +63,7 @@ def test_jensen_shannon_is_symmetric_and_bounded() -> None:
     assert cases.close(between("js-retrained", sure, sure.flip(0)), [0.693147] * 2, within=1e-5)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("given", ["toy", "digits class", "own data"])
 def test_a_model_is_at_the_goal_beside_itself_on_every_split(name: str, given: str) -> None:

@@ -123,6 +123,7 @@ def test_membership_without_pairs_that_nobody_was_told_of_is_refused() -> None:
         imu.metrics.create("pair-membership")(task, cases.original("language"))
 
 
+@pytest.mark.full
 def test_a_run_follows_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imu_lab.tasks.language.ANSWER", 4)
     task, (original, retrained) = tiny(), models()

@@ -64,6 +64,7 @@ def test_the_retrained_model_is_found_again(digit: Run, tmp_path) -> None:
     assert imu.audit(again, "membership").equals(first)
 
 
+@pytest.mark.full
 def test_of_several_retrained_models_the_goal_is_the_mean() -> None:
     task, original = cases.task("digits fraction"), cases.original("digits fraction")
     references = imu.references(task, seeds=(0, 1))
@@ -74,6 +75,7 @@ def test_of_several_retrained_models_the_goal_is_the_mean() -> None:
     assert table["split"].unique().tolist() == ["forget against test"]
 
 
+@pytest.mark.full
 def test_without_a_retrained_model_goals_are_empty_and_that_is_said() -> None:
     run = imu.unlearn(cases.task("digits class"), cases.original("digits class"), steps=2)
     with pytest.warns(UserWarning, match="no retrained model beside it: goals are empty"):
@@ -146,6 +148,7 @@ def network(seed: int, rename: list[int]) -> torch.nn.Module:
     return torch.nn.Sequential(body, torch.nn.Tanh(), head).eval()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "family", [pytest.param(name, marks=[pytest.mark.slow] * (name == module.SHADOWS)) for name in module.FAMILIES]
 )
@@ -178,6 +181,7 @@ def test_tug_of_war_by_hand(digit: Run) -> None:
     assert row["goal"] == 1 and row["low"] <= row["value"] <= row["high"]
 
 
+@pytest.mark.full
 def test_distances_are_those_that_a_run_records(digit: Run) -> None:
     followed = imu.unlearn(
         cases.task("digits class"), cases.original("digits class"), steps=20, step_norm=0.3,
@@ -197,6 +201,7 @@ def test_distances_are_those_that_a_run_records(digit: Run) -> None:
             assert row["goal"] == (metric == "agreement") and row["low"] <= row["value"] <= row["high"]
 
 
+@pytest.mark.full
 def test_w1_is_on_probabilities_and_never_on_class_numbers(digit: Run) -> None:
     samples = imu.membership(digit)
     rows = by_name(imu.audit(digit, "distance", draws=FEW))
@@ -210,6 +215,7 @@ def test_w1_is_on_probabilities_and_never_on_class_numbers(digit: Run) -> None:
     assert row["original"] == pytest.approx(np.abs(np.sort(p["original"]) - np.sort(p["retrained"])).mean(), abs=1e-9)
 
 
+@pytest.mark.full
 def test_of_several_retrained_models_the_goal_of_a_distance_is_the_noise_between_them() -> None:
     task, original = cases.task("digits fraction"), cases.original("digits fraction")
     references = imu.references(task, seeds=(0, 1))
@@ -221,6 +227,7 @@ def test_of_several_retrained_models_the_goal_of_a_distance_is_the_noise_between
     assert table.loc[("AUC by RMIA", "forget against test"), "goal"] == pytest.approx(0.5, abs=0.5)
 
 
+@pytest.mark.full
 def test_accuracies_are_those_of_the_task(digit: Run) -> None:
     task, table = cases.task("digits class"), by_name(imu.audit(digit, "accuracy", draws=FEW))
     for split in ("forget", "retain", "test", "test-forget"):
@@ -235,6 +242,7 @@ def test_accuracies_are_those_of_the_task(digit: Run) -> None:
     assert weighted == pytest.approx(task.evaluate(digit.model, "retain")["accuracy"])
 
 
+@pytest.mark.full
 def test_a_head_only_edit_changes_no_layer_before_it(digit: Run) -> None:
     table = by_name(imu.audit(digit, ["probes", "cka", "fresh-heads"], draws=FEW))
     layers = [name for name in table.index if "layer" in name[0] and "10" not in name[0]]
@@ -246,6 +254,7 @@ def test_a_head_only_edit_changes_no_layer_before_it(digit: Run) -> None:
     assert changed["value"] != changed["original"] and changed["goal"] == 1
 
 
+@pytest.mark.full
 def test_every_number_has_its_words(digit: Run) -> None:
     table = imu.audit(digit, draws=FEW)
     applies = table[~table["note"].str.startswith("does not apply")]
@@ -309,6 +318,7 @@ def test_a_class_without_unseen_pictures_is_said() -> None:
     assert table.loc["accuracy", "value"].notna().all() and not np.isnan(table.loc["tug-of-war", "value"])
 
 
+@pytest.mark.full
 def test_a_fault_is_never_taken_for_what_does_not_apply(digit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(error):
         def rows(asked):
@@ -377,6 +387,7 @@ def own_run(**request: object) -> tuple[Run, Any]:
     return imu.unlearn(task, imu.train(task), steps=2, lr=0.1, reference=retrained), retrained
 
 
+@pytest.mark.full
 def test_a_single_sample_to_forget_is_audited() -> None:
     run, _ = own_run(forget_indices=[4])
     table = imu.audit(run, pairs=8)

@@ -73,6 +73,7 @@ def test_distances_are_to_the_own_seed_and_to_the_others_and_the_floor_is_that_o
     ).all()
 
 
+@pytest.mark.full
 def test_what_fresh_heads_say_stands_beside_their_goal() -> None:
     task = cases.task("digits class")
     found = imu.trial(task, {"a": {}}, at_forget=0.5, seeds=(0,), steps=40, references=True, heads=True, lr=1e-2)
@@ -96,6 +97,7 @@ def test_a_goal_that_is_never_reached_says_how_near_it_came() -> None:
     assert row["verdict"] == "never got there" and not one(found, "original", 0)["reached"]
 
 
+@pytest.mark.full
 def test_the_goal_may_be_the_retrained_models_loss_or_the_nearest_point() -> None:
     found = imu.trial(TOY, {"a": {}}, **HOW | {"at_forget": ("loss", ">=", "retrained"), "seeds": (0, 1)})
     loss = imu.unlearn(TOY, imu.train(TOY, "retain", seed=1), steps=0).value("forget", "loss")
@@ -138,6 +140,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Cell]]:
     yield cells
 
 
+@pytest.mark.full
 def test_what_was_made_is_read_and_only_what_is_missing_or_damaged_is_made(
     tmp_path: Path, made: list[Cell], table: pd.DataFrame
 ) -> None:

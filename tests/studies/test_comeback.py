@@ -104,6 +104,7 @@ def test_the_summary_is_of_the_facts() -> None:
     assert np.isnan(summary.loc["kept authors", "beyond"]) and np.isnan(summary.loc["nothing", "beyond"])
 
 
+@pytest.mark.full
 def test_one_author_has_no_other_forgotten_authors_and_digits_have_no_questions() -> None:
     alone = imu.unlearn(tiny(), models()[0], steps=1, follow=())
     assert set(imu.comeback(alone, updates=1).facts["lesson"]) == {

@@ -76,6 +76,7 @@ def test_exact_ranks_as_true_leave_one_out_on_digits() -> None:
     assert plain.spearman < own.spearman < found.spearman
 
 
+@pytest.mark.full
 def test_groups_of_one_are_leave_one_out_and_sums_predict_groups() -> None:
     task, model = cases.in_double("toy")
     alone = imu.leave_one_out(task, model, l2=0.05, target="test")

@@ -65,6 +65,7 @@ def test_an_edit_of_the_readout_leaves_every_fresh_head_as_it_was(digit: Task) -
     assert table["unit"].eq("share correct").all() and table["good"].str.contains("goal").all()
 
 
+@pytest.mark.full
 def test_a_deeper_readout_moves_what_a_fresh_head_sees(digit: Task) -> None:
     deep = imu.tasks.Classification("digits", forget_class=3, recipe=cases.QUICK, readout="all")
     original, reference = cases.original("digits class"), cases.retrained("digits class")
@@ -96,6 +97,7 @@ def test_of_single_samples_heads_learn_the_others() -> None:
     assert cases.close(table["goal"][:4].to_numpy(), np.mean(each, 0)[:4], within=1e-9)
 
 
+@pytest.mark.full
 def test_runs_from_several_originals_each_have_a_column(digit: Task) -> None:
     mine, reference = [cases.original("digits class"), digit.make_model(1).eval()], cases.retrained("digits class")
     runs = [imu.unlearn(digit, model, steps=2) for model in mine]

@@ -34,6 +34,7 @@ def by_hand(task: object, model: object, author: str) -> float:
     return float(np.mean(losses))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_it_is_the_change_of_each_authors_loss(optimizer: str) -> None:
     made = run(optimizer=optimizer, lr=0.05, step_norm=None)
@@ -53,6 +54,7 @@ def test_it_is_the_change_of_each_authors_loss(optimizer: str) -> None:
     assert goal.loc[author, "loss_before"] == ours.loc[author, "loss_before"]
 
 
+@pytest.mark.full
 def test_each_author_alone_is_a_run_for_that_author() -> None:
     made = run()
     table = imu.leakage(made, alone=True)

@@ -28,6 +28,7 @@ def record(runs: tuple[imu.Run, imu.Run]) -> SideBySide:
     return imu.side_by_side(*runs)
 
 
+@pytest.mark.full
 def test_each_part_is_what_the_audits_say_of_either_run(runs: tuple[imu.Run, imu.Run], record: SideBySide) -> None:
     assert not record.missing and record.split == "test-forget" and record.names["A"] != record.names["B"]
     for name, run in zip("AB", runs):
@@ -90,6 +91,7 @@ def test_what_does_not_stand_side_by_side_is_refused(runs: tuple[imu.Run, imu.Ru
         imu.plot_side_by_side(record, view="plain")
 
 
+@pytest.mark.full
 def test_both_runs_stand_beside_the_first_ones_reference(runs: tuple[imu.Run, imu.Run]) -> None:
     first, second = runs
     task, other = cases.task("digits class"), imu.train(cases.task("digits class"), "retain", seed=1)

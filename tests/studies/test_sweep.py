@@ -175,6 +175,7 @@ def test_what_was_made_is_read_and_a_row_without_its_run_is_made_again(
     assert {path.suffix for path in folder.iterdir()} == {".json", ".imu"}
 
 
+@pytest.mark.full
 def test_settings_are_chosen_on_seeds_that_are_not_reported() -> None:
     how = HOW | {"at_forget": None, "steps": 6}
     found = imu.sweep(TOY, METHODS, tuning=(7, 8), by=("forget loss", ">="), **how)

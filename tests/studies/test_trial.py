@@ -18,6 +18,7 @@ ARMS = {
 }
 
 
+@pytest.mark.full
 def test_each_row_is_the_run_that_its_arm_describes() -> None:
     task = cases.task("digits class")
     found = imu.trial(task, ARMS, at_forget=0.05, step_norms=(None, 0.05), seeds=(0, 1), steps=120, lr=5e-3)

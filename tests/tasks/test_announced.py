@@ -67,6 +67,7 @@ WORK: dict[str, tuple[Callable[[], Any], int, str]] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", WORK)
 def test_it_is_announced_first_and_followed_model_by_model(name: str, bars: list[Bar], caplog: Any) -> None:
     work, count, way_out = WORK[name]
@@ -83,6 +84,7 @@ def test_it_is_announced_first_and_followed_model_by_model(name: str, bars: list
     assert bar.closed and bar.n == bar.total > 0
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", [name for name in WORK if name != "checkpoints"])  # of which nothing is kept
 def test_what_is_known_already_is_not_announced_again(name: str, bars: list[Bar]) -> None:
     work, *_ = WORK[name]

@@ -64,6 +64,7 @@ class Stop(Exception):
     """What ends a training in a test."""
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("at", [1, 8, 9, 30, 79])
 def test_a_training_that_was_interrupted_goes_on_from_its_last_epoch_and_ends_in_the_same_model(
@@ -137,6 +138,7 @@ def last_of(tensors: dict[str, torch.Tensor], kind: str) -> str:
     return max(name for name in tensors if name.startswith(kind) and name.endswith(("weight", "bias", "buffer", "sq")))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("change", [
     lambda tensors: tensors.pop(last_of(tensors, "optimizer/")),
@@ -281,6 +283,7 @@ def test_two_models_of_a_user_on_the_same_data_do_not_share_a_checkpoint(folder:
     assert not list(folder.glob("*.damaged"))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("damage", [b"", b"nonsense", "half", "other model"])
 def test_a_damaged_checkpoint_is_named_set_aside_and_made_again(
     folder: Path, trainings: list[int], damage: bytes | str, caplog: pytest.LogCaptureFixture

@@ -17,6 +17,7 @@ import imu_lab as imu
 from imu_lab.tasks import Batch, Examples
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("task", [
     *cases.TASKS.values(), cases.Tokens, Own, Composed,
     lambda: imu.tasks.Augmented(cases.task("digits class"), torch.nn.Identity()),

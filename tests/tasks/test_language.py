@@ -91,6 +91,7 @@ def gpt(task: Language, tied: bool) -> nn.Module:
     return transformers.GPT2LMHeadModel(config).double().eval()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("cache", [True, False])
 def test_influence_equals_one_gradient_after_the_other(
@@ -124,6 +125,7 @@ MIXED = (
 )
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("where", [None, ("network.transformer.h.*.attn",)], ids=["output", "attention"])
 def test_pairs_of_very_different_lengths_are_padded_and_none_sees_another(
@@ -339,6 +341,7 @@ PARTS = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("wanted, names", PARTS.values(), ids=list(PARTS))
 def test_influence_on_other_modules_equals_one_gradient_after_the_other(
     wanted: Any, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
@@ -497,6 +500,7 @@ def test_tofu_is_read_from_where_the_hub_put_it(tmp_path: Path, monkeypatch: pyt
     assert asked[0] == ("locuslab/TOFU", {"repo_type": "dataset", "allow_patterns": ["*.json"]})
 
 
+@pytest.mark.full
 def test_half_precision_serves_the_same_verbs() -> None:
     task, model = tiny(), copy.deepcopy(models()[0])
     exact = imu.influence(task, model).values

@@ -36,6 +36,7 @@ def nothing(model, data, seed):
 POOR, GOOD = {"epochs": 1, "lr": 1e-6}, {"epochs": 8, "lr": 0.02, "batch_size": 16, "weight_decay": 0.0}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("loss", [None, squares])
 @pytest.mark.parametrize("how", [{"train_fn": nothing}, POOR])
 def test_a_poorer_model_is_told_of_with_both_numbers(how, loss) -> None:

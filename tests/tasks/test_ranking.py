@@ -58,6 +58,7 @@ def brute_force(query: Seen, gallery: Seen, depth: int) -> tuple[list[float], li
     return precisions, [number / len(query.persons) for number in found]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("seed", range(5))
 def test_equals_brute_force(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -244,6 +244,7 @@ def test_stopping_and_comparing_at_a_distance() -> None:
         imu.unlearn(task, original, stop_at=("kl_retrained", "<=", 0.1), steps=1)
 
 
+@pytest.mark.full
 def test_a_run_is_saved_and_its_task_made_again(tmp_path: Path) -> None:
     task = Sequence("small", **SMALL, recipe=imu.tasks.Recipe(epochs=1, lr=3e-3, optimizer="adamw"))
     original = imu.train(task)

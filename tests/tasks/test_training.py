@@ -60,6 +60,7 @@ class Laid(nn.Module):
         return self.head(made.view(len(x), -1) if self.views else made.flatten(1))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("augment", [False, True])
 def test_large_networks_are_trained_with_channels_last_and_read_ahead_and_nothing_else_changes(augment: bool) -> None:
     chance = torch.Generator().manual_seed(0)

@@ -27,6 +27,7 @@ def chances(task: object, model: nn.Module) -> Tensor:
     return likely(task, model).gather(-1, truths(task)[..., None])[..., 0]
 
 
+@pytest.mark.few(2)
 @EACH
 @pytest.mark.parametrize("name, settings, weight", WEIGHTS)
 def test_each_prediction_has_its_own_weight_held_fixed(given, name: str, settings: dict, weight: Callable) -> None:
@@ -50,6 +51,7 @@ def test_each_prediction_has_its_own_weight_held_fixed(given, name: str, setting
     assert losses(task, moved).mean() > losses(task, model).mean()
 
 
+@pytest.mark.few(2)
 @EACH
 @pytest.mark.parametrize(
     "name, settings",
@@ -97,6 +99,7 @@ def test_a_sample_known_for_certain_has_a_weight() -> None:
     assert (update.shares[losses(task, model)[update.positions] == 0] > 0).all()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["wga", "satimp"])
 def test_the_pressure_ends_by_itself(name: str) -> None:
     task, model = cases.task("toy"), cases.original("toy")

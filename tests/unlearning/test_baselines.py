@@ -313,6 +313,7 @@ def test_fine_tune_presses_nobody(given: Callable) -> None:
     assert (run.samples["pressure"] == 0).all()
 
 
+@pytest.mark.few(8)
 @TASKS
 @pytest.mark.parametrize("name", [*FREE, *BASED])
 def test_the_readout_alone_moves_and_cached_equals_uncached(given: Callable, name: str) -> None:
@@ -328,6 +329,7 @@ def test_the_readout_alone_moves_and_cached_equals_uncached(given: Callable, nam
     assert any(not torch.equal(whole[key], value) for key, value in model.state_dict().items() if key not in moved)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", [*FREE, *BASED])
 def test_a_seed_decides_the_run(name: str) -> None:
     task, model = toy()

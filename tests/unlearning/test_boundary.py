@@ -24,6 +24,7 @@ def across(task: object, model: nn.Module, inner: bool, epsilon: float, exclude:
     return torch.tensor(found)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("exclude", [True, False])
 @pytest.mark.parametrize("epsilon", [0.2, 1.0])
 def test_through_the_whole_network(epsilon: float, exclude: bool) -> None:

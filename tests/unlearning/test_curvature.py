@@ -73,6 +73,7 @@ def relative_to_mean(factor: Tensor, rho: float) -> Tensor:
     return (factor / factor.diagonal().mean() + rho * torch.eye(len(factor)).double()) / (1 + rho)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     "name", ["toy, double", "digits, double", "no bias, double", "sequences, double", "pixels, double"]
 )

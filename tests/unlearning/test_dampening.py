@@ -34,6 +34,7 @@ def moved(task: object, model: object, **settings: object) -> tuple[Tensor, Tens
     return before, now
 
 
+@pytest.mark.few(2)
 @EACH
 @pytest.mark.parametrize("alpha, strength", [(1.0, 1.0), (1.2, 0.3), (0.5, 1.4)])
 def test_it_is_the_formula(given: Callable, alpha: float, strength: float) -> None:

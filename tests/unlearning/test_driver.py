@@ -110,6 +110,7 @@ def test_recording_less_changes_nothing_else() -> None:
     assert often.value("test", "accuracy") == seldom.value("test", "accuracy")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["toy", "digits fraction", "language"])
 def test_a_loss_is_looked_at_between_two_records(name: str) -> None:
     """Who looks seldom ends at the same update as who looks at each, in the same state."""

@@ -62,6 +62,7 @@ def test_each_split_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(rows) == sum(len(recorder.task.split(split)) for split in recorder.splits)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("models", [1, 3])
 @pytest.mark.parametrize("metric", ["kl-retrained", "js-retrained", "agreement"])
 def test_distances_are_seen_at_once_too(models: int, metric: str) -> None:

@@ -45,6 +45,7 @@ def asked(folder: Path, request: str) -> tuple[Classification, torch.nn.Module, 
     return task, imu.train(task), imu.train(task, "retain")
 
 
+@pytest.mark.few(7)
 @pytest.mark.parametrize("request_", REQUESTS)
 @pytest.mark.parametrize("method", imu.methods)
 def test_every_method_serves_every_request(method: str, request_: str, folder: Path) -> None:

@@ -70,6 +70,7 @@ def order(model: nn.Module, task: Task) -> Tensor:
     return torch.cat([weight, layer.weight.numel() + torch.arange(len(layer.bias))[:, None]], 1).flatten()
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     "name", ["toy, double", "digits, double", "no bias, double", "sequences, double", "pixels, double"]
 )

@@ -23,6 +23,7 @@ def inner(model: nn.Module, inputs: Tensor) -> Tensor:
     return kept[0]
 
 
+@pytest.mark.few(1)
 @EACH
 def test_it_is_the_formula_and_the_readout_stays(given) -> None:
     task, model = given()

@@ -84,6 +84,7 @@ def by_hand(
 PLAIN = dict(lr=0.05, momentum=0.0, weight_decay=0.0, alpha=0.0, normalise="batch")
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("change", [
     {}, {"momentum": 0.9}, {"weight_decay": 0.1}, {"alpha": 0.2}, {"normalise": "set"},
     {"momentum": 0.9, "weight_decay": 5e-4, "alpha": 0.05, "normalise": "set"},
@@ -263,6 +264,7 @@ def test_gradient_ascent_on_the_whole_model_moves_the_whole_model() -> None:
     assert torch.equal(before["body.1.num_batches_tracked"], after["body.1.num_batches_tracked"])
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", ["toy", "digits class", "own data"])
 @pytest.mark.parametrize("settings", [{}, {"momentum": 0.0, "alpha": 0.01}, {"step_norm": 0.1}])
 def test_without_the_cache_the_head_is_the_same(name: str, settings: dict) -> None:

@@ -47,6 +47,7 @@ def mean_gradient(task: Task, model: nn.Module, examples: Examples) -> Tensor:
     return explicit(task, model, examples).mean(0).double()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["toy, double", "BatchNorm, double", "no bias, double", "sequences, double"])
 @pytest.mark.parametrize("rho", [0.1, 3.0])
 def test_each_is_its_dense_solve(name: str, rho: float) -> None:

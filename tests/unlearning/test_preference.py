@@ -26,6 +26,7 @@ def nats(model: nn.Module, task: imu.tasks.Language, question: str, answer: str)
     return -sum(logs[len(prompt) - 1 + at, token] for at, token in enumerate(told))
 
 
+@pytest.mark.full
 def test_on_pairs_it_is_the_formula_over_whole_answers() -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
     task, model = tiny(), copy.deepcopy(models()[0]).double()
@@ -82,6 +83,7 @@ def test_without_words_to_decline_with_all_classes_are_preferred_alike() -> None
     assert all(cases.close(*both, within=1e-5) for both in zip(run.model.parameters(), mine.parameters()))
 
 
+@pytest.mark.full
 def test_npo_counts_whole_answers_and_starts_with_the_usual_beta_on_pairs() -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
     run = imu.unlearn(tiny(), models()[0], method="npo", steps=1, follow=())

@@ -38,6 +38,7 @@ def everyone(task: object, model: nn.Module, monkeypatch: pytest.MonkeyPatch, **
     return classes[positions.argsort()]
 
 
+@pytest.mark.few(1)
 @EACH
 @pytest.mark.parametrize("exclude", [True, False])
 def test_it_is_descent_on_the_loss_of_the_drawn_classes(given: Callable, exclude: bool, monkeypatch) -> None:
@@ -53,6 +54,7 @@ def test_it_is_descent_on_the_loss_of_the_drawn_classes(given: Callable, exclude
     assert updates[0].terms["random_label"] == pytest.approx(loss(model).item(), rel=1e-12)
 
 
+@pytest.mark.few(1)
 @EACH
 def test_the_true_class_is_drawn_by_one_reading_and_never_by_the_other(given: Callable, monkeypatch) -> None:
     task, model = given()
@@ -68,6 +70,7 @@ def test_the_true_class_is_drawn_by_one_reading_and_never_by_the_other(given: Ca
         assert cases.close(counts[int(exclude) :], torch.full((classes - exclude,), even), within=0.15)
 
 
+@pytest.mark.few(1)
 @EACH
 def test_drawn_once_a_sample_keeps_its_class_and_drawn_anew_it_does_not(given: Callable, monkeypatch) -> None:
     task, model = given()

@@ -18,6 +18,7 @@ def gradient(task: object, model: nn.Module) -> torch.Tensor:
     return torch.cat([part.flatten() for part in parts])
 
 
+@pytest.mark.few(1)
 @EACH
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_what_is_not_salient_stays_bit_for_bit_under_momentum_and_weight_decay(given, optimizer: str) -> None:

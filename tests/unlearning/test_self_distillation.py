@@ -25,6 +25,7 @@ def apart(task: object, wanted: Tensor, moved: nn.Module) -> Tensor:
     return averaged(task, each.sum(-1))
 
 
+@pytest.mark.few(2)
 @EACH
 @pytest.mark.parametrize("beta", [0.5, 3.0, 10.0])
 def test_undial(given, beta: float) -> None:
@@ -35,6 +36,7 @@ def test_undial(given, beta: float) -> None:
     assert updates[0].terms["undial"] == pytest.approx(apart(task, wanted, model).item(), rel=1e-9)
 
 
+@pytest.mark.few(1)
 @EACH
 def test_ce_u_follows_the_model_as_it_is_and_delete_the_model_as_given(given) -> None:
     task, model = given()

@@ -10,6 +10,7 @@ from descents import EACH, by_hand, flat, losses, stepped
 import imu_lab as imu
 
 
+@pytest.mark.few(1)
 @EACH
 @pytest.mark.parametrize("strength", [1.0, 3.0])
 def test_it_is_the_way_learned_gone_backwards(given, strength: float) -> None:

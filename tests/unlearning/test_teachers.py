@@ -19,6 +19,7 @@ def kl(task: object, teacher: nn.Module, model: nn.Module, split: str, warm: flo
     return warm**2 * (truth.detach() * (truth.detach() / found).log()).sum(-1).mean()
 
 
+@pytest.mark.few(1)
 @EACH
 def test_scrub_goes_away_and_comes_back_in_turns_and_then_only_back(given) -> None:
     task, model = given()

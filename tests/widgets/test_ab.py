@@ -47,6 +47,7 @@ def test_the_threshold_moves_the_line_the_words_and_the_pictures(panel) -> None:
     assert panel.wait(SECONDS) and panel.called.layout.display == "none" and panel.passed.value, "nobody is called"
 
 
+@pytest.mark.full
 def test_another_score_and_another_model_begin_in_the_middle_of_their_scores(panel) -> None:
     panel.score.value = "confidence"
     panel.model.value = "B"

@@ -88,6 +88,7 @@ def made(control, steps: int, rule: str) -> imu.Run:
     return control.run
 
 
+@pytest.mark.full
 def test_any_finished_run_can_be_rewound_and_forked(control) -> None:
     assert control.from_run.disabled and control.from_run.value is None
     first, second = made(control, 9, "sqrt-clipped"), made(control, 4, "uniform")
@@ -140,6 +141,7 @@ def test_what_goes_wrong_when_a_run_is_chosen_is_told_in_the_panel(control, monk
     Job.errors.clear()
 
 
+@pytest.mark.full
 def test_the_utility_limit_and_the_rewind_line_stand_side_by_side(control) -> None:
     control.method.controls.controls["lr"].value = 0.5
     run = made(control, 30, "sqrt-clipped")

@@ -318,6 +318,7 @@ def test_exceptions_reach_the_panel_and_the_list() -> None:
     assert job.wait(SECONDS) and len(shown) == 1, "and the job goes on"
 
 
+@pytest.mark.full
 def test_a_long_computation_tells_how_long_it_will_take(no_errors: None) -> None:
     seen: list = []
 

@@ -58,6 +58,7 @@ def test_influence_of_adapters_is_that_of_one_gradient_after_the_other(tied: boo
     assert cases.close(imu.influence(task, model, "gradient-dot").values, -rows @ rows.mean(0), within=1e-6)
 
 
+@pytest.mark.full
 def test_only_the_adapters_move() -> None:
     task = tiny(adapters=2)
     model = task.make_model(0).eval()

@@ -97,6 +97,7 @@ def test_a_transformer_sees_where_a_patch_is() -> None:
 BY_NAME = {"small-cnn": 8, "resnet-20": 8, "resnet-18": 8, "vgg-16-bn": 32, "small-vit": 8, "mobilenet_v3_small": 32}  # fmt: skip
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", BY_NAME)
 def test_each_trains_and_has_a_readout_an_influence_and_an_unlearning(name: str) -> None:
     size, chance = BY_NAME[name], torch.Generator().manual_seed(0)

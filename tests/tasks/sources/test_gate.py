@@ -454,6 +454,7 @@ def test_the_gate_costs_little_beside_one_pass_of_a_network() -> None:
         assert least(gate, 5) - least(needed, 5) <= max(0.05, 0.05 * least(forward, 2))
 
 
+@pytest.mark.full
 def test_the_gate_holds_no_second_copy_of_the_data() -> None:
     """Asked of a process of its own, whose largest size is known: 128 MiB of data, and a quarter of that beside it."""
     said = subprocess.run(
@@ -523,6 +524,7 @@ TELL_NOTHING = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", ["files", "memory"])
 @pytest.mark.parametrize("make", TELL_NOTHING.values(), ids=list(TELL_NOTHING))
 def test_transforms_that_print_alike_make_other_data(make: Callable, kind: str, tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def first_nine(data: Any) -> Any:
     return data[:9] if isinstance(data, Tensor | np.ndarray) else {name: value[:9] for name, value in data.items()}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("make, data, inputs", CASES.values(), ids=list(CASES))
 def test_a_model_goes_through_influence_a_run_a_file_and_retraining(
     make: Any, data: Any, inputs: dict, tmp_path: Path

@@ -121,6 +121,7 @@ def auxiliary(self: nn.Module, logits: Tensor) -> Any:
 ANSWERS = [as_dict, as_mapping, as_object, auxiliary]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("dtype", list(cases.TOLERANCE))
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_logits_in_what_a_model_answers_are_found(answer: Callable, dtype: torch.dtype) -> None:
@@ -160,6 +161,7 @@ def flat(self: nn.Module, logits: Tensor) -> Tensor:
     return logits.squeeze(-1)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("dtype", list(cases.TOLERANCE))
 @pytest.mark.parametrize("given", [{}, {"answer": flat}], ids=["(n, 1)", "(n,)"])
 @pytest.mark.parametrize(
@@ -290,6 +292,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("dtype", list(cases.TOLERANCE))
 @pytest.mark.parametrize("outputs, targets, loss, classes", LOSSES.values(), ids=list(LOSSES))
 def test_any_loss_of_a_sample_is_right(
@@ -349,6 +352,7 @@ def test_what_has_no_classes_has_no_divergence() -> None:
             imu.unlearn(made, net(1), steps=1, lr=1e-3, reference=net(1, seed=2), follow=[name])
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("estimator", ["exact", "kfac", "fisher-diagonal", "tracin"])
 @pytest.mark.parametrize(
     "outputs, targets, loss", [(1, LABELS > 0, None), (1, REAL, nn.MSELoss(reduction="none")), (3, LABELS, focal)]
@@ -364,6 +368,7 @@ def test_one_logit_and_any_loss_have_curvature(outputs: int, targets: Tensor, lo
 # What the model says of itself.
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("still, readout", [
     (["body", "middle"], None), (["body", "middle"], "all"), (["head.bias"], None), (["head.bias"], "all"),
     (["head.weight"], ("head",)), (["middle.weight", "body"], ("middle", "head")), (["body.1"], "all"),
@@ -462,6 +467,7 @@ class Draws(nn.Module):
 # Wrappers and precisions.
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("wrap", [
     torch.compile, nn.DataParallel, lambda m: torch.compile(nn.DataParallel(m)), lambda m: nn.DataParallel(torch.compile(m)),
     lambda m: (m.compile(), m)[1], lambda m: (setattr(m, "body", torch.compile(m.body)), m)[1],

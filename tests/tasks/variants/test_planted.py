@@ -65,6 +65,7 @@ def test_the_attack_raises_the_loss_and_more_steps_raise_it_more() -> None:
     assert losses[0] < losses[1] < losses[2]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_planted_task_goes_through_the_whole_pipeline(kind: str) -> None:
     task, model = planted(kind), cases.original("digits class")

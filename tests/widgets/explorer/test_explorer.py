@@ -65,6 +65,7 @@ def test_a_click_on_a_row_of_the_trajectories_chooses_its_sample(explorer) -> No
     assert explorer.chosen == int(heat.customdata[3][0])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("where", ["gallery", "sample.near", "ledger.strip", "ledger.rows"])
 def test_a_click_on_a_picture_or_a_row_chooses_its_sample(explorer, where: str) -> None:
     click(explorer, "forget", 0)
@@ -232,6 +233,7 @@ def test_playing_draws_the_last_update_too(explorer) -> None:
     assert explorer.map.scene.step == explorer.step.value == 20
 
 
+@pytest.mark.full
 def test_any_column_can_colour(explorer, run) -> None:
     explorer.colour_by.value = "pressure"
     assert explorer.wait(SECONDS)
@@ -255,6 +257,7 @@ def test_dropping_the_selection_makes_another_run_and_compares(explorer, run) ->
     assert explorer.samples["pressure"].iloc[0] == 0
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("action", ["flip", "double"])
 def test_the_selection_under_other_labels_or_twice(explorer, run, action: str) -> None:
     explorer.select(run.samples["example"].iloc[:4])
@@ -265,6 +268,7 @@ def test_the_selection_under_other_labels_or_twice(explorer, run, action: str) -
     assert explorer.what_if.explore.layout.display is None, "but on one of its own"
 
 
+@pytest.mark.full
 def test_a_run_with_another_forget_set_gets_an_explorer_of_its_own(explorer, run) -> None:
     what_if = explorer.what_if
     explorer.select(run.samples["example"].iloc[:4])
@@ -283,6 +287,7 @@ def test_a_run_with_another_forget_set_gets_an_explorer_of_its_own(explorer, run
     assert made[1].comm is None
 
 
+@pytest.mark.full
 def test_a_new_request_from_kept_samples(explorer) -> None:
     explorer.select(trace(explorer, "kept").customdata[:5])
     explorer.what_if.buttons["drop"].click()
@@ -308,6 +313,7 @@ def test_it_works_on_a_loaded_run_with_and_without_its_task(run, tmp_path: Path)
     assert bare.wait(SECONDS) and not Job.errors
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("name", "answer"), [("toy", "class 0"), ("own data", ">0<"), ("person", "person "), ("sequence", "margin")]
 )
@@ -319,6 +325,7 @@ def test_every_task_can_be_explored(name: str, answer: str) -> None:
     assert "camera" not in made.sample.answers.value, "the model names a person, not a picture"
 
 
+@pytest.mark.full
 def test_uniform_pressure_stands_beside_at_one_click(explorer, run) -> None:
     assert "uniform_rank" not in explorer.samples and explorer.selected is None
     explorer.what_if.buttons["alike"].click()
@@ -333,6 +340,7 @@ def test_uniform_pressure_stands_beside_at_one_click(explorer, run) -> None:
     assert explorer.wait(SECONDS) and "uniform_rank" in explorer.samples
 
 
+@pytest.mark.full
 def test_a_new_run_leaves_the_one_on_view_where_it_is(explorer, run) -> None:
     explorer.select(run.samples["example"].iloc[:4])
     for count, on_view in ((1, 0), (2, 1)):
@@ -355,6 +363,7 @@ def test_a_closed_explorer_leaves_no_widget_behind(run) -> None:
     assert not left, f"still there: {left}"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("method", ["gradient-ascent", "retrain"])
 def test_a_run_that_moves_the_whole_network_has_no_still_points(method: str) -> None:
     scope = {"scope": "all"} if method == "gradient-ascent" else {}
@@ -427,6 +436,7 @@ def test_a_damaged_sample_names_who_is_responsible(explorer, run, monkeypatch) -
     assert explorer.sample.responsible.layout.display == "none", "a sample that is to be forgotten has no culprits"
 
 
+@pytest.mark.full
 def test_a_users_columns_outlive_a_change_of_run(explorer, run) -> None:
     table = imu.resistance(run)
     mine = imu.explore(run, table.assign(mine=np.arange(len(table)) * 1.0), context=20)

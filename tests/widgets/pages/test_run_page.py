@@ -168,6 +168,7 @@ def test_words_that_would_be_code_stay_words(tmp_path: Path) -> None:
     assert "<img src=x" not in text and text.count("</script>") == text.count("<script")
 
 
+@pytest.mark.full
 def test_an_explorer_is_saved_as_it_stands(run: imu.Run, tmp_path: Path) -> None:
     explorer = imu.explore(run, context=150)
     explorer.select(run.samples["example"].iloc[:5])

@@ -136,6 +136,7 @@ def test_a_chosen_sample_shows_who_holds_it_up(panel: Workbench, task: Any, mode
     assert panel.wait(SECONDS) and shown.layout.display == "none", "the size of an error says nothing of pairs"
 
 
+@pytest.mark.full
 def test_the_note_tells_how_far_the_retrained_model_is(task: Any, models: tuple, monkeypatch) -> None:
     told = threading.Event()
 
@@ -170,6 +171,7 @@ def test_without_a_reference_it_is_trained_in_the_background(task: Any, models: 
     made.close()
 
 
+@pytest.mark.full
 def test_one_part_of_the_controls_is_open_and_the_others_say_what_is_chosen(panel: Workbench) -> None:
     parts = panel.controls.parts
     assert parts.selected_index == 0 and parts.titles[0] == "1 · Influence: fisher-diagonal"
@@ -195,6 +197,7 @@ def test_rho_and_curvature_are_among_what_is_seen_at_once(task: Any, models: tup
     panel.close()
 
 
+@pytest.mark.full
 def test_the_distance_to_the_retrained_models_can_be_chosen_with_its_floor_and_doing_nothing(
     task: Any, models: tuple, panel: Workbench
 ) -> None:
@@ -223,6 +226,7 @@ def test_ticked_controls_run_beside_the_main_run(panel: Workbench) -> None:
     assert [run.label for run in panel.answer.runs] == ["imu · sqrt-clipped", "imu · shuffled"]
 
 
+@pytest.mark.full
 def test_a_control_equal_to_the_main_rule_is_left_out(panel: Workbench) -> None:
     panel.controls.rule.names.value = "uniform"
     assert panel.wait(SECONDS)
@@ -230,6 +234,7 @@ def test_a_control_equal_to_the_main_rule_is_left_out(panel: Workbench) -> None:
     assert panel.controls.compared["uniform"].disabled
 
 
+@pytest.mark.full
 def test_controls_are_kept_while_only_the_main_run_changes(panel: Workbench) -> None:
     control = panel.answer.runs[1]
     panel.controls.estimator.controls.controls["damping"].editor.value = 1e-3
@@ -237,6 +242,7 @@ def test_controls_are_kept_while_only_the_main_run_changes(panel: Workbench) -> 
     assert panel.answer.runs[1] is control, "uniform weights read no influence"
 
 
+@pytest.mark.full
 def test_controls_follow_the_method(panel: Workbench) -> None:
     control = panel.answer.runs[1]
     panel.controls.method.controls.controls["lr"].editor.value = 3e-3
@@ -245,6 +251,7 @@ def test_controls_follow_the_method(panel: Workbench) -> None:
     assert panel.answer.runs[1].settings["settings"]["lr"] == pytest.approx(3e-3)
 
 
+@pytest.mark.full
 def test_while_controls_are_missing_the_old_ones_stand_faint(panel: Workbench) -> None:
     complete = panel.answer
     for lr in (2e-3, 3e-3):  # two answers in a row without their controls, as while a slider is dragged
@@ -266,6 +273,7 @@ def test_while_controls_are_missing_the_old_ones_stand_faint(panel: Workbench) -
     assert all(trace.opacity in (None, 1.0) for trace in panel.figures["curves"].data)
 
 
+@pytest.mark.full
 def test_a_sample_may_be_chosen_before_the_first_answer(task: Any, models: Any) -> None:
     early = workbench(task, models[0], reference=models[1], steps=5)
     chosen = int(task.split("forget").ids[3])
@@ -274,6 +282,7 @@ def test_a_sample_may_be_chosen_before_the_first_answer(task: Any, models: Any) 
     early.close()
 
 
+@pytest.mark.full
 def test_equal_steps_apply_to_every_run(panel: Workbench) -> None:
     switch = panel.controls.method.controls.controls["step_norm"]
     assert switch.value is None and switch.editor.value == pytest.approx(usual_step(panel.answer.run), rel=1e-3)
@@ -296,6 +305,7 @@ def test_stop_and_seed_and_updates_reach_the_run(panel: Workbench) -> None:
     assert panel.answer.run.events["steps"] == 80
 
 
+@pytest.mark.full
 def test_what_a_cell_registers_appears(panel: Workbench) -> None:
     @imu.intensity_rule("heaviest")
     @dataclass(frozen=True)
@@ -326,6 +336,7 @@ def test_what_a_cell_registers_appears(panel: Workbench) -> None:
 # --- samples
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name, role", [("influence", "ascend"), ("intensity", "selected")])
 def test_a_clicked_dot_shows_its_sample(panel: Workbench, name: str, role: str) -> None:
     example = click(panel.figures[name], role, 7)
@@ -346,6 +357,7 @@ def test_the_card_follows_the_slider(panel: Workbench) -> None:
     assert panel.views.card.value != before and f"example {example}" in panel.views.card.value
 
 
+@pytest.mark.full
 def test_the_ledger_is_sorted_by_any_column(panel: Workbench) -> None:
     samples, ledger = panel.answer.run.samples, panel.views.ledger
     ledger.by.value, ledger.order.value = "influence", True
@@ -358,6 +370,7 @@ def test_the_ledger_is_sorted_by_any_column(panel: Workbench) -> None:
     assert panel.views.chosen == lowest[1]
 
 
+@pytest.mark.full
 def test_an_example_outside_the_forget_set_is_told(panel: Workbench) -> None:
     panel.choose(10**6)
     assert "not in the forget set" in panel.error.value
@@ -380,6 +393,7 @@ def test_an_error_leaves_what_was_drawn(panel: Workbench) -> None:
     assert panel.error.value == ""
 
 
+@pytest.mark.full
 def test_a_run_that_diverges_says_so(panel: Workbench) -> None:
     panel.controls.method.controls.value = {"lr": 1e30}
     assert panel.wait(SECONDS)
@@ -396,6 +410,7 @@ def test_unknown_names_are_told_before_work_starts(task: Any, models: tuple) -> 
         workbench(task, models[0], reference=models[1], estimator="fisher_diagonal")
 
 
+@pytest.mark.full
 def test_dragging_drops_what_is_superseded(panel: Workbench) -> None:
     slider = panel.controls.estimator.controls.controls["damping"].editor
     for value in np.geomspace(1e-3, 1e-1, 30):
@@ -422,6 +437,7 @@ def test_a_task_without_pictures_or_labels_works() -> None:
     made.close()
 
 
+@pytest.mark.full
 def test_the_static_picture(panel: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("kaleido")
     monkeypatch.setenv("IMU_LAB_STATIC", "1")
@@ -434,6 +450,7 @@ def test_the_static_picture(panel: Workbench, monkeypatch: pytest.MonkeyPatch) -
     assert picture.startswith(b"\x89PNG") and 20_000 < len(picture) < 400_000
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:.*the run")
 def test_the_learning_rate_begins_where_one_was_found_and_a_moving_slider_does_not_warn() -> None:
     """A task of a user's own declares no rate: the slider stands where a run reaches its goal in half the updates."""
