@@ -25,6 +25,7 @@ def test_tokens_add_up_to_their_sequence(how: dict) -> None:
     assert (table["token"].to_numpy().reshape(20, 7) == task.tokens(scores.frame["example"])[:, 1:]).all()
 
 
+@pytest.mark.full
 def test_one_tokens_influence_is_its_own_gradients() -> None:
     task, (model, _) = tiny(), models()
     forget, table = task.split("forget"), imu.token_scores(task, model)

@@ -176,6 +176,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_broken_promise_is_named_in_one_sentence(fault: str) -> None:
     task, said = FAULTS[fault]

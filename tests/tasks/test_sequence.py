@@ -181,6 +181,7 @@ def test_the_small_preset_learns_its_sources_nearly_as_well_as_possible() -> Non
     assert task.evaluate(model, "source-2")["kl_true"] > 0.3  # never trained on
 
 
+@pytest.mark.full
 def test_influence_equals_the_explicit_gradients_whatever_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     task, (model, _) = tiny(), models()
     rows = explicit(task, model, task.split("forget")).double()

@@ -24,6 +24,7 @@ class Inherited(imu.tasks.Toy):
             return {"accuracy": (model(inputs).argmax(1) == labels).double().mean().item(), "size": float(len(labels))}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("task", [Own(), Composed(), Inherited()], ids=lambda task: type(task).__name__)
 def test_it_works_on_the_default_path_as_it_does_without_a_cache(task: imu.tasks.Task) -> None:
     model = task.make_model(1)

@@ -57,6 +57,7 @@ def test_what_each_kind_plants() -> None:
         assert (attacked.inputs - clean.inputs).abs().max() <= 0.3 * spread * 1.0001
 
 
+@pytest.mark.full
 def test_the_attack_raises_the_loss_and_more_steps_raise_it_more() -> None:
     model = cases.original("digits class")
     tasks = [cases.task("digits class")] + [planted("adversarial", strength=0.3, share=1.0, steps=s) for s in (1, 8)]
@@ -83,6 +84,7 @@ def test_a_planted_task_goes_through_the_whole_pipeline(kind: str) -> None:
     assert moved == task.is_planted.tolist(), "samples are measured as they are planted"
 
 
+@pytest.mark.full
 def test_its_identity_is_that_of_its_data() -> None:
     assert planted("adversarial") == planted("adversarial") and hash(planted("outliers")) == hash(planted("outliers"))
     keys = {planted("outliers").data_key, planted("outliers", seed=1).data_key, cases.task("digits class").data_key,
