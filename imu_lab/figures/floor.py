@@ -50,7 +50,7 @@ def area(across: tuple[float, float], up: tuple[float, float]) -> dict[str, Any]
         meta={"role": "noise floor"},
         name=FLOOR,
         x=[*across, *across[::-1]],
-        y=np.repeat(up, 2).tolist(),
+        y=[up[0], up[0], up[1], up[1]],
         fill="toself",
         fillcolor=theme.faint(theme.INK, 0.35),
         line=dict(width=0),
