@@ -90,7 +90,9 @@ Distances are KL(retrained model ‖ model) in nats, to the model retrained unde
 data to keep, mean ± the half width of the 95 % interval over {len(SEEDS)} seeds (Student's t). A *pass* is as many examples as
 the training set holds: those of the forget and the retain set that a method read until then, and one for a statistic of
 the training set. Only the readout moves: fine-tuning is then CF-k with k = 1, and EU-k and a bad teacher, which move more,
-are left out. *Two retrained models* is how far models of different seeds are apart that were retrained, and what that costs."""
+are left out. EU-k could not be read so besides: it begins with a readout that knows nothing, past the goal of a random request,
+and comes back from there. *Two retrained models* is how far models of different seeds are apart that were retrained, and what
+that costs."""
 
 
 def _whole_table(table: pd.DataFrame) -> str:
