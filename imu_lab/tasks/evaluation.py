@@ -6,7 +6,7 @@ the size of a batch and its layout in memory. Losses, margins, metrics and refer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -119,6 +119,17 @@ def arranged(model: nn.Module, inputs: Any) -> Any:
     if not pictures or not any(isinstance(module, nn.Conv2d) for module in model.modules()):
         return inputs
     return inputs.contiguous(memory_format=torch.channels_last)
+
+
+def real_valued(inputs: Any) -> tuple[Tensor, Callable[[Tensor], Any]] | None:
+    """The one tensor of real numbers in some inputs, and how another takes its place in them; None where it is not one.
+
+    Inputs by name, as models of Hugging Face take them, may hold numbers of another kind besides.
+    """
+    if isinstance(inputs, Mapping):
+        names = [name for name, value in inputs.items() if isinstance(value, Tensor) and value.is_floating_point()]
+        return (inputs[names[0]], lambda other: {**inputs, names[0]: other}) if len(names) == 1 else None
+    return (inputs, lambda other: other) if isinstance(inputs, Tensor) and inputs.is_floating_point() else None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..core.knobs import check, knob
 from ..core.running import device_of, drawing_from, one_thread, seeded_states
-from .evaluation import arranged, takes_channels_last
+from .evaluation import arranged, real_valued, takes_channels_last
 from .networks.fresh import resting
 from .protocol import Batch, Examples, Task, offered
 
@@ -124,7 +124,7 @@ class Training:
         for module in self._still:
             module.eval()
         if self.recipe.augment:
-            batch = batch._replace(inputs=shifted(batch.inputs))
+            batch = batch._replace(inputs=_augmented(batch.inputs))
         if self._channels_last:
             batch = batch._replace(inputs=arranged(self.model, batch.inputs))
         with _precision(self.recipe, device_of(self.model)):
@@ -262,6 +262,21 @@ def learning_rates(recipe: Recipe, count: int) -> list[float]:
         optimizer.step()  # without a gradient it moves nothing
         schedule.step()
     return torch.tensor(rates).view(recipe.epochs, per_epoch).mean(1).tolist()
+
+
+def _augmented(inputs: Any) -> Any:
+    """The inputs with each picture shifted and mirrored.
+
+    Raises:
+        ValueError: they hold no pictures, or several for each example.
+    """
+    found = real_valued(inputs)
+    if found is None or found[0].ndim != 4:
+        raise ValueError(
+            "augment=True shifts and mirrors pictures, (n, channels, height, width), and this task's inputs are not one tensor "
+            "of pictures; train with a recipe without it"
+        )
+    return found[1](shifted(found[0]))
 
 
 def shifted(images: torch.Tensor, pixels: int = 4) -> torch.Tensor:

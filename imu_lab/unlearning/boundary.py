@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..core.knobs import knob
 from ..core.registry import method
 from ..features import readout
+from ..tasks.evaluation import real_valued
 from ..tasks.outputs import true_classes, two_sided
 from ..tasks.protocol import Batch, Task
 from .objectives import SCOPE, Objective, ObjectiveDescent, forget_batches, frozen_copy
@@ -51,13 +52,14 @@ class BoundaryShrink(ObjectiveDescent):
 
     def _across(self, task: Task, first: nn.Module, layer: str | None, batch: Batch) -> Tensor:
         """y' of each prediction, from the input or from what reaches the layer."""
-        start, answer = batch.inputs, first
         if layer is not None:
-            start, answer = readout.capture(first, layer, start)[0], first.get_submodule(layer)
-        if not isinstance(start, Tensor) or not start.is_floating_point():
+            start, answer = readout.capture(first, layer, batch.inputs)[0], first.get_submodule(layer)
+        elif (found := real_valued(batch.inputs)) is not None:
+            start, answer = found[0], lambda moved: first(found[1](moved))
+        else:
             raise ValueError(
-                "boundary-shrink takes a step along the gradient of the loss at the input, and this task's inputs are no "
-                'real numbers; use a linear readout with scope="readout"'
+                "boundary-shrink takes a step along the gradient of the loss at the input, and this task's inputs are no one "
+                'tensor of real numbers; use a linear readout with scope="readout"'
             )
         with torch.enable_grad():
             moving = start.detach().requires_grad_()

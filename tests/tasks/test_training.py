@@ -101,3 +101,10 @@ def test_what_goes_wrong_while_reading_ahead_is_told_by_the_training() -> None:
     made = []
     with pytest.raises(OSError, match="the disk is gone"):
         made.extend(training.Training(task, model, examples, Recipe(epochs=3, batch_size=8, one_thread=False), 0))
+
+
+def test_augmentation_of_what_is_no_picture_is_refused_in_one_sentence() -> None:
+    task = cases.task("toy")
+    training_ = training.Training(task, task.make_model(0), task.split("train"), Recipe(epochs=1, augment=True), 0)
+    with pytest.raises(ValueError, match="augment=True shifts and mirrors pictures.*not one tensor of pictures"):
+        next(iter(training_))

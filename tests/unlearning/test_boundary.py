@@ -67,7 +67,9 @@ def test_each_token_has_a_class_of_its_own_and_padding_does_not_count() -> None:
 
 def test_tokens_have_no_neighbours_to_step_to() -> None:
     task, model = GIVEN["tokens"]()
-    with pytest.raises(ValueError, match='inputs are no real numbers; use a linear readout with scope="readout"'):
+    with pytest.raises(
+        ValueError, match='inputs are no one tensor of real numbers; use a linear readout with scope="readout"'
+    ):
         imu.unlearn(task, model, method="boundary-shrink", scope="all", steps=1)
 
 

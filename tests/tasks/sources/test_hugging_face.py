@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import imu_lab as imu
+from imu_lab.tasks import training
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
@@ -143,3 +145,39 @@ def test_names_that_the_model_does_not_take_are_refused() -> None:
         imu.tasks.Classification.from_data(
             vit(), ({"a": PICTURES, "b": PICTURES}, LABELS), (PICTURES, LABELS), forget_class=0
         )
+
+
+class Plain(nn.Module):
+    """The same network, asked with a tensor and answering with one."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(n, 3, h, w) to (n, 3)."""
+        return self.inner(pictures).logits
+
+
+def test_what_looks_at_the_pictures_themselves_finds_them_whatever_name_they_go_by() -> None:
+    """A step along the gradient at the input, and augmentation in training: as for a network that takes a tensor."""
+    pictures = torch.randn(24, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    labels, recipe = torch.arange(24) % 3, imu.tasks.Recipe(epochs=1, lr=0.01, batch_size=8, augment=True)
+    torch.manual_seed(0)
+    made = vit().eval()
+    states = []
+    for model in (made, Plain(made).eval()):
+        task = imu.tasks.Classification.from_data(
+            model, (pictures[:18], labels[:18]), (pictures[18:], labels[18:]), forget_class=0, recipe=recipe
+        )
+        original = imu.train(task)
+        how = {"method": "boundary-shrink", "scope": "all", "steps": 2, "lr": 0.01, "momentum": 0.0}
+        states += [imu.unlearn(task, original, **how).model.state_dict()]
+        trained = training.Training(task, copy.deepcopy(original), task.split("retain"), recipe, 0)
+        for _ in trained:
+            pass
+        states += [trained.model.state_dict()]
+    for one, other in zip(states[:2], states[2:]):
+        assert all(cases.close(other[f"inner.{key}"], value, within=1e-5) for key, value in one.items())
+    before = made.state_dict()
+    assert all(any(not torch.equal(each[key], value) for key, value in before.items()) for each in states[:2])
