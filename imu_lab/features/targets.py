@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from ..core.messages import unknown
+from ..core.taken import several_examples
 from ..tasks.protocol import Examples, Task, offered
+from ..tasks.sources.labels import class_number
 from .cache import as_seen_by
 
 Target = str | Examples | tuple[str, Any]  # what may be given for one: see target_examples
@@ -24,7 +26,7 @@ def target_examples(task: Task, target: Target, forget: Examples) -> Examples:
         forget: what ``"forget"`` stands for.
 
     Raises:
-        TypeError: something else.
+        TypeError: something else, or positions that are no whole numbers, such as a mask.
         ValueError: no examples, a class or a position that is not there.
     """
     if isinstance(target, str):
@@ -45,10 +47,8 @@ def target_examples(task: Task, target: Target, forget: Examples) -> Examples:
 
 
 def _at(examples: Examples, target: tuple) -> Examples:
-    given = (
-        target[1] if isinstance(target[1], torch.Tensor) else np.array(target[1])
-    )  # a range, a list, a read-only array
-    positions = torch.as_tensor(given, dtype=torch.int64).reshape(-1)
+    given = [target[1]] if np.ndim(target[1]) == 0 and not isinstance(target[1], (str, set)) else target[1]
+    positions = torch.tensor(several_examples(given, "a target (split, positions)"), dtype=torch.int64)
     outside = positions[(positions < 0) | (positions >= len(examples))]
     if len(outside):
         raise ValueError(f"target {target!r}: split {target[0]!r} has positions 0 to {len(examples) - 1}")
@@ -61,7 +61,8 @@ def _of_class(task: Task, wanted: Any) -> Examples:
     if names is not None:
         labels = [str(label) for label in names(train.ids)]
         known = offered(task).classes or tuple(dict.fromkeys(labels))
-        wanted = known[wanted] if isinstance(wanted, int) and 0 <= wanted < len(known) else wanted
+        number = isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool)
+        wanted = known[class_number(wanted, known)] if number and (0 <= wanted < len(known)) else wanted
     else:
         labels = [str(label) for _, batch in train.batches() for label in np.asarray(batch.targets).tolist()]
         known = sorted(set(labels))

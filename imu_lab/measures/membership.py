@@ -193,19 +193,35 @@ def sides(task: Task, model: nn.Module) -> Sides:
                 "membership compares with pairs that no model was told of, and these data have no holdout"
             )
         return Sides(forget, others, "holdout", "")
-    if "test-forget" in offered(task).splits and len(task.split("test-forget")):
-        return Sides(forget, task.split("test-forget"), "test-forget", "")
+    if "test-forget" in offered(task).splits and len(others := task.split("test-forget")):
+        known = _labels(task, (forget, others))
+        if known is None or not set(known[0]) & set(known[1]):  # a name of each sample's own is no class
+            return Sides(forget, others, "test-forget", "")
+        return _of_same_classes(forget, others, *known, "test-forget")
     others = task.split("test")
     known = _classes(task, model, (forget, others))
     if known is None:
         return Sides(forget, others, "test", "samples are of no one class each, so the others are all unseen ones")
-    return _of_same_classes(forget, others, *known)
+    found = _of_same_classes(forget, others, *known, "test")
+    if "test-forget" in offered(task).splits:  # a part of a class, and these are its other parts
+        raise DoesNotApply(
+            "membership compares the samples to forget with unseen ones of the same kind, and the 'test-forget' split, which "
+            "would hold them, is empty; give the task held-out samples of them"
+        )
+    return found
+
+
+def _labels(task: Task, both: tuple[Examples, Examples]) -> list[list[str]] | None:
+    """What the task calls each sample of both sides; None where it names none."""
+    if None in (offered(task).labels, offered(task).test_labels):
+        return None
+    return [names_of(task, each) for each in both]
 
 
 def _classes(task: Task, model: nn.Module, both: tuple[Examples, Examples]) -> list[list[str]] | None:
     """The class of each sample of both sides: the task's labels, else numbers of outputs; None of several predictions each."""
-    if None not in (offered(task).labels, offered(task).test_labels):
-        return [names_of(task, each) for each in both]
+    if (known := _labels(task, both)) is not None:
+        return known
     found: list[list[str]] = [[], []]
     for names, examples in zip(found, both):
         for _, batch, made in outputs(task, model, examples):
@@ -216,12 +232,12 @@ def _classes(task: Task, model: nn.Module, both: tuple[Examples, Examples]) -> l
     return found
 
 
-def _of_same_classes(forget: Examples, others: Examples, mine: list[str], theirs: list[str]) -> Sides:
+def _of_same_classes(forget: Examples, others: Examples, mine: list[str], theirs: list[str], split: str) -> Sides:
     """Both sides without classes that the other lacks."""
     known = sorted(set(mine) & set(theirs))
     if not known:
         raise DoesNotApply(
-            "membership compares the samples to forget with unseen ones of the same classes, and the 'test' split has "
+            f"membership compares the samples to forget with unseen ones of the same classes, and the {split!r} split has "
             f"none of class {listed(sorted(set(mine)))}; give the task held-out samples of them"
         )
     lacking = sorted(set(mine) - set(known))
@@ -230,4 +246,4 @@ def _of_same_classes(forget: Examples, others: Examples, mine: list[str], theirs
         each.take(torch.from_numpy(np.flatnonzero(np.isin(names, known))))
         for each, names in ((forget, mine), (others, theirs))
     ]
-    return Sides(*kept, "test", words if lacking else "")
+    return Sides(*kept, split, words if lacking else "")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cases
 import numpy as np
 import pytest
 import sequences
 import torch
+from PIL import Image
 from sklearn.metrics import roc_auc_score, roc_curve
 
 import imu_lab as imu
@@ -184,3 +187,35 @@ def test_sequences_are_compared_with_unseen_ones_of_their_source() -> None:
     task = sequences.tiny()
     found = sides(task, sequences.models()[0])
     assert found.split == "test-forget" and len(found.others) == len(task.split("test-forget")) > 0
+
+
+def of_two_levels(
+    root: Path, unseen: tuple[str, ...], **request: str
+) -> tuple[imu.tasks.Classification, torch.nn.Module]:
+    """Small pictures of cats and dogs, which are animals, and of cars and cups, of which some were kept apart."""
+    random = np.random.default_rng(0)
+    for part, count in (("train", 4), ("test", 3)):
+        for upper, lower in (("animal", "cat"), ("animal", "dog"), ("thing", "car"), ("thing", "cup")):
+            if part == "train" or lower in unseen:
+                (folder := root / part / upper / lower).mkdir(parents=True)
+                for number in range(count):
+                    Image.fromarray(random.integers(0, 255, (8, 8, 3), np.uint8)).save(folder / f"{number}.png")
+    task = imu.tasks.Classification(str(root), **request)
+    return task, task.make_model(0).eval()
+
+
+def test_of_a_superclass_the_classes_without_unseen_samples_are_left_out(tmp_path: Path) -> None:
+    """Dogs that were trained on and cats that were not differ in more than in having been trained on."""
+    task, model = of_two_levels(tmp_path, ("cat", "car", "cup"), forget_superclass="animal")
+    found = sides(task, model)
+    assert found.split == "test-forget" and "4 of class 'dog'" in found.left_out
+    assert set(task.labels(found.members.ids)) == {"cat"} == set(task.test_labels(found.others.ids))
+
+
+def test_a_subclass_without_unseen_samples_is_not_compared_with_its_siblings(tmp_path: Path) -> None:
+    task, model = of_two_levels(tmp_path, ("cat", "car", "cup"), forget_subclass="dog")
+    with pytest.raises(ValueError, match="'test-forget' split, which would hold them, is empty"):
+        sides(task, model)
+    whole, model = of_two_levels(tmp_path / "whole", ("cat", "dog", "car"), forget_subclass="dog")
+    found = sides(whole, model)
+    assert (len(found.members), len(found.others), found.split, found.left_out) == (4, 3, "test-forget", "")
