@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ..core.messages import unknown
@@ -47,6 +48,11 @@ def target_examples(task: Task, target: Target, forget: Examples) -> Examples:
 
 
 def _at(examples: Examples, target: tuple) -> Examples:
+    if isinstance(target[1], pd.Index):
+        raise ValueError(
+            f"target ({target[0]!r}, a pandas Index) could mean names or positions; of names give X.index.get_indexer(names), of "
+            "positions a plain list"
+        )
     given = [target[1]] if np.ndim(target[1]) == 0 and not isinstance(target[1], (str, set)) else target[1]
     positions = torch.tensor(several_examples(given, "a target (split, positions)"), dtype=torch.int64)
     outside = positions[(positions < 0) | (positions >= len(examples))]

@@ -92,7 +92,8 @@ class Classification:
             networks.check(self.architecture)
             object.__setattr__(self, "recipe", self.recipe or fitted(own.recipe, len(self.labelled.train)))
         if self.forget_indices is not None:
-            object.__setattr__(self, "forget_indices", naming.indices(self.forget_indices, len(self.labelled.train)))
+            count, names = len(self.labelled.train), self.labelled.index
+            object.__setattr__(self, "forget_indices", naming.indices(self.forget_indices, count, names=names))
         if isinstance(self.readout, list):
             object.__setattr__(self, "readout", tuple(self.readout))
         chosen = sample_requests.chosen(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import cases
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -137,3 +138,8 @@ def test_a_users_estimator_with_a_preconditioner_is_known_pair_by_pair_and_one_w
 
     with pytest.raises(ValueError, match="Bare has no preconditioner"):
         imu.influence_matrix(task, model, Bare())
+
+
+def test_what_could_be_names_or_positions_is_asked_back() -> None:
+    with pytest.raises(ValueError, match="could mean names or positions"):
+        imu.influence_matrix(cases.task("toy"), cases.original("toy"), against=("train", pd.Index([3, 1])))

@@ -18,7 +18,7 @@ from ..protocol import Examples
 from . import labels as naming
 from .held import Array, Fetch, Frame, Kept, Members, read
 from .labelled import Labelled, counted
-from .members import Side, checked, chosen, label_of, numbers
+from .members import Side, checked, chosen, index_of, label_of, numbers
 from .pictures import Stretched
 from .samples import of_samples
 
@@ -81,13 +81,13 @@ def _of_parts(parts: list, where: str, label: Any, accepts: Sequence[str]) -> Si
     said = f"label: member {at}" + (f" ({rest} other member(s) left out)" if rest else "")
     _in_one_order(inputs, given, where)
     rows = _rows(inputs, where, accepts)
-    return checked(rows, given, where, said)
+    return checked(rows, given, where, said, index=index_of(inputs, given))
 
 
 def _in_one_order(inputs: Any, given: Any, where: str) -> None:
     """Refuse a frame and its labels whose rows carry the same names in another order: positions and names then disagree."""
-    first, second = (getattr(each, "index", None) for each in (inputs, given))
-    if not all(hasattr(each, "sort_values") for each in (first, second)) or len(first) != len(second):
+    first, second = index_of(inputs), index_of(given)
+    if first is None or second is None or len(first) != len(second):
         return
     if not first.equals(second) and first.sort_values().equals(second.sort_values()):
         raise ValueError(
@@ -101,7 +101,7 @@ def _of_columns(columns: dict, where: str, label: Any, accepts: Sequence[str]) -
     name = label_of(list(columns), label, where)
     given = columns.pop(name)
     rows = _rows(columns, where, accepts)
-    return checked(rows, given, where, f"label: {name!r}")
+    return checked(rows, given, where, f"label: {name!r}", index=index_of(*columns.values(), given))
 
 
 def _of_frame(frame: Any, where: str, label: Any) -> Side:
@@ -212,6 +212,7 @@ def together(
         _about(parts, targets, classes),
         parts["train"].files,
         held=tuple(kept),
+        index=parts["train"].index,
     )  # fmt: skip
 
 

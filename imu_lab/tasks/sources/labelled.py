@@ -44,6 +44,7 @@ class Labelled:
         about: one line: what the data were understood to be.
         files: where each training sample came from; None for data that are no files.
         level: a second name for every sample, or None.
+        index: the names of the training rows, of data that came with an index of pandas; else None.
         held: what of the user's is kept by reference, and can be asked whether it is as it was.
     """
 
@@ -59,6 +60,7 @@ class Labelled:
     files: Sequence[str] | None = None
     level: Level | None = None
     held: tuple[Any, ...] = field(default=())
+    index: Any = None
 
     def unchanged(self, thoroughly: bool = True) -> None:
         """Make sure that the user's data are still what they were.

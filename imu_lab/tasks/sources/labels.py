@@ -254,11 +254,16 @@ def _is_number(name: str, given: Any) -> bool:
         return False
 
 
-def indices(given: Any, count: int, what: str = "forget_indices") -> tuple[int, ...]:
+def indices(given: Any, count: int, what: str = "forget_indices", names: Any = None) -> tuple[int, ...]:
     """Positions among ``count`` samples, from numbers or from a mask of booleans, as they were given.
 
+    Args:
+        names: the index of the samples' rows, of data that came with one of pandas. A mask with an index is put into their
+            order.
+
     Raises:
-        ValueError: floats, words, a mask of another length, positions outside, or repeated ones.
+        ValueError: floats, words, a mask of another length, positions outside, or repeated ones; an index or a column of
+            numbers beside rows whose names are other numbers, which could be positions or names.
     """
     missing = getattr(given, "isna", None)
     if missing is not None and np.asarray(missing()).any():
@@ -270,15 +275,12 @@ def indices(given: Any, count: int, what: str = "forget_indices") -> tuple[int, 
         values = np.asarray(values.tolist())
     if not values.size:
         return ()
+    index = getattr(given, "index", given)
+    index = index if hasattr(index, "get_indexer") else None
     if values.dtype.kind == "b":
-        if values.size != count:
-            raise ValueError(f"{what} is a mask of {values.size} values, but there are {count} training examples")
-        index = getattr(given, "index", None)
-        if hasattr(index, "is_monotonic_increasing") and not index.is_monotonic_increasing:
-            raise ValueError(
-                f"{what} is a mask whose index is in another order than the samples; give {what}.sort_index()"
-            )
-        return tuple(np.flatnonzero(values.ravel()).tolist())
+        return tuple(np.flatnonzero(_mask(values.ravel(), index, count, what, names)).tolist())
+    if index is not None and names is not None:
+        _refuse_names(names, what)
     if values.dtype.kind not in "iu":
         raise ValueError(
             f"{what} must be whole numbers or a mask of True and False, got {values.dtype.name}: floats and words are "
@@ -292,3 +294,36 @@ def indices(given: Any, count: int, what: str = "forget_indices") -> tuple[int, 
     if (times > 1).any():
         raise ValueError(f"{what} repeats {found[times > 1][:SHOWN].tolist()}; name each example once")
     return tuple(positions.tolist())
+
+
+def _mask(mask: np.ndarray, index: Any, count: int, what: str, names: Any) -> np.ndarray:
+    """A mask in the order of the samples; that of its ``index`` counts where it and the rows have ``names``.
+
+    Raises:
+        ValueError: it is of another length, or its index holds other names, or one of them twice.
+    """
+    if mask.size != count:
+        raise ValueError(f"{what} is a mask of {mask.size} values, but there are {count} training examples")
+    if index is None or names is not None and index.equals(names):
+        return mask
+    if names is None:
+        if not index.is_monotonic_increasing:
+            raise ValueError(
+                f"{what} is a mask whose index is in another order than the samples; give {what}.sort_index()"
+            )
+        return mask
+    if not index.is_unique or not names.is_unique or (places := index.get_indexer(names)).min() < 0:
+        raise ValueError(
+            f"{what} is a mask whose index, {list(index[:3])} ..., is not that of the training rows, {list(names[:3])} ...; give "
+            "mask.loc[X.index], or mask.to_numpy() if its order is right"
+        )
+    return mask[places]
+
+
+def _refuse_names(names: Any, what: str) -> None:
+    """Refuse numbers of pandas' that can be positions or the names of rows."""
+    if not np.array_equal(names, np.arange(len(names))):
+        raise ValueError(
+            f"{what} comes from pandas, and the training rows are named {list(names[:3])} ... and not 0, 1, 2, ..., so it could "
+            "mean names or positions; of names give X.index.get_indexer(names), of positions a plain list"
+        )

@@ -29,6 +29,7 @@ class Side:
         files: where each sample came from, or None.
         kept: what can be asked whether the user's data are as they were.
         hashes: (n,) of the content of each row; None until the rows are read.
+        index: the names of the rows, of data that came with an index of pandas; else None.
         seen: a digest of some rows as a transform leaves them, where ``hashes`` are of rows before it; else empty.
     """
 
@@ -40,6 +41,7 @@ class Side:
     kept: tuple[Kept, ...] = ()
     hashes: np.ndarray | None = None
     seen: str = ""
+    index: Any = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -90,7 +92,14 @@ def checked(rows: Any, given: Any, where: str, said: str, **also: Any) -> Side:
         raise ValueError(f"the {where} part is empty")
     watched = isinstance(given, Tensor) or isinstance(given, np.ndarray) and given.dtype.kind != "O"
     labels = (Kept.of(Array(given), f"{where} labels"),) if watched else ()
+    also.setdefault("index", index_of(given))
     return Side(rows, np.array(found), said, classes=categories, kept=labels, **also)
+
+
+def index_of(*given: Any) -> Any:
+    """The names of the rows, from the first of these that has an index of pandas; else None."""
+    found = (getattr(each, "index", None) for each in given)
+    return next((each for each in found if hasattr(each, "get_indexer")), None)
 
 
 def numbers(inputs: Any, where: str) -> Any:

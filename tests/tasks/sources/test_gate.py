@@ -48,7 +48,7 @@ def test_values_that_are_not_finite_are_named_by_row(value: float, side: str) ->
     ([0, 1, 2, 0, 1, 3], r"train labels go from 0 to 3, but there are 3 classes, 0 to 2"),
     ([-1, 1, 2, 0, 1, 2], r"go from -1 to 2"),
     ([0.5, 1, 2, 0, 1, 2], "one integer per example, got torch.float32"),
-    ([float("nan"), 1, 2, 0, 1, 2], "one integer per example"),
+    ([float("nan"), 1, 2, 0, 1, 2], "label.s. are missing, the first at sample 0"),
     ([[0], [1], [2], [0], [1], [2]], r"shape \(6, 1\)"),
     ([0, 1, 2], "6 inputs and 3 labels"),
 ])  # fmt: skip

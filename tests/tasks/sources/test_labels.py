@@ -151,6 +151,67 @@ def test_a_mask_in_another_order_is_asked_back_and_a_set_has_none() -> None:
     assert naming.indices({4, 2}, 6) == (2, 4)
 
 
+def test_a_mask_is_put_into_the_order_of_rows_that_have_names() -> None:
+    names, mask = pd.Index([7, 3, 5, 9]), pd.Series([True, False, False, True], index=[9, 7, 5, 3])
+    assert naming.indices(mask, 4, names=names) == (1, 3)  # rows 3 and 9
+    assert naming.indices(mask.to_numpy(), 4, names=names) == (0, 3)
+    assert naming.indices(mask.astype("boolean").to_frame(), 4, names=names) == (1, 3)
+    for index in ([9, 7, 5, 4], [9, 9, 5, 3]):
+        with pytest.raises(
+            ValueError, match=r"whose index, \[9, .* is not that of the training rows, \[7, 3, 5\] ...; give mask.loc"
+        ):
+            naming.indices(mask.set_axis(index), 4, names=names)
+
+
+@pytest.mark.parametrize(
+    "given", [pd.Index([3, 0]), pd.Series([3, 0]), pd.Index(["b", "d"]), pd.DataFrame({"row": [3]})]
+)
+def test_numbers_of_pandas_beside_rows_with_names_are_asked_back(given: Any) -> None:
+    for names in (pd.Index([2, 3, 0, 1]), pd.Index(list("abcd")), pd.Index([0, 1, 2, 4])):
+        with pytest.raises(
+            ValueError, match=r"could mean names or positions; of names give X.index.get_indexer\(names\)"
+        ):
+            naming.indices(given, 4, names=names)
+    if not pd.api.types.is_object_dtype(given) and not pd.api.types.is_string_dtype(given):
+        assert set(naming.indices(given, 4, names=pd.RangeIndex(4))) <= {0, 3}  # a name is a position
+    assert naming.indices([3, 0], 4, names=pd.Index([2, 3, 0, 1])) == (3, 0)
+
+
+FRAME = pd.DataFrame(np.eye(6, 4, dtype=np.float32), index=[40, 1, 3, 2, 5, 0])
+KINDS = pd.Series([0, 1, 0, 1, 0, 1], index=FRAME.index)
+
+
+@pytest.mark.parametrize(
+    "train, how",
+    [
+        ((FRAME, KINDS), {}),
+        ((FRAME.to_numpy(), KINDS), {}),
+        ((FRAME, KINDS.tolist()), {}),
+        (FRAME.set_axis(list("abcd"), axis=1).assign(kind=KINDS), {"label": "kind"}),
+        ({"x": FRAME, "label": KINDS}, {}),
+        ({"x": FRAME, "label": KINDS.tolist()}, {}),
+    ],
+)
+def test_rows_keep_their_names_however_they_come(train: Any, how: dict) -> None:
+    def forget(request: Any) -> list[int]:
+        return (
+            imu.tasks.Classification.from_data(net, train, test, forget_indices=request, **how)
+            .split("forget")
+            .ids.tolist()
+        )
+
+    net, test = torch.nn.Linear(4, 2), (torch.ones(2, 4) + 1, torch.tensor([0, 1]))
+    if isinstance(train, pd.DataFrame):
+        test = pd.DataFrame(test[0].numpy(), columns=list("abcd")).assign(kind=[0, 1])
+    elif isinstance(train, tuple) and isinstance(train[0], pd.DataFrame):
+        test = pd.DataFrame(test[0].numpy()), [0, 1]
+    elif isinstance(train, dict):
+        test = {"x": pd.DataFrame(test[0].numpy()), "label": [0, 1]}
+    assert forget((KINDS.index < 2).tolist()) == [1, 5] == forget(pd.Series(FRAME.index < 2, FRAME.index).sort_index())
+    with pytest.raises(ValueError, match="could mean names or positions"):
+        forget(FRAME.index[1:3])
+
+
 def test_a_mask_is_a_request() -> None:
     digits = imu.tasks.Classification("digits", forget_indices=np.arange(1437) < 3)
     assert digits.split("forget").ids.tolist() == [0, 1, 2] and digits == imu.tasks.Classification(
