@@ -34,6 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for _, group in groupby(items, lambda item: (item.parent, getattr(item, "originalname", item.name))):
         cases = [item for item in group if not LEFT & {mark.name for mark in item.iter_markers()}]
         if cases and (mark := cases[0].get_closest_marker("few")):
-            taken = few([{name: id(value) for name, value in case.callspec.params.items()} for case in cases], *mark.args)
+            taken = few(
+                [{name: id(value) for name, value in case.callspec.params.items()} for case in cases], *mark.args
+            )
             for place in set(range(len(cases))) - set(taken):
                 cases[place].add_marker("full")

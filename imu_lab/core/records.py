@@ -140,7 +140,8 @@ class Run:
             (:func:`imu_lab.references`) the means, and for a distance how far two of them are from each other.
         settings: everything that reproduces the run.
         events: ``steps`` made, ``stopped_at``, ``diverged_at``, ``utility_limit``, ``collapsed_at``, ``goal_at`` (None where
-            it did not happen), ``forgotten`` (how many samples were right before and are wrong after), ``seconds``, and
+            it did not happen; the update at which the request counted as forgotten in the words of ``goal``, whatever
+            ``stop_at`` asked), ``forgotten`` (how many samples were right before and are wrong after), ``seconds``, and
             ``train_examples``, how large the training set is.
         build_model: makes the unlearned model when asked.
         pack_weights: safetensors bytes of the unlearned model.

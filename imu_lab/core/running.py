@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -260,6 +261,14 @@ def digest(*parts: object) -> str:
             state.update(part if isinstance(part, bytes) else repr(part).encode())
         state.update(b"|")
     return state.hexdigest()
+
+
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def described(value: object) -> str:
+    """Its ``repr`` without the place in memory that Python tells of functions and plain objects, another in each process."""
+    return ADDRESS.sub("", repr(value))
 
 
 WORDS = 8192  # 64 KiB of 64-bit words, hashed together

@@ -186,7 +186,7 @@ class Session:
         refuse_broken(known)
         rule = driver.stop_rule(stop_at, known, offered(self.task).forgotten_when, offered(self.task).goal)
         held, origin = handed(method, statistics, self)
-        if auto:
+        if auto and steps:
             method = self._with_learning_rate(method, steps, rule, held, asked=settings.get("lr") == AUTO)
         task, private, request = self._request(method, shares, seed, held, statistics, cache)
         started = time.perf_counter()

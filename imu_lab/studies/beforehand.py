@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from ..core.memo import remembered
+from ..core.messages import warn
 from ..core.running import device_of, one_thread
 from ..features import view
 from ..features.cache import ReadoutTask
 from ..features.pooled import features
 from ..tasks import training
 from ..tasks.announced import announced
+from ..tasks.around import innermost
 from ..tasks.evaluation import outcomes
 from ..tasks.protocol import Batch, Examples, Task, offered, original_ids
 from ..unlearning.recorder import time_to_forget
@@ -31,7 +33,18 @@ def learning_events(task: Task, seed: int = 0) -> pd.DataFrame:
         ``example``; ``training_events``, how often it went from right to wrong between epochs (Toneva et al. 2019);
         ``first_learned``, the epoch from which it stayed right, epochs + 1 for never.
     """
+    _beware_of_another_training(task, "training_events and first_learned")
     return _events(task, seed).copy()
+
+
+def _beware_of_another_training(task: Task, columns: str) -> None:
+    """Say which columns tell of models that were not trained as the user's own was."""
+    if getattr(getattr(innermost(task), "data", None), "train_fn", None) is not None:
+        recipe = training.recipe_of(task)
+        warn(
+            f"{columns} tell of models that are trained by a recipe of {recipe.epochs} epochs of {recipe.optimizer}, not by your "
+            "train_fn, which tells nothing of single epochs; in explain_resistance training=False leaves such columns out"
+        )
 
 
 @remembered(8)
@@ -72,6 +85,7 @@ def held_out_confidence(task: Task, folds: int = 3, seed: int = 0) -> pd.DataFra
     """
     if not 2 <= folds <= len(task.split("forget")):
         raise ValueError(f"folds must lie between 2 and the {len(task.split('forget'))} forget samples, got {folds}")
+    _beware_of_another_training(task, "held_out_confidence and label_suspicion")
     return _held_out(task, folds, seed).copy()
 
 

@@ -22,7 +22,7 @@ from .cells import NOTHING, RETRAINED, STILL, Cell, Made, check_schedule
 from .comparison import ORIGINAL
 from .trial import kind_of_steps, seeds_of
 from .tuning import DISTANCE, Best, best_arm, column_of, fair, standings
-from .work import Outcome, worked
+from .work import Outcome, beware_of_one_original, worked
 
 FIRST = (
     "steps",
@@ -119,6 +119,7 @@ def sweep(
             outcomes = worked([cell for _, cell in cells], where, jobs, progress, title)
         return _table(cells, outcomes, where, _kind_of_steps(arms, step_norm))
 
+    beware_of_one_original(task, seeds)
     arms += controls_of(arms, settings) if controls else []
     told = {}
     if tuning:

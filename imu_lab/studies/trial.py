@@ -19,13 +19,12 @@ from ..tasks.protocol import Task
 from .arms import exact
 from .cells import STILL, Cell, check_schedule
 from .statistics import spearman
-from .work import worked
+from .work import beware_of_one_original, worked
 
 PLAIN = "plain steps"
 LEVEL = 0.95  # of the intervals
 
 
-@unheard()  # what became of each run stands in the table
 def trial(
     task: Task,
     arms: Mapping[str, Mapping[str, Any]],
@@ -104,7 +103,9 @@ def trial(
         for name, about in whole.items()
     }
     where, jobs = None if folder is None else Path(folder), check_count("jobs", jobs, 1)
-    rows = [made.row for made in worked(list(cells.values()), where, jobs, progress, "trial", _raise)]
+    beware_of_one_original(task, seeds)
+    with unheard():  # what became of each run stands in the table
+        rows = [made.row for made in worked(list(cells.values()), where, jobs, progress, "trial", _raise)]
     asked = [row for cell, row in zip(cells.values(), rows) if cell.arm not in STILL]
     if asked and all("refused" in row for row in asked):
         raise ValueError(asked[0]["refused"])

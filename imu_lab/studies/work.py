@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,10 +13,12 @@ from tqdm.auto import tqdm
 
 from ..core import registry, storage
 from ..core.memo import Memo
-from ..core.messages import unheard
+from ..core.messages import unheard, warn
 from ..tasks.announced import announced
+from ..tasks.around import innermost
 from ..tasks.checkpoints import is_known, train
 from ..tasks.protocol import Task, own_data_key
+from ..tasks.sources.supplied import Supplied
 from .cells import Cell, Made, Models, quiet
 
 Progress = Callable[[int, int, str], None]
@@ -24,6 +26,16 @@ Outcome = Made | Exception
 Own = list[tuple[str, str, type]]  # which registry, under which name, what
 KINDS = {"method": registry.methods, "estimator": registry.estimators, "rule": registry.intensity_rules}
 WORKERS: Memo[Models] = Memo(2)  # in a process that makes some cells
+
+
+def beware_of_one_original(task: Task, seeds: Collection[int]) -> None:
+    """Warn where the runs of all seeds would begin from one model, which is the user's own: intervals then hold less."""
+    if len(seeds) > 1 and isinstance(getattr(innermost(task), "data", None), Supplied):
+        warn(
+            f"the runs of all {len(seeds)} seeds begin from the one model that you brought along: seeds differ in the retrained "
+            "model and in the order of batches, and intervals tell of nothing else. For the spread between originals make a task "
+            "for each of them, and join the tables"
+        )
 
 
 def worked(

@@ -21,7 +21,7 @@ from ..core import storage
 from ..core.beside import prepare_figures
 from ..core.memo import Memo
 from ..core.messages import kind_of
-from ..core.running import device_of, digest, evaluating, fingerprint, state_of, tensors_of
+from ..core.running import described, device_of, digest, evaluating, fingerprint, state_of, tensors_of
 from .poorer import beware_of_poorer
 from .protocol import Examples, Task, check_unchanged, offered, own_data_key
 from .training import DivergedTraining, Recipe, Training, check_tensors, recipe_of
@@ -49,8 +49,9 @@ def train(
 
     ``"train"`` gives the original model, ``"retain"`` the retrained one: the same recipe from fresh weights without the
     forget set. Of a model that you brought along (``from_data``) the original is yours, and nobody here knows how it was
-    trained: the retrained one is made by your ``train_fn``, else by ``recipe``. The key is the data of the split, the
-    recipe, the architecture and the seed, so a new request retrains only ``"retain"``.
+    trained: the retrained one is made by your ``train_fn``, else by ``recipe``. What ``train_fn`` makes is not kept, for
+    nobody here can tell whether it would do the same again: hold on to it, and hand it on with ``reference=``. The key is
+    the data of the split, the recipe, the architecture and the seed, so a new request retrains only ``"retain"``.
 
     Args:
         task: anything that follows the task protocol.
@@ -233,7 +234,7 @@ def _checkpoint(task: Task, split: str, seed: int, recipe: Recipe, fresh: nn.Mod
         return None
     examples = task.split(split)
     still = [name for name, value in fresh.named_parameters() if not value.requires_grad]
-    how = (repr(fresh), *tensors_of(fresh), asdict(recipe), seed, VERSION, *still)
+    how = (described(fresh), *tensors_of(fresh), asdict(recipe), seed, VERSION, *still)
     how += ("one by one",) if recipe.batch_size == 1 else ()  # earlier versions left all of them out
     key = digest(data, examples.source, examples.ids, *how)
     return storage.data_folder() / "checkpoints" / f"{key}.safetensors"

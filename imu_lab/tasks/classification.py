@@ -141,8 +141,8 @@ class Classification:
                 they name no classes the task's metric is this loss.
             make_model: makes a fresh model, for the retrained one: called with no argument under the seed, or with the
                 seed if it takes one. Without it, a copy of ``model`` is re-initialised by each ``reset_parameters``.
-            train_fn: ``(model, dataset, seed) -> model`` trains it; ``dataset`` yields ``(x_i, y_i)``. None uses
-                ``recipe``.
+            train_fn: ``(model, dataset, seed) -> model`` trains it; ``dataset`` yields ``(x_i, y_i)``. It is called
+                each time that a retrained model is asked for, and what it makes is kept nowhere. None uses ``recipe``.
             device: where to run; None for the model's own.
             request: ``forget_class``, ``forget_fraction`` or ``forget_indices``, and any other setting of the task.
 

@@ -231,3 +231,10 @@ def test_a_rate_that_a_task_declares_is_none_for_steps_that_are_turned(method: s
     assert imu.unlearn(task, model, **how, lr=0.02).settings["settings"]["lr"] == 0.02
     scaled = imu.unlearn(task, model, method=method, steps=2, step_norm=0.1)
     assert scaled.events["steps"] == 2 and imu.Session(task, model).defaults("imu")["lr"] == 1e-3
+
+
+def test_no_rate_is_searched_for_where_no_update_is_made() -> None:
+    """A search in no updates reaches nothing, and would say so of a goal that nobody wanted to reach."""
+    task = cases.own_data(forget_indices=range(6))
+    run = imu.unlearn(task, task.make_model(0), steps=0, stop_at=("accuracy", "<=", -1.0))
+    assert len(run.steps) == 1

@@ -102,3 +102,13 @@ def test_a_sure_sample_is_flat_and_another_readout_has_none() -> None:
     assert (found > 0).all() and found[confidence.argmax()] < found[confidence.argmin()]
     whole = imu.tasks.Classification("digits", forget_class=3, recipe=task.recipe, readout="all")
     assert curvature(whole, model)["curvature"].isna().all()
+
+
+def test_columns_of_another_training_than_the_users_say_so() -> None:
+    """Epochs cannot be asked of a function that trains from beginning to end."""
+    task = cases.own_data(forget_indices=range(6))
+    with_function = replace(task, data=replace(task.data, train_fn=lambda model, dataset, seed: model))
+    for ask, column in ((learning_events, "training_events"), (held_out_confidence, "held_out_confidence")):
+        with pytest.warns(UserWarning, match=f"{column} .* not by your train_fn"):
+            ask(with_function)
+        ask(task)  # without such a function the recipe is all that is known, and nobody is warned

@@ -430,3 +430,14 @@ def test_a_saved_run_that_is_not_whole_is_made_again(tmp_path: Path, made: list[
     assert len(made) == 2 * len(table)
     pd.testing.assert_frame_equal(table.drop(columns="seconds"), again.drop(columns="seconds"))
     assert [len(runs) for runs in imu.load_runs(again).values()] == [1, 1]
+
+
+def test_seeds_that_share_an_original_are_told() -> None:
+    """A model that was brought along has no other seed: doing nothing is the same model in every row."""
+    task = cases.own_data(forget_indices=range(6))
+    how: dict[str, Any] = {"at_forget": 0.5, "steps": 2, "jobs": 1}
+    with pytest.warns(UserWarning, match="all 2 seeds begin from the one model that you brought along"):
+        table = imu.sweep(task, {"imu": {"lr": 0.1}}, seeds=(0, 1), **how)
+    nothing = table[table["arm"] == "original"]
+    assert len(nothing) == 2 and nothing["test accuracy"].nunique() == 1
+    imu.sweep(task, {"imu": {"lr": 0.1}}, seeds=(0,), **how)  # one seed claims nothing

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from ...core.running import digest
+from ...core.running import described, digest
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None))
 
@@ -44,7 +44,7 @@ def _parts(value: Any, seen: dict[int, Any]) -> list[object]:
     if isinstance(value, types.FunctionType):
         return _of_function(value, seen)
     if isinstance(value, nn.Module):
-        return [repr(value), *(part for item in value.state_dict().items() for part in item)]
+        return [described(value), *(part for item in value.state_dict().items() for part in item)]
     if isinstance(value, types.ModuleType):
         return [value.__name__]
     if isinstance(value, type):

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...core.messages import with_article
-from ...core.running import digest, row_hashes
+from ...core.running import described, digest, row_hashes
 from .held import Array, Kept, Stream, finite, hashes_of, stacked
 from .members import Side, checked, chosen, label_of, numbers
 
@@ -215,7 +215,7 @@ def _known(data: Any, label: Any, files: Sequence[str] | None) -> tuple[list, np
     found = next((each for name in ("targets", "labels") if (each := getattr(data, name, None)) is not None), None)
     if found is None or len(found) != len(data) or any(int(data[i][1]) != int(found[i]) for i in (0, len(data) - 1)):
         return None
-    how = digest(repr(getattr(data, "transform", None)), repr(getattr(data, "loader", None)))
+    how = digest(*(described(getattr(data, name, None)) for name in ("transform", "loader")))
     if _in_memory(data):
         rows = row_hashes(data.data)
     elif files is not None:

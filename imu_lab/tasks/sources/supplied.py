@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.messages import with_article
-from ...core.running import device_of, digest, evaluating, fingerprint
+from ...core.running import described, device_of, digest, evaluating, fingerprint
 from ..networks.fresh import frozen
 from ..protocol import Batch, Examples
 from . import gate, manners, models
@@ -121,7 +121,7 @@ def supply(
     moving = [name for name, value in original.named_parameters() if value.requires_grad]
     loss_key = _loss_key(own, how, labelled)
     ways = [code_of(each) for each in (make_model, train_fn)]
-    key = fingerprint(labelled.key, repr(original), how, *state, moving, loss_key, *(ways if any(ways) else ()))
+    key = fingerprint(labelled.key, described(original), how, *state, moving, loss_key, *(ways if any(ways) else ()))
     return Supplied(key, labelled, original, how, make_model, train_fn, own, loss_key)
 
 

@@ -553,3 +553,34 @@ def test_transforms_that_print_alike_make_other_data(make: Callable, kind: str, 
     imu.influence(plain, net)
     found = [imu.influence(others[0], net, cache=cache).values for cache in (True, False)]
     assert cases.close(found[0], found[1], within=1e-3)
+
+
+def test_pictures_have_the_same_key_in_every_process(tmp_path: Path) -> None:
+    """Python tells of a function, such as the one that opens pictures, where it lies in memory: in each process elsewhere."""
+    for at, folder in enumerate(("train/a", "train/b", "test/a", "test/b")):
+        (tmp_path / folder).mkdir(parents=True)
+        for i in range(4):
+            pixels = np.random.default_rng(4 * at + i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{i}.png")
+    said = [
+        subprocess.run([sys.executable, "-c", KEYED.format(room=room), str(tmp_path)], capture_output=True, text=True,
+                       check=True, cwd=Path(imu.__file__).parents[1]).stdout
+        for room in (1, 100_000)
+    ]  # fmt: skip
+    places, keys = zip(*(each.split() for each in said))
+    assert places[0] != places[1] and keys[0] == keys[1]
+
+
+KEYED = """
+import sys
+kept = [object() for _ in range({room})]  # so that what comes after lies elsewhere
+def opened(path):
+    from PIL import Image
+    return Image.open(path).convert("RGB")
+import torch, imu_lab as imu
+from torchvision import datasets, transforms
+torch.manual_seed(0)
+sides = [datasets.ImageFolder(f"{{sys.argv[1]}}/{{part}}", transforms.ToTensor(), loader=opened) for part in ("train", "test")]
+net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
+print(hex(id(opened)), imu.tasks.Classification.from_data(net, *sides, forget_indices=[1]).data_key)
+"""
