@@ -48,10 +48,10 @@ def example_margin(self: Any, forward: Callable[[Any], Tensor], batch: Batch) ->
 
 
 def example_metrics(self: Any, forward: Callable[[Any], Tensor], batch: Batch) -> dict[str, Tensor]:
-    """``accuracy``: whether no other logit reaches the true one. A tie is no knowledge, and counts as wrong."""
+    """``accuracy``: whether all other logits are below the true one. A tie is no knowledge, nor is NaN, and counts as wrong."""
     logits = two_sided(forward(batch.inputs))
     with _reaching(logits, batch.targets):
         truth = logits.gather(1, batch.targets[:, None])
     # Numbers, not booleans, for torch counts those one by one: ten times faster than argmax over few classes.
-    reached = torch.ge(logits, truth, out=torch.empty_like(logits))
-    return {"accuracy": reached.sum(1) == 1}
+    below = torch.lt(logits, truth, out=torch.empty_like(logits, dtype=torch.float32))
+    return {"accuracy": below.sum(1) == logits.shape[1] - 1}

@@ -77,8 +77,8 @@ def stop_rule(
     if given == "forgotten":
         if goal is None:
             raise ValueError(
-                'stop_at="forgotten" needs a request whose goal is known without a retrained model, such as a class, a person '
-                'or a source; for this one pass reference=imu.train(task, "retain") and stop_at="retrained"'
+                f'{asked}="forgotten" needs a request whose goal is known without a retrained model, such as a class, a person or '
+                f'a source; for this one pass reference=imu.train(task, "retain") and {asked}="retrained"'
             )
         return StopRule(*goal)
     if isinstance(given, str) and given == RETRAINED:

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 import imu_lab as imu
+from imu_lab.tasks.cross_entropy import example_metrics
 from imu_lab.tasks.outputs import answers
+from imu_lab.tasks.protocol import Batch
 from imu_lab.unlearning.recorder import Recorder, outcomes, time_to_forget
 from imu_lab.unlearning.request import Update
 
@@ -148,3 +150,22 @@ def test_of_a_tie_with_the_true_class_the_answer_is_another(truth: int) -> None:
     right = (found == truth).tolist()
     assert right == [False, truth == 2, False, truth == 0]
     assert found.tolist()[1] == 2 and found.tolist()[3] == 0 and found.tolist()[2] in (0, 1)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("count", [2, 3, 1000])
+def test_an_accuracy_is_that_of_an_argmax_but_for_ties_and_nan(kind: torch.dtype, count: int) -> None:
+    """Compared with anything, NaN is not larger: a model that gives it for one class would be right about the others."""
+    logits = torch.randn(64, count, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(kind)
+    truth = torch.where(torch.arange(64) % 2 == 0, logits.argmax(1), torch.arange(64) % count)
+    largest = logits == logits.amax(1, keepdim=True)
+    wanted = largest.gather(1, truth[:, None])[:, 0] & (largest.sum(1) == 1)
+
+    def right(made: torch.Tensor) -> torch.Tensor:
+        return example_metrics(None, lambda _: made, Batch(made, truth))["accuracy"]
+
+    assert torch.equal(right(logits), wanted) and wanted.any() and not wanted.all()
+    for place in (0, count - 1):
+        broken = logits.clone()
+        broken[::3, place] = torch.nan
+        assert torch.equal(right(broken), wanted & broken.isfinite().all(1))
