@@ -29,12 +29,12 @@ class DoesNotApply(ValueError):
     """
 
 
-def unknown(kind: str, given: object, known: Mapping | list | tuple) -> UnknownName:
-    """The error for a name that is not there: what was given, the nearest name, and all that exist."""
+def unknown(kind: str, given: object, known: Mapping | list | tuple, meant: str | None = None) -> UnknownName:
+    """The error for a name that is not there: what was given, the name nearest to it or to ``meant``, and all there are."""
     names = [str(name) for name in known]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return UnknownName(
-        f"unknown {kind}: {given!r}.{near(given, names)} Known: {', '.join(names[:SHOWN]) or 'none'}{more}."
+        f"unknown {kind}: {given!r}.{near(meant or given, names)} Known: {', '.join(names[:SHOWN]) or 'none'}{more}."
     )
 
 

@@ -101,5 +101,5 @@ def check(name: str, answer: Any = None) -> Verdict:
     """
     known = exercises()
     if not isinstance(name, str) or name not in known:
-        raise unknown("exercise", name, known)
+        raise unknown("exercise", name, known, meant=str(name).zfill(4))  # "1-1" is 01-1, and not the nearer 11-1
     return known[name](answer)

@@ -23,6 +23,12 @@ def test_an_unknown_exercise_is_told_which_there_are() -> None:
         imu.check(1, 1)
 
 
+@pytest.mark.parametrize("given", ["1-1", "1.1"])
+def test_a_lesson_may_be_written_with_one_digit_and_is_not_taken_for_another(given: str) -> None:
+    with pytest.raises(imu.UnknownName, match=rf"unknown exercise: '{given}'\. Did you mean '01-1'\?"):
+        imu.check(given)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_exercise_has_hints_and_says_what_it_takes(name: str) -> None:
     asked = exercise.exercises()[name]

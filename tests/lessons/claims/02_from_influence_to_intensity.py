@@ -11,4 +11,7 @@ assert more.min() > -0.25 * at_equal["uniform"], "at equal steps nobody saves mu
 assert cost.loc["sqrt-clipped", "low"] >= 0, "influence takes no less from the others, that ten seeds show"
 takes = random_trial.groupby(["steps", "arm"])["retain accuracy change"].mean().dropna()
 assert (takes < 0).all(), "every rule takes something from the kept samples"
+assert wrong_samples["low"] <= 0 <= wrong_samples["high"], (
+    "a class: the test accuracy does not tell who gets the weight"
+)
 assert row["low"] <= 0 <= row["high"], "the shape, not who"

@@ -5,6 +5,8 @@ assert rank["exact, training curvature"] >= 0.99 > rank["exact, forget-set curva
 assert rank["exact, forget-set curvature"] > rank["fisher-diagonal"] + 0.2
 assert abs(rank["fisher-diagonal"] - rank["gradient-dot"]) < 0.05
 assert grouped["Spearman"]["fisher-diagonal"] > rank["fisher-diagonal"] + 0.2
+assert size["fisher-diagonal"] > rank["fisher-diagonal"] + 0.3, "a crude estimate knows the large sizes, not the order"
+assert shifted < 0.9 < seen, "it fits the nudged pictures worse"
 assert class_scored["Spearman"]["el2n"] > 0.95
 stable = pd.DataFrame({"seed": by_seed.set_index("estimator")["low"], "shift": by_shift.set_index("estimator")["high"]})
 assert (stable["seed"] > stable["shift"]).drop("random").all()
