@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..core.messages import listed, unknown
 from ..core.records import Influence
+from ..core.taken import a_record
 from .resistance import latest, withstanding
 from .statistics import confidence_interval, kendalls_w, mean_spearman, one_row, spearman
 
@@ -43,7 +44,8 @@ def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
         correlation stays above 0.99 from this damping on, so that the preconditioner does nothing.
     """
     rows = []
-    for damping, scores in sorted(sweep.items()):
+    words = "influences by damping, such as {0.01: imu.influence(task, model, damping=0.01)}"
+    for damping, scores in sorted(a_record(sweep, "damping_effect", Mapping, words).items()):
         if "gradient_dot" not in scores.context:
             raise ValueError("these scores have no gradient_dot to compare with: their readout is not one linear layer")
         plain = scores.context["gradient_dot"].to_numpy()
@@ -146,7 +148,8 @@ def rank_stability(draws: Mapping[str, Iterable[Influence]], *, resamples: int =
         ValueError: fewer than two draws or three samples, or draws of different samples.
     """
     rows = []
-    for estimator, records in draws.items():
+    words = "influences by the estimator that gave them, such as {'exact': [...]}"
+    for estimator, records in a_record(draws, "rank_stability", Mapping, words).items():
         values = np.stack([each.values for each in by_label(records).values()])  # (draws, n)
         if values.shape[1] < 3:
             raise ValueError(f"a rank correlation needs 3 samples or more, got {values.shape[1]}")
@@ -206,7 +209,7 @@ def rank_agreement(table: pd.DataFrame, column: str = "rank", *, draws: int = DR
         UnknownName: the table has no such column.
         ValueError: fewer than two runs, fewer than three samples in all of them, or a run in which they are all alike.
     """
-    if column not in table:
+    if column not in a_record(table, "rank_agreement", pd.DataFrame, "the table of imu.resistance(runs)"):
         raise unknown("column to rank by", column, list(table.columns))
     wide = (
         table.assign(**{column: latest(table, column)})

@@ -12,7 +12,7 @@ from torch import nn
 from ..core.messages import unknown
 from ..core.records import Run
 from ..core.registry import estimators as registered
-from ..core.taken import a_run
+from ..core.taken import a_record, a_run
 from ..lab.verbs import influence
 from ..tasks.announced import announced
 from ..tasks.protocol import offered
@@ -158,6 +158,7 @@ def reasons(table: pd.DataFrame, target: str = "rank", *, draws: int = 500, seed
         UnknownName: the table has no such column.
         ValueError: fewer than 10 samples to explain, or fewer than 5 of them forgotten.
     """
+    a_record(table, "reasons", pd.DataFrame, "the table of imu.explain_resistance(run)")
     rows = _rows(table, target)
     names = why_columns(rows, target)
     values = rows[names].to_numpy(dtype=float)

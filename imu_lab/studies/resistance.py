@@ -18,7 +18,7 @@ from ..core.labels import told_apart
 from ..core.messages import unheard
 from ..core.records import Run
 from ..core.registry import methods
-from ..core.taken import several_runs
+from ..core.taken import a_record, several_runs
 from ..lab.again import again
 from ..unlearning.recorder import time_to_forget
 from .rebound import rebound as rebound_of
@@ -262,6 +262,7 @@ def mean_ranks(table: pd.DataFrame) -> pd.DataFrame:
         ``example, label, mean_rank, lowest_rank, highest_rank, runs``; ``censored, pressed`` and ``withstood`` (pressed,
         and right before) are shares of runs.
     """
+    a_record(table, "mean_ranks", pd.DataFrame, "the table of imu.resistance(runs)")
     groups = table.assign(withstood=withstanding(table)).groupby("example", sort=False)
     means = groups.agg(
         label=("label", "first"),

@@ -126,3 +126,19 @@ def test_a_sample_is_doubled_once(run) -> None:
     with pytest.raises(ValueError, match=f"double= names '{first}' more than once.*reweight="):
         imu.what_if(run, double=[first, first])
     assert len(imu.what_if(run, double=[first]).samples) == len(run.samples) + 1
+
+
+def test_tables_and_records_of_another_kind_are_told_apart(run) -> None:
+    scores = imu.influence(cases.task("toy"), cases.original("toy"))
+    slips = {
+        "reasons takes the table of imu.explain_resistance.run.; got a Run": lambda: imu.reasons(run),
+        "mean_ranks takes the table of imu.resistance.runs.; got a Run": lambda: imu.mean_ranks(run),
+        "rank_agreement takes the table of imu.resistance.runs.; got a list of Run": lambda: imu.rank_agreement([run]),
+        "rank_stability takes influences by the estimator.*; got a list of Influence": lambda: imu.rank_stability(
+            [scores]
+        ),
+        "damping_effect takes influences by damping.*; got a list of Influence": lambda: imu.damping_effect([scores]),
+    }
+    for words, slip in slips.items():
+        with pytest.raises(TypeError, match=words):
+            slip()
