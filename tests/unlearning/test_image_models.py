@@ -22,8 +22,8 @@ from imu_lab.tasks.protocol import Task
 RESNET = "resnet-20"
 WHOLE = [name for name, kind in imu.methods.items() if "scope" in {field.name for field in fields(kind)}]
 OTHERS = {
-    "resnet-18": ("imu", "bad-teacher"),
-    "small-vit": ("imu", "eu-k", "rmu", "boundary-shrink"),
+    "resnet-18": ("imu",),
+    "small-vit": ("imu", "eu-k", "bad-teacher", "rmu", "boundary-shrink"),
     "vgg-16-bn": ("fine-tune",),
     "hugging-face": ("imu", "delete", "eu-k"),
 }
