@@ -10,6 +10,7 @@ import pandas as pd
 from ..core.messages import DoesNotApply
 from ..core.quantities import describe, meaning_of
 from ..core.registry import name_of
+from ..features.cache import by_content
 from ..measures import predictions
 from ..measures.distance import Agreement, Distance, JSRetrained, KLRetrained
 from .audited import ORIGINAL, RUN, Audited, Row, joined, share_row
@@ -149,7 +150,7 @@ def _matrix_rows(asked: Audited) -> Iterator[Row]:
 
         goal, note = asked.among_retrained(apart, 0.0)
         pairs = np.stack([given[RUN][0], *(given[who][1] for who in (RUN, *asked.retrained))])
-        low, high = _answers_interval(asked, pairs[:, np.lexsort(pairs)], count)
+        low, high = _answers_interval(asked, pairs[:, _settled_order(asked, split, pairs)], count)
         yield Row(
             "answers unlike the retrained model's",
             split,
@@ -163,6 +164,13 @@ def _matrix_rows(asked: Audited) -> Iterator[Row]:
             "low; agreement tells of the same samples one by one",
             note,
         )
+
+
+def _settled_order(asked: Audited, split: str, pairs: np.ndarray) -> np.ndarray:
+    """An order of the predictions that neither their places in the data nor the numbers of classes decide, of samples with one
+    prediction each; of several each by the numbers."""
+    examples = asked.split(split)
+    return by_content(examples).numpy() if pairs.shape[1] == len(examples) else np.lexsort(pairs)
 
 
 def _answers_interval(asked: Audited, pairs: np.ndarray, count: int) -> tuple[float, float]:
