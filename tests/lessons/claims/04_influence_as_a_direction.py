@@ -13,12 +13,16 @@ assert abs(trained["measured"] / trained["theory"] - 1) > 0.2, "as trained, the 
 assert trained["correlation over samples"] > minimum["correlation over samples"]
 assert rates.iloc[2]["correlation over samples"] < -0.9
 assert beside_nothing.loc[("newton-step", "forget kl_retrained"), "high"] < 0
+gains = beside_nothing.xs("forget kl_retrained", level="quantity").loc[["curvature", "joint", "newton-step"]]
+pays = beside_nothing.xs("test kl_retrained", level="quantity").loc[["curvature", "joint"]]
+assert (gains["high"] < 0).all() and (pays["low"] > 0).all(), "nearer on the forget set, at a price on the test set"
+assert (-gains["mean"] < references.noise_floor["forget"]).all(), "and by less than a change of seed"
 cost = beside_nothing.loc[("newton-step", "test kl_retrained")]
 assert cost["low"] < 0.05 * by_arm["do nothing"] and cost["mean"] < 0.2 * by_arm["do nothing"]
 assert 0 < way < 0.5, "in loss it goes a part of the way"
 ascent, turned_run = (row.verdict.split("; test: ") for row in list(against_five.itertuples())[:2])
 assert "inside" not in ascent[1] and "inside" in turned_run[1], "the harm of ascent stands clear of the noise floor"
-assert "inside" in ascent[0] and "inside" in turned_run[0], "on the forget set nobody is measurably nearer"
+assert "inside" in ascent[0] and "inside" in turned_run[0], "on the forget set nobody stands clear of the floor"
 assert decades["gradient"][steep].sum() > 0.9 and decades["step"][steep].sum() < 0.2
 probe = head.set_index(["measure", "split"])
 assert gone.value("forget", "accuracy") <= 0.01 and probe.loc[("linear probe", "test-forget"), "original"] > 0.9
