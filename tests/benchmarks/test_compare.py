@@ -27,6 +27,7 @@ def table() -> pd.DataFrame:
     return pd.read_parquet(RESULTS / "compare.parquet")
 
 
+@pytest.mark.full
 def test_the_markdown_is_made_of_the_table_and_the_readme_quotes_it(table: pd.DataFrame) -> None:
     assert (RESULTS / "compare.md").read_text("utf-8") == report.markdown(table)
     (quoted,) = place("compare").findall(README.read_text("utf-8"))

@@ -235,6 +235,7 @@ def test_the_task_of_other_samples_or_data_is_not_taken_for_that_of_a_run(tmp_pa
         imu.load_run(path, task=made(7.0, [1, 2]))
 
 
+@pytest.mark.full
 def test_a_folder_of_other_classes_or_another_network_is_not_that_of_a_run(tmp_path: Path) -> None:
     """A folder may move; what lies in it, and what its task is, may not."""
     task = cases.task("pictures")

@@ -52,6 +52,7 @@ def test_counts_are_samples_that_stand_there_several_times(features: tuple[np.nd
     assert cka(gram(x), gram(y), counts) == pytest.approx(by_formula(x[again], y[again]), abs=1e-12)
 
 
+@pytest.mark.full
 def test_layers_go_from_weights_to_weights() -> None:
     digit = cases.task("digits class")
     assert layers(digit, cases.original("digits class")) == {"0": "2", "3": "7", "8": "9", "10": "10"}

@@ -55,6 +55,7 @@ def test_membership_is_that_of_the_scores_table(digit: Run) -> None:
     assert (table["high"] - table["low"]).between(0, 0.6).all() and table["formula"].str.contains("score").all()
 
 
+@pytest.mark.full
 def test_the_retrained_model_is_found_again(digit: Run, tmp_path) -> None:
     first = imu.audit(digit, "membership")
     loaded = imu.load_run(digit.save(tmp_path / "run"))
@@ -176,6 +177,7 @@ def assert_unchanged(family: str, wanted: tuple[int, ...] = (1,)) -> None:
     assert list(first["note"]) == list(second["note"])
 
 
+@pytest.mark.full
 def test_tug_of_war_by_hand(digit: Run) -> None:
     task, models = (
         cases.task("digits class"),
@@ -277,6 +279,7 @@ def test_every_number_has_its_words(digit: Run) -> None:
     assert known.all() and (table["low"] <= table["high"]).all()
 
 
+@pytest.mark.full
 def test_what_does_not_apply_to_sequences_is_said() -> None:
     original, retrained = sequences.models()
     run = imu.unlearn(sequences.tiny(), original, steps=3, reference=retrained)
@@ -302,12 +305,14 @@ def test_every_verb_says_what_it_takes(verb, digit: Run) -> None:
         verb(replace(digit, task=None))
 
 
+@pytest.mark.full
 def test_a_loaded_run_without_its_task_is_audited_with_it(digit: Run) -> None:
     alone, task = replace(digit, task=None, beside=None), cases.task("digits class")
     found = imu.audit(alone, "membership", task=task, reference=cases.retrained("digits class"))
     assert found.equals(imu.audit(digit, "membership"))
 
 
+@pytest.mark.full
 def test_a_class_without_unseen_pictures_is_said() -> None:
     inputs, targets = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), torch.arange(30) % 3
     kept, model = targets != 1, torch.nn.Linear(4, 3)
@@ -446,5 +451,6 @@ def test_an_audit_that_is_named_twice_is_made_once(digit: Run) -> None:
     assert len(imu.audit(digit, ["rmia", "rmia"])) == len(imu.audit(digit, "rmia"))
 
 
+@pytest.mark.full
 def test_a_single_draw_is_no_interval_but_no_fault(digit: Run) -> None:
     assert imu.audit(digit, ["membership", "cka"], draws=1)["value"].notna().all()

@@ -23,6 +23,7 @@ def test_learning_events_retrace_the_originals_own_training() -> None:
     assert events["training_events"].max() <= epochs // 2
 
 
+@pytest.mark.full
 def test_held_out_models_have_not_seen_the_sample() -> None:
     task = replace(cases.task("digits fraction"), forget_fraction=None, forget_indices=(10, 20, 30, 40))
     found = held_out_confidence(task, folds=2)

@@ -86,6 +86,7 @@ def test_what_fresh_heads_say_stands_beside_their_goal() -> None:
         assert one(found, "original", 0)[named] == each.original and one(found, "retrained", 0)[named] == each.goal
 
 
+@pytest.mark.full
 def test_a_goal_that_is_never_reached_says_how_near_it_came() -> None:
     found = imu.trial(
         TOY, {"slow": {"rule": "uniform"}}, **HOW | {"step_norms": (1e-4,), "at_forget": ("loss", ">=", 9)}
@@ -232,6 +233,7 @@ def test_several_processes_make_the_same_table(tmp_path: Path, table: pd.DataFra
     pd.testing.assert_frame_equal(found.drop(columns="seconds"), table.drop(columns="seconds"))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "words", ["[]", "3", "null", '{"row": []}', '{"row": {}}', '{"row": {"seconds": 1}}', '{"arm": "a"}']
 )

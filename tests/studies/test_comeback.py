@@ -32,6 +32,7 @@ def found() -> imu.Comeback:
     return imu.comeback(run(), retrained(), updates=3)
 
 
+@pytest.mark.full
 def test_doing_nothing_is_the_model_as_it_is() -> None:
     nothing = found().facts.query("lesson == 'nothing'").set_index("example")
     for model, column in ((run().model, "probability"), (retrained(), "retrained")):

@@ -24,6 +24,7 @@ def single() -> Iterator[None]:
         yield
 
 
+@pytest.mark.full
 def test_leaving_one_out_is_a_refit_without_it() -> None:
     """Against plain gradient descent on the remaining samples, to convergence."""
     task, model = cases.in_double("toy")

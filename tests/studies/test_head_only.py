@@ -44,6 +44,7 @@ def test_the_probe_learns_from_the_training_pictures_alone() -> None:
     assert fresh_probe(shuffled, train).tolist() == np.roll(truth, 1).tolist()
 
 
+@pytest.mark.full
 def test_an_edit_of_the_readout_leaves_every_fresh_head_as_it_was(digit: Task) -> None:
     original, retrained = cases.original("digits class"), cases.retrained("digits class")
     run = imu.unlearn(digit, original, steps=300, stop_at=0.05)

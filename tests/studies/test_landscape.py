@@ -127,6 +127,7 @@ def test_every_task_has_a_plane(name: str) -> None:
     assert np.isfinite(land.places).all() and np.isfinite(land.state(2).confidence).all()
 
 
+@pytest.mark.full
 def test_projections() -> None:
     space = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
     assert project(space, "t-sne")[0].shape == (30, 2)

@@ -203,6 +203,7 @@ def test_the_derivative_is_that_of_the_loss() -> None:
     assert cases.close(answer_derivative(logits.detach(), batch), expected, within=1e-12)
 
 
+@pytest.mark.full
 def test_a_loss_of_other_parts_is_differentiated_by_autograd() -> None:
     class Squared(Language):
         def token_losses(self, forward: Any, batch: Any) -> torch.Tensor:

@@ -45,6 +45,7 @@ def test_it_is_the_formula(given: Callable, alpha: float, strength: float) -> No
     assert cases.close(now, expected, within=1e-12) and not torch.equal(now, before)
 
 
+@pytest.mark.full
 def test_several_layers() -> None:
     task, model = own(torch.float64, readout=("body.0", "body.1", "narrow"))
     forget, whole = importances(task, model)

@@ -92,6 +92,7 @@ def test_by_hand() -> None:
     assert found.item() == pytest.approx(0.75 * np.log(1 + np.exp(2)) + 0.25 * np.log(2), rel=1e-12)
 
 
+@pytest.mark.full
 def test_it_comes_to_rest_where_ascent_does_not() -> None:
     task, model = cases.task("toy"), cases.original("toy")
     runs = {
