@@ -31,7 +31,3 @@ assert not {"relearning", "tug-of-war"} & set(blind["audit"])
 assert not {"own head", "CKA of layer 10"} & set(blind["name"])
 last = layers[layers["name"] == "CKA of layer 8"].iloc[0]
 assert last["high"] < last["goal"], "a model that never saw a 3 makes somewhat other features"
-nearest = bought.loc[(bought["relearn ratio"] - 1).abs().idxmin()]
-assert 0.6 < nearest["relearn ratio"] < 1.6 and nearest["test accuracy"] > 0.9, (
-    "there the other digits have hardly paid"
-)
