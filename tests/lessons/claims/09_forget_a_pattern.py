@@ -19,6 +19,3 @@ assert block[1] < 0.15 and block[-1] > 0.2, "the block was broken up: two tokens
 assert task.evaluate(retrained, "test-forget")["loss"] > 2.3026, "worse than knowing nothing"
 gap = (table["test-forget loss"] - matched.value("test-forget", "loss")).abs()
 assert gap["npo"] < gap["gradient-ascent"], "NPO stops by itself near that loss, and ascent goes on past it"
-assert matched.value("forget", "kl_retrained") > 0.8 * matched.value("forget", "kl_retrained", 0), (
-    "as far as doing nothing"
-)
