@@ -6,8 +6,10 @@ template, whose transfer takes a quarter of a second in a browser, is sent once,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import zip_longest
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,8 @@ import plotly.graph_objects as go
 
 from . import theme
 
+SMALL = re.compile(r"(.*?<br><span[^>]*>)(.*)(</span>)", re.DOTALL)  # what heading() makes: a title, its small words
+LETTERS, LINE = 104, 20  # of the small words in a line of 634 pixels; pixels of a line
 STRUCTURE = ("type", "mode", "xaxis", "yaxis")  # what a trace is; a change of these needs new traces
 
 
@@ -36,8 +40,12 @@ NOTHING = Content([], {}, {})
 
 
 def draw(content: Content) -> go.Figure:
-    """A new figure: empty, then written into by the same path as every later update."""
-    return update(go.Figure(layout={"template": theme.NAME}), content)
+    """A new figure: empty, then written into by the same path as every later update; with room for its title's lines."""
+    figure = update(go.Figure(layout={"template": theme.NAME}), content)
+    further = (figure.layout.title.text or "").count("<br>") - 1
+    if further > 0:
+        figure.layout.margin.t = (figure.layout.margin.t or theme.TEMPLATE.layout.margin.t) + LINE * further
+    return figure
 
 
 def update(figure: go.Figure, content: Content) -> go.Figure:
@@ -77,7 +85,9 @@ def _told(content: Content) -> Content:
     said = content.layout.get("annotations", [])
     if not said and not content.layout.get("images") and not any(_has_marks(trace) for trace in content.traces):
         said = [note("nothing to show")]
-    return content._replace(layout=content.layout | {"annotations": said})
+    title = content.layout.get("title.text")
+    told = {} if title is None else {"title.text": folded(title)}
+    return content._replace(layout=content.layout | told | {"annotations": said})
 
 
 def _has_marks(trace: Mapping[str, Any]) -> bool:
@@ -136,6 +146,27 @@ def heading(title: str, *sentences: str) -> str:
     """A figure's title, and under it in smaller letters, in sentences, what it needs to be read rightly."""
     words = " ".join(_sentence(each) for each in sentences if each)
     return f'{title}<br><span style="font-size:12px">{words}</span>' if words else title
+
+
+def folded(title: str) -> str:
+    """A title whose small words stand in lines that a figure of 700 pixels does not cut; a sentence stays in one if it can."""
+    found = SMALL.fullmatch(unfolded(title))
+    if found is None:
+        return title
+    head, words, end = found.groups()
+    lines: list[str] = []
+    for sentence in re.split(r"(?<=[.!?]) ", words):
+        if lines and len(lines[-1]) + 1 + len(sentence) <= LETTERS:
+            lines[-1] += f" {sentence}"
+        else:
+            lines += wrap(sentence, LETTERS, break_long_words=False, break_on_hyphens=False)
+    return head + "<br>".join(lines) + end
+
+
+def unfolded(title: str) -> str:
+    """The same title for a place where words wrap by themselves."""
+    found = SMALL.fullmatch(title)
+    return title if found is None else found[1] + found[2].replace("<br>", " ") + found[3]
 
 
 def _sentence(words: str) -> str:

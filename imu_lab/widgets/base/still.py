@@ -16,6 +16,7 @@ from html import escape, unescape
 import plotly.graph_objects as go
 from PIL import Image, ImageDraw
 
+from ...figures import live
 from . import gallery
 
 WIDTH = 1120  # pixels, about a notebook's text column
@@ -81,7 +82,9 @@ def _figure(figure: go.Figure, width: int) -> Image.Image:
 
 def fitted(title: str, width: float) -> str:
     """A figure's title in lines of at most so many pixels; the words that :func:`live.heading` makes small stay so."""
-    head, opening, words = re.fullmatch(r"(.*?)(?:<br>(<span[^>]*>)(.*)</span>)?", title, re.DOTALL).groups()
+    head, opening, words = re.fullmatch(
+        r"(.*?)(?:<br>(<span[^>]*>)(.*)</span>)?", live.unfolded(title), re.DOTALL
+    ).groups()
     small = [f"{opening}{line}</span>" for line in _broken(words, width / LETTER[True])] if words else []
     return "<br>".join([*_broken(head, width / LETTER[False]), *small])
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ...core.quantities import describe
 from ...core.records import Run
+from ...figures import live
 
 LEDGER = ("influence", "weight", "pressure", "confidence_before", "confidence_after", "margin_after", "time_to_forget")
 LONG = 12  # letters of an answer beside which numbers still have room in one line
@@ -149,7 +150,7 @@ def confidence_lines(lines: Sequence[tuple[str, str, pd.Series]]) -> str:
 
 def caption(title: str | None) -> str:
     """A figure's title, which is already safe to show, as words that wrap; what follows its first line is small."""
-    return f"<p>{title or ''}</p>"
+    return f"<p>{live.unfolded(title or '')}</p>"
 
 
 def legend_name(run: Run) -> str:

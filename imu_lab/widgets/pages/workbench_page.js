@@ -43,7 +43,7 @@ async function start({ words, arrays }) {
       drawn[name] = number;
       const layout = layoutOf(figure, name), place = byId(name), told = figure.layout["title.text"] ?? "";
       if (name !== "curves") layout.shapes = [...(layout.shapes ?? []), ...ring(figure)];
-      byId(`${name}-words`).innerHTML = told;
+      byId(`${name}-words`).innerHTML = told.replace(/(<span[^>]*>)(.*)<\/span>/s, (_, small, words) => `${small}${words.replaceAll("<br>", " ")}</span>`);
       place.setAttribute("aria-label", byId(`${name}-words`).textContent);
       Plotly.react(place, figure.data, layout, { responsive: true, displayModeBar: false });
     });
