@@ -40,12 +40,8 @@ NOTHING = Content([], {}, {})
 
 
 def draw(content: Content) -> go.Figure:
-    """A new figure: empty, then written into by the same path as every later update; with room for its title's lines."""
-    figure = update(go.Figure(layout={"template": theme.NAME}), content)
-    further = (figure.layout.title.text or "").count("<br>") - 1
-    if further > 0:
-        figure.layout.margin.t = (figure.layout.margin.t or theme.TEMPLATE.layout.margin.t) + LINE * further
-    return figure
+    """A new figure: empty, then written into by the same path as every later update."""
+    return update(go.Figure(layout={"template": theme.NAME}), content)
 
 
 def update(figure: go.Figure, content: Content) -> go.Figure:
@@ -55,7 +51,7 @@ def update(figure: go.Figure, content: Content) -> go.Figure:
     the template stays.
     """
     content = _told(content)
-    drawn = written(figure)
+    before = drawn = written(figure)
     figure._imu_drawn = NOTHING  # until all is written: after an error nothing may be taken for drawn
     if not (len(figure.data) == len(drawn.traces) and _structure(drawn.traces) == _structure(content.traces)):
         drawn = NOTHING
@@ -76,8 +72,23 @@ def update(figure: go.Figure, content: Content) -> go.Figure:
             for target, new in changes:
                 for key, value in new.items():
                     target[key] = value
+    _make_room(figure, before, content)
     figure._imu_drawn = content
     return figure
+
+
+def _make_room(figure: go.Figure, before: Content, now: Content) -> None:
+    """Leave room for each line of the title, where nobody else has said how much there is: a panel shows titles elsewhere."""
+    given = now.frame.get("margin", {}).get("t")
+    if figure.layout.margin.t in (given, _room(before)) and figure.layout.margin.t != _room(now):
+        figure.layout.margin = (now.frame.get("margin", {}) | ({} if _room(now) is None else {"t": _room(now)})) or None
+
+
+def _room(content: Content) -> float | None:
+    """The pixels that a title takes; None where they are the template's."""
+    given = content.frame.get("margin", {}).get("t")
+    further = content.layout.get("title.text", "").count("<br>") - 1
+    return given if further < 1 else (given or theme.TEMPLATE.layout.margin.t) + LINE * further
 
 
 def _told(content: Content) -> Content:

@@ -27,6 +27,17 @@ def test_long_words_stand_in_lines_that_fit_and_push_the_panels_down() -> None:
     assert live.draw(framed).layout.margin.t == 92 + 2 * live.LINE
 
 
+def test_a_title_that_grows_or_shrinks_takes_and_gives_room_unless_a_panel_has_decided() -> None:
+    few, many = (
+        live.Content([], {"title.text": live.heading("A title", words)}, {}) for words in ("Few", WORDS.strip())
+    )
+    figure = live.draw(few)
+    seen = [live.update(figure, each).layout.margin.t for each in (many, many, few)]
+    assert seen == [live.draw(many).layout.margin.t, live.draw(many).layout.margin.t, None]
+    figure.layout.margin.t = 20
+    assert [live.update(figure, each).layout.margin.t for each in (many, few)] == [20, 20]
+
+
 def test_folding_changes_spaces_alone() -> None:
     title = live.heading("A title", WORDS.strip())
     assert live.unfolded(live.folded(title)) == title == live.unfolded(title)
