@@ -42,6 +42,11 @@ def forget_where(
         imu.forget_where(task, "time_to_forget > 20", run)
         imu.forget_where(task, lambda rows: rows["file"].str.startswith("train/cat/000"), at_most=50, seed=3)
 
+    A task needs a request before there is one to ask; any will do, and is replaced. From names of files to a first task::
+
+        task = imu.tasks.Classification("path/to/folder", forget_indices=[0])
+        task = imu.forget_where(task, "file in ['cat/003.png', 'dog/001.png']")
+
     Args:
         task: tells the training set; its own request plays no part.
         where: a condition on columns, as ``DataFrame.query`` takes it, or a function of the table to one truth value a row.

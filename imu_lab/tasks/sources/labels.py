@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.messages import listed, unknown
+from ...core.messages import listed, shown, unknown
 
 SHOWN = 5
 
@@ -218,13 +218,22 @@ def _native(values: np.ndarray) -> np.ndarray:
     return np.array(values, dtype=kind.newbyteorder("="))
 
 
+def _condition(values: Any, column: str) -> str:
+    """What :func:`imu_lab.forget_where` is asked for rows with one of these values, as one writes it."""
+    words = [str(each) for each in np.ravel(values)[:SHOWN].tolist()]
+    return f'"{column} == {words[0]!r}"' if len(words) == 1 else f'"{column} in {words!r}"'
+
+
 def class_number(given: Any, classes: Sequence[str], kind: str = "class") -> int:
     """The number of a class that a user names or numbers.
 
     Raises:
         UnknownName: a name that is not there.
+        TypeError: several classes.
         ValueError: a number that is none, or that is one class's number and another's name.
     """
+    if isinstance(given, (list, tuple, set, frozenset)) or getattr(given, "ndim", 0):
+        raise TypeError(_several(given, classes, kind))
     names = [one_form(name) for name in classes]
     if isinstance(given, (bool, np.bool_)) and str(bool(given)) not in names:
         raise ValueError(f"{kind} {given} is no name and no number; the classes are {', '.join(classes[:20])}")
@@ -245,6 +254,19 @@ def class_number(given: Any, classes: Sequence[str], kind: str = "class") -> int
     if not 0 <= place < len(names):
         raise ValueError(f"no {kind} {given}; the classes are 0 to {len(names) - 1}: {', '.join(classes[:100])}")
     return place
+
+
+def _several(given: Any, classes: Sequence[str], kind: str) -> str:
+    """That one class is asked for, in words, and how several are."""
+    column = "label" if kind == "class" else kind
+    each = [value.item() if hasattr(value, "item") else value for value in given]
+    known = [_word(classes[k] if isinstance(k, int) and 0 <= k < len(classes) else k) for k in each]
+    many = (
+        f"; of several write imu.forget_where(task, {_condition(known, column)}), of one its name or number"
+        if known
+        else ""
+    )
+    return f"one {kind} is forgotten by its name or number, got {shown(given)}{many}"
 
 
 def _is_number(name: str, given: Any) -> bool:
@@ -282,9 +304,11 @@ def indices(given: Any, count: int, what: str = "forget_indices", names: Any = N
     if index is not None and names is not None:
         _refuse_names(names, what)
     if values.dtype.kind not in "iu":
+        words = values.dtype.kind in "US"
+        named = f"; of files write imu.forget_where(task, {_condition(values, 'file')})" if words else ""
         raise ValueError(
             f"{what} must be whole numbers or a mask of True and False, got {values.dtype.name}: floats and words are "
-            "no indices"
+            f"no indices{named}"
         )
     positions = values.ravel().astype(np.int64)
     outside = positions[(positions < 0) | (positions >= count)]

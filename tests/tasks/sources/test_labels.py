@@ -151,6 +151,20 @@ def test_a_mask_in_another_order_is_asked_back_and_a_set_has_none() -> None:
     assert naming.indices({4, 2}, 6) == (2, 4)
 
 
+def test_words_and_several_classes_are_told_where_they_belong() -> None:
+    with pytest.raises(ValueError, match=r"imu.forget_where\(task, \"file == 'cat/003.png'\"\)"):
+        naming.indices(["cat/003.png"], 6)
+    with pytest.raises(ValueError, match=r"imu.forget_where\(task, \"file in \['a.png', 'b.png'\]\"\)"):
+        naming.indices(np.array(["a.png", "b.png"]), 6)
+    for given in (["cat", "bird"], ("cat", 2), np.array([0, 2]), torch.tensor([0, 2]), pd.Series(["cat", "bird"])):
+        with pytest.raises(
+            TypeError, match=r"one class is forgotten.*imu.forget_where\(task, \"label in \['cat', 'bird'\]\"\)"
+        ):
+            naming.class_number(given, ["cat", "dog", "bird"])
+    with pytest.raises(TypeError, match="one class is forgotten by its name or number, got"):
+        naming.class_number([], ["cat", "dog"])
+
+
 def test_a_mask_is_put_into_the_order_of_rows_that_have_names() -> None:
     names, mask = pd.Index([7, 3, 5, 9]), pd.Series([True, False, False, True], index=[9, 7, 5, 3])
     assert naming.indices(mask, 4, names=names) == (1, 3)  # rows 3 and 9
