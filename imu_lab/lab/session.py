@@ -49,6 +49,7 @@ from ..tasks.protocol import Examples, Task, offered, prepared
 from ..unlearning import driver
 from ..unlearning.recorder import Recorder
 from ..unlearning.request import Request
+from .doubts import doubt
 from .handed import begun, handed
 from .learning_rate import Found, find_learning_rate, why_no_search
 from .run_record import compared_with, record_of, settings_of, training_examples
@@ -84,6 +85,7 @@ class Session:
         self._references: dict[str, tuple[Any, Reference]] = {}  # what it makes of the probe, and itself
         self._rates: dict[tuple, Found] = {}
         self._statistics: dict[tuple | None, Statistics] = {}
+        self._doubted = False  # whether the model was looked at before
 
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
         """The task and model to work on (see :func:`imu_lab.features.view`); seen from the readout once for all verbs."""
@@ -201,6 +203,9 @@ class Session:
         about = asked | settings_of(self, method, shares, metrics, cached=task is not self.task)
         about |= compared_with(reference) | origin
         run = record_of(self, recorder, shares, private, about, events, reference, known, held)
+        if not self._doubted and (words := doubt(self.task, self.model, recorder.metrics[0])):
+            warn(words)
+        self._doubted = True
         if events["diverged_at"] is not None:  # of the rest the verb tells: a panel shows it in its curves
             warn(beware(run))
         return run
