@@ -66,6 +66,8 @@ class Knob:
         if value is None and self.optional:
             return
         options = self.options()
+        if options is not None and getattr(value, "ndim", 0):  # compared, it would give an array
+            raise unknown(f"value for `{name}` of {owner}", value, options)
         if options is not None and value not in options and name_of(value) not in options:  # a rule, say, by itself
             raise unknown(f"value for `{name}` of {owner}", value, options)
         if self.valid and not _inside(value, self.valid):
@@ -206,15 +208,21 @@ def _in_type(owner: str, about: Any, value: Any) -> Any:
     """A setting in the type of its field.
 
     Raises:
-        ValueError: True, False or words where a number belongs, or a fraction where whole numbers do.
+        ValueError: True, False or words where a number belongs, a fraction where whole numbers do, or anything but True, False,
+            0 and 1 where something is on or off: words are always on, also "no".
     """
     kind = getattr(about.type, "__name__", str(about.type)).split(" | ")[0]
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
+    if kind == "bool" and not (value is None and "None" in str(about.type)):
+        if isinstance(value, (bool, int, float)) and value in (0, 1):
+            return bool(value)
+        raise ValueError(f"{owner} needs True or False for {about.name}, got {value!r}")
     if kind not in ("int", "float"):
         return value
     if isinstance(value, bool) or isinstance(value, str) and "str" not in str(about.type):
-        raise ValueError(f"{owner} needs a number for {about.name}, got {value!r}")
+        words = about.metadata["knob"].help if "knob" in about.metadata else ""
+        raise ValueError(f"{owner} needs a number for {about.name}, got {value!r}{words and f'. {words}'}")
     if kind == "float" or not isinstance(value, float):
         return value
     if not value.is_integer():

@@ -189,7 +189,7 @@ class Session:
         rule = driver.stop_rule(stop_at, known, offered(self.task).forgotten_when, offered(self.task).goal)
         held, origin = handed(method, statistics, self)
         if auto and steps:
-            method = self._with_learning_rate(method, steps, rule, held, asked=settings.get("lr") == AUTO)
+            method = self._with_learning_rate(method, steps, rule, held, asked="lr" in settings)
         task, private, request = self._request(method, shares, seed, held, statistics, cache)
         started = time.perf_counter()
         with _threads(task):
@@ -236,7 +236,8 @@ class Session:
             return False, registry.methods.create(given, **settings)
         own = self._own_settings(given)
         has_rate = "lr" in {field.name for field in fields(registry.methods[given])}
-        auto = has_rate and settings.get("lr", own.get("lr", AUTO)) == AUTO
+        rate = settings.get("lr", own.get("lr", AUTO))
+        auto = has_rate and isinstance(rate, str) and rate == AUTO
         settings = {name: value for name, value in settings.items() if not (auto and name == "lr")}
         return auto, registry.methods.create(given, **{**own, **settings})
 

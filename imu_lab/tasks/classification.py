@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.messages import unknown, warn
-from ..core.running import checked_seed, device_of, seeded
+from ..core.messages import shown, unknown, warn
+from ..core.running import checked_seed, device_of, fingerprint, seeded, tensors_of
 from . import cards, cross_entropy, sample_requests
 from .evaluation import averages
 from .networks import fresh
@@ -309,7 +309,17 @@ class Classification:
             return None
         with seeded(seed):
             begun = self.make_model(seed)
+            before = fingerprint(*tensors_of(begun))
             made = self.data.train_fn(begun, Pairs(self.split(split)), seed)
+        if made is not None and not isinstance(made, nn.Module):
+            raise TypeError(
+                f"train_fn gives the trained model, or None where it trained the one given; it gave {shown(made)}"
+            )
+        if made is None and fingerprint(*tensors_of(begun)) == before:
+            raise ValueError(
+                "train_fn gave None and left the model as it was, so nothing is trained; let it return the trained model, or train "
+                "the one given in place"
+            )
         return (begun if made is None else self.data.prepared(made)).eval()
 
     @derived(cross_entropy_derivative, when=_is_cross_entropy)

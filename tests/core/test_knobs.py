@@ -1,5 +1,7 @@
 """Settings in their own types: the same number is the same setting, whoever wrote it."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -34,3 +36,22 @@ def test_true_and_false_are_no_numbers(given: object) -> None:
     with pytest.raises(ValueError, match="needs a number for epochs"):
         imu.tasks.Recipe(epochs=given)
     assert imu.estimators.create("fisher-diagonal", relative=given).relative is bool(given)
+
+
+@pytest.mark.parametrize("given", ["no", "yes", 2, 0.5, [True], np.ones(2), None])
+def test_a_switch_is_on_or_off_and_no_words(given: object) -> None:
+    """Any word is true, also "no"."""
+    with pytest.raises(ValueError, match="Recipe needs True or False for augment, got "):
+        imu.tasks.Recipe(augment=given)
+    for same in (1, 1.0, True, np.bool_(True), torch.tensor(True)):
+        assert repr(imu.tasks.Recipe(augment=same)) == repr(imu.tasks.Recipe(augment=True))
+
+
+@pytest.mark.parametrize("given", ["0.1", [0.1], np.ones(2), torch.ones(2), object(), {}])
+def test_a_setting_of_another_type_is_told_by_its_name(given: object) -> None:
+    for name in imu.methods:
+        for setting in {"lr", "optimizer", "batch_size"} & {each.name for each in fields(imu.methods[name])}:
+            with pytest.raises((ValueError, TypeError), match=setting):
+                imu.methods.create(name, **{setting: given})
+    with pytest.raises(ValueError, match="lr"):
+        imu.unlearn(imu.tasks.Toy(), imu.tasks.Toy().make_model(0), lr=given)

@@ -231,6 +231,40 @@ def test_train_fn_trains_a_fresh_model_on_the_retain_pairs() -> None:
     assert not model.training and not model.classifier.bias.any()
 
 
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"make_model": nn.Linear(2, 2)}, "make_model is a module; give a function that makes one"),
+        ({"make_model": 3}, "make_model must be a function that makes one; got 3"),
+        (
+            {"make_model": lambda width, depth: None},
+            r"make_model is called with \(seed\); the function given takes \(width, depth\)",
+        ),
+        (
+            {"train_fn": lambda m, d: m},
+            r"train_fn is called with \(model, dataset, seed\); the function given takes \(m, d\)",
+        ),
+        (
+            {"train_fn": lambda dataset, model, seed: model},
+            r"called with \(model, dataset, seed\), in this order; .* \(dataset, model",
+        ),
+        ({"train_fn": nn.Linear(2, 2)}, "train_fn is a module; give a function that trains a model"),
+    ],
+)
+def test_functions_that_could_not_be_called_are_refused_before_anything_is_trained(given: dict, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        cases.own_data(**given)
+
+
+def test_a_training_that_did_nothing_is_told() -> None:
+    with pytest.raises(ValueError, match="train_fn gave None and left the model as it was"):
+        imu.train(cases.own_data(train_fn=lambda *_: None), "retain")
+    with pytest.raises(
+        TypeError, match="train_fn gives the trained model, or None where it trained the one given; it gave 'a'"
+    ):
+        imu.train(cases.own_data(train_fn=lambda *_: "a"), "retain")
+
+
 def test_a_dataset_works_as_well_as_arrays() -> None:
     inputs, labels = cases.images(60, 0)
     pairs = torch.utils.data.TensorDataset(inputs, labels)

@@ -5,9 +5,51 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
+
+from ...core.messages import shown
+
+
+def check_takes(function: Any, name: str, makes: str, *arguments: str) -> None:
+    """Make sure that a user's function can be called, and with these arguments in this order.
+
+    Raises:
+        TypeError: it is a model or no function at all, it takes other arguments, or it calls them by names that stand in
+            another order.
+    """
+    asked = f"({', '.join(arguments)})"
+    if isinstance(function, nn.Module):
+        raise TypeError(f"{name} is a module; give a function that {makes}")
+    if not callable(function):
+        raise TypeError(f"{name} must be a function that {makes}; got {shown(function)}")
+    try:
+        known = inspect.signature(function)
+    except (TypeError, ValueError):  # of something written in C
+        return
+    names = list(known.parameters)
+    try:
+        known.bind(*arguments)
+    except TypeError:
+        raise TypeError(f"{name} is called with {asked}; the function given takes ({', '.join(names)})") from None
+    if any(each in names and names.index(each) != at for at, each in enumerate(arguments)):
+        raise TypeError(f"{name} is called with {asked}, in this order; the function given takes ({', '.join(names)})")
+
+
+def check_makes(make_model: Any) -> None:
+    """Make sure that a user's function makes a model with no argument or the seed.
+
+    Raises:
+        TypeError: it is a model or no function, or takes other arguments.
+    """
+    try:
+        inspect.signature(make_model).bind()
+        arguments: tuple[str, ...] = ()
+    except (TypeError, ValueError):
+        arguments = ("seed",)
+    check_takes(make_model, "make_model", "makes one", *arguments)
 
 
 def called(make_model: Callable, seed: int) -> nn.Module:

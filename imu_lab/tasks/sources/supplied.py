@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...core.messages import with_article
 from ...core.running import described, device_of, digest, evaluating, fingerprint
-from ..networks.fresh import frozen
+from ..networks.fresh import check_makes, check_takes, frozen
 from ..protocol import Batch, Examples
 from . import gate, manners, models
 from . import labels as naming
@@ -102,6 +102,10 @@ def supply(
     Raises:
         TypeError, ValueError: what came, what is taken and what to write.
     """
+    if make_model is not None:
+        check_makes(make_model)
+    if train_fn is not None:
+        check_takes(train_fn, "train_fn", "trains a model", "model", "dataset", "seed")
     original = models.own_copy(model)
     original = original if device is None else original.to(device)
     accepts = models.parameters_of(original)
