@@ -8,7 +8,7 @@ from ..core.running import fingerprint, tensors_of
 from ..tasks.protocol import Task, offered
 from ..unlearning.driver import SplitMetrics
 
-LEARNED = 0.3  # of the way from guessing to knowing all: whoever was trained has come so far
+LEARNED = 0.2  # of the way from guessing to knowing all: whoever was trained has come so far
 CERTAIN = 1e-4  # how likely what is warned of may be where nothing is wrong
 ERRORS, CLEARLY = 4, 0.1  # standard errors, and a share: by how much unseen samples are known better
 

@@ -84,7 +84,8 @@ def test_of_another_model_than_the_one_brought_along_nothing_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "count, right, certain", [(24, 0, True), (24, 8, False), (50, 25, False), (200, 100, True), (200, 140, False)]
+    "count, right, certain",
+    [(24, 0, True), (24, 8, False), (50, 25, False), (400, 200, True), (200, 100, False), (400, 240, False)],
 )
 def test_it_speaks_only_where_a_trained_model_would_hardly_be_so_unlucky(count: int, right: int, certain: bool) -> None:
     assert bool(doubts._not_learned(right / count, count, 0.5)) is certain
