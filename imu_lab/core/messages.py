@@ -55,6 +55,12 @@ def shown(value: Any, most: int = 120) -> str:
     return words if len(words) <= most else with_article(type(value).__name__)
 
 
+def in_brief(told: Any, most: int = 100) -> str:
+    """The first line of what something says of itself, cut where it is long: data may be told in a thousand characters."""
+    words = " ".join((str(told).strip() or "nothing").splitlines()[0].split())
+    return words if len(words) <= most else f"{words[:most].rstrip(' ,')} ..."
+
+
 def kind_of(given: Any) -> str:
     """What was handed over, in a few words: ``"a list of Run and str"``."""
     if given is None:

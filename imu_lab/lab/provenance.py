@@ -16,7 +16,7 @@ import torch
 
 from .. import tasks
 from ..core.knobs import plain
-from ..core.messages import warn
+from ..core.messages import in_brief, warn
 from ..tasks.protocol import Task, labels_of
 
 
@@ -65,7 +65,8 @@ def check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any]
     made_on, given = _first_lines(settings.get("task"), repr(task))
     if _other_settings(settings.get("task_settings"), task, made_on != given) or _other_labels(samples, task):
         warn(
-            f"the run in {path} was made on {made_on}, and the task given is {given}; what is computed anew is of the latter"
+            f"the run in {path} was made on another task than the one given, and what is computed anew is of the latter: it was "
+            f"made on {in_brief(made_on)}, and the task given is {in_brief(given)}"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import safetensors.torch
 from torch import nn
 
+from ..core.messages import in_brief
 from ..core.running import copied, state_of
 from ..features import readout
 from ..tasks.protocol import Task, offered
@@ -69,8 +70,8 @@ class Loaded:
             )
         if self.model is None and self.task is None:
             raise ValueError(
-                f"the run in {self.path} was made on {self.made_on}, which cannot be made again from "
-                "its settings; pass load_run(path, task=...) or model=... to get the model"
+                f"the task of the run in {self.path} cannot be made again from its settings; pass load_run(path, task=...) or "
+                f"model=... to get the model. It was made on {in_brief(self.made_on)}"
             )
         whole = None if self.model is None else copied(self.model)
         if whole is None and (trained := offered(self.task).trained) is not None:
@@ -81,8 +82,8 @@ class Loaded:
         except RuntimeError as error:  # torch lists every tensor
             raise ValueError(
                 f"the weights of the run in {self.path} do not fit the {type(whole).__name__} that they are to go into: another "
-                f"architecture, or other classes. The run was made on {str(self.made_on).splitlines()[0]}; pass its task, or a "
-                "model like that which was unlearned"
+                "architecture, or other classes; pass its task, or a model like that which was unlearned. The run was made on "
+                f"{in_brief(self.made_on)}"
             ) from error
         return whole.eval()
 

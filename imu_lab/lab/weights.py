@@ -34,6 +34,11 @@ def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensi
             f"weights must be {count} finite numbers >= 0, one per forget sample and not all zero; got shape {values.shape}"
             + (f"; a rule takes scores: imu.intensity(scores, {weights!r})" if isinstance(weights, str) else "")
         )
+    if weights is not None and count > 1 and _are_ids(weights, values, ids):
+        raise ValueError(
+            f"weights are the numbers of the samples to forget, {ids[:3].tolist()} ..., and not how much each of them counts; "
+            "leave weights out for uniform ones, or give them as real numbers if they are meant"
+        )
     values = shares(values)
     frame = pd.DataFrame({"example": ids, "influence": np.nan, "selected": values > 0, "weight": values})
     about = {"rule": "uniform"} if weights is None else {"rule": "given", "values": digest(values.round(12) + 0.0)[:8]}
@@ -85,3 +90,9 @@ def _numbers(weights: Any) -> np.ndarray:
         return real_numbers(weights.to_numpy() if isinstance(weights, pd.Series) else weights)
     except (TypeError, ValueError):
         return np.empty(0)
+
+
+def _are_ids(weights: Any, values: np.ndarray, ids: np.ndarray) -> bool:
+    """Whether whole numbers given as weights are the ids of the forget set, in any order."""
+    kind = weights.dtype if hasattr(weights, "dtype") else np.asarray(weights).dtype
+    return "int" in str(kind) and np.array_equal(np.sort(values), np.sort(ids))

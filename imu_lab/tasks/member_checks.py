@@ -61,7 +61,7 @@ def splits(task: Any) -> Iterator[str]:
     ids: dict[str, set[int]] = {}
     for name in dict.fromkeys((*SPLITS, *offered(task).splits)):
         member = f"split({name!r})"
-        examples, again = (answer_of(member, lambda name=name: task.split(name)) for _ in "12")
+        examples, again = (_split(task, name) for _ in "12")
         if not isinstance(examples, Examples):
             yield f"{member} must give imu.tasks.Examples; it gave {type(examples).__name__}"
             continue
@@ -84,6 +84,20 @@ def splits(task: Any) -> Iterator[str]:
             yield f"split('forget') and split('retain') share ids, such as {sorted(both)[:3]}"
         if ids["forget"] | ids["retain"] != ids["train"]:
             yield "split('forget') and split('retain') together must be split('train'), by id"
+
+
+def _split(task: Any, name: str) -> Any:
+    """The examples of a split; an empty one is told as such, which torch says of its indices: ``torch.tensor([])`` is of floats."""
+    member = f"split({name!r})"
+    try:
+        return answer_of(member, lambda: task.split(name))
+    except Fault as fault:
+        if "tensors used as indices" not in str(fault):
+            raise
+        raise Fault(
+            f"{member} is empty, or its rows are no whole numbers: torch.tensor([]) holds floats, so give "
+            "torch.tensor(rows, dtype=torch.long)"
+        ) from fault
 
 
 def _batches(member: str, examples: Examples, again: Examples) -> Iterator[str]:

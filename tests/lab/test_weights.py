@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import cases
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -54,6 +55,15 @@ def test_a_column_in_another_order_than_the_forget_set_is_refused() -> None:
         with pytest.raises(ValueError, match="in the order of the forget set, and the index of this column"):
             unlearned(each.sort_values())
     assert unlearned(column.sort_values().to_numpy()).samples["weight"].is_monotonic_increasing
+
+
+def test_the_samples_themselves_are_no_weights() -> None:
+    ids = cases.task("toy").split("forget").ids
+    for given in (ids, ids.numpy(), ids.flip(0), ids.tolist(), pd.Series(ids.numpy())):
+        with pytest.raises(ValueError, match="weights are the numbers of the samples to forget"):
+            unlearned(given)
+    assert unlearned(ids.double() + 1).samples["weight"].is_monotonic_increasing
+    assert len(unlearned(ids + 1).samples) == len(ids)
 
 
 @pytest.mark.parametrize("form", [{"dtype": torch.bfloat16}, {"requires_grad": True}], ids=["half", "with a gradient"])
