@@ -203,9 +203,10 @@ class Session:
         about = asked | settings_of(self, method, shares, metrics, cached=task is not self.task)
         about |= compared_with(reference) | origin
         run = record_of(self, recorder, shares, private, about, events, reference, known, held)
-        if not self._doubted and (words := doubt(self.task, self.model, recorder.metrics[0])):
-            warn(words)
-        self._doubted = True
+        if not self._doubted:
+            self._doubted, loss = True, float(recorder.outcomes[0][:, 0].mean())
+            if words := doubt(self.task, self.model, recorder.metrics[0], loss):
+                warn(words)
         if events["diverged_at"] is not None:  # of the rest the verb tells: a panel shows it in its curves
             warn(beware(run))
         return run

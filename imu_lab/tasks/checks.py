@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..core.messages import listed, near
+from ..core.messages import listed, near, warn
 from ..core.registry import metrics
 from .around import innermost
 from .member_checks import (
@@ -23,6 +23,7 @@ from .member_checks import (
     missing,
     models,
     sample,
+    seen_twice,
     splits,
 )
 from .protocol import Abilities, Task, offered, own_data_key
@@ -99,6 +100,9 @@ def check_task(task: Any) -> None:
     Raises:
         ValueError: one line per fault, each naming the member that is at fault and what was expected of it.
 
+    Warns:
+        UserWarning: test samples are training samples, which audits would take as unseen.
+
     Example:
         >>> imu.check_task(imu.tasks.Toy())
     """
@@ -107,6 +111,8 @@ def check_task(task: Any) -> None:
         if faults:  # what comes next rests on these
             lines = "\n".join(f"- {fault}" for fault in faults)
             raise ValueError(f"{type(innermost(task)).__name__} does not keep the task protocol:\n{lines}")
+    if words := seen_twice(task):
+        warn(words)
 
 
 def _abilities(task: Any) -> Iterator[str]:

@@ -86,6 +86,20 @@ def splits(task: Any) -> Iterator[str]:
             yield "split('forget') and split('retain') together must be split('train'), by id"
 
 
+def seen_twice(task: Any) -> str:
+    """That test samples are training samples, in words; empty where none is, as far as their ids and a few of them tell."""
+    train, test = task.split("train"), task.split("test")
+    both = sorted(set(train.ids.tolist()) & set(test.ids.tolist())) if train.source == test.source else []
+    at = [torch.tensor([examples.ids.tolist().index(each) for each in both[:FEW]]) for examples in (train, test)]
+    if not both or not _equal(train.batch(at[0]), test.batch(at[1])):
+        return ""
+    mine = [name for name in ("forget", "retain") if set(task.split(name).ids.tolist()) & set(both)]
+    return (
+        f"split('test') shares {len(both)} samples with split({') and split('.join(map(repr, mine))}), such as {both[:3]}, and "
+        "audits take test samples as unseen; give it samples of its own, with source='test'"
+    )
+
+
 def _split(task: Any, name: str) -> Any:
     """The examples of a split; an empty one is told as such, which torch says of its indices: ``torch.tensor([])`` is of floats."""
     member = f"split({name!r})"

@@ -79,8 +79,9 @@ def test_of_another_model_than_the_one_brought_along_nothing_is_said() -> None:
     task = imu.tasks.Classification.from_data(trained(*TRAIN), TRAIN, TEST, forget_indices=range(8))
     measured = {name: {"accuracy": 0.0} for name in ("forget", "retain", "test")}
     other = trained(*TRAIN, flipped=True)
-    assert doubts.doubt(task, other, measured) == "" != doubts.doubt(task, task.data.original, measured)
-    assert doubts.doubt(imu.tasks.Toy(), other, measured) == ""
+    assert doubts.doubt(task, other, measured, 9.0) == "" != doubts.doubt(task, task.data.original, measured, 9.0)
+    assert doubts.doubt(task, task.data.original, measured, 0.8) == ""  # an untrained one errs, and is not sure of it
+    assert doubts.doubt(imu.tasks.Toy(), other, measured, 9.0) == ""
 
 
 @pytest.mark.parametrize(

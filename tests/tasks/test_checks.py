@@ -17,6 +17,7 @@ import imu_lab as imu
 from imu_lab.tasks import Batch, Examples
 
 
+@pytest.mark.filterwarnings("ignore:split.'test'. shares")  # those of users here test what they were trained on
 @pytest.mark.few(4)
 @pytest.mark.parametrize("task", [
     *cases.TASKS.values(), cases.Tokens, Own, Composed,
@@ -191,3 +192,35 @@ def test_several_faults_are_told_at_once() -> None:
     with pytest.raises(ValueError) as told:
         imu.check_task(task)
     assert all(member in str(told.value) for member in ("card must", "labels must", "evaluate(model, 'forget') must"))
+
+
+@pytest.mark.filterwarnings("default")
+def test_test_samples_that_are_training_samples_are_told() -> None:
+    with pytest.warns(
+        UserWarning,
+        match=r"split\('test'\) shares 40 samples with split\('forget'\) and split\('retain'\), such as \[0",
+    ):
+        imu.check_task(Own())
+    some = broken(split=split_of(test=lambda examples: examples.take(torch.arange(12, 20))))
+    with pytest.warns(
+        UserWarning, match=r"split\('test'\) shares 8 samples with split\('retain'\), such as \[12, 13, 14\]"
+    ):
+        imu.check_task(some)
+
+
+def test_an_empty_split_is_told_as_such() -> None:
+    def split(self: Own, name: str) -> Examples:
+        inputs, labels = self.data()
+        return (
+            Own.split(self, name)
+            if name != "forget"
+            else Examples.of(inputs[torch.tensor([])], labels[torch.tensor([])])
+        )
+
+    with pytest.raises(
+        ValueError, match=r"- split\('forget'\) is empty, or its rows are no whole numbers: torch.tensor\(\[\]\)"
+    ):
+        imu.check_task(broken(split=split))
+    nothing = split_of(forget=lambda examples: examples.take(torch.arange(0)))
+    with pytest.raises(ValueError, match=r"- split\('forget'\) is empty\n?"):
+        imu.check_task(broken(split=nothing))
