@@ -216,7 +216,7 @@ def _layers(asked: dict[str, Audited]) -> pd.DataFrame:
             about = {"layer": layer, "split": row.split, "goal": row.goal, "original": row.original}
             rows.setdefault((layer, row.split), about)[name] = row.value
     if not rows:
-        raise ValueError("the model has no layer before its output, so both runs see the same features")
+        raise DoesNotApply("the model has no layer before its output, so both runs see the same features")
     return pd.DataFrame(rows.values())
 
 

@@ -117,7 +117,8 @@ def test_no_damping_where_the_diagonal_has_zeros_is_refused(estimator: str, rela
 
 @pytest.mark.parametrize("damping", [-1, float("nan"), float("inf"), "small"])
 def test_bad_damping_is_refused(damping: object) -> None:
-    with pytest.raises(ValueError, match=r"fisher-diagonal needs damping in \[0, inf\), got"):
+    needed = "a number for damping" if isinstance(damping, str) else r"damping in \[0, inf\)"
+    with pytest.raises(ValueError, match=f"fisher-diagonal needs {needed}, got"):
         imu.influence(cases.task("toy"), cases.original("toy"), damping=damping)
 
 

@@ -114,6 +114,7 @@ class Viewed(nn.Module):
         return self.head(torch.relu(self.body(x)).view(-1, 4 * 36))
 
 
+@pytest.mark.filterwarnings("ignore:the model is right on")  # nobody has trained it
 def test_a_model_that_views_its_pictures_is_asked_in_its_own_layout() -> None:
     pictures, labels = torch.randn(200, 3, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(200) % 3
     recipe = imu.tasks.Recipe(epochs=1, one_thread=False)
