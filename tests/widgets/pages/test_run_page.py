@@ -182,6 +182,7 @@ def test_an_explorer_is_saved_as_it_stands(run: imu.Run, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the model is right on")  # nobody has trained it
 def test_five_thousand_samples_with_pictures_stay_under_eight_megabytes(tmp_path: Path) -> None:
     noise = torch.Generator().manual_seed(0)  # which no format can squeeze
     x, y = torch.rand(7_050, 3, 32, 32, generator=noise), torch.randint(0, 10, (7_050,), generator=noise)
