@@ -88,7 +88,10 @@ def rows() -> Iterator[Row]:
     with laboratory() as opened:
         page = opened(notebook(5_000, FRAMES))
         yield Row(
-            "finished run of 5,000 samples to the explorer on screen, bundle in the page", on_screen(page), 2.5, unit="s"
+            "finished run of 5,000 samples to the explorer on screen, bundle in the page",
+            on_screen(page),
+            2.5,
+            unit="s",
         )
         yield Row("click to card, median of 20, 5,000 samples", click_to_card(page), 100, unit="ms")
         what = f"scrubbing {FRAMES} updates on 5,000 samples, one picture"

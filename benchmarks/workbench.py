@@ -12,7 +12,7 @@ from .measure import Row
 MOVES, PRESSES = 20, 60
 
 BENCH = """
-import ipywidgets, time, imu_lab as imu
+import ipywidgets, imu_lab as imu
 from imu_lab.widgets.base.bundle import FigureWidget
 FigureWidget()
 task = imu.tasks.Classification("digits", forget_class=3, seed=0)
@@ -20,25 +20,13 @@ original, retrained = (imu.train(task, split, seed=0, progress=lambda *_: None) 
 bench = imu.workbench(task, original, reference=retrained)
 bare = ipywidgets.FloatSlider(0, min=0, max=100, step=1)
 bare.add_class("bare")
-heard = []
-bare.observe(heard.append, "value")
+bare.observe(lambda change: None, "value")  # as every slider that is worth moving
 display(ipywidgets.VBox([bare, bench]))
 """
 
 READY = """() => { const look = () => ['.imu-curves', '.imu-influence'].every(name =>
     document.querySelector(name + '.js-plotly-plot .main-svg'))
     ? (window.panelsSeen = Date.now()) : requestAnimationFrame(look); look() }"""
-
-# Milliseconds from a key press on a slider to the figure's redraw, by the page's own clock; null where nothing came.
-MOVED = """([control, figure, key]) => new Promise(resolve => {
-    const plot = document.querySelector(figure), handle = document.querySelector(control + ' .noUi-handle');
-    handle.focus();
-    const start = performance.now();
-    const redrawn = () => { plot.removeListener('plotly_afterplot', redrawn); resolve(performance.now() - start) };
-    plot.on('plotly_afterplot', redrawn);
-    handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
-    setTimeout(() => { plot.removeListener('plotly_afterplot', redrawn); resolve(null) }, 10_000);
-})"""
 
 # A key held down repeats about 30 times a second. Milliseconds from the first press to the frame after the last.
 HELD = """async ([control, key, presses]) => {
@@ -78,17 +66,18 @@ def notebook() -> Any:
 
 def unfold(page: Any, control: str) -> None:
     """Open the part of the controls in which this one stands."""
-    for at in range(page.locator(".imu-parts > .jupyter-widget-Collapse > .jupyter-widget-Collapse-header").count()):
+    from browser import PART_HEADS
+
+    heads = page.locator(PART_HEADS)
+    for at in range(heads.count()):
         if page.is_visible(f"{control} .noUi-handle"):
             return
-        page.locator(".imu-parts > .jupyter-widget-Collapse > .jupyter-widget-Collapse-header").nth(at).click()
+        heads.nth(at).click()
         page.wait_for_timeout(500)
 
 
 def slider(page: Any, control: str, figure: str) -> float:
-    """Median milliseconds from a key press to the redrawn figure; each press is a position that was not asked before."""
-    times = []
-    for _ in range(MOVES):
-        times.append(page.evaluate(MOVED, [control, figure, "ArrowLeft"]))
-        page.wait_for_timeout(700)
-    return statistics.median(each for each in times if each is not None)
+    """Median milliseconds from a key press to the redrawn figure."""
+    from browser import slider_latency
+
+    return statistics.median(slider_latency(page, control, figure, events=MOVES))

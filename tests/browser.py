@@ -202,6 +202,48 @@ def lasso(page: Any, figure: str, share: float = 1.0) -> None:
     page.mouse.up()
 
 
+CURVES = ".imu-curves.js-plotly-plot"  # of a workbench
+PART_HEADS = ".imu-parts > .jupyter-widget-Collapse > .jupyter-widget-Collapse-header"  # of its controls
+
+# From the key that moves the slider to the figure's redraw, by the page's own clock; null where nothing was redrawn.
+TIME_A_KEY = """async ([control, figure, key, patience]) => {
+    const plot = document.querySelector(figure), handle = document.querySelector(control + ' .noUi-handle');
+    handle.focus();
+    return await new Promise(resolve => {
+        const start = performance.now();
+        const redrawn = () => { plot.removeListener('plotly_afterplot', redrawn); resolve(performance.now() - start) };
+        plot.on('plotly_afterplot', redrawn);
+        handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+        setTimeout(() => { plot.removeListener('plotly_afterplot', redrawn); resolve(null) }, patience);
+    });
+}"""
+
+
+def slider_latency(
+    page: Any,
+    control: str = ".imu-damping",
+    figure: str = CURVES,
+    key: str = "ArrowLeft",
+    events: int = 20,
+    rest: int = 700,
+) -> list[float]:
+    """Milliseconds from a key press on a slider to the redrawn figure, once per event.
+
+    Every press moves the slider to a new position, so every answer is computed; ``rest`` milliseconds after each let
+    the controls and the other figures finish. Presses that change nothing that is drawn are left out.
+
+    Args:
+        page: of a notebook that shows a workbench (the ``notebook`` fixture gives one).
+        control, figure: CSS selectors of the slider and of the figure.
+        key: what moves the slider.
+    """
+    times = []
+    for _ in range(events):
+        times.append(page.evaluate(TIME_A_KEY, [control, figure, key, 10_000]))
+        page.wait_for_timeout(rest)
+    return [milliseconds for milliseconds in times if milliseconds is not None]
+
+
 # Once no figure and no panel has changed its size for a while, and each figure is as wide as its place.
 SETTLED = """async () => {
     const plots = () => Array.from(document.querySelectorAll('.js-plotly-plot'));

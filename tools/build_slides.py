@@ -17,7 +17,6 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-ADDRESS = "https://unpkg.com/reveal.js@4"
 # nbconvert's own page loads four libraries from the network to start a fifth, and stays white without any one of them.
 TEMPLATE = """
 {%- extends 'index.html.j2' -%}
@@ -94,13 +93,17 @@ def slides(path: Path, reveal: str) -> str:
 
 
 def address(reveal: str | None, folder: Path) -> str:
-    """What slides in this folder call reveal.js: its address, or the way to its folder.
+    """What slides in this folder call reveal.js: its address, by default nbconvert's own, or the way to its folder.
 
     Raises:
         NoReveal: nothing is there.
     """
-    if reveal is None or "://" in reveal:
-        return reveal or ADDRESS
+    if reveal is None:
+        from nbconvert import SlidesExporter
+
+        return SlidesExporter().reveal_url_prefix
+    if "://" in reveal:
+        return reveal
     if not (Path(reveal) / "dist" / "reveal.js").is_file():
         raise NoReveal(f"there is no dist/reveal.js in {reveal}; unpack what `npm pack reveal.js@4` gets there")
     return Path(os.path.relpath(Path(reveal).resolve(), folder.resolve())).as_posix()

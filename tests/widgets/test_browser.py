@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import in_kernel, resize
+from browser import CURVES, PART_HEADS, in_kernel, resize, slider_latency
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 START_HERE = Path(__file__).resolve().parents[2] / "notebooks" / "00_start_here.ipynb"
-CURVES, INFLUENCE = ".imu-curves.js-plotly-plot", ".imu-influence.js-plotly-plot"
+INFLUENCE = ".imu-influence.js-plotly-plot"
 SECONDS = 60
 
 # The kernel's side of the story: the panel that notebook 00 shows, and what its runs hold.
@@ -48,44 +48,6 @@ LONE_DOT = """([figure, role]) => {
     return {x: box.left + xaxis._offset + dots[at][0], y: box.top + yaxis._offset + dots[at][1],
             example: trace.customdata[at]};
 }"""
-
-# From the key that moves the slider to the figure's redraw, by the page's own clock; null where nothing was redrawn.
-TIME_A_KEY = """async ([control, figure, key, patience]) => {
-    const plot = document.querySelector(figure), handle = document.querySelector(control + ' .noUi-handle');
-    handle.focus();
-    return await new Promise(resolve => {
-        const start = performance.now();
-        const redrawn = () => { plot.removeListener('plotly_afterplot', redrawn); resolve(performance.now() - start) };
-        plot.on('plotly_afterplot', redrawn);
-        handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
-        setTimeout(() => { plot.removeListener('plotly_afterplot', redrawn); resolve(null) }, patience);
-    });
-}"""
-
-
-def slider_latency(
-    page: Any,
-    control: str = ".imu-damping",
-    figure: str = CURVES,
-    key: str = "ArrowLeft",
-    events: int = 20,
-    rest: int = 700,
-) -> list[float]:
-    """Milliseconds from a key press on a slider to the redrawn figure, once per event.
-
-    Every press moves the slider to a new position, so every answer is computed; ``rest`` milliseconds after each let
-    the controls and the other figures finish. Presses that change nothing that is drawn are left out.
-
-    Args:
-        page: of a notebook that shows a workbench (the ``notebook`` fixture gives one).
-        control, figure: CSS selectors of the slider and of the figure.
-        key: what moves the slider.
-    """
-    times = []
-    for _ in range(events):
-        times.append(page.evaluate(TIME_A_KEY, [control, figure, key, 10_000]))
-        page.wait_for_timeout(rest)
-    return [milliseconds for milliseconds in times if milliseconds is not None]
 
 
 def drag(page: Any, control: str, pixels: int) -> None:
@@ -151,7 +113,6 @@ def test_the_main_job(notebook: Callable[..., Any]) -> None:
     assert max(page.evaluate(OVERLAPS)) <= 0, "no part of the right side lies over the next one"
 
 
-PART_HEADS = ".imu-parts > .jupyter-widget-Collapse > .jupyter-widget-Collapse-header"
 PARTS = (".imu-panel", ".imu-side", CURVES, ".imu-ledger")
 
 # By how many pixels each part of the right side reaches into the one below it.
