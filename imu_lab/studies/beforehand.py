@@ -18,6 +18,7 @@ from ..tasks.announced import announced
 from ..tasks.around import innermost
 from ..tasks.evaluation import outcomes
 from ..tasks.protocol import Batch, Examples, Task, offered, original_ids
+from ..tasks.sources.supplied import Supplied
 from ..unlearning.recorder import time_to_forget
 from .resistance import forgetting_events
 
@@ -39,7 +40,8 @@ def learning_events(task: Task, seed: int = 0) -> pd.DataFrame:
 
 def _beware_of_another_training(task: Task, columns: str) -> None:
     """Say which columns tell of models that were not trained as the user's own was."""
-    if getattr(getattr(innermost(task), "data", None), "train_fn", None) is not None:
+    own = getattr(innermost(task), "data", None)
+    if isinstance(own, Supplied) and own.train_fn is not None:
         recipe = training.recipe_of(task)
         warn(
             f"{columns} tell of models that are trained by a recipe of {recipe.epochs} epochs of {recipe.optimizer}, not by your "

@@ -74,10 +74,10 @@ class Pipeline:
     and forth. A setting that was registered again is a new one.
 
     Args:
-        early: takes influences and weights as soon as they are there: a page can draw them while the runs are made.
+        early: takes influences as soon as they are there: a page can draw them while the runs are made.
     """
 
-    def __init__(self, session: Session, early: Callable[[Influence, Intensity], Any] = lambda *_: None) -> None:
+    def __init__(self, session: Session, early: Callable[[Influence], Any] = lambda *_: None) -> None:
         self.session, self._early = session, early
         self._kept: OrderedDict[Any, Run] = OrderedDict()
 
@@ -86,7 +86,7 @@ class Pipeline:
         main = registry.intensity_rules.create(question.rule.name, **question.rule.settings)
         scores = self.session.influence(question.estimator.name, **question.estimator.settings)
         weights = self.session.intensity(scores, main)
-        self._early(scores, weights)
+        self._early(scores)
         controls = [as_control(name, main) for name in question.compare]
         runs = [self._run(self._key(question, main, main=True), question, lambda: weights, report)]
         keys = [self._key(question, rule) for rule in controls]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from .proponents import Proponents
 
 HEIGHTS = {"curves": 270, "influence": 265, "intensity": 265}  # pixels: curves and influence share a screen of 800
 EQUAL_FORGETTING = 0.01
+AHEAD = 0.05  # seconds that the curves have for their way to the page before other figures are worked out
 STILL_PICTURES = 16
 WAITING = "<p>Working out the first answer …</p>"
 NO_CARD = '<p class="imu-note">Click a dot in a figure, or a row of the table below, to see that sample.</p>'
@@ -47,7 +49,7 @@ class Views(W.VBox):
         self._writing = threading.RLock()
         self.answer: Answer | None = None
         self._complete: Answer | None = None  # the last one with all its controls
-        self._weights: Intensity | None = None  # those that are drawn
+        self._scores: Influence | None = None  # those that are drawn
         self.chosen: int | None = None
         self.figures: dict[str, FigureWidget] = {}
         self._listening: set[str] = set()
@@ -85,22 +87,26 @@ class Views(W.VBox):
 
     # --- drawing
 
-    def show_weights(self, scores: Influence, weights: Intensity) -> None:
-        """Draw influences and weights, unless they are drawn: the page is busy with them while the runs are made."""
+    def show_influences(self, scores: Influence) -> None:
+        """Draw influences, unless they are drawn: the page is busy with them while the runs are made."""
         with self._writing:
-            if self._weights is None or not alike(weights, self._weights):
-                self._weights = weights
+            if self._scores is None or not alike(scores, self._scores):
+                self._scores = scores
                 self._draw("influence", figures.plot_influence, figures.update_influence, scores)
-                self._draw("intensity", figures.plot_intensity, figures.update_intensity, weights)
                 self._mark()
 
     def show(self, answer: Answer) -> None:
-        """Draw an answer: its weights, unless they are drawn, and then the curves, the table and the ledger."""
-        self.show_weights(answer.scores, answer.weights)
+        """Draw an answer: its influences, unless they are drawn, then the curves, and then all that can wait for them."""
+        self.show_influences(answer.scores)
         with self._writing:
             before, self.answer = self.answer, answer
             self._offer_metrics(answer.run)
             self._show_curves(*with_stale(answer, self._complete), answer)
+            if before is None or not alike(answer.weights, before.weights):
+                # Else this thread would compete with the one that sends the curves, and with the page.
+                time.sleep(AHEAD if before is not None else 0)
+                self._draw("intensity", figures.plot_intensity, figures.update_intensity, answer.weights)
+                self._mark()
             if before is None or answer.run is not before.run:
                 self.ledger.show(answer.run.samples)
             if answer.complete:
@@ -164,7 +170,7 @@ class Views(W.VBox):
 
     def _mark(self) -> None:
         if self.chosen is not None:
-            for name in ("influence", "intensity"):
+            for name in {"influence", "intensity"} & self.figures.keys():  # the second comes later
                 ring(self.figures[name], self.chosen)
 
     def still_rows(self) -> list:
@@ -196,8 +202,8 @@ def live_figure(drawn: go.Figure, height: int) -> FigureWidget:
     return figure
 
 
-def alike(first: Intensity, second: Intensity) -> bool:
-    """Whether two weightings say the same of the same influences, and were made in the same way."""
+def alike(first: Influence | Intensity, second: Influence | Intensity) -> bool:
+    """Whether two records hold the same numbers, made in the same way."""
     return first.settings == second.settings and first.frame.equals(second.frame)
 
 

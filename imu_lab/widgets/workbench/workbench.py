@@ -76,7 +76,7 @@ class Workbench(Panel):
 
     def __init__(self, session: Session, controls: Asking) -> None:
         self.session, self.controls = session, controls
-        self.pipeline = Pipeline(session, lambda *found: self.views.show_weights(*found))
+        self.pipeline = Pipeline(session, lambda scores: self.views.show_influences(scores))
         self.views = Views(session.task, self.guarded, self.pipeline.proponents)
         super().__init__(
             [controls, self.views.sample],
