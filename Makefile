@@ -66,8 +66,7 @@ student: $(STAMP) ## Write the lessons without solutions and outputs to a new fo
 slides: $(STAMP) ## Turn each lesson into slides, in slides/
 	$(BIN)/python tools/build_slides.py $(ARGS)
 
-site: $(STAMP) ## Build the course, the reference and the glossary as pages, in site/; installs the extra docs
-	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+site: $(STAMP) ## Build the course, the reference and the glossary as pages, in site/
 	$(BIN)/python tools/build_site.py $(ARGS)
 
 page: $(STAMP) ## Write the workbench of lesson 00 as one page that needs no installation

@@ -143,7 +143,7 @@ from .unlearning.objectives import frozen_copy as frozen_copy
 from .unlearning.objectives import moving_parameters as moving_parameters
 from .unlearning.objectives import retain_batches as retain_batches
 
-# The notebooks' exercises; predictions to enter are among what loads later
+# The notebooks' own
 from .lessons.exercise import check as check
 
 __version__ = _version("imu_lab")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,9 @@ from typing import Any
 
 import build_notebooks
 import nbformat
+from described import described
 from examples import examples
+from nbformat import NotebookNode
 
 import imu_lab as imu
 from imu_lab.core import quantities
@@ -29,7 +32,13 @@ SETTINGS = Path(__file__).parent / "site"
 REGISTRIES = {
     "Estimators": imu.estimators, "Rules": imu.intensity_rules, "Methods": imu.methods, "Metrics": imu.metrics,
 }  # fmt: skip
-GUIDES = {"own-data": "Your own pictures", "add-your-own": "Add your own", "honest": "What is honest about it"}
+GUIDES = {
+    "set-up": "Set up", "tour": "A tour in one cell", "own-data": "Your own pictures", "add-your-own": "Add your own",
+    "pays": "Does influence pay?", "cost": "Who gets there at what cost?", "honest": "What is honest about it",
+}  # fmt: skip
+
+
+NEITHER = "neither"
 
 
 class Missing(Exception):
@@ -107,7 +116,7 @@ def cell(words: str) -> str:
 def quantity_table(rows: dict[str, quantities.Quantity]) -> str:
     """What columns and metrics mean."""
     lines = [
-        f"| `{name}` | {cell(each.title)} | {cell(each.unit)} | {cell(each.meaning)} | {cell(each.good)} |"
+        f"| `{name}` | {cell(each.title)} | {cell(each.unit)} | {cell(each.meaning)} | {cell(each.good or NEITHER)} |"
         for name, each in sorted(rows.items())
     ]
     return "\n".join(
@@ -121,7 +130,13 @@ def section(title: str) -> str:
     match = re.search(rf"^(#+) {re.escape(title)}\n(.*?)(?=^#{{1,3}} |\Z)", text, re.M | re.S)
     if match is None:
         raise ValueError(f"the README has no section {title!r}")
-    return f"# {title}\n{match.group(2)}".replace("```py\n", "```python\n")
+    return linked(f"# {title}\n{match.group(2)}".replace("```py\n", "```python\n"))
+
+
+def linked(text: str) -> str:
+    """A guide of the README as one of the site: the course is a page here; files of the repository are words, for they are not."""
+    text = text.replace("](notebooks/README.md)", "](../course.md)").replace("](notebooks/pictures/", "](../pictures/")
+    return re.sub(r"(?<!!)\[([^\]]+)\]\((?!\.\./|[a-z]+://|#)[^)]*\)", r"\1", text)
 
 
 def pages() -> dict[str, str]:
@@ -141,7 +156,7 @@ def pages() -> dict[str, str]:
 def course() -> str:
     """The course's own page; lessons become links."""
     text = (ROOT / "notebooks" / "README.md").read_text("utf-8")
-    lessons = {path.stem[:2]: path.stem for path in build_notebooks.NOTEBOOKS.glob("*.ipynb")}
+    lessons = {path.stem[:2]: path.stem for path in lesson_files()}
     return re.sub(
         r"^\| (\d\d) ([^|]+?) \|",
         lambda row: f"| [{row[1]} {row[2]}](lessons/{lessons[row[1]]}.ipynb) |" if row[1] in lessons else row[0],
@@ -156,18 +171,49 @@ def tree(caption: str, *paths: str) -> str:
 
 
 def index() -> str:
-    """The first page."""
+    """The first page: what it is, how to start and what is true about the method, as the README begins."""
     text = (ROOT / "README.md").read_text("utf-8")
-    first = re.search(r"^# imu_lab\n+(?:\[!\[[^\n]*\n)*\n*(.*?)(?=\n!\[|\n#)", text, re.M | re.S)
-    lessons = [f"lessons/{path.stem}" for path in sorted(build_notebooks.NOTEBOOKS.glob("*.ipynb"))]
+    first = re.search(
+        r"^# imu_lab\n+(?:\[!\[[^\n]*\n)*\n*(.*?)(?=\nThe rest of this section|\n### )", text, re.M | re.S
+    )
+    words = (
+        first.group(1).replace("](notebooks/pictures/", "](pictures/").replace("the seven tasks below", "seven tasks")
+    )
+    lessons = [f"{number_and_title(path)} <lessons/{path.stem}>" for path in lesson_files()]
     return "\n".join(
         [
-            "# imu_lab\n", first.group(1) if first else "", "",
+            "# imu_lab\n", words.strip(), "",
+            "The evidence: [does influence pay?](guides/pays.md) and [who gets there at what cost?](guides/cost.md)\n",
             tree("The course", "course", *lessons),
             tree("Guides", *(f"guides/{name}" for name in GUIDES)),
             tree("Reference", "glossary", "registries", *(f"reference/{k:02d}" for k in range(len(contents())))),
         ]
     )  # fmt: skip
+
+
+def lesson_files() -> list[Path]:
+    """The lessons, in their order."""
+    return sorted(build_notebooks.NOTEBOOKS.glob("*.ipynb"))
+
+
+def number_and_title(path: Path) -> str:
+    """What a lesson is called in the table of contents."""
+    first = nbformat.read(path, as_version=4).cells[0].source
+    return f"{path.stem[:2]} {first.splitlines()[0].lstrip('# ')}"
+
+
+def shown(notebook: NotebookNode) -> NotebookNode:
+    """A lesson as it stands on the site, in place: pictures have words, lessons that are named are links."""
+    build_notebooks.drop_views(notebook)
+    known = {path.stem for path in lesson_files()}
+    for cell in notebook.cells:
+        if words := [each for output in cell.get("outputs", []) if (each := described(cell, output))]:
+            cell.metadata["mystnb"] = {"image": {"alt": "; ".join(words)}}
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(
+                r"`(\d\d_\w+)`", lambda it: f"[{it[1]}]({it[1]}.ipynb)" if it[1] in known else it[0], cell.source
+            )
+    return notebook
 
 
 def write(source: Path) -> None:
@@ -176,11 +222,10 @@ def write(source: Path) -> None:
     for path, text in pages().items():
         (source / path).parent.mkdir(exist_ok=True)
         (source / path).write_text(text, "utf-8")
+    shutil.copytree(build_notebooks.NOTEBOOKS / "pictures", source / "pictures")
     (source / "lessons").mkdir()
-    for path in build_notebooks.NOTEBOOKS.glob("*.ipynb"):
-        notebook = nbformat.read(path, as_version=4)
-        build_notebooks.drop_views(notebook)
-        nbformat.write(notebook, source / "lessons" / path.name)
+    for path in lesson_files():
+        nbformat.write(shown(nbformat.read(path, as_version=4)), source / "lessons" / path.name)
 
 
 def build(folder: Path) -> None:
@@ -198,7 +243,7 @@ def build(folder: Path) -> None:
         import myst_nb  # noqa: F401
         import sphinx  # noqa: F401
     except ImportError as error:
-        raise Missing(f"{error.name} is not installed: make site, or pip install -e '.[docs]'") from None
+        raise Missing(f"{error.name} is not installed: make install, or pip install -e '.[docs]'") from None
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write(source)
@@ -215,8 +260,6 @@ def build(folder: Path) -> None:
         str(source),
         str(folder / "html"),
     ]
-    import os
-
     subprocess.run(command, check=True, env={**os.environ, **environment})
 
 

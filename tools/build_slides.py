@@ -1,27 +1,30 @@
 """Slides of each lesson, with its stored pictures. ``make slides``.
 
-A heading begins a slide, a picture a step down; cells that only ask are left out. The slides need reveal.js, which they load
-from the network, or from a folder that ``--reveal`` names (``npm pack reveal.js@4`` gets one): then they need no network.
+A heading begins a slide, a picture a step down; cells that only ask are left out. Each page holds all that it needs, reveal.js
+and the formulas among it, so that it can be carried into a room without a network.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import build_notebooks
 import nbformat
+from described import described
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-# nbconvert's own page loads four libraries from the network to start a fifth, and stays white without any one of them.
+# nbconvert's own page loads five libraries from the network, and stays white without any one of them.
 TEMPLATE = """
 {%- extends 'index.html.j2' -%}
 {%- block html_head_js -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- if resources.formulas -%}{{ super() }}{%- endif -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block data_png -%}<img alt="{{ output.metadata.described | escape_html }}" src="data:image/png;base64,\
+{{ output.data['image/png'] | escape_html }}">{%- endblock -%}
 {%- block html_head_css -%}<style>
 :root { --jp-cell-prompt-width: 0px; --jp-content-font-size1: 22px; --jp-code-font-size: 17px }
 .reveal .slides { text-align: left } .reveal .slides img { max-width: 100%; max-height: none; margin: 0 }
@@ -29,9 +32,10 @@ TEMPLATE = """
 .reveal .slides section.long { height: 100%; overflow-y: auto; overflow-x: hidden }
 .reveal :is(h1, h2, h3) { text-transform: none !important; letter-spacing: normal }
 .reveal .jp-OutputArea-output { overflow-x: auto }
+.reveal math { font-size: 1.1em } .reveal math[display=block] { margin: 0.6em 0 }
 </style>{%- endblock -%}
 {% block footer_js %}
-<script src="{{ resources.reveal.url_prefix }}/dist/reveal.js"></script>
+<script src="./dist/reveal.js"></script>
 <script>
 const fit = () => document.querySelectorAll(".slides section:not(.stack)").forEach(each =>
   each.classList.toggle("long", each.scrollHeight > Reveal.getConfig().height));  // else it would be cut off
@@ -47,8 +51,8 @@ Reveal.on("fragmentshown", ({ fragment }) => {
 """
 
 
-class NoReveal(Exception):
-    """The folder holds no reveal.js: the message says how to get one."""
+class Missing(Exception):
+    """What slides are made with is not here: the message says how to get it."""
 
 
 def kind(cell: NotebookNode) -> str:
@@ -78,35 +82,62 @@ def tagged(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def slides(path: Path, reveal: str) -> str:
-    """One lesson as a page of slides."""
+def slides(path: Path, reveal: Path) -> str:
+    """One lesson as a page of slides, with the reveal.js of this folder in it."""
     from nbconvert import SlidesExporter
 
-    exporter = SlidesExporter(embed_images=True, raw_template=TEMPLATE, reveal_url_prefix=reveal, reveal_theme="white")
+    exporter = SlidesExporter(embed_images=True, raw_template=TEMPLATE, reveal_url_prefix=".", reveal_theme="white")
+    exporter.register_filter("markdown2html", with_formulas)
     notebook = tagged(nbformat.read(path, as_version=4))
     build_notebooks.drop_views(notebook)
-    for _, output in build_notebooks.outputs(notebook):
-        output.get("data", {}).pop("application/vnd.plotly.v1+json", None)  # its picture stands beside it
-    words = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-    formulas = any(re.search(r"\$[^$\n]+\$", each) for each in words)
-    return exporter.from_notebook_node(notebook, {"formulas": formulas})[0]
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.setdefault("metadata", {})["described"] = described(cell, output)
+            output.get("data", {}).pop("application/vnd.plotly.v1+json", None)  # its picture stands beside it
+    title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+    page = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
+    return held(page, reveal)
 
 
-def address(reveal: str | None, folder: Path) -> str:
-    """What slides in this folder call reveal.js: its address, by default nbconvert's own, or the way to its folder.
+def with_formulas(source: str) -> str:
+    """Markdown as HTML with its formulas as MathML, which browsers draw by themselves."""
+    from docutils.utils.math.latex2mathml import tex2mathml
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        def block_math(self, body: str) -> str:
+            return tex2mathml(body, as_block=True)
+
+        def inline_math(self, body: str) -> str:
+            return tex2mathml(body, as_block=False)
+
+    return MarkdownWithMath(renderer=Renderer(escape=False)).render(source)
+
+
+def held(page: str, reveal: Path) -> str:
+    """The page with the files of reveal.js in it, instead of their names."""
+    for name in ("reveal.css", "theme/white.css"):
+        style = re.sub(r"@import url[^;]*;", "", (reveal / "dist" / name).read_text("utf-8"))  # a font; others do
+        page = re.sub(rf'<link [^>]*href="./dist/{name}"[^>]*>', lambda _: f"<style>{style}</style>", page)
+    script = (reveal / "dist" / "reveal.js").read_text("utf-8").replace("</script", r"<\/script")
+    return page.replace('<script src="./dist/reveal.js"></script>', f"<script>{script}</script>")
+
+
+def folder_of_reveal(given: str | None) -> Path:
+    """Where reveal.js lies: in the folder that is given, by default in an installed package.
 
     Raises:
-        NoReveal: nothing is there.
+        Missing: nothing is there.
     """
-    if reveal is None:
-        from nbconvert import SlidesExporter
-
-        return SlidesExporter().reveal_url_prefix
-    if "://" in reveal:
-        return reveal
-    if not (Path(reveal) / "dist" / "reveal.js").is_file():
-        raise NoReveal(f"there is no dist/reveal.js in {reveal}; unpack what `npm pack reveal.js@4` gets there")
-    return Path(os.path.relpath(Path(reveal).resolve(), folder.resolve())).as_posix()
+    if given is not None:
+        if not (Path(given) / "dist" / "reveal.js").is_file():
+            raise Missing(f"there is no dist/reveal.js in {given}; unpack what `npm pack reveal.js@4` gets there")
+        return Path(given)
+    if find_spec("sphinx_revealjs") is None:
+        raise Missing(
+            "sphinx-revealjs, which holds reveal.js, is not installed: make install, or pip install -e '.[docs]'"
+        )
+    return Path(find_spec("sphinx_revealjs").origin).parent / "_static" / "revealjs"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -114,12 +145,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="starts of file names, such as 00; all lessons without")
     parser.add_argument("--folder", default=str(build_notebooks.ROOT / "slides"))
-    parser.add_argument("--reveal", help="where reveal.js lies, for a room without a network: a folder or an address")
+    parser.add_argument("--reveal", help="a folder with another reveal.js than the installed one")
     given = parser.parse_args(arguments)
     folder = Path(given.folder)
     try:
-        reveal = address(given.reveal, folder)
-    except NoReveal as error:
+        reveal = folder_of_reveal(given.reveal)
+    except Missing as error:
         print(error, file=sys.stderr)
         return 1
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,8 +158,6 @@ def main(arguments: list[str] | None = None) -> int:
         if path.parent == build_notebooks.NOTEBOOKS:
             (folder / f"{path.stem}.html").write_text(slides(path, reveal), "utf-8")
             print(folder / f"{path.stem}.html")
-    if not given.reveal:
-        print("the slides load reveal.js from the network; ARGS='--reveal FOLDER' names a copy for a room without one")
     return 0
 
 

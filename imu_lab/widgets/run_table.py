@@ -14,6 +14,7 @@ from ..core.taken import several_runs
 from ..studies.chosen_runs import chosen_runs
 from ..studies.comparison import compare
 from .base import tables, theme
+from .base.job import Job
 
 SHOWN = 200  # rows; a browser takes seconds for thousands
 FIRST = ("run", "arm", "method", "setting", "needs", "seed", "updates", "passes", "reached", "error")
@@ -48,22 +49,41 @@ class RunTable(W.VBox):
         super().__init__([theme.style_sheet(), W.HBox([self.where, self.by, self.falling]), self.words, self.rows])
         self.add_class("imu-panel")
         for control in (self.where, self.by, self.falling):
-            control.observe(self._show, "value")
+            control.observe(self._follow, "value")
         self._show()
 
-    def _show(self, *_: Any) -> None:
-        """What fits; where a condition cannot be read, the rows stay and the line says why."""
+    def _follow(self, _: Any) -> None:
+        """Something was asked for; what cannot be shown is told, and the rows stay."""
         try:
-            found = chosen_runs(self._whole, self.where.value)
+            self._show()
         except ValueError as error:
-            self.words.value = f'<span role="alert">{escape(str(error))}</span>'
-            return
+            self._tell(str(error))
+        except Exception as error:  # ipywidgets would swallow it
+            Job.fail(error)
+            self._tell(f"{type(error).__name__}: {error}")
+
+    def _tell(self, words: str) -> None:
+        self.words.value = f'<span role="alert">{escape(" ".join(words.split()))}</span>'
+
+    def _show(self) -> None:
+        """The rows that fit, in their order; ValueError says what cannot be read, or has no order."""
+        found = chosen_runs(self._whole, self.where.value)
         if self.by.value:
-            found = found.sort_values(self.by.value, ascending=not self.falling.value, kind="stable")
-        self.table = found
+            found = self._ordered(found)
+        rows = _html(found.head(SHOWN))
         more = f"; the first {SHOWN} are shown" if len(found) > SHOWN else ""
+        self.table, self.rows.value = found, rows
         self.words.value = f"{len(found)} of {len(self._whole)} runs{more}"
-        self.rows.value = _html(found.head(SHOWN))
+
+    def _ordered(self, found: pd.DataFrame) -> pd.DataFrame:
+        try:
+            return found.sort_values(self.by.value, ascending=not self.falling.value, kind="stable")
+        except TypeError:
+            kinds = sorted({type(value).__name__ for value in found[self.by.value]})
+            raise ValueError(
+                f"{self.by.value!r} holds values of several kinds ({', '.join(kinds)}), which have no common order; "
+                "order by another column"
+            ) from None
 
     def _repr_mimebundle_(self, **how: Any) -> Any:
         bundle = super()._repr_mimebundle_(**how)

@@ -43,12 +43,18 @@ def test_words_stay_within_their_cell() -> None:
 
 
 def test_the_first_page_begins_with_what_it_is_and_shows_no_badges(pages: dict[str, str]) -> None:
+    assert "](pictures/workbench.webp)" in pages["index.md"] and "make lab" in pages["index.md"]
+    assert "\n00 Start here: make a model forget the digit 3 <lessons/00_start_here>\n" in pages["index.md"]
     assert pages["index.md"].startswith("# imu_lab\n\nimu_lab is an interactive, notebook-first toolkit")
     assert "[![" not in pages["index.md"]
 
 
 def test_guides_are_the_readme_s_and_the_course_links_to_lessons(pages: dict[str, str]) -> None:
     assert "@imu.intensity_rule" in pages["guides/add-your-own.md"]
+    assert "](../course.md)" in pages["guides/set-up.md"] and "](../pictures/" in pages["guides/tour.md"]
+    assert (
+        "](benchmarks" not in pages["guides/pays.md"] and "The whole report has the settings" in pages["guides/pays.md"]
+    )
     linked = re.findall(r"\]\(lessons/(\w+)\.ipynb\)", pages["course.md"])
     assert linked == [path.stem for path in sorted(build_notebooks.NOTEBOOKS.glob("*.ipynb"))]
     with pytest.raises(ValueError, match="the README has no section 'Nothing'"):
@@ -58,7 +64,7 @@ def test_guides_are_the_readme_s_and_the_course_links_to_lessons(pages: dict[str
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if missing := [name for name in DOCS if importlib.util.find_spec(name) is None]:
-        pytest.skip(f"needs {', '.join(missing)}: make site installs the extra docs")
+        pytest.skip(f"needs {', '.join(missing)}: make install installs the extra docs")
     folder = tmp_path_factory.mktemp("site")
     start = time.perf_counter()
     build_site.build(folder)  # fails at the first warning
@@ -76,14 +82,18 @@ def test_the_site_is_whole_and_needs_no_network(site: Path) -> None:
         assert not [each for each in loaded if re.match(r"(https?:)?//", each)], name
         for target in re.findall(r'<a[^>]*? href="([^"#:]+)(?:#[^"]*)?"', text):
             assert ((site / name).parent / unquote(target)).exists(), (name, target)
+        words = re.findall(r'<img[^>]*? alt="([^"]*)"', text)
+        assert len(words) == text.count("<img") and all(words), name
+        assert not [each for each in words if each.endswith((".png", ".webp"))], name
     assert "<math" in everything["lessons/01_influence_by_hand.html"]
+    assert 'href="01_influence_by_hand.html"><' in everything["lessons/00_start_here.html"]
 
 
 def test_without_the_extra_one_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "furo", None)
-    with pytest.raises(build_site.Missing, match=r"is not installed: make site, or pip install -e '\.\[docs\]'"):
+    with pytest.raises(build_site.Missing, match=r"is not installed: make install, or pip install -e '\.\[docs\]'"):
         build_site.build(tmp_path / "site")
     assert not (tmp_path / "site").exists()
 

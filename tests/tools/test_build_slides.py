@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 import build_notebooks
 import build_slides
 import pytest
+from described import FIGURE, described
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 
@@ -29,30 +32,52 @@ def test_each_heading_begins_a_slide_also_within_a_cell() -> None:
     assert build_slides.parts(code) == [code]
 
 
-def test_a_folder_of_reveal_is_called_from_where_the_slides_lie(
+def test_without_reveal_one_is_told_how_to_get_it(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert build_slides.main(["01", "--folder", str(tmp_path / "made"), "--reveal", str(tmp_path)]) == 1
     assert "no dist/reveal.js" in capsys.readouterr().err and not (tmp_path / "made").exists()
-    unpacked(tmp_path / "reveal")
-    monkeypatch.chdir(tmp_path)
-    assert build_slides.address("reveal", Path("here/slides")) == "../../reveal"
-    assert build_slides.address("https://here/reveal", tmp_path) == "https://here/reveal"
-    assert build_slides.address(None, tmp_path).startswith("https://")
+    monkeypatch.setattr(build_slides, "find_spec", lambda name: None)
+    assert build_slides.main(["01", "--folder", str(tmp_path / "made")]) == 1
+    assert "pip install -e '.[docs]'" in capsys.readouterr().err and not (tmp_path / "made").exists()
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "reveal.js").write_text("")
+    assert build_slides.folder_of_reveal(str(tmp_path)) == tmp_path
 
 
-def unpacked(folder: Path) -> Path:
-    """A folder that looks like reveal.js."""
-    (folder / "dist").mkdir(parents=True)
-    (folder / "dist" / "reveal.js").write_text("")
-    return folder
+def needs(*names: str) -> None:
+    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
+        pytest.skip(f"needs {', '.join(missing)}: make install installs the extra docs")
+
+
+def test_formulas_become_mathml() -> None:
+    needs("docutils")
+    html = build_slides.with_formulas("Of $a_i$:\n\n$$b^2 = \\sum_j c_j$$\n\nnot `$x$`")
+    assert html.count("<math") == 2 and '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"' in html
+    assert re.search(r"<msub>\s*<mi>a</mi>\s*<mi>i</mi>\s*</msub>", html) and "<code>$x$</code>" in html
+
+
+def test_pictures_are_told_in_words() -> None:
+    cell = new_code_cell("x = 1\nimu.gallery(task, [1])\n")
+    titled = {"layout": {"title": {"text": "Who &lt; whom?<br><span style='a'>Left: those.<br>Right</span>"}}}
+    picture = {"image/png": "..."}
+    assert described(cell, new_output("display_data", data=picture)) == "What this shows: imu.gallery(task, [1])"
+    figure = new_output("display_data", data={**picture, FIGURE: titled})
+    assert described(cell, figure) == "Who < whom? Left: those. Right"
+    assert described(cell, new_output("display_data", data={"text/plain": "1"})) == ""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needs("docutils", "sphinx_revealjs")
+    folder = tmp_path_factory.mktemp("slides")
+    assert build_slides.main(["01", "--folder", str(folder)]) == 0
+    (page,) = folder.iterdir()
+    return page
 
 
 @pytest.mark.slow
-def test_a_lesson_becomes_slides(tmp_path: Path) -> None:
-    reveal = unpacked(tmp_path / "reveal")
-    assert build_slides.main(["01", "--folder", str(tmp_path / "made"), "--reveal", str(reveal)]) == 0
-    (page,) = (tmp_path / "made").iterdir()
+def test_a_lesson_becomes_slides(page: Path) -> None:
     text = page.read_text("utf-8")
     headings = [
         line
@@ -61,11 +86,33 @@ def test_a_lesson_becomes_slides(tmp_path: Path) -> None:
         for line in cell.source.splitlines()
         if line.startswith("## ")
     ]
-    assert text.count("<section") >= len(headings) > 5 and "reveal/dist/reveal" in text
-    called = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="((?!data:)[^"]*)"', text)
-    formulas = [each for each in called if "mathjax" in each.lower()]
-    assert [each for each in called if each not in formulas] == [
-        f"../reveal/dist/{name}" for name in ("reveal.css", "theme/white.css", "reveal.js")
-    ]
-    assert "require(" not in text and "import(" not in text
+    assert text.count("<section") >= len(headings) > 5 and "<title>Influence by hand slides</title>" in text
+    assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?!data:)[^"]*"', text)
+    assert "require(" not in text and "import(" not in text and len(text) < 2_000_000
     assert "imu.check(" not in text and "imu.predict(" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_slides_run_and_draw_their_formulas_without_a_network(page: Path, chromium: Any) -> None:
+    seen = chromium.new_page()
+    asked, told = [], []
+    seen.on("request", lambda request: asked.append(request.url))
+    seen.on("console", lambda message: message.type == "error" and told.append(message.text))
+    seen.on("pageerror", lambda error: told.append(str(error)))
+    seen.goto(page.as_uri())
+    seen.wait_for_function("window.Reveal?.isReady()")
+    assert [each for each in asked if not each.startswith("data:")] == [page.as_uri()] and not told
+    drawn = seen.evaluate(FORMULAS)
+    assert len(drawn) == 3 and all(fraction > 1.3 for fraction in drawn), "an index stands lower than its letter"
+    assert seen.evaluate("[...document.images].every(each => each.naturalWidth && each.alt)")
+    seen.close()
+
+
+# For each formula, on its own slide: how high it is, in heights of a line of its own letters.
+FORMULAS = """() => [...document.querySelectorAll('math')].map(formula => {
+    const {h, v} = Reveal.getIndices(formula.closest('section'));
+    Reveal.slide(h, v ?? 0, 99);
+    const letter = formula.querySelector('mi').getBoundingClientRect().height;
+    return formula.getBoundingClientRect().height / letter;
+})"""

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import imu_lab as imu
+from imu_lab.widgets.base.job import Job
 
 TABLE = pd.DataFrame(
     {
@@ -83,3 +84,26 @@ def test_runs_are_compared_first() -> None:
 def test_a_distance_that_became_infinite_is_shown() -> None:
     shown = imu.run_table(TABLE.assign(**{"test kl_retrained": [float("inf"), 0.1, float("-inf"), 0.2]}))
     assert "∞" in shown.rows.value and "−∞" in shown.rows.value
+
+
+def test_what_has_no_order_is_told_and_what_fails_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = imu.run_table(TABLE.assign(setting=[1, "a <b", 2, "c"]))
+    before = shown.rows.value
+    shown.by.value = "setting"
+    assert shown.words.value == (
+        '<span role="alert">&#x27;setting&#x27; holds values of several kinds (int, str), which have no common order; '
+        "order by another column</span>"
+    )
+    assert shown.rows.value == before and len(shown.table) == 4
+    shown.by.value = "seed"
+    assert shown.words.value == "4 of 4 runs"
+
+    def broken(*_: object) -> None:
+        raise KeyError("<lost>")
+
+    monkeypatch.setattr("imu_lab.widgets.run_table.chosen_runs", broken)
+    failed = len(Job.errors)
+    shown.where.value = "scrub"
+    assert "KeyError: &#x27;&lt;lost&gt;&#x27;" in shown.words.value and 'role="alert"' in shown.words.value
+    assert len(Job.errors) == failed + 1 and len(shown.table) == 4
+    Job.errors.pop()

@@ -8,6 +8,9 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml"]
 html_theme = "furo"
 html_title = "imu_lab"
 html_show_sphinx = False
+html_show_copyright = False  # the license says it
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 exclude_patterns = ["_build"]
 
