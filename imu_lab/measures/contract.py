@@ -16,6 +16,7 @@ from ..core.knobs import name_of
 from ..core.messages import shown
 from ..core.registry import metrics
 from ..core.running import only_looked_at
+from ..tasks.evaluation import OfOutputs
 from ..tasks.protocol import Task
 
 
@@ -69,9 +70,9 @@ class Beside:
         return measure(self.metric, task, model, self.reference)
 
     @property
-    def means(self) -> Callable[[Task, nn.Module, int], Mapping[str, Mapping[str, Tensor]]] | None:
-        """From a task, several heads as one model and their number to {split: {name: (copies,)}}; None where not offered."""
-        return partial(self.metric.means, self.reference) if hasattr(self.metric, "means") else None
+    def of_outputs(self) -> Callable[[Task, str], OfOutputs] | None:
+        """From a task and a split to what is told by the outputs alone, example by example; None where not offered."""
+        return partial(self.metric.of_outputs, self.reference) if hasattr(self.metric, "of_outputs") else None
 
 
 def measure(metric: Any, task: Task, model: nn.Module, reference: Any = None) -> dict[str, dict[str, float]]:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ..core.registry import metric, name_of
-from ..tasks.evaluation import in_order, outputs, repeated
-from ..tasks.outputs import check_probabilities, divergences, kl, log_probabilities, per_example, two_sided
-from ..tasks.protocol import Batch, Task, offered
+from ..tasks.evaluation import OfOutputs, in_order, outputs, repeated
+from ..tasks.outputs import check_probabilities, divergences, expected, kl, log_probabilities, per_example, two_sided
+from ..tasks.protocol import Batch, Positions, Task, offered
 from .reference import Reference
 
 
@@ -34,26 +34,35 @@ class Distance:
             reference: a whole model, a :class:`~imu_lab.measures.reference.Reference` that keeps its outputs, or several of
                 them (:class:`~imu_lab.References`), of whose distances it is the mean.
         """
-        found = self.means(reference, task, model)
-        return {split: {name: value.item() for name, value in values.items()} for split, values in found.items()}
+        name, reference = self._named, Reference.of(task, reference)
+        each = {split: self.each(reference, task, model, split) for split in offered(task).splits}
+        return {split: {name: values.double().mean().item()} for split, values in each.items() if len(values)}
 
-    def means(self, reference: Any, task: Task, model: nn.Module, copies: int = 1) -> dict[str, dict[str, Tensor]]:
-        """{split: {metric: (copies,)}} of as many models as ``model`` is (see :func:`~imu_lab.tasks.evaluation.mean_metrics`)."""
-        name, reference = name_of(self).replace("-", "_"), Reference.of(task, reference)
-        each = {split: self.each(reference, task, model, split, copies) for split in offered(task).splits}
-        return {split: {name: values.mean(1)} for split, values in each.items() if values.numel()}
+    def each(self, reference: Any, task: Task, model: nn.Module, split: str) -> Tensor:
+        """(n,) the distance of each example of a split."""
+        measure, examples = self.of_outputs(reference, task, split), task.split(split)
+        parts = (
+            (positions, measure(positions, batch, made, 1)[self._named])
+            for positions, batch, made in outputs(task, model, examples, alike=True)
+        )
+        return in_order(parts, len(examples))
 
-    def each(self, reference: Any, task: Task, model: nn.Module, split: str, copies: int = 1) -> Tensor:
-        """(copies, n) the distance of each example of a split."""
+    def of_outputs(self, reference: Any, task: Task, split: str) -> OfOutputs:
+        """What tells the distance of each example from a batch of outputs (see :data:`~imu_lab.tasks.evaluation.OfOutputs`)."""
         check_probabilities(task)
-        examples = task.split(split)
-        known = [member.outputs(split, examples.ids) for member in reference.members] if len(examples) else []
-        values = []
-        for positions, batch, made in outputs(task, model, examples, alike=True, copies=copies):
+        ids, members = task.split(split).ids, Reference.of(task, reference).members
+        known = [member.outputs(split, ids) for member in members] if len(ids) else []
+
+        def measure(positions: Positions, batch: Batch, made: Tensor, copies: int) -> dict[str, Tensor]:
             places = (slice(None), *map(slice, made.shape[1:]))  # a batch is as long as its longest example
             beside = [each[positions][places].to(made.device) for each in known]
-            values.append((positions, self.against(task, made, beside, batch, copies).view(copies, -1)))
-        return in_order(values, len(examples), axis=1) if values else torch.empty(copies, 0)
+            return {self._named: self.against(task, made, beside, batch, copies)}
+
+        return measure
+
+    @property
+    def _named(self) -> str:
+        return name_of(self).replace("-", "_")
 
     def against(self, task: Task, made: Tensor, references: list[Tensor], batch: Batch, copies: int) -> Tensor:
         """(copies · n,) the mean distance to several references (n, ..., K), model by model."""
@@ -94,9 +103,8 @@ class KLRetrained(Distance):
         if len(logs) == 1:
             return per_example(kl(logs, mine).flatten(0, 1))
         shares = logs.exp()
-        certain = torch.where(shares == 0, 0.0, shares * logs).sum(-1).mean(0)
-        shares = shares.mean(0)
-        crossed = torch.where(shares == 0, 0.0, shares * mine).sum(-1)  # (copies, n, ...)
+        certain = expected(shares, logs).mean(0)
+        crossed = expected(shares.mean(0), mine)  # (copies, n, ...)
         return per_example((certain - crossed).flatten(0, 1))
 
 

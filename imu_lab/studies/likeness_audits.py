@@ -63,7 +63,7 @@ def distances(asked: Audited, metric: Distance, who: str, others: list[str], spl
 
     def each(other: str) -> np.ndarray:
         made = metric.each(members[other], asked.task, asked.models[who], split)
-        return made[0].double().cpu().numpy()
+        return made.double().cpu().numpy()
 
     return np.mean([asked.once((metric, who, other, split), lambda o=other: each(o)) for other in others], axis=0)
 

@@ -21,6 +21,9 @@ LEAST = 64  # examples in a batch at least, and in the first: fewer leave the co
 ROOM = 2**18  # numbers in the largest layer of a batch above that: more would leave a processor's cache
 SEVERAL = 2**20  # and of several states of one layer, whose outputs no next layer reads
 
+# From positions, a batch, the outputs of several models for it and their number to (copies · n,) values by name.
+OfOutputs = Callable[[Positions, Batch, Any, int], Mapping[str, Tensor]]
+
 
 def threads_of(task: Task) -> AbstractContextManager[None]:
     """One thread for a task whose recipe trains on one, all threads for any other.
@@ -184,15 +187,20 @@ def are_averages(task: Task) -> bool:
     return getattr(innermost(task).evaluate, "__func__", None) is averages
 
 
-def mean_metrics(task: Task, model: nn.Module, examples: Examples, copies: int = 1) -> dict[str, Tensor]:
+def mean_metrics(
+    task: Task, model: nn.Module, examples: Examples, copies: int = 1, also: Iterable[OfOutputs] = ()
+) -> dict[str, Tensor]:
     """{name: (copies,)} the mean of each metric over examples, in one forward pass.
 
     Args:
         copies: how many models ``model`` is: it then gives (copies · n, ...) outputs for n inputs, model by model.
+        also: what else is measured of the same outputs.
     """
     totals: dict[str, Tensor] = {}
-    for _, batch, made in outputs(task, model, examples, alike=True, copies=copies):
-        _add_up(totals, task, made, repeated(batch, copies), copies)
+    for positions, batch, made in outputs(task, model, examples, alike=True, copies=copies):
+        _add_up(totals, _metrics(task, made, batch, copies), copies)
+        for measure in also:
+            _add_up(totals, measure(positions, batch, made, copies), copies)
     return {name: total / len(examples) for name, total in totals.items()}
 
 
@@ -213,21 +221,28 @@ def outcomes(task: Task, model: nn.Module, examples: Examples, copies: int = 1) 
 
 
 def outcomes_and_means(
-    task: Task, model: nn.Module, examples: Examples, copies: int = 1
+    task: Task, model: nn.Module, examples: Examples, copies: int = 1, also: Iterable[OfOutputs] = ()
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """What :func:`outcomes` and :func:`mean_metrics` tell, in one forward pass."""
-    rows, totals = [], {}
-    for positions, batch, made in outputs(task, model, examples, alike=True, copies=copies):
-        whole = repeated(batch, copies)
-        rows.append((positions, _outcome(task, made, whole, copies, len(examples.ids[positions]))))
-        _add_up(totals, task, made, whole, copies)
-    means = {name: total / len(examples) for name, total in totals.items()}
+    rows: list[tuple[Positions, Tensor]] = []
+
+    def outcome(positions: Positions, batch: Batch, made: Any, copies: int) -> dict[str, Tensor]:
+        count = len(examples.ids[positions])
+        rows.append((positions, _outcome(task, made, repeated(batch, copies), copies, count)))
+        return {}
+
+    means = mean_metrics(task, model, examples, copies, [outcome, *also])
     return _outcomes_in_order(rows, len(examples), copies), means
 
 
-def _add_up(totals: dict[str, Tensor], task: Task, made: Any, batch: Batch, copies: int) -> None:
-    """Add the sums of a batch's metrics to those of the batches before, by name."""
-    for name, values in task.example_metrics(lambda _: made, batch).items():
+def _metrics(task: Task, made: Any, batch: Batch, copies: int) -> Mapping[str, Tensor]:
+    """(copies · n,) the task's own metrics of a batch's outputs, by name."""
+    return task.example_metrics(lambda _: made, repeated(batch, copies))
+
+
+def _add_up(totals: dict[str, Tensor], found: Mapping[str, Tensor], copies: int) -> None:
+    """Add the sums of what was found of a batch to those of the batches before, by name."""
+    for name, values in found.items():
         values = values.view(copies, -1)  # of truths the count is exact, and quicker as one
         total = values.sum(1).double() if values.dtype is torch.bool else values.sum(1, dtype=torch.float64)
         totals[name] = totals[name] + total if name in totals else total

@@ -148,8 +148,14 @@ def kl(first: Tensor, second: Tensor) -> Tensor:
 
     Where either is NaN, so is the divergence: a broken model is at no distance from anything.
     """
-    share = first.exp()
-    return torch.where(share == 0, 0.0, share * (first - second)).sum(-1)
+    return expected(first.exp(), first - second)
+
+
+def expected(shares: Tensor, values: Tensor) -> Tensor:
+    """(...) Σ_k of shares times values, both (..., K); what has no share adds 0, though its value were infinite."""
+    if (never := shares == 0).any():  # which is rare, and the values are often many
+        values = values.masked_fill(never, 0.0)
+    return (shares * values).sum(-1)
 
 
 def per_example(values: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..features.readout import is_bare
-from ..tasks.evaluation import are_averages, evaluate, mean_metrics, outcomes, outcomes_and_means
+from ..tasks.evaluation import OfOutputs, are_averages, evaluate, mean_metrics, outcomes, outcomes_and_means
 from ..tasks.protocol import Examples, Task, offered
 from .heads import Heads
 from .request import Update
@@ -20,7 +20,7 @@ from .snapshots import Snapshots, State, moving_state
 TOGETHER = 64  # states measured at once, at most
 ROOM = 2**20  # numbers in their weights together: more would leave the processor's cache
 SplitMetrics = dict[str, dict[str, float]]  # {split: {metric: value}}
-# What a run measures beside the task's own metrics; one with ``means(task, heads, copies)`` measures several heads at once.
+# What a run measures beside the task's own metrics; one with ``of_outputs(task, split)`` measures several heads at once.
 Followed = Callable[[Task, nn.Module], SplitMetrics]
 
 
@@ -66,7 +66,7 @@ class Recorder:
         Of many examples a few at a time are put through all of them (see :func:`imu_lab.tasks.evaluation.outputs`), so their
         number decides nothing but what is kept of each forget sample.
         """
-        means = are_averages(self.task) and all(getattr(metric, "means", None) for metric in self.follow)
+        means = are_averages(self.task) and all(getattr(metric, "of_outputs", None) for metric in self.follow)
         if not means or not is_bare(model):
             return 1
         return min(TOGETHER, max(1, ROOM // max(model.weight.numel(), len(self.forget))))
@@ -74,26 +74,21 @@ class Recorder:
     def look_at_heads(self, states: Sequence[State]) -> list[Measurement]:
         """What :meth:`look` tells of a linear layer in each of these states, at a fraction of the calls."""
         heads = Heads(states)
-        found, of_forget = outcomes_and_means(self.task, heads, self.forget, heads.copies)
+        also = {split: [metric.of_outputs(self.task, split) for metric in self.follow] for split in self.splits}
+        found, of_forget = outcomes_and_means(self.task, heads, self.forget, heads.copies, also.get("forget", ()))
         values: list[SplitMetrics] = [{} for _ in states]
         for split in self.splits:
-            averaged = of_forget if split == "forget" else self._means(heads, split)
+            averaged = of_forget if split == "forget" else self._means(heads, split, also[split])
             for name, means in averaged.items():
                 for measured, value in zip(values, means.tolist()):
                     measured.setdefault(split, {})[name] = value
         for measured, loss in zip(values, found[..., 0].mean(1).tolist()):
             measured.setdefault("forget", {})["loss"] = loss
-        for split, named in (
-            pair for metric in self.follow for pair in metric.means(self.task, heads, heads.copies).items()
-        ):
-            for name, means in named.items():
-                for measured, value in zip(values, means.tolist()):
-                    measured.setdefault(split, {})[name] = value
         return [Measurement(measured, outcome) for measured, outcome in zip(values, found)]
 
-    def _means(self, heads: Heads, split: str) -> dict[str, Tensor]:
-        """{name: (S,)} the task's metrics on a split."""
-        return mean_metrics(self.task, heads, self.task.split(split), heads.copies)
+    def _means(self, heads: Heads, split: str, also: Sequence[OfOutputs]) -> dict[str, Tensor]:
+        """{name: (S,)} the task's metrics on a split, and what is followed beside them."""
+        return mean_metrics(self.task, heads, self.task.split(split), heads.copies, also)
 
     def record(self, step: int, model: nn.Module, keep: bool = False) -> SplitMetrics:
         """Measure the model after ``step`` updates, and ``keep`` what moves in it; returns {split: {metric: value}}."""

@@ -149,9 +149,11 @@ class Counted:
     count: int = 0
 
     def __call__(self, at: Any) -> Batch:
-        many = range(*at.indices(self.length)) if isinstance(at, slice) else torch.as_tensor(at)
-        masked = isinstance(many, Tensor) and many.dtype == torch.bool
-        self.count += int(many.sum()) if masked else len(many)
+        if isinstance(at, slice):
+            self.count += len(range(*at.indices(self.length)))
+        else:
+            many = torch.as_tensor(at)
+            self.count += int(many.sum()) if many.dtype == torch.bool else many.shape[0]
         return self.fetch(at)
 
 
@@ -175,16 +177,16 @@ def updates_of(method: Any, task: Task, model: nn.Module, request: Request) -> I
         ValueError: an update speaks of examples that are not in the forget set.
     """
     request, counters = _counted(request)
-    made, name, before = method(task, model, request), name_of(method), 0
+    made, name, before, count = method(task, model, request), name_of(method), 0, len(request.forget)
     if not isinstance(made, Iterator):
         raise TypeError(
             f"method {name!r} must be a generator that yields after each update, for ever; it returned {shown(made)}. "
             "Write `yield` after each update, or return imu.descend(...)"
         )
     for update in made:
-        update = Update() if update is None else _checked(update, name, len(request.forget))
+        update = Update() if update is None else _checked(update, name, count)
         read = sum(counter.count for counter in counters)
-        yield replace(update, terms={**update.terms, READ: float(read - before)})
+        yield Update({**update.terms, READ: float(read - before)}, update.positions, update.shares)
         before = read
 
 

@@ -58,8 +58,9 @@ def test_each_split_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder, _, states = recorded_heads()
     rows, forward = [], Heads.forward
     monkeypatch.setattr(Heads, "forward", lambda self, inputs: rows.append(len(inputs)) or forward(self, inputs))
+    recorder.follow = (Beside(imu.metrics.create("agreement"), imu.references(cases.task("digits class"), seeds=[0])),)
     recorder.look_at_heads(states)
-    assert sum(rows) == sum(len(recorder.task.split(split)) for split in recorder.splits)
+    assert sum(rows) == sum(len(recorder.task.split(split)) for split in recorder.splits), "distances included"
 
 
 @pytest.mark.few(2)
