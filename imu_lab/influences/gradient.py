@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..core.knobs import knob
 from ..core.registry import estimator
 from ..features.gradients import Preconditioner, flat, gradients_of
+from ..features.linear import derivative
 from ..tasks.evaluation import in_order, outputs
 from ..tasks.protocol import Examples, Task
 
@@ -76,10 +77,7 @@ class ErrorNorm:
         """(n,) minus the length of each forget example's error."""
         parts = []
         for at, batch, made in outputs(task, model, forget, alike=True):
-            with torch.enable_grad():
-                made.requires_grad_()
-                loss = task.example_loss(lambda _, made=made: made, batch).sum()
-            parts.append((at, torch.autograd.grad(loss, made)[0].flatten(1).norm(dim=1)))
+            parts.append((at, derivative(task, made, batch).flatten(1).norm(dim=1)))
         return -in_order(parts, len(forget))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .networks.language import PAD
-from .outputs import derived, kl, log_probabilities
+from .outputs import derived, kl, less_truth, log_probabilities
 from .protocol import Batch
 
 
@@ -17,7 +17,7 @@ def answer_derivative(logits: Tensor, batch: Batch) -> Tensor:
     """(n, A, K) (p − e_y) / n_i at each of a pair's n_i predicted tokens, 0 at padding."""
     truth = batch.targets["tokens"][:, 1:, None]
     share = (truth != PAD) / (truth != PAD).sum(1, keepdim=True).to(logits.dtype)
-    return logits.softmax(-1).scatter_add_(2, truth.clamp_min(0), -torch.ones_like(share)).mul_(share)
+    return less_truth(logits.softmax(-1), truth.clamp_min(0)).mul_(share)
 
 
 def token_losses(self: Any, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:

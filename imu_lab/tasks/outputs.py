@@ -64,10 +64,21 @@ def two_sided(logits: Tensor) -> Tensor:
 
 def cross_entropy_derivative(logits: Tensor, batch: Batch) -> Tensor:
     """(n, K) p − e_y, the derivative of each example's cross-entropy at its logits; σ(z) − y of one logit."""
-    if logits.shape[-1] == 1:
-        return logits.sigmoid() - batch.targets[:, None].to(logits.dtype)
     truth = batch.targets[:, None].long()
-    return log_probabilities(logits).exp_().scatter_add_(1, truth, torch.full_like(truth, -1, dtype=logits.dtype))
+    if logits.shape[-1] == 1:
+        sign = (1 - 2 * truth).to(logits.dtype)
+        return sign * (sign * logits).sigmoid()
+    return less_truth(log_probabilities(logits).exp_(), truth)
+
+
+def less_truth(p: Tensor, truth: Tensor) -> Tensor:
+    """(..., K) p − e_y, in the place of p, for truth (..., 1).
+
+    Its entry of the true class is minus the sum of the others: p_y − 1 itself is lost to rounding where an example is fitted
+    well, and with it the direction of the gradient.
+    """
+    p.scatter_(-1, truth, 0.0)
+    return p.scatter_(-1, truth, -p.sum(-1, keepdim=True))
 
 
 def derived(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -9,7 +10,9 @@ from types import SimpleNamespace
 import cases
 import pytest
 import torch
+from torch import nn
 
+import imu_lab as imu
 from imu_lab.tasks import outputs
 from imu_lab.tasks.protocol import Batch
 
@@ -118,3 +121,35 @@ def test_without_one_true_class_each_the_words_say_so() -> None:
         outputs.true_classes(regression, torch.randn(1, 3), BATCH)
     with pytest.raises(ValueError, match="must be logits"):
         outputs.true_classes(soft, {"scores": torch.randn(1, 3)}, BATCH)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 100])
+def test_the_derivative_of_a_well_fitted_example_is_right_to_its_last_digits(classes: int) -> None:
+    chance = torch.Generator().manual_seed(0)
+    logits, truth = torch.randn(40, classes, generator=chance), torch.arange(40) % max(2, classes)
+    up = 20 * torch.rand(40, 1, generator=chance)  # p_y from chance to 1 − 1e-9, which float32 calls 1
+    logits += up * (2 * truth[:, None] - 1 if classes == 1 else nn.functional.one_hot(truth, classes))
+    batch = Batch(None, truth)
+    exact = logits.double().requires_grad_()
+    both = torch.cat([torch.zeros_like(exact), exact], 1) if classes == 1 else exact
+    (both.logsumexp(1) - both.gather(1, truth[:, None])[:, 0]).sum().backward()
+    found = outputs.cross_entropy_derivative(logits, batch).double()
+    apart = (found - exact.grad).norm(dim=1) / exact.grad.norm(dim=1)
+    assert apart.max() < 1e-5
+
+
+def test_the_direction_of_a_well_fitted_examples_gradient_is_no_rounding_error() -> None:
+    """A float32 model that is sure of its answers, beside the same model in float64."""
+    inputs, labels = 3 * torch.eye(3).repeat(10, 1) + torch.linspace(-0.3, 0.3, 90).view(30, 3), torch.arange(30) % 3
+    model = nn.Sequential(nn.Linear(3, 3))
+    with torch.no_grad():
+        model[0].weight.copy_(7 * torch.eye(3) + torch.arange(9.0).view(3, 3) / 9), model[0].bias.zero_()
+    values = {}
+    for kind in (torch.float32, torch.float64):
+        mine, x = copy.deepcopy(model).to(kind), inputs.to(kind)
+        task = imu.tasks.Classification.from_data(mine, (x, labels), (x + 1, labels), forget_indices=range(12))
+        for name in ("gradient-cosine", "gradient-norm", "el2n", "fisher-diagonal"):
+            values[kind, name] = imu.influence(task, mine, name).values
+    for name in ("gradient-cosine", "gradient-norm", "el2n", "fisher-diagonal"):
+        found, exact = values[torch.float32, name], values[torch.float64, name]
+        assert (abs(found / exact - 1) < 1e-3).all(), name
