@@ -173,8 +173,11 @@ def copied(model: nn.Module) -> nn.Module:
 
 def _copied(model: nn.Module, shared: dict[int, Any]) -> nn.Module:
     """A deep copy without what :func:`hooked` has set for a while; ``shared`` holds by ``id`` what is not copied."""
+    # What hooks compute from parameters before each call, as torch.nn.utils.weight_norm does, is computed again in the copy.
+    computed = [value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    computed = {id(value): value.detach().clone() for value in computed if not value.is_leaf}
     with _HOOKS:
-        made = copy.deepcopy(model, shared)
+        made = copy.deepcopy(model, computed | shared)
     for module in made.modules():
         for key in [key for key, hook in module._forward_hooks.items() if getattr(hook, "passing", False)]:
             del module._forward_hooks[key]
@@ -352,6 +355,7 @@ def _as_array(values: Tensor | np.ndarray) -> np.ndarray:
 
 def _words(rows: np.ndarray) -> np.ndarray:
     """(r, w) the bytes of each row as 64-bit words, filled up with zeros."""
+    rows = rows.astype(rows.dtype.newbyteorder("="), copy=False)  # another order of bytes is the same content
     rows = np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8)
     if rows.shape[1] % 8 or rows.ctypes.data % 8:
         padded = np.zeros((len(rows), -(-rows.shape[1] // 8) * 8), np.uint8)

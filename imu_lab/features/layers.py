@@ -185,7 +185,7 @@ def candidates(model: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, 
     found = {}
     for name, layer in model.named_modules():
         asked = [joined(name, key) in parameters for key in own(layer)]
-        if type(layer) in FORMS and asked and all(asked) and _plain(layer):
+        if type(layer) in FORMS and asked and all(asked) and {*own(layer)} <= {"weight", "bias"} and _plain(layer):
             found[name] = layer
     return found
 

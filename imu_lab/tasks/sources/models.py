@@ -90,6 +90,10 @@ def refuse_closed(model: nn.Module) -> None:
                 f"the model cannot be used: {where} scripted or traced; hand over the module it was made from"
             )
         own = [*module._parameters.values(), *module._buffers.values()]
+        if any(nn.parameter.is_lazy(value) for value in own):
+            raise ValueError(
+                f"the model cannot be used: {where} lazy, and has no weights before it is called; call model(inputs) once"
+            )
         if any(value is not None and value.is_meta for value in own):
             raise ValueError(
                 f"the model cannot be used: {where} on torch's meta device, where tensors have no values; load its weights "

@@ -488,10 +488,26 @@ def test_wrappers_are_taken_off(wrap: Callable) -> None:
     (lambda m: nn.Sequential(torch.jit.trace(m, PICTURES[:2])), "its part '0' is scripted or traced"),
     (lambda m: m.to("meta"), "on torch's meta device, where tensors have no values"),
     (lambda m: torch.ao.quantization.quantize_dynamic(m, {nn.Linear}), "its part 'middle' is quantised"),
-], ids=["traced", "a traced part", "meta", "quantised"])  # fmt: skip
+    (lambda m: nn.Sequential(nn.LazyLinear(3)), r"its part '0' is lazy, .*; call model\(inputs\) once"),
+], ids=["traced", "a traced part", "meta", "quantised", "lazy"])  # fmt: skip
 def test_a_closed_model_is_refused_when_the_task_is_made(close: Callable, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         task(close(net()))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own words on the older way
+@pytest.mark.parametrize("readout", [None, "all"])
+def test_weights_that_a_hook_computes_are_those_of_a_parametrization(readout: Any) -> None:
+    older, newer = net(), net()
+    nn.utils.weight_norm(older.head), nn.utils.parametrizations.weight_norm(newer.head)
+    older(PICTURES[:2])  # leaves a computed weight in the module, which torch cannot copy
+    old, new = task(older, readout=readout), task(newer, readout=readout)
+    for estimator in ("fisher-diagonal", "gradient-norm"):
+        values = [imu.influence(each, model, estimator).values for each, model in ((old, older), (new, newer))]
+        assert cases.relative(*map(torch.tensor, values)) < 1e-5
+    runs = [imu.unlearn(each, model, steps=3, lr=1e-2) for each, model in ((old, older), (new, newer))]
+    assert cases.relative(*(run.model(PICTURES) for run in runs)) < 1e-5
+    assert cases.relative(runs[0].model(PICTURES), older(PICTURES)) > 1e-4
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
