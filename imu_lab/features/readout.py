@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..core.messages import DoesNotApply, unknown
+from ..core.messages import DoesNotApply, shown, unknown
 from ..core.running import copied, device_of, evaluating, hooked, same
 from ..tasks.evaluation import threads_of
 from ..tasks.protocol import Batch, Task, offered, prepared
@@ -136,7 +136,11 @@ def named(task: Task, model: nn.Module) -> tuple[str, ...] | None:
     wanted = task.readout
     if wanted is None:
         return None
-    names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    names = (wanted,) if isinstance(wanted, str) or not isinstance(wanted, Iterable) else tuple(wanted)
+    if others := [name for name in names if not isinstance(name, str)]:
+        raise TypeError(
+            f"readout= takes the names of modules, got {shown(others[0])}; modules with parameters: {_with_parameters(model)}"
+        )
     known = dict(model.named_modules())
     names = tuple(ALL if name == "all" and name not in known else name for name in names)
     names = tuple(each for name in names for each in (_matching(name, known) if name not in known else [name]))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..core import knobs, registry
 from ..core.knobs import check_count, name_of, plain
-from ..core.messages import unheard, warn
+from ..core.messages import shown, unheard, warn
 from ..core.outcome import beware
 from ..core.records import Influence, Intensity, Run
 from ..core.running import (
@@ -176,6 +176,9 @@ class Session:
         """See :func:`unlearn`. All that is asked is checked before the first update."""
         auto, method = self.method(method, settings)
         steps, record_every = check_count("steps", steps), check_count("record_every", record_every, 1)
+        for name, function in (("progress", progress), ("watch", watch)):
+            if function is not None and not callable(function):
+                raise TypeError(f"{name}= is a function, or None; got {shown(function)}")
         shares = settled(weights, self.task.split("forget"))  # looked at in any case, so that a slip is not left out
         if not registry.methods.declared(method, "takes_weights"):
             shares = settled(None, self.task.split("forget"))
@@ -272,7 +275,8 @@ class Session:
         Of the task's, those that compare with a reference are left out where there is none. Beside several references the
         KL to them is followed in any case: the distance is what they are there for.
         """
-        wanted = offered(self.task).follows if follow is None else [follow] if isinstance(follow, str) else follow
+        several = isinstance(follow, Iterable) and not isinstance(follow, str)
+        wanted = offered(self.task).follows if follow is None else follow if several else [follow]
         metrics = [registry.metrics.create(each) for each in wanted]
         known = reference is not None or follow is not None
         if follow is None and isinstance(reference, References) and offered(self.task).probabilities:

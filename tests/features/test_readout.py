@@ -148,6 +148,14 @@ def test_a_named_module_that_is_not_there_names_the_near_one() -> None:
         readout.resolve(task_with(("clasifier",)), cases.conv_net())
 
 
+@pytest.mark.parametrize("given", [2, True, ("classifier", 0)], ids=str)
+def test_what_is_no_name_of_a_module_is_refused(given: object) -> None:
+    with pytest.raises(
+        TypeError, match=r"readout= takes the names of modules, got (2|True|0); modules with parameters: .*classif"
+    ):
+        readout.resolve(task_with(given), cases.conv_net())
+
+
 def test_a_named_module_without_parameters_is_refused() -> None:
     with pytest.raises(imu.NoReadout, match="'body.2' has no parameters.*classifier"):
         readout.resolve(task_with("body.2"), cases.conv_net())

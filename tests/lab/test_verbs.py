@@ -321,3 +321,22 @@ def test_what_are_no_weights_is_refused_before_the_first_update(weights: Any, me
     with pytest.raises(ValueError, match="weights must be 40 finite numbers"):
         imu.unlearn(cases.task("toy"), cases.original("toy"), weights, method, steps=2, watch=seen.append)
     assert not seen
+
+
+@pytest.mark.parametrize("given, said", [
+    ({"follow": 3}, "the name of a registered metric or an instance .* got 3; known: kl-retrained"),
+    ({"progress": 5}, "progress= is a function, or None; got 5"), ({"watch": "x"}, "watch= is a function, or None; got 'x'"),
+], ids=["follow", "progress", "watch"])  # fmt: skip
+def test_who_follows_a_run_is_understood_before_its_first_update(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        imu.unlearn(cases.task("toy"), cases.original("toy"), steps=2, **given)
+
+
+def test_one_metric_to_follow_stands_by_itself() -> None:
+    task, original, how = cases.task("toy"), cases.original("toy"), dict(steps=1, lr=0.1)
+    other = imu.train(task, "retain", seed=5)
+    one, listed = (
+        imu.unlearn(task, original, reference=other, follow=each, **how).curve
+        for each in (imu.metrics.create("agreement"), ["agreement"])
+    )
+    assert cases.close(one, listed) and "agreement" in set(one["metric"])

@@ -16,7 +16,7 @@ from ...core.messages import listed
 from ...core.running import digest, row_hashes
 from ..protocol import Examples
 from . import pictures
-from .labelled import Labelled, Level, counted
+from .labelled import Labelled, Level, counted, warn_of_shared
 from .labels import one_form
 
 EXPECTED = "an image folder holds train/<class>/* and test/<class>/*, or <class>/*"
@@ -72,7 +72,7 @@ def _folder(root: Path, image_size: int | None, level: str, fraction: float, wor
     paths = {side: [file.path for file in files] for side, files in parts.items()}
     whole, depth = pictures.decoded(root, paths["train"] + paths["test"], image_size)
     pixels = {"train": whole[: len(paths["train"])], "test": whole[len(paths["train"]) :]}
-    _all_different(pixels["train"], root)
+    _all_different(pixels, root)
     files = [str(path.relative_to(root)) for path in paths["train"]]
     return labelled(pixels, numbers, classes, words=_about(words, depth), files=files, level=other)
 
@@ -231,9 +231,12 @@ def _numbered(names: dict[str, list[str]], root: Path) -> tuple[tuple[str, ...],
     return tuple(sorted(short)), numbers
 
 
-def _all_different(pixels: np.ndarray, root: Path) -> None:
-    if len(pixels) > 1 and len(np.unique(row_hashes(pixels))) == 1:
-        raise ValueError(f"all {len(pixels)} training pictures of {root} came out alike; look at one of the files")
+def _all_different(pixels: dict[str, np.ndarray], root: Path) -> None:
+    hashes = {side: row_hashes(each) for side, each in pixels.items()}
+    count = len(hashes["train"])
+    if count > 1 and len(np.unique(hashes["train"])) == 1:
+        raise ValueError(f"all {count} training pictures of {root} came out alike; look at one of the files")
+    warn_of_shared(**hashes)
 
 
 def _about(words: str, depth: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from ...core.running import digest
 from ..protocol import Examples
 from . import labels as naming
 from .held import Array, Fetch, Frame, Kept, Members, read
-from .labelled import Labelled, counted
+from .labelled import Labelled, counted, warn_of_shared
 from .members import Side, checked, chosen, index_of, label_of, numbers
 from .pictures import Stretched
 from .samples import of_samples
@@ -189,9 +188,7 @@ def together(
     started = time.perf_counter()
     hashes = {where: read(part.rows, where) if part.hashes is None else part.hashes for where, part in parts.items()}
     took = (time.perf_counter() - started) / 2
-    shared = len(np.intersect1d(*hashes.values()))
-    if shared:
-        warnings.warn(f"train and test share {shared} identical inputs: test figures will look too good", stacklevel=5)
+    warn_of_shared(**hashes)
     kept = [each for part in parts.values() for each in part.kept]
     for where, part in parts.items():
         if part.hashes is None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ...core.messages import warn
 from ..protocol import Examples
 
 SHOWN = 10  # classes named in a line
@@ -70,6 +71,13 @@ class Labelled:
         """
         for each in self.held:
             each.unchanged(thoroughly)
+
+
+def warn_of_shared(train: np.ndarray, test: np.ndarray) -> None:
+    """Warn where samples of both parts have one content, by the hashes of each."""
+    shared = len(np.intersect1d(train, test))
+    if shared:
+        warn(f"train and test share {shared} identical inputs: test figures will look too good")
 
 
 def counted(classes: Sequence[str], labels: Tensor) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.messages import listed, shown, unknown
+from ...core.messages import listed, shown, unknown, with_article
 
 SHOWN = 5
 
@@ -42,6 +42,9 @@ def raw(given: Any, where: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
         _all_there(np.asarray(given.isna()), where)
         plain = given.to_numpy()
         return (plain if plain.dtype.kind != "O" else _plain(list(plain))), None
+    if isinstance(given, np.ma.MaskedArray):
+        _all_there(np.ma.getmaskarray(given).reshape(len(given), -1).any(1), where)
+        given = given.data
     if isinstance(given, np.ndarray) and given.dtype.kind != "O":
         return given, None
     if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
@@ -290,27 +293,23 @@ def indices(given: Any, count: int, what: str = "forget_indices", names: Any = N
     missing = getattr(given, "isna", None)
     if missing is not None and np.asarray(missing()).any():
         raise ValueError(f"{what} holds missing values; say True or False for each")
-    if isinstance(given, (set, frozenset)):
-        given = sorted(given)
-    values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
-    if values.dtype == object and values.size:
-        values = np.asarray(values.tolist())
+    values = _one_row(given, what)
     if not values.size:
         return ()
     index = getattr(given, "index", given)
     index = index if hasattr(index, "get_indexer") else None
     if values.dtype.kind == "b":
-        return tuple(np.flatnonzero(_mask(values.ravel(), index, count, what, names)).tolist())
+        return tuple(np.flatnonzero(_mask(values, index, count, what, names)).tolist())
     if index is not None and names is not None:
         _refuse_names(names, what)
     if values.dtype.kind not in "iu":
         words = values.dtype.kind in "US"
         named = f"; of files write imu.forget_where(task, {_condition(values, 'file')})" if words else ""
         raise ValueError(
-            f"{what} must be whole numbers or a mask of True and False, got {values.dtype.name}: floats and words are "
-            f"no indices{named}"
+            f"{what} must be whole numbers or a mask of True and False, got "
+            f"{shown(given) if values.dtype == object else values.dtype.name}: floats and words are no indices{named}"
         )
-    positions = values.ravel().astype(np.int64)
+    positions = values.astype(np.int64)
     outside = positions[(positions < 0) | (positions >= count)]
     if len(outside):
         raise ValueError(f"{what} {outside[:SHOWN].tolist()} are not in the training set; it has 0 to {count - 1}")
@@ -318,6 +317,29 @@ def indices(given: Any, count: int, what: str = "forget_indices", names: Any = N
     if (times > 1).any():
         raise ValueError(f"{what} repeats {found[times > 1][:SHOWN].tolist()}; name each example once")
     return tuple(positions.tolist())
+
+
+def _one_row(given: Any, what: str) -> np.ndarray:
+    """(m,) the values of anything that holds several, or of one number; those of a set in order.
+
+    Raises:
+        ValueError: rows of several values, such as the columns of a frame, or True and False among numbers.
+    """
+    if isinstance(given, slice):
+        raise ValueError(f"{what} takes positions, got {given}; give list(range(...))")
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)) and not hasattr(given, "__array__"):
+        given = list(given) if not isinstance(given, Set) else sorted(given, key=lambda each: (str(type(each)), each))
+        if len({isinstance(each, (bool, np.bool_)) for each in given}) > 1:
+            raise ValueError(f"{what} mixes True and False with other values; give positions or a mask")
+    values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    if values.dtype == object and values.size:
+        values = np.asarray(values.tolist())
+    if values.ndim > 1 and values.size != max(values.shape):
+        raise ValueError(
+            f"{what} is one row of positions, or a mask; got {with_article(type(given).__name__)} of shape {values.shape}, whose "
+            "columns could each be meant"
+        )
+    return values.ravel()
 
 
 def _mask(mask: np.ndarray, index: Any, count: int, what: str, names: Any) -> np.ndarray:

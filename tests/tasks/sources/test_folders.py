@@ -46,6 +46,12 @@ def test_a_folder_is_read_in_a_fixed_order(pictures: Path) -> None:
     assert shown[0, 0, 0].tolist() == [0, 201, 201] and shown[1, 4, 5].tolist() == [5, 10, 10]
 
 
+def test_a_picture_in_both_parts_is_told(pictures: Path) -> None:
+    (pictures / "test" / "cat" / "copy.png").write_bytes((pictures / "train" / "cat" / "1.png").read_bytes())
+    with pytest.warns(UserWarning, match="train and test share 1 identical inputs"):
+        folders.folder(str(pictures))
+
+
 def test_folder_pixels_are_standardised_by_the_training_part(pictures: Path) -> None:
     labelled = folders.folder(str(pictures))
     pixels = labelled.train.batch().inputs

@@ -293,6 +293,7 @@ REFUSED = {
     "words as inputs": ((WORDS, NUMBERS), {}, "inputs must be numbers, got an ndarray of str"),
     "ragged inputs": (([[1.0, 2.0], [1.0]] * 15, NUMBERS), {}, "rows of different shapes"),
     "a masked array": ((np.ma.masked_less(TABLE.numpy(), 0), NUMBERS), {}, "masked values; fill them"),
+    "masked labels": ((TABLE, np.ma.masked_equal(NUMBERS.numpy(), 2)), {}, r"train label\(s\) are missing, the first at sample"),
     "a sparse tensor": ((TABLE.to_sparse(), NUMBERS), {}, r"sparse or quantised tensor; give x.to_dense\(\)"),
     "a picture": (Made(picture), {}, "is a picture of 5x4 pixels in mode L"),
     "an object": (Made(lambda x, y, i: (object(), y)), {}, "is an object; give tensors"),
@@ -316,6 +317,15 @@ def test_what_can_be_no_sample_is_refused_in_words(given: Any, how: dict, messag
     with pytest.raises(ValueError, match=message) as caught:
         task(given, **how)
     assert "\n" not in str(caught.value) and caught.value.__cause__ is None
+
+
+def test_another_order_of_bytes_is_the_same_content() -> None:
+    swapped = task((TABLE.numpy().astype(">f4"), NUMBERS.numpy().astype(">i8")))
+    swapped.unchanged()
+    assert (
+        torch.equal(swapped.split("train").batch().inputs, TABLE)
+        and swapped.data_key == task((TABLE, NUMBERS)).data_key
+    )
 
 
 FRAME = pd.DataFrame(TABLE.numpy(), columns=list("abcd"))

@@ -137,6 +137,10 @@ def test_a_row_of_truth_values_is_a_mask(mask: Any) -> None:
     (["1"], "floats and words are no indices"), ([True, False], "a mask of 2 values, but there are 6 training examples"),
     (pd.array([True, None, False] * 2, dtype="boolean"), "missing values; say True or False"), ([0, 6], r"\[6\] are not in"),
     ([2, 2], r"repeats \[2\]"), ([-1], r"\[-1\] are not in the training set; it has 0 to 5"),
+    ([True, 2], "mixes True and False with other values"), ([[1, 2], [3, 4]], r"a list of shape \(2, 2\), whose columns"),
+    (pd.DataFrame({"example": [1, 2], "label": [0, 3]}), r"a DataFrame of shape \(2, 2\), whose columns could each be meant"),
+    (slice(0, 3), r"got slice\(0, 3, None\); give list\(range"), ({1, "a"}, "floats and words are no indices"),
+    ({1: 2}, r"got \{1: 2\}"), ([None], r"got \[None\]"),
 ])  # fmt: skip
 def test_what_is_no_index_is_refused(given: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -148,7 +152,9 @@ def test_a_mask_in_another_order_is_asked_back_and_a_set_has_none() -> None:
         ValueError, match=r"index is in another order than the samples; give forget_indices.sort_index\(\)"
     ):
         naming.indices(pd.Series([True, False, True], index=[2, 0, 1]), 3)
-    assert naming.indices({4, 2}, 6) == (2, 4)
+    assert naming.indices({4, 2}, 6) == naming.indices({4: "a", 2: "b"}.keys(), 6) == (2, 4)
+    for several in ((k for k in (4, 2)), map(int, "42"), np.array([[4], [2]])):
+        assert naming.indices(several, 6) == (4, 2)
 
 
 def test_words_and_several_classes_are_told_where_they_belong() -> None:
