@@ -44,6 +44,13 @@ class Memo(Generic[Value]):
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
+    def find(self, fits: Callable[[Hashable, Value], bool]) -> Value | None:
+        """The newest of the values whose key and value fit; None where none does."""
+        with self._lock:
+            kept = list(self._kept.items())
+        found = next((key for key, value in reversed(kept) if fits(key, value)), None)
+        return None if found is None else self.get(found)
+
     def put(self, key: Hashable, value: Value) -> Value:
         """Keep a value, which is given back; the oldest go where there is no room."""
         with self._lock:

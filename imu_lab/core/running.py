@@ -385,6 +385,27 @@ def tensors_of(model: nn.Module, without: str = "") -> list[object]:
     return [part for key, value in named if left_out is None or not key.startswith(left_out) for part in (key, value)]
 
 
+def same_tensors(first: nn.Module, second: nn.Module) -> bool:
+    """Whether two models have the same tensors under the same names, bit for bit, wherever they live.
+
+    Of equal ones that takes half as long as a :func:`fingerprint` of one, of others it ends at the first that differs.
+    """
+    mine, others = tensors_of(first), tensors_of(second)
+    return len(mine) == len(others) and all(map(_same_bits, mine, others))
+
+
+def _same_bits(first: Any, second: Any) -> bool:
+    """Whether two names or two tensors are the same; as bits, so that NaN is NaN and 0 is not -0."""
+    if not isinstance(first, Tensor) or not isinstance(second, Tensor):
+        return type(first) is type(second) and first == second
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    mine, other = (each.detach().resolve_conj().resolve_neg().flatten() for each in (first, second.to(first.device)))
+    wide = all(flat.nbytes % 8 == 0 and flat.storage_offset() * flat.itemsize % 8 == 0 for flat in (mine, other))
+    whole = torch.int64 if wide else torch.uint8  # the wider, the fewer to compare
+    return torch.equal(mine.view(whole), other.view(whole))
+
+
 SAME = 100  # units in the last place by which answers may differ: as much as another number of threads does
 
 

@@ -18,12 +18,12 @@ from ..core.messages import listed, unheard, warn
 from ..core.outcome import beware, together
 from ..core.records import TABLES, Influence, Intensity, Run
 from ..core.registry import methods
-from ..core.running import fingerprint, full_precision, same, tensors_of
+from ..core.running import fingerprint, full_precision, same, same_tensors, tensors_of
 from ..features import readout
 from ..features.statistics import Statistics
 from ..measures.ensemble import References
 from ..tasks.checks import checked_task
-from ..tasks.protocol import Task, check_unchanged, own_data_key
+from ..tasks.protocol import Task, check_unchanged, own_data_key, prepared
 from ..unlearning.snapshots import Snapshots
 from .provenance import check_made_on, task_again
 from .session import Session
@@ -41,13 +41,15 @@ def session_of(task: Task, model: nn.Module) -> Session:
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}; arguments are (task, model, ...)")
     check_unchanged(checked_task(task))
-    key = (task, own_data_key(task), fingerprint(*tensors_of(model)))
-    known = SESSIONS.get(key) if key[1] is not None else None  # without a digest, the data may have been edited since
-    if known is not None and not _holds_its_data(known.task, task):
-        known = None
+    model, key = prepared(task, model), (task, own_data_key(task))
+
+    def fits(of: tuple, session: Session) -> bool:
+        return of[:2] == key and same_tensors(session.model, model) and _holds_its_data(session.task, task)
+
+    known = SESSIONS.find(fits) if key[1] is not None else None  # without a digest, the data may have been edited since
     found = readout.examine(task, model, None if known is None else known.found.probe)
     if known is None or not same(known.found, found):
-        return SESSIONS.put(key, Session(task, model, found=found))
+        return SESSIONS.put((*key, fingerprint(*tensors_of(model))), Session(task, model, found=found))
     return known
 
 

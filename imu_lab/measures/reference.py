@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import kind_of, warn
-from ..core.running import fingerprint, tensors_of
+from ..core.running import fingerprint, same_tensors, tensors_of
 from ..tasks.checkpoints import TrainedOn, trained_on
 from ..tasks.evaluation import in_order, outcomes, outputs
 from ..tasks.protocol import Task, offered
@@ -117,7 +117,7 @@ def _beware_of_another_request(task: Task, fingerprint: str) -> None:
 
 def refuse_original(members: Iterable[Reference], original: nn.Module | None, given: str = "reference=") -> None:
     """Raise ValueError where a model to compare with is the original itself, tensor by tensor."""
-    if original is not None and fingerprint(*tensors_of(original)) in {member.digest for member in members}:
+    if original is not None and any(same_tensors(member.model, original) for member in members):
         raise ValueError(
             f'{given} has the original itself, to which nothing is a distance; pass the retrained model, imu.train(task, "retain")'
         )

@@ -22,6 +22,16 @@ def test_equal_keys_are_one_value_and_the_one_not_used_for_longest_goes_first() 
     assert kept.get("b") is None and (kept.get("a"), kept.get("c")) == ("1", "3") and kept.size == 2
 
 
+def test_the_newest_value_that_fits_is_found_and_stays_longest() -> None:
+    kept: Memo[str] = Memo(2)
+    kept.put("a", "odd")
+    kept.put("b", "odd")
+    assert kept.find(lambda key, value: value == "odd") == "odd" and kept.find(lambda key, value: key == "c") is None
+    assert kept.find(lambda key, value: key == "a") == "odd"
+    kept.put("c", "even")
+    assert "a" in kept and "b" not in kept
+
+
 def test_a_limit_may_count_bytes_and_the_newest_value_stays_in_any_case() -> None:
     kept: Memo[np.ndarray] = Memo(100, lambda value: value.nbytes)
     kept.put(1, np.zeros(10, np.int64))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from imu_lab.core.running import (
     one_thread,
     real_numbers,
     row_hashes,
+    same_tensors,
     seeded,
 )
 
@@ -108,6 +111,36 @@ def test_a_fingerprint_sees_every_edit_and_nothing_else(shape: tuple[int, int], 
     found = {name: fingerprint(each) for name, each in edits(values).items()}
     assert len({mine, *found.values()}) == len(found) + 1, found
     assert fingerprint(torch.from_numpy(values)) == fingerprint(torch.from_numpy(values).clone()) != mine
+
+
+def holding(values: object) -> nn.Module:
+    """A module whose only tensor is this."""
+    made = nn.Module()
+    made.register_buffer("held", values if isinstance(values, torch.Tensor) else torch.from_numpy(values))
+    return made
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(4, 7), (3, 5), (300, 77)])
+def test_models_are_the_same_exactly_where_their_tensors_are_bit_for_bit(shape: tuple[int, int], dtype: type) -> None:
+    values = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    values[0, 0], values[1, 1] = np.nan, 0.0
+    zeros = values.copy()
+    zeros[1, 1] = -0.0
+    for name, other in {**edits(values), "the sign of zero": zeros}.items():
+        assert not same_tensors(holding(values), holding(other.copy())), name
+    padded = np.concatenate([[dtype(1)], values.reshape(-1)])
+    odd = torch.from_numpy(padded)[1:].view(shape)  # where in memory it begins is nobody's business, nor its strides
+    for name, other in {"copy": values.copy(), "odd place": odd, "strides": np.asfortranarray(values)}.items():
+        assert same_tensors(holding(values), holding(other)) and same_tensors(holding(other), holding(values)), name
+
+
+def test_models_with_other_names_or_more_tensors_are_not_the_same() -> None:
+    layer = nn.Linear(3, 2).to(torch.bfloat16)
+    assert same_tensors(layer, copy.deepcopy(layer)) and not same_tensors(layer, nn.Sequential(layer))
+    assert not same_tensors(layer, nn.Linear(3, 2, bias=False)) and same_tensors(nn.Flatten(), nn.Flatten())
+    turned = holding(torch.ones(3, dtype=torch.complex64).conj())
+    assert same_tensors(turned, holding(torch.ones(3, dtype=torch.complex64).conj().resolve_conj()))
 
 
 def test_a_fingerprint_of_few_different_values_sees_signs_and_places() -> None:
