@@ -6,21 +6,18 @@ A new task joins by its line in ``cases.TASKS``; a new estimator, rule or method
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
-from typing import Any
 
 import cases
 import numpy as np
 import pytest
 import torch
+from guarded import Guarded, nothing_else_changes, request, statistics
 from torch import nn
 
 import imu_lab as imu
 from imu_lab.features import readout, view
-from imu_lab.tasks.protocol import Examples
 from imu_lab.unlearning import Request
 
 
@@ -37,43 +34,6 @@ def threads(name: str) -> Iterator[None]:
     torch.set_num_threads(2 if name == "toy" else 1)
     yield
     torch.set_num_threads(before)
-
-
-@contextmanager
-def nothing_else_changes(model: nn.Module) -> Iterator[None]:
-    """The model, the global random states and the number of threads are what they were."""
-    threads = torch.get_num_threads()
-    before, states = cases.frozen(model), (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())
-    grad, fast = torch.is_grad_enabled(), torch.backends.mha.get_fastpath_enabled()
-    yield
-    assert cases.same(before, model), "the original was changed"
-    assert torch.equal(states[0], torch.get_rng_state()), "torch's global random state moved"
-    assert np.array_equal(states[1], np.random.get_state()[1]), "numpy's global random state moved"
-    assert states[2] == random.getstate(), "python's global random state moved"
-    assert torch.get_num_threads() == threads, "the number of threads was not restored"
-    assert (grad, fast) == (torch.is_grad_enabled(), torch.backends.mha.get_fastpath_enabled())
-
-
-class Guarded:
-    """A task whose retain set may not be touched, and nothing that contains it."""
-
-    def __init__(self, task: Any, allowed: tuple[str, ...] = ("forget",)) -> None:
-        self._task, self._allowed = task, allowed
-
-    def __getattr__(self, member: str) -> Any:
-        if member.startswith("__"):
-            raise AttributeError(member)
-        return getattr(self._task, member)
-
-    def split(self, name: str) -> Examples:
-        """The forget set alone."""
-        if name not in self._allowed:
-            raise AssertionError(f"the {name} split was touched")
-        return self._task.split(name)
-
-    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """Measuring is not the method's business."""
-        raise AssertionError(f"the {split} split was evaluated")
 
 
 def in_training_mode(name: str) -> nn.Module:
@@ -158,7 +118,7 @@ def test_methods_leave_the_retain_set_alone_unless_they_declare_it(name: str, me
         with pytest.raises(Exception):  # noqa: B017  it was promised a retain set: without one it cannot work
             next(how(Guarded(task), private, request(task, None)))
         return
-    held = statistics(name, how)
+    held = statistics(task, cases.original(name), how)
     with nothing_else_changes(cases.original(name)):
         updates = list(islice(how(Guarded(task), private, request(task, None, held)), 3))
     assert len(updates) == (imu.methods.declared(how, "updates") or 3)
@@ -177,7 +137,7 @@ def test_methods_that_declare_a_statistic_get_its_parts_and_nothing_else(name: s
             )
         return
     assert not imu.methods.declared(how, "needs_retain")
-    private, held = copy.deepcopy(cases.original(name)).eval(), statistics(name, how)
+    private, held = copy.deepcopy(cases.original(name)).eval(), statistics(task, cases.original(name), how)
     assert next(how(Guarded(task), private, request(task, None, held))) is not None
     with pytest.raises(Exception):  # noqa: B017  it was promised a statistic: without one it cannot work
         next(how(Guarded(task), private, request(task, None)))
@@ -216,16 +176,3 @@ def test_methods_that_declare_it_get_the_retain_set_and_others_do_not(name: str,
         if declared:
             assert torch.equal(given.retain.ids, task.split("retain").ids)
         assert given.weights.sum().item() == pytest.approx(1)
-
-
-def request(task: Any, retain: Examples | None, statistics: imu.Statistics | None = None) -> Request:
-    """A request with even weights."""
-    forget = task.split("forget")
-    even = torch.full((len(forget),), 1 / len(forget), dtype=torch.float64)
-    return Request(forget, even, retain, 0, statistics)
-
-
-def statistics(name: str, how: Any) -> imu.Statistics | None:
-    """The parts that a method declares."""
-    parts = imu.methods.declared(how, "needs_statistics")
-    return imu.statistics(cases.task(name), cases.original(name), parts) if parts else None
