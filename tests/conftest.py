@@ -28,6 +28,16 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def as_many_threads_as_before() -> Iterator[None]:
+    """torch's number of threads is the whole process's: left at two by one test, all later ones wait for each other."""
+    import torch  # which the process that hands out the tests does not need
+
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.hookimpl(tryfirst=True)  # before cases are left out by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of a test marked ``few``, the cases that `make check` leaves to `make test` carry the mark ``full``."""
