@@ -179,8 +179,9 @@ def _copied(model: nn.Module, shared: dict[int, Any]) -> nn.Module:
     with _HOOKS:
         made = copy.deepcopy(model, computed | shared)
     for module in made.modules():
-        for key in [key for key, hook in module._forward_hooks.items() if getattr(hook, "passing", False)]:
-            del module._forward_hooks[key]
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            for key in [key for key, hook in hooks.items() if getattr(hook, "passing", False)]:
+                del hooks[key]
     return made
 
 

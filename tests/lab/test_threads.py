@@ -105,33 +105,53 @@ def test_a_hook_answers_to_its_own_thread_alone() -> None:
     assert seen == [3] and not layer._forward_hooks
 
 
-def test_a_copy_takes_no_passing_hook_along() -> None:
-    model = nn.Sequential(nn.Linear(2, 2))
-    kept = model[0].register_forward_hook(lambda *_: None)
-    with hooked([(model[0], lambda *_: None)]):
+@pytest.mark.parametrize("before", [False, True])
+def test_a_copy_takes_no_passing_hook_along(before: bool) -> None:
+    model, table = nn.Sequential(nn.Linear(2, 2)), "_forward_pre_hooks" if before else "_forward_hooks"
+    kept = (model[0].register_forward_pre_hook if before else model[0].register_forward_hook)(lambda *_: None)
+    with hooked([(model[0], lambda *_: None)], before=before):
         copies = copied(model), own_modules(model)
-        assert len(model[0]._forward_hooks) == 2
+        assert len(getattr(model[0], table)) == 2
     for made in copies:
-        assert list(made[0]._forward_hooks) == [kept.id]
+        assert list(getattr(made[0], table)) == [kept.id]
     assert copies[1][0].weight is model[0].weight and copies[0][0].weight is not model[0].weight
 
 
-def test_a_model_is_copied_while_others_ask_it() -> None:
-    """Many layers, so that a copy takes longer than a thread is let run."""
-    model, ended = nn.Sequential(*[nn.Linear(2, 2) for _ in range(200)]), threading.Event()
+class Waiting:
+    """A hook that, while it is copied, gives another thread the time to set one of its own."""
+
+    def __init__(self) -> None:
+        self.copying, self.asked = threading.Event(), threading.Event()
+
+    def __call__(self, *_: Any) -> None:
+        """Nothing."""
+
+    def __deepcopy__(self, _: dict) -> Waiting:
+        self.copying.set()
+        self.asked.wait(0.1)
+        return self
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_model_is_copied_while_others_ask_it(before: bool) -> None:
+    """In the middle of its hooks' copying; a table that changes while it is read is an error."""
+    model, waiting = nn.Linear(2, 2), Waiting()
+    for hook in (waiting, lambda *_: None):  # the second is read after the other thread has asked
+        (model.register_forward_pre_hook if before else model.register_forward_hook)(hook)
 
     def ask() -> None:
-        while not ended.is_set():
-            with hooked((module, lambda *_: None) for module in model):
-                pass
+        assert waiting.copying.wait(10)
+        with hooked([(model, lambda *_: None)], before=before):
+            waiting.asked.set()
 
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        assert all(not any(module._forward_hooks for module in copied(model)) for _ in range(20))
+        made = copied(model)
     finally:
-        ended.set()
         asking.join()
+    assert waiting.asked.is_set()
+    assert len(made._forward_pre_hooks if before else made._forward_hooks) == 2
 
 
 def test_a_model_in_eval_mode_is_not_touched_by_asking_it(monkeypatch: pytest.MonkeyPatch) -> None:
