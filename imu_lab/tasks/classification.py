@@ -136,7 +136,8 @@ class Classification:
             train, test: ``(x, y)`` with ``x`` (n, ...) a tensor, array, frame or dict of such, kept by reference, and ``y``
                 (n,) numbers from 0, words or categories; or a map-style dataset of ``(x_i, y_i)`` or of dicts.
             label: which member of a sample is the label, by position or name, where a sample has more than two.
-            classes: the classes' names, in the order of the model's outputs.
+            classes: the classes' names, in the order of the model's outputs; or with the outputs' numbers beside them, as in
+                ``{0: "cat", 1: "dog"}`` or ``{"cat": 0, "dog": 1}``.
             loss: ``(outputs, targets) -> (n,)``, for anything but cross-entropy; targets are then what it takes, and where
                 they name no classes the task's metric is this loss.
             make_model: makes a fresh model, for the retrained one: called with no argument under the seed, or with the

@@ -84,15 +84,25 @@ def _of_parts(parts: list, where: str, label: Any, accepts: Sequence[str]) -> Si
 
 
 def _in_one_order(inputs: Any, given: Any, where: str) -> None:
-    """Refuse a frame and its labels whose rows carry the same names in another order: positions and names then disagree."""
+    """Refuse a frame and its labels whose rows carry other names, or the same in another order: positions and names then
+    disagree. Names that are but positions, as of what was numbered anew, say nothing."""
     first, second = index_of(inputs), index_of(given)
     if first is None or second is None or len(first) != len(second):
         return
-    if not first.equals(second) and first.sort_values().equals(second.sort_values()):
-        raise ValueError(
-            f"{where} inputs and labels carry the same index in another order, so which label belongs to which row? "
-            "Give y.loc[x.index], or reset_index(drop=True) on both"
+    if first.equals(second):
+        return
+    if len(first.symmetric_difference(second)) == 0:
+        words, remedy = "the same index in another order", "Give y.loc[x.index]"
+    elif any(np.array_equal(each, np.arange(len(each))) for each in (first, second)):
+        return
+    else:
+        words, remedy = (
+            f"different indexes, such as {list(first.symmetric_difference(second)[:3])} in one alone",
+            "Drop the same rows of both",
         )
+    raise ValueError(
+        f"{where} inputs and labels carry {words}, so which label belongs to which row? {remedy}, or reset_index(drop=True) on both"
+    )
 
 
 def _of_columns(columns: dict, where: str, label: Any, accepts: Sequence[str]) -> Side:

@@ -54,7 +54,8 @@ def raw(given: Any, where: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
 
 def _plain(values: list) -> np.ndarray:
     """Numbers as an array of numbers; anything else as an array of objects, one for each sample."""
-    values = [each.item() if isinstance(each, (np.generic, Tensor)) and np.ndim(each) == 0 else each for each in values]
+    scalars = (np.generic, np.ndarray, Tensor)
+    values = [each.item() if isinstance(each, scalars) and each.ndim == 0 else each for each in values]
     kinds = {type(each) for each in values}
     if kinds <= {int} or kinds <= {int, float} or kinds <= {bool}:
         return np.asarray(values)
@@ -92,12 +93,13 @@ def numbered(
     Args:
         labels: (n,) of each part: numbers, or any objects that can be told apart.
         count: how many classes the model tells apart.
-        classes: their names in the order of the model's outputs, as a user gives them.
+        classes: their names, as a user gives them (see :func:`by_output`).
         known: names that the data themselves bring along for numbers, such as those of folders or of categories.
 
     Raises:
         ValueError: labels that are no class, or that can be two.
     """
+    classes = None if classes is None else by_output(classes)
     if classes is not None and len(classes) != count:
         raise ValueError(f"classes= names {len(classes)} classes, but the model tells {count} apart; name each output")
     given = None if classes is None else [_word(each) for each in classes]
@@ -114,8 +116,45 @@ def numbered(
     return made, tuple([*names, *map(str, range(len(names), count))])
 
 
+def by_output(classes: Any) -> list[Any]:
+    """The classes' names in the order of the model's outputs: as they are listed, or by the numbers that stand beside them.
+
+    Args:
+        classes: names in order; or ``{0: "cat", 1: "dog"}`` or ``{"cat": 0, "dog": 1}``, as models and folders carry them.
+
+    Raises:
+        ValueError: names without an order, such as a set; numbers that are not 0, 1, ...; an index in another order.
+    """
+    if isinstance(classes, (str, bytes, set, frozenset)) or not isinstance(classes, Iterable):
+        raise ValueError(
+            f"classes= lists the names in the order of the model's outputs; {shown(classes)} has no order of names"
+        )
+    index = getattr(classes, "index", None)
+    if hasattr(index, "get_indexer") and not index.is_monotonic_increasing and sorted(index) == list(range(len(index))):
+        raise ValueError(
+            "classes= carries an index in another order than its names; give classes.sort_index() or list(classes)"
+        )
+    if not isinstance(classes, Mapping):
+        return list(classes)
+    found = []
+    for names, places in ((classes.values(), classes), (classes, classes.values())):
+        numbered = {_place(place): name for place, name in zip(places, names)}
+        if set(numbered) == set(range(len(classes))):
+            found.append([numbered[k] for k in range(len(classes))])
+    if len(found) != 1 and not (found and found[0] == found[1]):
+        raise ValueError(
+            f"classes= {shown(dict(classes))} does not number the outputs 0 to {len(classes) - 1}; list the names in their order"
+        )
+    return found[0]
+
+
+def _place(value: Any) -> Any:
+    """A number, also one that a file has as a word."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 def _word(value: Any) -> str:
-    return one_form(str(value.item() if isinstance(value, np.generic) else value))
+    return one_form(str(value.item() if isinstance(value, (np.generic, Tensor)) else value))
 
 
 def _of_words(labels: dict[str, np.ndarray], count: int, given: list[str] | None) -> Any:

@@ -305,6 +305,8 @@ REFUSED = {
     "one label": ((TABLE, 3), {}, "train labels are 3; give one label for each sample"),
     "another order": ((pd.DataFrame(TABLE.numpy()), pd.Series(NUMBERS.numpy()).sample(frac=1, random_state=0)), {},
                       r"the same index in another order.*y.loc\[x.index\]"),
+    "other rows": ((pd.DataFrame(TABLE.numpy()).drop(3), pd.Series(NUMBERS.numpy()).drop(8)), {},
+                   r"different indexes, such as \[3, 8\] in one alone, .*Drop the same rows of both"),
     "complex numbers": ((TABLE.to(torch.complex64), NUMBERS), {}, "cannot take the inputs"),
     "an empty cell": ((EMPTY_CELLS, NUMBERS), {}, "train input 1 holds NaN"),
     "nothing in it": ((TABLE[:0], NUMBERS[:0]), {}, "the train part is empty"),
@@ -326,6 +328,12 @@ def test_another_order_of_bytes_is_the_same_content() -> None:
         torch.equal(swapped.split("train").batch().inputs, TABLE)
         and swapped.data_key == task((TABLE, NUMBERS)).data_key
     )
+
+
+def test_labels_that_were_numbered_anew_are_taken_by_position() -> None:
+    rows, labels, others = pd.DataFrame(TABLE.numpy()), pd.Series(NUMBERS.numpy()), range(5, 35)
+    for x, y in ((rows.set_axis(others), labels), (rows, labels.set_axis(others))):
+        assert torch.equal(task((x, y)).split("train").batch().targets, NUMBERS)
 
 
 FRAME = pd.DataFrame(TABLE.numpy(), columns=list("abcd"))

@@ -255,3 +255,22 @@ def test_a_label_that_is_missing_and_rows_that_are_one_hot_are_told(kind: Any) -
         ValueError, match="one integer per example, got torch.int64 of shape \\(2, 3\\); of one-hot.*argmax"
     ):
         naming.checked(torch.eye(3).long()[:2], 3, "train")
+
+
+def test_classes_are_named_by_the_outputs_and_never_in_no_order() -> None:
+    listed = ["dog", "cat", "eel"]
+    for given in (listed, {0: "dog", 2: "eel", 1: "cat"}, {"2": "eel", "0": "dog", "1": "cat"}, {"eel": 2, "dog": 0, "cat": 1},
+                  dict.fromkeys(listed).keys(), pd.Series(listed), np.array(listed)):  # fmt: skip
+        made, names = naming.numbered({"train": np.array(["cat", "dog", "eel"])}, 3, given)
+        assert names == tuple(listed) and made["train"].tolist() == [1, 0, 2]
+    for given, said in [
+        ({"dog", "cat", "eel"}, "has no order of names"), ("abc", "'abc' has no order of names"), (3, "3 has no order of names"),
+        ({"dog": 1, "cat": 2, "eel": 3}, "does not number the outputs 0 to 2; list the names"),
+        ({0: 1, 1: 2, 2: 0}, "does not number the outputs"), (pd.Series(listed, index=[2, 0, 1]), "an index in another order"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            naming.numbered({"train": np.array(["cat", "dog", "eel"])}, 3, given)
+
+
+def test_numbers_in_arrays_of_no_axis_are_numbers() -> None:
+    assert naming.raw([np.array(2), np.array(0)], "train")[0].tolist() == [2, 0]
