@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.messages import listed, unknown, with_article
+from ...core.messages import listed, unknown, warn, with_article
 from ...core.running import digest
 from ..protocol import Examples
 from . import labels as naming
@@ -20,6 +20,9 @@ from .labelled import Labelled, counted, warn_of_shared
 from .members import Side, checked, chosen, index_of, label_of, numbers
 from .pictures import Stretched
 from .samples import of_samples
+
+ALIKE = 20  # times as large are values of another scale
+FEW = 16  # samples whose size is looked at
 
 
 def side(data: Any, where: str, label: Any = None, accepts: Sequence[str] = ()) -> Side:
@@ -228,6 +231,9 @@ def _of_one_kind(train: Any, test: Any) -> None:
 
     Raises:
         ValueError: columns in another order, other shapes, or real numbers beside whole ones.
+
+    Warns:
+        UserWarning: real numbers of another size, as where one part was scaled and the other was not.
     """
     columns = [list(map(str, rows.frame.columns)) for rows in (train, test) if isinstance(rows, Frame)]
     if len(columns) == 2 and columns[0] != columns[1]:
@@ -247,6 +253,16 @@ def _of_one_kind(train: Any, test: Any) -> None:
                 f"train and test inputs{f' {name!r}' if name else ''} are no things of one kind: {words[0]} and {words[1]}; "
                 "prepare both parts alike"
             )
+    sizes = [_size(rows) for rows in (train, test)]
+    if min(sizes) > 0 and max(sizes) > ALIKE * min(sizes):
+        warn(f"train inputs are of the size {sizes[0]:.3g} and test inputs of {sizes[1]:.3g}; were both scaled alike?")
+
+
+def _size(rows: Any) -> float:
+    """Of a few evenly spread rows, the median of their mean absolute values of real numbers; 0 where there are none."""
+    made = rows.get(torch.linspace(0, len(rows) - 1, min(FEW, len(rows))).long())
+    real = [each for each in (made.values() if isinstance(made, dict) else [made]) if each.is_floating_point()]
+    return float(torch.cat([each.double().abs().flatten(1) for each in real], 1).mean(1).median()) if real else 0.0
 
 
 def _kind(values: Tensor) -> str:

@@ -107,7 +107,7 @@ def supply(
     if train_fn is not None:
         check_takes(train_fn, "train_fn", "trains a model", "model", "dataset", "seed")
     original = models.own_copy(model)
-    original = original if device is None else original.to(device)
+    original = original if device is None else _on(device, original)
     accepts = models.parameters_of(original)
     parts = {where: gate.side(data, where, label, accepts) for where, data in (("train", train), ("test", test))}
     first = parts["train"].rows.get(slice(0, 2))
@@ -127,6 +127,15 @@ def supply(
     ways = [code_of(each) for each in (make_model, train_fn)]
     key = fingerprint(labelled.key, described(original), how, *state, moving, loss_key, *(ways if any(ways) else ()))
     return Supplied(key, labelled, original, how, make_model, train_fn, own, loss_key)
+
+
+def _on(device: Any, model: nn.Module) -> nn.Module:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError, TypeError) as error:  # what torch says of a device that is not there
+        raise ValueError(
+            f"device={device!r} is none that models can be on here: {str(error).splitlines()[0]}; leave it out for the model's own"
+        ) from None
 
 
 def _plain(kind: torch.dtype) -> str:

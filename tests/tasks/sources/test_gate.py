@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,16 @@ def test_another_order_of_bytes_is_the_same_content() -> None:
         torch.equal(swapped.split("train").batch().inputs, TABLE)
         and swapped.data_key == task((TABLE, NUMBERS)).data_key
     )
+
+
+def test_parts_of_another_scale_are_told() -> None:
+    with pytest.warns(
+        UserWarning, match="train inputs are of the size .* and test inputs of .*; were both scaled alike"
+    ):
+        task((TABLE, NUMBERS), (255 * TABLE + 1, NUMBERS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        task((TABLE, NUMBERS), (3 * TABLE, NUMBERS)), task((TABLE, NUMBERS), (0 * TABLE, NUMBERS))
 
 
 def test_labels_that_were_numbered_anew_are_taken_by_position() -> None:

@@ -608,3 +608,12 @@ def test_two_ways_to_a_fresh_model_are_two_tasks() -> None:
     for begin in (0.5, 0.25):
         run = imu.unlearn(made(begin), model, method="eu-k", steps=1, lr=1e-9)
         assert cases.close(run.model.head.weight, torch.full((3, 5), begin), within=1e-6)
+
+
+@pytest.mark.parametrize("device", ["tpu9", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_in_words(device: Any) -> None:
+    with pytest.raises(
+        ValueError, match=f"device={device!r} is none that models can be on here: .*; leave it out"
+    ) as caught:
+        task(net(), device=device)
+    assert "\n" not in str(caught.value)
