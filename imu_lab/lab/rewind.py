@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..core.messages import unknown
 from ..core.records import Run
+from ..core.taken import a_run
 from ..tasks.protocol import offered
 from .fork import fork
 
@@ -29,7 +30,7 @@ def rewind(run: Run, unseen: str | None = None) -> Run:
     Raises:
         ValueError: the run did not follow such a split, or kept no state but the first.
     """
-    task = run.known_task()
+    task = a_run(run, "rewind").known_task()
     metric = offered(task).forgotten_when[0]
     followed = run.curve.query("metric == @metric")
     splits = list(dict.fromkeys(followed["split"]))

@@ -14,7 +14,7 @@ from ..core.quantities import KEPT, describe
 from ..core.records import Run
 from ..core.registry import methods
 from ..core.taken import several_runs
-from ..tasks.protocol import Abilities
+from ..tasks.protocol import Abilities, offered
 from ..unlearning import driver
 from ..unlearning.request import needs
 
@@ -124,7 +124,8 @@ def _table(looks: list[Look], reached: list[bool]) -> pd.DataFrame:
 def _rule(run: Run, at_forget: Any) -> driver.StopRule | None:
     """At which forgetting a run is compared."""
     when = tuple(run.settings.get("forgotten_when", Abilities.forgotten_when))
-    return driver.stop_rule(at_forget, run.retrained_values, when, asked="at_forget")
+    goal = None if run.task is None else offered(run.task).goal
+    return driver.stop_rule(at_forget, run.retrained_values, when, goal, "at_forget")
 
 
 def _seed(run: Run) -> int | None:

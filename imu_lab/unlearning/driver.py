@@ -14,7 +14,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..core.messages import listed, unknown
-from ..core.quantities import KEPT
+from ..core.quantities import KEPT, describe
 from ..tasks.protocol import Abilities, Task, names_of, offered
 from ..tasks.training import DivergedTraining
 from .recorder import Recorder, SplitMetrics
@@ -89,9 +89,9 @@ def stop_rule(
         if isinstance(value, str) and value == RETRAINED:
             return StopRule(metric, given[1], _retrained(reference, split, metric, asked), split)
         if _is_number(value):
-            return StopRule(metric, given[1], float(value), split)
+            return StopRule(metric, given[1], _reachable(value, metric, asked), split)
     if _is_number(given):
-        return StopRule(*when, float(given))
+        return StopRule(*when, _reachable(given, when[0], asked))
     raise ValueError(
         f'{asked} must be a forget accuracy, "retrained", or (metric, one of {listed(list(COMPARISONS))}, a number or '
         f'"retrained"), or "forgotten" where the task has a goal of its own; got {given!r}'
@@ -101,6 +101,19 @@ def stop_rule(
 def _is_number(given: Any) -> bool:
     """Whether it is one that something can be compared with, which NaN is not."""
     return isinstance(given, (int, float, np.number)) and not isinstance(given, bool) and given == given
+
+
+def _reachable(value: float, metric: str, asked: str) -> float:
+    """A value of a metric. Of a share none lies above 1: a comparison there would be one of models that forgot nothing; a run
+    says itself that such a goal was met before its first update.
+
+    Raises:
+        ValueError: a comparison is asked for at such a value.
+    """
+    about = describe(metric)
+    if asked == "at_forget" and about.unit.startswith("share") and value > 1:
+        raise ValueError(f"at_forget={value:g}: {about.title} is a share, of which 0.05 is 5 %; give one from 0 to 1")
+    return float(value)
 
 
 def _retrained(reference: SplitMetrics | None, split: str, metric: str, asked: str) -> float:

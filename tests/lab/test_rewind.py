@@ -44,3 +44,8 @@ def test_scrub_is_rewound() -> None:
     back = imu.rewind(run)
     gap = abs(back.value("forget", "accuracy") - run.value("test", "accuracy"))
     assert gap <= abs(run.value("forget", "accuracy") - run.value("test", "accuracy"))
+
+
+def test_what_is_no_run_is_refused() -> None:
+    with pytest.raises(TypeError, match="rewind takes a run of imu.unlearn; got a str"):
+        imu.rewind("run")

@@ -208,3 +208,17 @@ def test_runs_of_two_requests_have_an_original_each() -> None:
     assert table["forget accuracy"].tolist() == [0.5, 0.4, 0.2, 1.0, 0.7]
     assert imu.compare(runs[::2])["run"].tolist()[-1] == "original"
     assert imu.compare(runs, at_forget=0.8)["reached"].tolist() == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize("at_forget", [5, 1.5, ("test accuracy", "<", 95)], ids=str)
+def test_per_cents_are_no_shares(at_forget: object) -> None:
+    with pytest.raises(
+        ValueError, match=r"at_forget=\S+: accuracy is a share, of which 0.05 is 5 %; give one from 0 to 1"
+    ):
+        imu.compare(made([1.0, 0.0], [0.9, 0.8]), at_forget=at_forget)
+
+
+def test_the_tasks_own_goal_is_one_to_compare_at() -> None:
+    run = imu.unlearn(cases.task("toy"), cases.original("toy"), steps=12, lr=0.3)
+    own, number = imu.compare(run, at_forget="forgotten"), imu.compare(run, at_forget=0.0)
+    assert cases.close(own, number)
