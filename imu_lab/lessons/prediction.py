@@ -11,6 +11,7 @@ import ipywidgets as W
 from ..core.messages import kind_of, unknown
 from ..widgets.base.closing import close_all
 from ..widgets.base.cover import Covered, predecessor, running_cell
+from ..widgets.base.reachable import Reachable
 from .answers import Choice, Mistyped, Number, single
 
 WIDE = {"width": "auto", "min_width": "120px"}
@@ -34,7 +35,8 @@ class Prediction(W.VBox):
         self._words = W.HTML()
         self._choose = self._chooser(step)
         head = W.HTML(f"<b>Predict.</b> {html.escape(self.question)}")
-        super().__init__([head, self._choose, self._words])
+        super().__init__([head, self._choose, self._words, Reachable()])
+        self.add_class("imu-reachable")
         self._succeed(predecessor(self))
         if said is not None:
             self.say(said)

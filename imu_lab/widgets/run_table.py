@@ -18,6 +18,7 @@ from .base.job import Job
 
 SHOWN = 200  # rows; a browser takes seconds for thousands
 FIRST = ("run", "arm", "method", "setting", "needs", "seed", "updates", "passes", "reached", "error")
+LONG = 40  # letters beyond which a cell's words get room for a few lines, and not for one word each
 WIDE = W.Layout(width="auto", flex="1 1 auto")
 
 
@@ -116,8 +117,9 @@ def _html(table: pd.DataFrame) -> str:
     """The rows as HTML, in the order of the columns that tell most, without changes and gaps, which are many."""
     names = [name for name in FIRST if name in table]
     names += [name for name in table if name not in names and not str(name).endswith((" change", " gap"))]
-    look = {name: ' class="imu-word"' if isinstance(table[name].iloc[0], str) else "" for name in names if len(table)}
-    head = "".join(f"<th{look.get(name, '')}>{escape(str(name))}</th>" for name in names)
+    names.sort(key=lambda name: name == "verdict")  # whole sentences come last
+    look = {name: _look(table[name]) for name in names}
+    head = "".join(f"<th{look[name]}>{escape(str(name))}</th>" for name in names)
     body = [
         "<tr>" + "".join(f"<td{look[name]}>{tables.number(None if pd.isna(row[name]) else row[name], str(name))}</td>"
                          for name in names) + "</tr>"
@@ -125,3 +127,9 @@ def _html(table: pd.DataFrame) -> str:
     ]  # fmt: skip
     whole = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
     return f'<div style="overflow: auto; max-height: 420px">{whole}</div>'
+
+
+def _look(column: pd.Series) -> str:
+    """The class of a column's cells: words stand left, and sentences get room."""
+    longest = max((len(each) for each in column if isinstance(each, str)), default=0)
+    return f' class="imu-word{" imu-long" if longest > LONG else ""}"' if longest else ""

@@ -39,6 +39,7 @@ class Histogram(anywidget.AnyWidget):
     export default { initialize({ model }) { steady(model) }, render({ model, el }) {
       const [head, foot] = ["p", "p"].map(() => document.createElement("p")), title = document.createElement("span");
       const close = Object.assign(document.createElement("button"), { textContent: "×", title: "Remove this histogram" });
+      close.setAttribute("aria-label", `Remove the histogram of ${model.get("title")}`);
       title.textContent = model.get("title"); title.title = model.get("meaning");
       close.onclick = () => model.send("remove");
       head.append(title, close);

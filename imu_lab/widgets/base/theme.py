@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ipywidgets as W
 
+from .reachable import Reachable
+
 STYLE_SHEET = """
 .imu-panel { --imu-text: var(--jp-ui-font-color1, currentColor); --imu-soft: var(--jp-ui-font-color2, #808080);
   --imu-line: var(--jp-border-color2, #80808055); --imu-raised: var(--jp-layout-color2, #80808018);
@@ -37,6 +39,10 @@ STYLE_SHEET = """
 .imu-table td.imu-word, .imu-table th.imu-word { text-align: left }
 .imu-table tr.imu-chosen td { background: var(--imu-raised) }
 .imu-table th.imu-sorted { color: var(--imu-text) }
+.imu-scores td.imu-long { white-space: normal; min-width: 16em; padding-block: 3px }
+.imu-panel :is(button, select, input, textarea, svg, [tabindex], [contenteditable]):focus-visible,
+.imu-reachable :is(button, [tabindex], [contenteditable]):focus-visible {
+  outline: 2px solid var(--jp-brand-color1, #1976d2) !important; outline-offset: 1px }
 .imu-covered { display: grid; grid-template: auto / minmax(0, 1fr); width: fit-content; max-width: 100%; margin: 2px 0;
   overflow: visible; align-self: flex-start }
 .imu-covered > * { grid-area: 1 / 1; margin: 0; overflow: visible }
@@ -82,6 +88,7 @@ STYLE_SHEET = """
 .imu-histogram button { border: 0; background: none; color: var(--imu-soft); cursor: pointer; padding: 0 2px }
 .imu-histogram svg { width: 100%; height: 56px; display: block; cursor: ew-resize; touch-action: none; overflow: visible }
 .bar-all { fill: var(--imu-soft); opacity: .35 } .bar-now { fill: #D55E00 } .brush { fill: #0072B2; opacity: .25 }
+.imu-ids textarea { white-space: pre; overflow: auto hidden; height: 40px; min-height: 40px; resize: none }
 .imu-why p { font-size: 12.5px; color: var(--imu-text) }
 .imu-key { display: inline-block; width: 14px; height: 0; border-top: 3px solid; vertical-align: middle;
   margin-right: 6px }
@@ -111,9 +118,10 @@ ARROW = """.imu-panel { --jp-widgets-dropdown-arrow: url("data:image/svg+xml,%3C
 """
 
 
-def style_sheet() -> W.HTML:
-    """The style sheet as a widget that takes no room."""
-    return W.HTML(f"<style>{STYLE_SHEET}{ARROW}</style>", layout=W.Layout(display="none"))
+def style_sheet() -> W.Box:
+    """The style sheet, and what makes controls reachable, as a widget that takes no room."""
+    sheet = W.HTML(f"<style>{STYLE_SHEET}{ARROW}</style>")
+    return W.Box([sheet, Reachable()], layout=W.Layout(display="none"))
 
 
 def section(title: str) -> W.HTML:

@@ -26,7 +26,7 @@ class Brushes(W.VBox):
 
     def __init__(self, changed: Callable[[], Any]) -> None:
         self._changed, self._silent = changed, False
-        self._samples = pd.DataFrame({"example": []})
+        self._samples, self._columns = pd.DataFrame({"example": []}), []
         self.histograms: dict[str, Histogram] = {}
         self.column = W.Dropdown(description="histogram of", style={"description_width": "92px"},
                                  layout=W.Layout(width="280px"))  # fmt: skip
@@ -42,12 +42,13 @@ class Brushes(W.VBox):
         if self._samples is samples:
             return
         before, self._samples = self.histograms, samples
-        self.column.options, self.histograms = menu(columns), {}
+        self._columns, self.histograms = columns, {}
         for name in [name for name in before or FIRST if name in columns]:
             self.add(name)
             earlier = before.get(name)
             if earlier and np.array_equal(earlier.bars.bar, self.histograms[name].bars.bar):
                 self._mark(self.histograms[name], earlier.span)
+        self._follow()
         close_all(before.values())
 
     def add(self, column: str | None) -> None:
@@ -56,15 +57,23 @@ class Brushes(W.VBox):
             return
         made = Histogram(column, bars(self._samples[column].astype(float)), self._marked, self.remove)
         self.histograms[column] = made
-        self._row.children = list(self.histograms.values())
+        self._follow()
         made.tell(self.passing)
 
     def remove(self, histogram: Histogram) -> None:
         """Take a histogram away, and what was marked in it."""
         self.histograms.pop(histogram.column, None)
-        self._row.children = list(self.histograms.values())
+        self._follow()
         histogram.close()
         self._changed()
+
+    def _follow(self) -> None:
+        """Show the histograms that there are, and offer the other columns."""
+        self._row.children = list(self.histograms.values())
+        rest = [name for name in self._columns if name not in self.histograms]
+        self.column.options = menu(rest)
+        self.column.value = next(iter(rest), None)
+        self.more.disabled = self.column.disabled = not rest
 
     def clear(self) -> None:
         """Mark nothing any more; nobody is told."""

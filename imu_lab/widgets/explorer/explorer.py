@@ -211,7 +211,7 @@ class Explorer(Panel):
         self.why = W.HTML().add_class("imu-about").add_class("imu-why")
         self.shown = W.HTML().add_class("imu-about")
         self.ids = W.Textarea(rows=1, description="ids", tooltip="The selected forget samples, to be copied.",
-                              style={"description_width": "30px"}, layout=W.Layout(width="auto"))  # fmt: skip
+                              style={"description_width": "30px"}, layout=W.Layout(width="auto")).add_class("imu-ids")  # fmt: skip
         self._explaining = Job(self._explain, self._told_why, on_error=self.show_error)
         layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 36}px")
         self.places = {name: W.VBox(layout=layout).add_class("imu-captioned") for name in ("map", "paths")}

@@ -53,7 +53,7 @@ class Views(W.VBox):
         self.chosen: int | None = None
         self.figures: dict[str, FigureWidget] = {}
         self._listening: set[str] = set()
-        self.metric = W.Dropdown(layout=W.Layout(width="150px")).add_class("imu-metric")
+        self.metric = W.Dropdown(tooltip="what the curves show", layout=W.Layout(width="150px")).add_class("imu-metric")
         self.scores = W.HTML().add_class("imu-table").add_class("imu-scores")
         self.card = W.HTML(NO_CARD).add_class("imu-card")
         self.pictures = Pictures(task)

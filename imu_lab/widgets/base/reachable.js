@@ -1,0 +1,62 @@
+// Gives controls what ipywidgets leaves them without, for those who use no mouse, or do not see the page: a slider its
+// name, a button or menu that shows an icon or nothing the words of its tooltip, a folded part a place in the order of
+// Tab, a figure its title.
+const TOLD = "select:not([aria-label]), input[type=checkbox]:not([aria-label])";
+const plain = words => (words ?? "").replace(/[\u200b\ue000-\uf8ff]/g, "").replace(/\s+/g, " ").trim();
+const tell = (element, name, words) => { if (words && element.getAttribute(name) !== words) element.setAttribute(name, words) };
+const without = markup => new DOMParser().parseFromString((markup ?? "").replace(/<br ?\/?>/g, " "), "text/html").body.textContent;
+
+const fold = header => {
+  tell(header, "aria-label", plain(header.textContent));
+  const part = header.parentElement, tellState = () => tell(header, "aria-expanded",
+    String(part.classList.contains("jupyter-widget-Collapse-open")));
+  if (!header.hasAttribute("tabindex")) {
+    tell(header, "tabindex", "0"); tell(header, "role", "button");
+    header.addEventListener("keydown", event => {
+      if (event.target === header && ["Enter", " "].includes(event.key)) { event.preventDefault(); event.stopPropagation(); header.click() }
+    });
+    new MutationObserver(tellState).observe(part, { attributes: true, attributeFilter: ["class"] });
+  }
+  tellState();
+};
+
+const tend = panel => {
+  for (const handle of panel.querySelectorAll(".noUi-handle, .widget-readout[contenteditable]")) {
+    const slider = handle.closest(".widget-hslider, .widget-inline-hbox, .jupyter-widgets");
+    const name = plain(slider?.querySelector(".widget-label")?.textContent) || plain(panel.querySelector(".widget-html")?.innerText);
+    tell(handle, "aria-label", name);
+    if (handle.matches(".widget-readout")) tell(handle, "role", "textbox");
+  }
+  for (const button of panel.querySelectorAll("button")) {
+    const words = plain(button.textContent);
+    if (button.matches(".widget-toggle-button")) tell(button, "aria-pressed", String(button.classList.contains("mod-active")));
+    if (!words || button.querySelector("i.fa"))  // else its name would be that of an icon's letter, or of a blank
+      tell(button, "aria-label", words || plain(button.title));
+  }
+  for (const control of panel.querySelectorAll(TOLD))
+    if (!control.labels?.length || !plain([...control.labels].map(label => label.textContent).join(" ")))
+      tell(control, "aria-label", plain(control.title || control.closest("[title]")?.title));
+  for (const header of panel.querySelectorAll(".jupyter-widget-Collapse-header")) fold(header);
+  for (const image of panel.querySelectorAll("img:not([alt])")) image.alt = "";  // buttons over it have the names
+  for (const plot of panel.querySelectorAll(".js-plotly-plot")) {
+    const caption = plot.closest(".imu-captioned")?.querySelector(".imu-caption")?.innerText;
+    tell(plot, "role", "img");
+    tell(plot, "aria-label", plain(caption) || plain(without(plot._fullLayout?.title?.text)) || "a figure");
+  }
+};
+
+export default { render({ el }) {
+  let panel = null, due = null;
+  const soon = () => { due ??= setTimeout(() => { due = null; tend(panel) }, 150) };  // after what is drawn, not with it
+  const watch = new MutationObserver(soon);
+  const begin = () => {
+    panel = el.closest(".imu-panel, .imu-reachable");
+    if (!panel) return due = setTimeout(begin, 50);
+    due = null;
+    watch.observe(panel, { childList: true, subtree: true, attributes: true, attributeFilter: ["title"] });
+    panel.addEventListener("click", soon);
+    tend(panel);
+  };
+  begin();
+  return () => { clearTimeout(due); watch.disconnect(); panel?.removeEventListener("click", soon) };
+} };
