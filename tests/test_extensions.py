@@ -238,7 +238,8 @@ REGISTRIES = (imu.estimators, imu.intensity_rules, imu.methods, imu.metrics)
     (objectives.__doc__ + "\n        run = imu.unlearn(task, original, method='bounded-ascent')\n", "run", imu.Run),
 ], ids=["estimator", "rule", "method", "metric", "kit"])  # fmt: skip
 def test_the_lines_of_a_docstring_run_as_they_stand_there(doc: str, made: str, kind: type) -> None:
-    blocks = re.findall(r"(?:^ {4,}.*\n|^\n)+", doc.split("::\n", 1)[1].split("    Attributes:")[0], re.M)
+    doc = inspect.cleandoc(doc) + "\n"  # from Python 3.13 on docstrings come without their indentation
+    blocks = re.findall(r"(?:^ {4,}.*\n|^\n)+", doc.split("::\n", 1)[1].split("\nAttributes:")[0], re.M)
     task, original = cases.task("toy"), cases.original("toy")
     names = {"imu": imu, "np": np, "torch": torch, "dataclass": dataclass, "task": task, "original": original}
     if made == "weights":
