@@ -88,9 +88,9 @@ def test_a_passer_by_is_wrong_and_junk_is_nothing() -> None:
     assert ranking.rank(query, seen(at(1, 2), [-1, *right[0]], [2, *right[1]])).average_precision.item() == 1.0
 
 
-def test_pictures_alike_keep_their_order() -> None:
-    same = seen(at(1, 1, 1), [6, 5, 6], [2, 2, 3])
-    assert ranking.rank(seen(at(0), [5], [1]), same).order.tolist() == [[0, 1, 2]]
+def test_of_pictures_alike_the_wrong_come_first_and_else_keep_their_order() -> None:
+    same = seen(torch.ones(4, 2), [6, 5, 6, 5], [2, 2, 3, 4])
+    assert ranking.rank(seen(torch.ones(1, 2), [5], [1]), same).order.tolist() == [[0, 2, 1, 3]]
 
 
 @pytest.mark.parametrize("persons, cameras", [([6, 6], [2, 3]), ([5, 6], [1, 2])], ids=["nobody", "same camera only"])
@@ -157,3 +157,27 @@ def test_embeddings_that_are_not_finite_rank_nobody(value: float, whose: str) ->
     assert set(found) == {"map", "rank1", "rank5"} and all(each != each for each in found.values())
     with pytest.raises(ValueError, match="1 embeddings are not finite"):
         ranking.rankings(**sides)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0], ids=["no embedding", "one embedding for all"])
+def test_a_model_that_tells_nobody_apart_finds_nobody_in_any_order(value: float) -> None:
+    persons, cameras = torch.arange(60) // 6, torch.arange(60) % 3
+    seen = ranking.Seen(torch.full((60, 4), value), persons, cameras)
+    # Of 60 pictures 2 are the query's camera's and 4 are right, at the last places of the 58.
+    least = sum(k / (54 + k) for k in (1, 2, 3, 4)) / 4
+    for seed in range(3):
+        mixed = torch.randperm(60, generator=torch.Generator().manual_seed(seed))
+        found = ranking.scores(seen.take(mixed), seen.take(mixed))
+        assert found == {"map": pytest.approx(least, rel=1e-12), "rank1": 0.0, "rank5": 0.0}
+
+
+def test_a_tie_costs_what_is_right_and_moves_nothing_else() -> None:
+    gallery = ranking.Seen(
+        torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, 1], [1, 1]]), torch.tensor([0, 0, 1, 0, 1]), torch.arange(5)
+    )
+    query = ranking.Seen(
+        torch.tensor([[0.0, 1]]), torch.tensor([0]), torch.tensor([3])
+    )  # as alike: right, wrong, not counted
+    found = ranking.rank(query, gallery)
+    assert found.order.tolist() == [[2, 3, 1, 4, 0]] and found.first_right.tolist() == [2]
+    assert found.average_precision.item() == pytest.approx((1 / 2 + 2 / 4) / 2)
