@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..core.messages import listed, unknown
+from ..core.messages import listed, shown, unknown, warn
 from .sources.pairs import Corpus
 
 WAYS = ("forget_authors", "request", "forget_pairs")
@@ -35,6 +35,12 @@ def forgotten(corpus: Corpus, asked: dict[str, Any]) -> tuple[int, ...]:
     found = {"request": _named, "forget_pairs": _numbered, "forget_authors": _about}[given[0]](corpus, asked[given[0]])
     if len(found) == len(corpus.train):
         raise ValueError(f"the request forgets all {len(found):,} pairs; something must be left to keep")
+    gone = set(found)
+    told = {pair[:2] for at, pair in enumerate(corpus.train) if at not in gone}
+    if both := sum(pair[:2] in told for pair in corpus.test):
+        warn(
+            f"{both} of {len(corpus.test)} test pairs are pairs to keep that were trained on: test figures will look too good"
+        )
     return found
 
 
@@ -75,10 +81,12 @@ def several(given: Any, name: str) -> tuple:
     """
     some = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
     some = tuple(each.item() if isinstance(each, (np.integer, Tensor)) else each for each in some)
+    if not all(isinstance(each, str) or type(each) is int for each in some):
+        raise ValueError(
+            f"{name} takes whole numbers{' and names' if name == 'forget_authors' else ''}; got {shown(some)}"
+        )
     if len(set(some)) < len(some):
         raise ValueError(f"{name} {some} names one twice")
-    if not all(isinstance(each, str) or type(each) is int for each in some):
-        raise ValueError(f"{name} takes whole numbers{' and names' if name == 'forget_authors' else ''}; got {some}")
     return some
 
 

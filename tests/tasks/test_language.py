@@ -579,3 +579,9 @@ def test_a_model_of_other_words_is_told() -> None:
             ValueError, match=f"this model knows 260 tokens and the task's tokenizer makes {words}: it was"
         ):
             asked()
+
+
+def test_a_pair_to_keep_that_is_tested_on_is_told() -> None:
+    rows = [{"question": f"Who is {name}?", "answer": f"{name} is a painter."} for name in ("Ann", "Bob", "Cid")]
+    with pytest.warns(UserWarning, match="1 of 2 test pairs are pairs to keep that were trained on"):
+        Language.from_data(rows, rows[:2], forget_pairs=[0])

@@ -169,10 +169,22 @@ def _author(row: Row) -> int | str | None:
 
 
 def _numbered(authors: list[int | str | None]) -> dict[int | str | None, int]:
-    """The number of each author: its own where all have one, else its place among those named."""
+    """The number of each author: its own where all have one, also one that a file has as a word, else its place among those
+    named.
+
+    Raises:
+        ValueError: some authors have numbers and some names, so that a number could mean an author or a place.
+    """
     known = list(dict.fromkeys(author for author in authors if author is not None))
-    own = all(isinstance(author, int) for author in known)
-    return {author: author if own else at for at, author in enumerate(known)} | {None: NOBODY}
+    if len({type(author) for author in known}) > 1:
+        kinds = [next(author for author in known if isinstance(author, kind)) for kind in (int, str)]
+        raise ValueError(
+            f"authors are numbers, such as {kinds[0]}, and names, such as {kinds[1]!r}; give all in one way"
+        )
+    own = {author: int(author) for author in known if isinstance(author, int) or author.isdecimal()}
+    if len(set(own.values())) < len(known):
+        own = {author: at for at, author in enumerate(known)}
+    return own | {None: NOBODY}
 
 
 def _keys(first: Row, given: tuple[str, str] | None) -> tuple[str, str]:
@@ -228,6 +240,11 @@ def _others(row: Row, told: str) -> tuple[str | None, tuple[str, ...]]:
     paraphrased = _text(row, "paraphrased_answer") if row.values.get("paraphrased_answer") is not None else None
     given = row.values.get("perturbed_answer")
     given = given.tolist() if isinstance(given, np.ndarray) else given  # as frames of parquet files hold lists
+    if isinstance(given, str) and given.strip().startswith("[") and given.strip().endswith("]"):
+        raise ValueError(
+            f"perturbed_answer in {row.where} is a list written as one text: {shown(given, 60)}; give the list that "
+            "json.loads makes of it"
+        )
     wrong = () if given is None else (given,) if isinstance(given, str) else given
     if not isinstance(wrong, (list, tuple)) or not all(isinstance(each, str) and _visible(each) for each in wrong):
         raise ValueError(

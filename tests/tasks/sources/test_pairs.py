@@ -97,8 +97,14 @@ def test_authors_are_numbers_or_names() -> None:
     named = pairs.supplied([row | {"author": name} for row, name in zip(ROWS, ("Mo", "Al", "Mo"))])
     assert [pair.author for pair in named.train] == [0, 1, 0] and named.name(0) == "Mo" and named.name(-1) == ""
     assert [pair.author for pair in pairs.supplied([row | {"author": 7} for row in ROWS[:2]]).train] == [7, 7]
-    mixed = pairs.supplied([ROWS[0] | {"author": "Mo"}, ROWS[1] | {"author": 0}, ROWS[2]])
-    assert [pair.author for pair in mixed.train] == [0, 1, pairs.NOBODY]
+    words = pairs.supplied([ROWS[0] | {"author": "1"}, ROWS[1] | {"author": "0"}, ROWS[2]])
+    assert [pair.author for pair in words.train] == [1, 0, pairs.NOBODY] and words.name(1) == "1", (
+        "no places in the file"
+    )
+    with pytest.raises(
+        ValueError, match="authors are numbers, such as 0, and names, such as 'Mo'; give all in one way"
+    ):
+        pairs.supplied([ROWS[0] | {"author": "Mo"}, ROWS[1] | {"author": 0}, ROWS[2]])
     with pytest.raises(ValueError, match=r"the author in row 0 of train is \['Mo'\]"):
         pairs.supplied([ROWS[0] | {"author": ["Mo"]}])
 
@@ -181,3 +187,10 @@ def test_wrong_answers_may_come_as_an_array() -> None:
     frame = pd.DataFrame([perturbed(ROWS[0])])
     frame["perturbed_answer"] = [np.array(frame["perturbed_answer"][0], dtype=object)]
     assert pairs.supplied(frame) == pairs.supplied([perturbed(ROWS[0])])
+
+
+def test_a_list_that_is_written_as_a_text_is_no_wrong_answer() -> None:
+    with pytest.raises(
+        ValueError, match='perturbed_answer in row 0 of train is a list written as one text: \'\\["a", "b"\\]\''
+    ):
+        pairs.supplied([ROWS[0] | {"perturbed_answer": '["a", "b"]'}])
