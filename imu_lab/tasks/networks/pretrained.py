@@ -22,8 +22,11 @@ def loaded_codec(name: str) -> Codec:
     with _named(name):
         config = AutoConfig.from_pretrained(base := adapters.base_of(name))
         tokenizer = AutoTokenizer.from_pretrained(name if (Path(name) / "tokenizer_config.json").is_file() else base)
+    config = config.get_text_config()
     known = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2**20
-    return codec(tokenizer, known, known_words=getattr(config.get_text_config(), "vocab_size", None))
+    # Within its window a layer that slides one sees all that came before, as the mask of padded pairs has it.
+    known = min(known, getattr(config, "sliding_window", None) or known)
+    return codec(tokenizer, known, known_words=getattr(config, "vocab_size", None))
 
 
 @contextmanager

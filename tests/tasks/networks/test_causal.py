@@ -108,6 +108,31 @@ def test_a_pretrained_model_is_loaded_from_a_folder_in_its_dtype(tmp_path: Any) 
         languages.tiny(model=str(tmp_path))
 
 
+def test_pairs_longer_than_a_sliding_window_are_refused(tmp_path: Any) -> None:
+    """Within the window the mask of padded pairs is the model's own; beyond it, tokens would be seen that the model hides."""
+    config = transformers.MistralConfig(
+        vocab_size=tiny().codec.words, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=96, sliding_window=90, bos_token_id=None, eos_token_id=0,
+    )  # fmt: skip
+    network = transformers.MistralForCausalLM(config).eval()
+    network.save_pretrained(tmp_path)
+    tokenizer(eos_token="<end>").save_pretrained(tmp_path)
+    task = languages.tiny(model=str(tmp_path), recipe=None)
+    pair = task.split("forget").take(torch.tensor([0]))
+    inputs, targets = pair.batch()
+    tokens = torch.cat([inputs["prompt"], targets["tokens"][:, 1:]], 1)
+    tokens = tokens[tokens != networks.PAD][None]
+    count = int((targets["tokens"][:, 1:] != networks.PAD).sum())
+    with torch.no_grad():
+        logs = network(tokens).logits.log_softmax(-1)[0, -count - 1 : -1].gather(1, tokens[0, -count:, None])
+    assert cases.close(task.losses(task.make_model(0).eval(), pair), -logs.mean()[None].double(), within=1e-5)
+    config.sliding_window = 20
+    config.save_pretrained(tmp_path)
+    pretrained.loaded_codec.cache_clear()
+    with pytest.raises(ValueError, match="the model reads 20 "):
+        languages.tiny(model=str(tmp_path))
+
+
 def test_weights_that_do_not_fit_are_refused_before_they_are_read(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
