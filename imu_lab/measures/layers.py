@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 from ..core.messages import DoesNotApply, listed
 from ..core.running import evaluating, hooked
@@ -84,33 +86,58 @@ def layer_features(task: Task, model: nn.Module, examples: Examples, wanted: dic
         )
     parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
 
-    def call(asked: nn.Module, inputs: Any) -> dict[str, Tensor]:
-        made: dict[str, Tensor] = {}
+    def call(asked: nn.Module, inputs: Any) -> dict[str, np.ndarray]:
+        made: dict[str, np.ndarray] = {}
+        count = len(next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)
+        before: list[tuple[nn.Module, int]] = []  # the module with weights that was called last, and its output's axes
+
+        def weighted(module: nn.Module, _: Any, out: Any) -> None:
+            before[:] = [(module, out.ndim)] if isinstance(out, Tensor) else []
 
         def first(name: str) -> Callable[..., None]:  # a module that is called again ends the layer that it ended first
-            def keep(_: nn.Module, __: Any, out: Tensor) -> None:
-                made.setdefault(name, out)
+            def keep(_: nn.Module, __: Any, out: Any) -> None:
+                if name not in made and _of_examples(out, count):
+                    made[name] = _pooled(out.detach(), channel_axis(out.shape, *before))
 
             return keep
 
         modules = dict(asked.named_modules())
-        with hooked((modules[end], first(name)) for name, end in wanted.items()):
+        owning = [(each, weighted) for each in modules.values() if isinstance(getattr(each, "weight", None), Tensor)]
+        with hooked([*owning, *((modules[end], first(name)) for name, end in wanted.items())]):
             asked(inputs)
         return made
 
-    for positions, _, made in outputs(task, model, examples, call):
+    for _, _, made in outputs(task, model, examples, call):
         for name, values in made.items():
-            parts[name].append(_pooled(values.detach(), positions.stop - positions.start))
+            parts[name].append(values)
     return {name: np.concatenate(rows) for name, rows in parts.items()}
 
 
-def _pooled(values: Tensor, count: int) -> np.ndarray:
+def channel_axis(shape: Sequence[int], before: tuple[nn.Module, int] | None = None) -> int:
+    """Which axis of a layer's output holds its features; the others are examples and places.
+
+    Convolutions have them in the second and attention in the last, whether it looks at tokens (n, t, d) or at pictures
+    (n, h, w, d), which some networks turn back.
+
+    Args:
+        before: the module with weights that was called last, and how many axes its output has.
+    """
+    usual = 1 if len(shape) > 3 else len(shape) - 1
+    if before is None:
+        return usual
+    module, axes = before
+    if isinstance(module, (_ConvNd, _NormBase, nn.GroupNorm)):
+        return 1 if axes == len(shape) else usual
+    width = module.weight.shape[-1 if isinstance(module, nn.Embedding) else 0]
+    return next((axis for axis in (len(shape) - 1, 1) if shape[axis] == width), usual)
+
+
+def _pooled(values: Tensor, axis: int) -> np.ndarray:
+    """(n, d) the mean over all places, in double precision."""
     values = values.double()
-    if values.ndim == 4:
-        values = values.mean((2, 3))
-    elif values.ndim > 2:
-        values = values.flatten(1, -2).mean(1)
-    return values.reshape(count, -1).cpu().numpy()
+    if values.ndim > 2:
+        values = values.movedim(axis, 1).flatten(2).mean(2)
+    return values.cpu().numpy()
 
 
 def gram(features: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..core.messages import DoesNotApply, UnknownName
 from ..core.records import Influence, Run
 from ..core.registry import estimators, intensity_rules, methods
-from ..core.running import copied, full_precision, one_thread
+from ..core.running import copied, full_precision, one_thread, seeded
 from ..core.taken import a_run
 from ..features import readout, view
 from ..features.cache import as_seen_by, by_content
@@ -26,6 +26,7 @@ from ..measures import lira
 from ..measures.membership import FALSE_POSITIVES, auc, sample_scores, true_positives
 from ..tasks.around import Around
 from ..tasks.evaluation import mean_loss
+from ..tasks.networks.fresh import reset
 from ..tasks.protocol import Examples, Task, labels_of
 from ..tasks.training import epochs, recipe_of
 from ..unlearning.request import Request
@@ -49,10 +50,16 @@ STATISTICS: dict[str, tuple[Callable, str, Callable[[int], float]]] = {
 
 
 class Shadowed(Around):
-    """A task seen from its readout with other training samples: those of one shadow."""
+    """A task seen from its readout with other training samples, those of one shadow: its models are heads."""
 
-    def __init__(self, task: Task, parts: dict[str, Examples]) -> None:
-        self.task, self._parts = task, parts
+    def __init__(self, task: Task, head: nn.Module, parts: dict[str, Examples]) -> None:
+        self.task, self._head, self._parts = task, head, parts
+        self.recipe = replace(recipe_of(task), augment=False)  # what is trained on are features
+
+    def make_model(self, seed: int) -> nn.Module:
+        """A fresh head, for methods that begin with one or look at one."""
+        with seeded(seed):
+            return reset(self._head)
 
     def split(self, name: str) -> Examples:
         """The shadow's own train, forget and retain split; the others as they are."""
@@ -181,13 +188,13 @@ def _scored(
     forget = candidates.take(mine.nonzero().flatten())
     batches = [part.batch() for part in (forget, beside)]
     train = Examples.of(*(_joined([batch[place] for batch in batches]) for place in (0, 1)))
-    shadow = Shadowed(task, {"forget": forget, "retain": beside, "train": train})
+    shadow = Shadowed(task, head, {"forget": forget, "retain": beside, "train": train})
     model = copied(head)
     with torch.no_grad():
         for value in model.parameters():
             value.zero_()
     with one_thread():
-        for _ in epochs(shadow, model, train, replace(recipe_of(task), augment=False), seed):
+        for _ in epochs(shadow, model, train, shadow.recipe, seed):
             pass
         model.eval()
         before = sample_scores(shadow, model, candidates)
@@ -218,12 +225,27 @@ def _again(asked: Audited) -> tuple[Unlearner, str]:
         shares = weighed(task, model, samples)
         request = Request(samples, even(samples) if shares is None else shares, retain, seed, held)
         enough = mean_loss(task, model, samples) >= level
-        updates = islice(how(task, model, request), LONGEST * steps)
+        updates = islice(_on_a_head(how, run.settings["method"], task, model, request), LONGEST * steps)
         while not enough and next(updates, ENDED) is not ENDED:
             enough = mean_loss(task, model, samples) >= level
         return Forgetting(not enough, shares is None)
 
     return forget, note
+
+
+def _on_a_head(how: Any, name: str, task: Task, head: nn.Module, request: Request) -> Iterator[Any]:
+    """The updates of a method.
+
+    Raises:
+        DoesNotApply: it asks for more than a head, such as several layers.
+    """
+    try:
+        yield from how(task, head, request)
+    except Exception as error:  # a method of a user's own says in its own way what it lacks
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DoesNotApply(
+            f"shadow heads forget by the run's method, and {name!r} does not work on a head alone: {why}"
+        ) from error
 
 
 def even(samples: Examples) -> Tensor:

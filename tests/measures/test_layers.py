@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cases
+import networks
 import numpy as np
 import pytest
 import sequences
 import torch
+from torch import Tensor, nn
+from torchvision import models
 
 import imu_lab as imu
-from imu_lab.measures.layers import cka, gram, layer_features, layers
+from imu_lab.measures.layers import channel_axis, cka, gram, layer_features, layers
+from imu_lab.tasks.protocol import Task
 
 
 def by_formula(x: np.ndarray, y: np.ndarray) -> float:
@@ -119,3 +125,62 @@ def test_layers_of_padded_examples_are_refused() -> None:
     task, model = cases.task("language"), cases.original("language")
     with pytest.raises(ValueError, match="padded, and a mean over positions would tell their lengths"):
         layer_features(task, model, task.split("forget"), layers(task, model))
+
+
+def pictures_through(model: nn.Module, size: int) -> tuple[Task, nn.Module, dict[str, Tensor]]:
+    """A task, its model, and what each module of the model makes of the forget set the last time that it is called."""
+    task = networks.own(model, size)
+    model, seen = imu.train(task), {}
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda _, __, made: seen.update({name: made}) if isinstance(made, Tensor) else None
+
+    hooks = [each.register_forward_hook(note(name)) for name, each in model.named_modules()]
+    with torch.no_grad():
+        inputs = task.split("forget").batch().inputs
+        model(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
+    for hook in hooks:
+        hook.remove()
+    return task, model, seen
+
+
+@pytest.mark.full
+def test_the_mean_is_over_places_and_not_over_features_wherever_they_stand() -> None:
+    """In the second axis of convolutions and in the last of attention, whether that looks at tokens or at pictures."""
+    swin = models.SwinTransformer([2, 2], 6, [1, 1], [1, 2], [2, 2], num_classes=3)
+    task, model, seen = pictures_through(swin, 16)
+    found = layer_features(task, model, task.split("forget"), layers(task, model))
+    assert seen["features.1"].shape == (6, 8, 8, 6) and seen["features.2"].shape == (6, 4, 4, 12)
+    assert cases.close(found["features.1"], seen["features.1"].mean((1, 2)), 1e-5)
+    assert cases.close(found["features.2"], seen["features.2"].mean((1, 2)), 1e-5)
+    blocks = [models.convnext.CNBlockConfig(8, 12, 1), models.convnext.CNBlockConfig(12, None, 1)]
+    task, model, seen = pictures_through(models.ConvNeXt(blocks, num_classes=3), 16)
+    found = layer_features(task, model, task.split("forget"), layers(task, model))
+    assert seen["features.1"].shape == (6, 8, 4, 4)
+    assert cases.close(found["features.1"], seen["features.1"].mean((2, 3)), 1e-5)
+
+
+@pytest.mark.full
+def test_a_layer_that_is_called_on_windows_first_ends_where_it_gives_rows_of_examples() -> None:
+    from transformers import SwinConfig, SwinForImageClassification
+
+    sizes = {"image_size": 16, "patch_size": 2, "embed_dim": 6, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2}
+    task, model, seen = pictures_through(SwinForImageClassification(SwinConfig(**sizes, num_labels=3)), 16)
+    wanted = layers(task, model)
+    found = layer_features(task, model, task.split("forget"), wanted)
+    assert seen["swin.pooler"].shape == (6, 12, 1) and "swin.pooler" in wanted.values()
+    for name, end in wanted.items():
+        if end == "swin.pooler":
+            assert cases.close(found[name], seen[end][..., 0], 1e-5)
+        elif seen[end].ndim == 3:
+            assert found[name].shape[1] == seen[end].shape[2] in (6, 12), (name, end)
+
+
+def test_which_axis_holds_the_features() -> None:
+    conv, wide, linear, norm = nn.Conv2d(3, 8, 3), nn.Conv1d(3, 8, 3), nn.Linear(4, 8), nn.LayerNorm(8)
+    assert channel_axis((5, 8, 6, 6)) == 1 and channel_axis((5, 9, 8)) == 2 and channel_axis((5, 8)) == 1
+    assert channel_axis((5, 8, 6, 6), (conv, 4)) == 1 and channel_axis((5, 16, 8, 8), (conv, 4)) == 1, "joined blocks"
+    assert channel_axis((5, 8, 7), (wide, 3)) == 1 and channel_axis((5, 36, 8), (conv, 4)) == 2, "pictures to tokens"
+    assert channel_axis((5, 6, 6, 8), (linear, 4)) == 3 and channel_axis((5, 8, 6, 6), (linear, 4)) == 1
+    assert channel_axis((5, 8, 1), (norm, 3)) == 1 and channel_axis((5, 9, 8), (norm, 3)) == 2
+    assert channel_axis((5, 9, 8), (nn.Embedding(7, 8), 3)) == 2

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import cases
+import networks
 import numpy as np
 import pytest
 import torch
 
 import imu_lab as imu
+from imu_lab.core.messages import DoesNotApply
 from imu_lab.core.records import Run
 from imu_lab.features import view
 from imu_lab.studies import shadows as module
@@ -87,6 +89,30 @@ def test_methods_that_need_more_get_it_from_the_shadow(method: str) -> None:
     run = imu.unlearn(task, original, method=method, steps=2)
     made = module.shadows(Audited.of(run, None), 8)
     assert np.isfinite(made.seen).all() and made.accuracy[0] > 0.9
+
+
+@pytest.mark.parametrize("method", ["retrain", "eu-k", "bad-teacher"])
+def test_methods_that_begin_with_a_fresh_model_get_a_fresh_head(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, original, _ = networks.given("small-vit")
+    asked = Audited.of(imu.unlearn(task, original, method=method, steps=2), None)
+    # None has ever forgotten enough, so that all make as many updates.
+    monkeypatch.setattr(module, "mean_loss", lambda of, *_: 0.0 if isinstance(of, module.Shadowed) else np.inf)
+    made = module.shadows(asked, 8)
+    assert np.isfinite(made.seen).all() and "shadows move that alone" in made.note
+    if method != "bad-teacher":  # the same head again, trained on the same samples to keep, whatever it forgot
+        assert np.array_equal(made.seen[1], made.never[1]) and not np.array_equal(made.seen[0], made.never[0])
+
+
+def test_a_method_that_asks_for_more_than_a_head_costs_its_own_row_alone() -> None:
+    task, original, retrained = networks.given("small-vit")
+    for method, settings, words in (("eu-k", {"layers": 3}, "layers=3 are more"), ("rmu", {}, "names no module")):
+        run = imu.unlearn(task, original, method=method, steps=1, step_norm=0.1, reference=retrained, **settings)
+        with pytest.raises(DoesNotApply, match=f"'{method}' does not work on a head alone: .*{words}"):
+            imu.audit(run, "u-lira", pairs=8)
+    table = imu.audit(run, pairs=8, draws=10)
+    row = table[table["audit"] == "u-lira"].iloc[0]
+    assert np.isnan(row["value"]) and row["note"].startswith("does not apply: shadow heads forget by the run's method")
+    assert table.loc[table["audit"] == "membership", "value"].notna().all()
 
 
 def test_a_retain_free_method_is_never_handed_samples_to_keep(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
