@@ -58,19 +58,22 @@ def parsed(path: Path) -> ast.Module:
 
 
 def _imports(path: Path) -> Iterator[tuple[str, bool]]:
-    tree = parsed(path)
-    late = {id(inner) for node in ast.walk(tree) if isinstance(node, FUNCTIONS) for inner in ast.walk(node)}
     package = ["imu_lab", *path.relative_to(LIBRARY).parts[:-1]]
-    for node in ast.walk(tree):
+    left: list[tuple[ast.AST, bool]] = [(parsed(path), True)]
+    while left:
+        node, now = left.pop()
         if isinstance(node, ast.Import):
-            yield from ((alias.name, id(node) not in late) for alias in node.names)
+            yield from ((alias.name, now) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             names = [node.module] if node.module else []
-            yield from ((".".join([*base, *names, alias.name]), id(node) not in late) for alias in node.names)
+            yield from ((".".join([*base, *names, alias.name]), now) for alias in node.names)
+        elif not isinstance(node, ast.expr):  # which holds none
+            now = now and not isinstance(node, FUNCTIONS)
+            left += [(inner, now) for inner in reversed(list(ast.iter_child_nodes(node)))]
 
 
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def own(dotted: str) -> str | None:

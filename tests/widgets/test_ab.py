@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cases
 import numpy as np
@@ -10,23 +11,36 @@ import pytest
 import torch
 
 import imu_lab as imu
+from imu_lab.studies.side_by_side import SideBySide
 from imu_lab.widgets.base.job import Job
 
 SECONDS = 60.0
 
 
-@pytest.fixture
-def panel() -> Iterator:
-    Job.errors.clear()
+@pytest.fixture(scope="module")
+def record() -> SideBySide:
+    """Two runs side by side; nobody may change them."""
     task, how = (
         cases.task("digits class"),
         {"steps": 8, "step_norm": 0.05, "reference": cases.retrained("digits class")},
     )
     original = cases.original("digits class")
-    made = imu.ab(imu.unlearn(task, original, **how), imu.unlearn(task, original, method="delete", **how))
+    return imu.side_by_side(imu.unlearn(task, original, **how), imu.unlearn(task, original, method="delete", **how))
+
+
+@pytest.fixture
+def panel(record: SideBySide) -> Iterator:
+    Job.errors.clear()
+    made = imu.ab(replace(record, scores=record.scores.copy()))  # the panel's own, which a test may change
     assert made.wait(SECONDS)
     yield made
     assert not Job.errors, Job.errors
+    made.close()
+
+
+def test_two_runs_make_the_panel_of_their_record(record: SideBySide) -> None:
+    made = imu.ab(*record.runs.values())
+    assert made.wait(SECONDS) and made.record.plane.equals(record.plane) and made.record.scores.equals(record.scores)
     made.close()
 
 

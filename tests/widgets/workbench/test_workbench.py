@@ -30,12 +30,12 @@ SECONDS = 60.0
 
 @pytest.fixture(scope="module")
 def task() -> Any:
-    return imu.tasks.Classification("digits", forget_class=3)
+    return cases.task("digits class")
 
 
 @pytest.fixture(scope="module")
-def models(task: Any) -> tuple:
-    return imu.train(task, "train"), imu.train(task, "retain")
+def models() -> tuple:
+    return cases.original("digits class"), cases.retrained("digits class")
 
 
 @pytest.fixture
