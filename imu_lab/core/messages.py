@@ -61,6 +61,11 @@ def in_brief(told: Any, most: int = 100) -> str:
     return words if len(words) <= most else f"{words[:most].rstrip(' ,')} ..."
 
 
+def reason(error: Exception) -> str:
+    """The first line of what an error says, which of torch's and of users' code may be many, or none."""
+    return (str(error).strip().splitlines() or [f"{type(error).__name__} without a message"])[0]
+
+
 def kind_of(given: Any) -> str:
     """What was handed over, in a few words: ``"a list of Run and str"``."""
     if given is None:

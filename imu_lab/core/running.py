@@ -195,6 +195,11 @@ def own_modules(model: nn.Module) -> nn.Module:
     return _copied(model, {id(value): value for value in kept})
 
 
+def evenly(most: int, count: int) -> Tensor:
+    """Positions among ``count``, evenly spread from the first to the last: ``most`` of them, or all."""
+    return torch.linspace(0, max(0, count - 1), min(most, count)).long().unique()
+
+
 def real_numbers(given: Any) -> np.ndarray:
     """What somebody's function gave, tensors of any precision too, as an array of float64.
 

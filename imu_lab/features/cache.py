@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from ..core.memo import Memo
-from ..core.running import copied, device_of, evaluating, fingerprint, row_hashes, same, tensors_of
+from ..core.running import copied, device_of, evaluating, evenly, fingerprint, row_hashes, same, tensors_of
 from ..tasks.around import Around, takes_examples, takes_whole
 from ..tasks.evaluation import outputs, threads_of
-from ..tasks.protocol import Batch, Examples, ExamplesOf, Task, check_unchanged, own_data_key, prepared
+from ..tasks.protocol import Batch, Examples, ExamplesOf, Task, check_unchanged, own_data_key, prepared, rows_at
 from . import readout
 from .readout import ALL, Readout
 
@@ -179,7 +179,7 @@ class Features:
 
     def ordered(self, positions: Tensor) -> Features:
         """The same ids and values, with targets and hashes of these rows."""
-        return replace(self, targets=_rows(self.targets, positions), hashes=self.hashes[positions.numpy()])
+        return replace(self, targets=rows_at(self.targets, positions), hashes=self.hashes[positions.numpy()])
 
 
 class FeatureStore:
@@ -265,7 +265,7 @@ def _same_data(kept: Features, examples: Examples, count: int) -> bool:
     known = torch.isin(examples.ids, kept.ids).nonzero().flatten()
     if not len(known):
         return True
-    wanted = known[torch.linspace(0, len(known) - 1, min(count, len(known))).long().unique()]
+    wanted = known[evenly(count, len(known))]
     for positions in wanted.split(examples.chunk):
         rows = torch.searchsorted(kept.ids, examples.ids[positions])
         if not np.array_equal(content(examples.fetch(positions)), kept.hashes[rows.numpy()]):
@@ -303,7 +303,3 @@ def _of_one_length(parts: list[Tensor]) -> list[Tensor]:
     longest = max(part.shape[1] for part in parts)
     short = [longest - part.shape[1] for part in parts]
     return [nn.functional.pad(part, (0, 0, 0, more)) if more else part for part, more in zip(parts, short)]
-
-
-def _rows(value: Any, at: Tensor) -> Any:
-    return {key: item[at] for key, item in value.items()} if isinstance(value, dict) else value[at]

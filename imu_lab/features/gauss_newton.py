@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..core.messages import reason
 from ..core.running import device_of, evaluating, own_modules
 from ..tasks.outputs import cross_entropy_derivative, derivative_of, log_probabilities
 from ..tasks.protocol import Batch, Examples, Task
@@ -220,7 +221,7 @@ def _bent_backward(task: Task, outputs: Tensor, batch: Batch, change: Tensor) ->
     except (NotImplementedError, RuntimeError) as error:
         raise ValueError(
             "the Gauss-Newton matrix is made of the loss's second derivatives at the outputs, and torch knows none of the loss "
-            f'of this task ({str(error).splitlines()[0]}); use what needs S alone, such as factors="inputs" or the estimator '
+            f'of this task ({reason(error)}); use what needs S alone, such as factors="inputs" or the estimator '
             "'fisher-diagonal'"
         ) from None
 
@@ -302,7 +303,7 @@ class NetworkCurvature:
         except (NotImplementedError, RuntimeError) as error:
             raise NotImplementedError(
                 f"{type(self.model).__name__} has no forward mode, which its curvature needs "
-                f"({str(error).splitlines()[0]}); use fisher-diagonal, which falls back to per-example gradients"
+                f"({reason(error)}); use fisher-diagonal, which falls back to per-example gradients"
             ) from error
         bend, _ = _bending(self.task, made, batch)
         return torch.func.vjp(outputs, self.values)[1](bend(moved))[0]

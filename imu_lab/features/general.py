@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..core.messages import reason
 from ..core.running import device_of, evaluating, own_modules
 from ..tasks.evaluation import in_order
 from ..tasks.protocol import Batch, Examples, Task
@@ -260,9 +261,8 @@ def _say_once(model: nn.Module, error: Exception) -> None:
     kind = type(model).__name__
     if kind not in _told:
         _told.add(kind)
-        reason = str(error).splitlines()[0] if str(error) else "no reason given"
         warnings.warn(
-            f"{kind} cannot be differentiated in forward mode ({reason}); per-example gradients are used instead: the "
+            f"{kind} cannot be differentiated in forward mode ({reason(error)}); per-example gradients are used instead: the "
             "same numbers, several times slower",
             stacklevel=6,
         )

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ..core.knobs import knobs
 from ..core.messages import DoesNotApply
+from ..core.running import evenly
 from ..tasks.evaluation import outputs
 from ..tasks.outputs import cross_entropy_derivative, derivative_of, log_probabilities
 from ..tasks.protocol import Batch, Examples, Task
@@ -150,7 +151,7 @@ def is_cross_entropy(task: Task, model: nn.Module, examples: Examples) -> bool:
     """
     if derivative_of(task.example_loss) is cross_entropy_derivative:
         return True
-    few = examples.take(torch.linspace(0, len(examples) - 1, min(CHECKED, len(examples))).long().unique())
+    few = examples.take(evenly(CHECKED, len(examples)))
     return all(_bends(task, made, batch) for _, batch, made in outputs(task, model, few))
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..core.messages import DoesNotApply, shown, unknown
-from ..core.running import copied, device_of, evaluating, hooked, same
+from ..core.messages import DoesNotApply, reason, shown, unknown
+from ..core.running import copied, device_of, evaluating, evenly, hooked, same
 from ..tasks.evaluation import threads_of
 from ..tasks.protocol import Batch, Task, offered, prepared
 
@@ -45,8 +45,7 @@ class Readout(NamedTuple):
 def probe(task: Task, model: nn.Module) -> Batch:
     """A few of the forget examples, evenly spread: what a model does to them tells one model from another."""
     forget = task.split("forget")
-    positions = torch.linspace(0, max(0, len(forget) - 1), min(PROBE, len(forget))).long().unique()
-    return forget.batch(positions).to(device_of(model))
+    return forget.batch(evenly(PROBE, len(forget))).to(device_of(model))
 
 
 def examine(task: Task, model: nn.Module, batch: Batch | None = None) -> Readout:
@@ -69,7 +68,7 @@ def _examined(task: Task, model: nn.Module, batch: Batch | None) -> Readout:
         outputs, calls = _watched(model, batch.inputs)
     except RuntimeError as error:  # what torch says of shapes that do not fit each other
         raise ValueError(
-            f"this {type(model).__name__} cannot answer the task's examples{_shape(batch.inputs)}: {str(error).splitlines()[0]}; "
+            f"this {type(model).__name__} cannot answer the task's examples{_shape(batch.inputs)}: {reason(error)}; "
             "pass a model that was made for them, such as imu.train(task)"
         ) from error
     names = _may_move(model, named(task, model) or (_found(model, outputs, calls),))

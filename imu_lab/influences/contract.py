@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..core.messages import with_article
 from ..core.registry import estimators
 from ..core.running import real_numbers
+from ..features.gradients import gradients_of
 from ..tasks.protocol import Examples, Task
 
 
@@ -45,6 +46,15 @@ class Estimator:
         Only these two sets may be looked at, and ``model`` may not be changed.
         """
         raise NotImplementedError
+
+
+class ByPreconditioner:
+    """The base of influences −g_iᵀ M ḡ that are told by their ``preconditioner`` alone."""
+
+    def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
+        """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
+        gradients, precondition = gradients_of(task, model), self.preconditioner(task, model, forget)
+        return -gradients.along(forget, precondition(gradients.mean(target)))
 
 
 def checked_influence(how: Any, given: Any, count: int) -> np.ndarray:

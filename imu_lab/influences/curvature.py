@@ -20,6 +20,7 @@ from ..features.kronecker import FACTORS, advising, damped
 from ..features.layered import Layered, by_layer
 from ..features.statistics import MATRIX, Statistics, collect, means_of
 from ..tasks.protocol import Examples, Task
+from .contract import ByPreconditioner
 from .exact import Solver
 
 EXACT = "exact"
@@ -98,7 +99,7 @@ class Curved:
 
 @estimator("curvature")
 @dataclass(frozen=True)
-class CurvatureInfluence(Curved):
+class CurvatureInfluence(ByPreconditioner, Curved):
     """I_i = −g_iᵀ M⁻¹ ḡ with M⁻¹ ḡ = Ĝ⁻¹ ḡ Ŝ⁻¹: how much the step of ``curvature-ascent`` listens to each sample.
 
     Ŝ and Ĝ are the damped factors of :mod:`imu_lab.features.kronecker`. Beside ``dot``, which is the same for the plain
@@ -109,11 +110,6 @@ class CurvatureInfluence(Curved):
     """
 
     curvature: str = knob("forget", **CURVATURE)
-
-    def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
-        """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
-        gradients, precondition = gradients_of(task, model), self.preconditioner(task, model, forget)
-        return -gradients.along(forget, precondition(gradients.mean(target)))
 
     def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
         """From a gradient ḡ to M⁻¹ ḡ."""

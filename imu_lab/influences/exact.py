@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from ..core.knobs import knob
 from ..core.registry import estimator
 from ..features.gauss_newton import DENSE_LIMIT, HeadCurvature, NetworkCurvature, curvature_of, unflat
-from ..features.gradients import Preconditioner, flat, gradients_of
+from ..features.gradients import Preconditioner, flat
 from ..tasks.protocol import Examples, Task
+from .contract import ByPreconditioner
 
 AT_ONCE = 20  # products below which the matrix is formed without trying anything else
 MOST = 1_000  # products for one vector where no matrix fits
@@ -22,7 +23,7 @@ FINE = 1e-8  # relative residual in double precision where the model is in singl
 
 @estimator("exact")
 @dataclass(frozen=True)
-class GaussNewton:
+class GaussNewton(ByPreconditioner):
     """I_i = −g_iᵀ (H + λ)⁻¹ ḡ, H = mean Jᵀ ∇²ℓ J, the Gauss-Newton matrix of the loss over the readout's parameters.
 
     For a linear head and cross-entropy H is the Hessian itself. The system is solved by conjugate gradients; where they
@@ -40,11 +41,6 @@ class GaussNewton:
     def needs_retain(self) -> bool:
         """Whether training data beyond the forget set is used."""
         return self.curvature != "forget"
-
-    def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
-        """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
-        gradients, precondition = gradients_of(task, model), self.preconditioner(task, model, forget)
-        return -gradients.along(forget, precondition(gradients.mean(target)))
 
     def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
         """From a gradient to (H + λ)⁻¹ of it."""

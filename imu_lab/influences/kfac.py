@@ -11,11 +11,12 @@ from ..core.registry import estimator
 from ..features.gradients import LinearGradients, Preconditioner, gradients_of
 from ..features.kronecker import by_matrix, kronecker_inverse, with_ones
 from ..tasks.protocol import Examples, Task
+from .contract import ByPreconditioner
 
 
 @estimator("kfac")
 @dataclass(frozen=True)
-class KroneckerFisher:
+class KroneckerFisher(ByPreconditioner):
     """I_i = −g_iᵀ (S ⊗ A + λ)⁻¹ ḡ, A = mean a aᵀ of the head's inputs, S = mean δ δᵀ of its errors over the forget set.
 
     Positions of a sequence count as samples of their own (S then sums over them). The damping is exact, not split
@@ -26,17 +27,12 @@ class KroneckerFisher:
 
     damping: float = knob(1e-2, help="λ, added to the Fisher.", valid="(0, inf)", range=(1e-6, 1e2), scale="log")
 
-    def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor:
-        """(n,) influence of each forget example on the target's mean loss; negative means ascend.
+    def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
+        """From a gradient to (S ⊗ A + λ)⁻¹ of it.
 
         Raises:
             ValueError: the readout is not one linear layer that produces the output.
         """
-        gradients, precondition = gradients_of(task, model), self.preconditioner(task, model, forget)
-        return -gradients.along(forget, precondition(gradients.mean(target)))
-
-    def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
-        """From a gradient to (S ⊗ A + λ)⁻¹ of it."""
         gradients = gradients_of(task, model)
         if not isinstance(gradients, LinearGradients):
             raise ValueError(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.knobs import check_count
-from ..core.messages import kind_of, listed, shown, unknown
+from ..core.messages import kind_of, listed, reason, shown, unknown
 from ..core.records import Influence, Intensity, Run
 from ..core.running import checked_seed
 from ..features.cache import view
@@ -176,8 +176,7 @@ def _found(rows: pd.DataFrame, where: Any) -> np.ndarray:
     try:
         kept = rows.eval(where) if isinstance(where, str) else where(rows)
     except Exception as error:  # whatever a condition or a user's function raises
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"the condition {shown(where)} cannot be read ({reason}); {_columns(rows)}") from None
+        raise ValueError(f"the condition {shown(where)} cannot be read ({reason(error)}); {_columns(rows)}") from None
     if isinstance(kept, pd.Series) and kept.index.sort_values().equals(rows.index.sort_values()):
         kept = kept.reindex(rows.index)  # the truth values belong to rows by their index, in whatever order they come
     if isinstance(kept, pd.Series) and isinstance(kept.dtype, pd.BooleanDtype):

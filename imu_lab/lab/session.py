@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..core import knobs, registry
 from ..core.knobs import check_count, name_of, plain
-from ..core.messages import shown, unheard, warn
+from ..core.messages import reason, shown, unheard, warn
 from ..core.outcome import beware
 from ..core.records import Influence, Intensity, Run
 from ..core.running import (
@@ -298,7 +298,7 @@ class Session:
                 answer = model(self.found.probe.to(device_of(model)).inputs)
             except RuntimeError as error:  # what torch says of shapes and types that do not fit each other
                 raise ValueError(
-                    f"the retrained model cannot answer the task's examples: {str(error).splitlines()[0]}; pass one that was made "
+                    f"the retrained model cannot answer the task's examples: {reason(error)}; pass one that was made "
                     "for them"
                 ) from error
         check_answers(self.task, answer, "the retrained model")

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..core.messages import DoesNotApply
+from ..core.messages import DoesNotApply, reason
 from ..core.quantities import SPLITS
 from ..core.records import Run
 from ..measures.ensemble import References
@@ -216,7 +216,7 @@ def _check_model(task: Task, model: nn.Module, who: str) -> None:
             few = next(iter(outputs(task, model, forget.take(torch.arange(1)))))[2]
         except RuntimeError as error:  # what torch says of shapes that do not fit each other
             raise ValueError(
-                f"the {who} model cannot answer the task's examples: {str(error).splitlines()[0]}; pass one that was made for them"
+                f"the {who} model cannot answer the task's examples: {reason(error)}; pass one that was made for them"
             ) from error
         check_answers(task, few, f"the {who} model")
     strange = int(outcomes(task, model, forget)[:, 0].isnan().sum())

@@ -14,7 +14,7 @@ from torch import nn
 from ..core.labels import told_apart
 from ..core.messages import DoesNotApply, unknown
 from ..core.records import Run
-from ..core.running import full_precision
+from ..core.running import evenly, full_precision
 from ..core.taken import a_run
 from ..measures import predictions
 from ..measures.membership import SCORES
@@ -150,7 +150,8 @@ def side_by_side(run_a: Run, run_b: Run, *, reference: Any = None, task: Task | 
 
 def _plane(task: Task, models: dict[str, nn.Module], splits: list[str]) -> pd.DataFrame:
     """All models' answers to the same samples, in the plane in which those of the two runs vary most."""
-    few = {split: _few(task.split(split)) for split in splits}
+    whole = {split: task.split(split) for split in splits}  # evenly many of each, whatever its size
+    few = {split: each.take(evenly(MOST, len(each))) for split, each in whole.items()}
     answers = {name: [_answers(task, model, each) for each in few.values()] for name, model in models.items()}
     stacked = np.concatenate([values for name in (A, B) for values in answers[name]])
     middle = stacked.mean(0)
@@ -168,11 +169,6 @@ def _plane(task: Task, models: dict[str, nn.Module], splits: list[str]) -> pd.Da
                 pd.DataFrame(about | {"answer": [names[k] for k in values.argmax(1)], "x": at[:, 0], "y": at[:, 1]})
             )
     return pd.concat(rows, ignore_index=True)
-
-
-def _few(examples: Examples) -> Examples:
-    """Evenly many of a split, whatever its size."""
-    return examples.take(torch.linspace(0, len(examples) - 1, min(MOST, len(examples))).long())
 
 
 def _answers(task: Task, model: nn.Module, examples: Examples) -> np.ndarray:

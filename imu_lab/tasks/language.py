@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..core.knobs import check_count
 from ..core.messages import kind_of
@@ -275,7 +275,7 @@ class Language:
         Raises:
             ValueError: there is no such pair.
         """
-        rows, count = _rows(examples), len(getattr(self.corpus, source))
+        rows, count = torch.tensor(np.asarray(examples), dtype=torch.int64), len(getattr(self.corpus, source))
         if outside := rows[(rows < 0) | (rows >= count)].tolist():
             raise ValueError(f"there is no {source} pair {outside[0]}; they are numbered 0 to {count - 1}")
         told = tokens(self.corpus, self.codec, source, "")
@@ -291,7 +291,7 @@ class Language:
         return self._labels(self.corpus.test, examples)
 
     def _labels(self, some: tuple[Pair, ...], examples: Any) -> list[str]:
-        return [self.corpus.name(some[at].author) or some[at].group for at in _rows(examples).tolist()]
+        return [self.corpus.name(some[at].author) or some[at].group for at in map(int, examples)]
 
     def spelled(self, tokens: Any) -> list[str]:
         """What each token is in writing."""
@@ -354,8 +354,3 @@ def _data(given: Any, keys: Any) -> str | Corpus:
             "leave keys= out, or give it to from_data"
         )
     return given if isinstance(given, Corpus) else str(given)
-
-
-def _rows(examples: Any) -> Tensor:
-    """Indices as a tensor; copied, because a record's column may be read-only."""
-    return torch.as_tensor(np.asarray(examples).copy(), dtype=torch.int64)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.messages import listed, near
+from ..core.messages import listed, near, reason
 from ..core.running import device_of, evaluating
 from .evaluation import are_averages
 from .protocol import Batch, Examples, Task, offered
@@ -40,8 +40,7 @@ def answer_of(member: str, question: Callable[[], Any]) -> Any:
     try:
         return question()
     except Exception as error:  # whatever a user's code raises is a fault to be told
-        reason = str(error).splitlines()[0] if str(error) else "no reason given"
-        raise Fault(f"{member} raised {type(error).__name__}: {reason}") from error
+        raise Fault(f"{member} raised {type(error).__name__}: {reason(error)}") from error
 
 
 def missing(task: Any) -> Iterator[str]:

@@ -158,7 +158,7 @@ class _Held:
                 "these examples were written into since they were made, by a model, a loss, a method or an estimator that they "
                 "were handed to, or by hand; write into a copy, such as x = x.clone(), and make the task again"
             )
-        return Batch(_rows(self.inputs, at), _rows(self.targets, at))
+        return Batch(rows_at(self.inputs, at), rows_at(self.targets, at))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +183,8 @@ class _InPrecision:
         return self.fetch(at).in_precision(self.dtype)
 
 
-def _rows(value: Any, at: Positions) -> Any:
+def rows_at(value: Any, at: Positions) -> Any:
+    """Some rows of a tensor, or of each of several by name."""
     return {key: item[at] for key, item in value.items()} if isinstance(value, dict) else value[at]
 
 

@@ -274,11 +274,11 @@ class Sequence:
 
     def labels(self, examples: Any) -> list[str]:
         """The source of training examples, by index."""
-        return [f"source {source}" for source in self.corpus.train[1][_rows(examples)].tolist()]
+        return [f"source {source}" for source in self.corpus.train[1].numpy()[np.asarray(examples, dtype=np.int64)]]
 
     def tokens(self, examples: Any) -> np.ndarray:
         """(n, L) the tokens of training examples, by index."""
-        return self.corpus.train[0][_rows(examples)].numpy()
+        return self.corpus.train[0].numpy()[np.asarray(examples, dtype=np.int64)]
 
     def card(self, example: int) -> str:
         """HTML of one training sequence: its tokens, each on the colour of the source that owns it."""
@@ -290,11 +290,6 @@ class Sequence:
         key = " ".join(f"{_cell('&nbsp;', source)} source {source}" for source in sorted(set(owner)))
         words = f"sequence {int(example)}, {self.labels([example])[0]}; states of {key}"
         return f"<figure><div>{cells}</div><figcaption>{words}</figcaption></figure>"
-
-
-def _rows(examples: Any) -> Tensor:
-    """Indices as a tensor; copied, because a record's column may be read-only."""
-    return torch.as_tensor(np.asarray(examples).copy(), dtype=torch.int64)
 
 
 def _cell(text: str, source: int, title: str = "") -> str:

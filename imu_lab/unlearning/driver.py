@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from ..core.messages import listed, unknown
 from ..core.quantities import KEPT, describe
+from ..core.running import evenly
 from ..tasks.protocol import Abilities, Task, names_of, offered
 from ..tasks.training import DivergedTraining
 from .recorder import Recorder, SplitMetrics
@@ -276,12 +277,12 @@ def _next(updates: Iterator[Any], moving: Iterable[nn.Parameter]) -> Any:
     return update if finite and all(value - value == 0 for value in terms.values()) else DIVERGED
 
 
-def utility_limit(recorder: Recorder, splits: tuple[str, ...] = KEPT) -> int | None:
+def utility_limit(recorder: Recorder) -> int | None:
     """The first recorded update at which accuracy on a kept split has fallen 5 points; None if it never did.
 
     None, too, where forgetting is told by something that rises, such as a loss: points say nothing of it.
     """
-    return _first(recorder, splits, lambda split, before, now: before - now >= UTILITY_LOSS - 1e-12, ("<=", "<"))
+    return _first(recorder, KEPT, lambda split, before, now: before - now >= UTILITY_LOSS - 1e-12, ("<=", "<"))
 
 
 def collapsed_at(recorder: Recorder) -> int | None:
@@ -310,8 +311,7 @@ def _chance(task: Task, split: str) -> float:
     examples = task.split(split)
     labels: list = names_of(task, examples)
     if len(examples) and not any(labels):
-        few = torch.linspace(0, len(examples) - 1, min(len(examples), examples.chunk)).long()
-        targets = examples.batch(few).targets
+        targets = examples.batch(evenly(examples.chunk, len(examples))).targets
         single = isinstance(targets, torch.Tensor) and targets.ndim == 1 and not targets.is_floating_point()
         labels = targets.tolist() if single else []
     return max(Counter(labels).values()) / len(labels) if len(set(labels)) > 1 else 0.0

@@ -240,3 +240,16 @@ def test_grafting_puts_the_head_back_and_leaves_the_rest_bit_for_bit() -> None:
     for name, value in grafted.state_dict().items():
         expected = head.state_dict()[name.split(".")[1]] if "classifier" in name else before["state"][name]
         assert torch.equal(value, expected)
+
+
+def test_a_model_that_fails_without_a_word_is_told_by_the_kind_of_its_error() -> None:
+    class Silent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError
+
+    with pytest.raises(ValueError, match="this Silent cannot answer .*: RuntimeError without a message; pass a model"):
+        imu.influence(cases.task("digits class"), Silent())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ...core.messages import unknown
+from ...core.messages import reason, unknown
 from ...core.running import evaluating
 
 ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {}
@@ -50,7 +50,7 @@ def check_takes(model: nn.Module, name: str, picture: Tensor) -> None:
         channels, height, width = picture.shape[1:]
         raise ValueError(
             f"the architecture {name!r} cannot take pictures of {width} x {height} pixels in {channels} channel(s): "
-            f"{str(error).splitlines()[0]}; choose another architecture=, or for a folder another image_size="
+            f"{reason(error)}; choose another architecture=, or for a folder another image_size="
         ) from error
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.memo import remembered
+from ...core.messages import reason
 from .images import architecture
 
 
@@ -136,10 +137,9 @@ def _read(file: Path) -> Any:
             return safetensors.torch.load(file.read_bytes())
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file raises
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"{file} holds no weights that can be read ({reason[:120]}); it is cut off or no file of tensors. Download it again, "
-            "or save model.state_dict() with torch.save or safetensors"
+            f"{file} holds no weights that can be read ({reason(error)[:120]}); it is cut off or no file of tensors. Download it "
+            "again, or save model.state_dict() with torch.save or safetensors"
         ) from None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.running import digest, edits, row_hashes
+from ...core.running import digest, edits, evenly, row_hashes
 from ..protocol import Batch, Positions
 
 CHUNK = 2**23  # bytes read at once
@@ -238,7 +238,7 @@ def _few(rows: Any) -> np.ndarray:
     """Hashes of a few rows, evenly spread."""
     if isinstance(rows, Stream):
         return rows.hashed()
-    at = torch.linspace(0, len(rows) - 1, min(FEW, len(rows))).long() if len(rows) else torch.empty(0).long()
+    at = evenly(FEW, len(rows))
     if isinstance(rows, Array):  # of any type, words too
         return row_hashes(rows.values[at if isinstance(rows.values, Tensor) else at.numpy()])
     return hashes_of(rows.get(at))

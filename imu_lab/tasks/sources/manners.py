@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...core.messages import reason
 from ...core.running import device_of, edits, evaluating, hooked
 from ..protocol import Batch
 from .models import HALF, SINGLE, logits_of, parameters_of
@@ -121,13 +122,9 @@ def _called(model: nn.Module, inputs: Any, keyword: bool, dtype: torch.dtype) ->
             first = first or error
     shapes = ", ".join(f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}" for value in each)
     raise ValueError(
-        f"the model cannot take the inputs: for a batch of {shapes} it raised {type(first).__name__}: {_line(first)}"
+        f"the model cannot take the inputs: for a batch of {shapes} it raised {type(first).__name__}: {reason(first)}"
         f"{_hint(model, inputs)}"
     ) from None
-
-
-def _line(error: Exception | None) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0]
 
 
 def _hint(model: nn.Module, inputs: Any) -> str:
@@ -234,7 +231,7 @@ def _check_own(model: nn.Module, inputs: Any, keyword: bool, outputs: Tensor) ->
             again = logits_of(_ask(model, inputs, keyword)) if far else outputs
     except Exception as error:  # batch statistics of a single sample
         raise ValueError(
-            f"the model cannot take one sample alone ({type(error).__name__}: {_line(error)}), so its output hangs on the "
+            f"the model cannot take one sample alone ({type(error).__name__}: {reason(error)}), so its output hangs on the "
             "others in the batch; use layers whose output is each sample's own, such as BatchNorm with running statistics"
         ) from None
     if far and not _near(again, outputs, outputs):
@@ -292,7 +289,7 @@ def check_loss(loss: Callable, outputs: Tensor, batch: Batch) -> None:
             warnings.simplefilter("ignore")  # of broadcasting, which the shape below shows
             made, alone = loss(outputs, batch.targets), loss(outputs[:1], batch.targets[:1])
     except Exception as error:  # a user's function may raise anything
-        raise ValueError(f"loss= cannot take {shapes}: {type(error).__name__}: {_line(error)}") from None
+        raise ValueError(f"loss= cannot take {shapes}: {type(error).__name__}: {reason(error)}") from None
     count = len(outputs)
     if not isinstance(made, Tensor) or made.shape not in ((count,), (count, 1)):
         got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__

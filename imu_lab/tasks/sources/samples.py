@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ...core.messages import with_article
+from ...core.messages import reason, with_article
 from ...core.running import described, digest, row_hashes
 from .held import Array, Kept, Stream, finite, hashes_of, stacked
 from .members import Side, checked, chosen, label_of, numbers
@@ -96,11 +96,7 @@ def _sample(data: Any, i: int, where: str) -> Any:
     try:
         return data[i]
     except Exception as error:  # a dataset of the user's may raise anything
-        raise ValueError(f"{where} sample {i} cannot be read: {type(error).__name__}: {_line(error)}") from None
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise ValueError(f"{where} sample {i} cannot be read: {type(error).__name__}: {reason(error)}") from None
 
 
 def _the_same_twice(rows: Stream, data: Any, where: str) -> tuple[tuple[int, ...], str]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.messages import with_article
-from ...core.running import described, device_of, digest, evaluating, fingerprint
+from ...core.running import described, device_of, digest, evaluating, evenly, fingerprint
 from ..networks.fresh import check_makes, check_takes, frozen
 from ..protocol import Batch, Examples
 from . import gate, manners, models
@@ -201,7 +201,7 @@ def _loss_key(own: OwnLoss | None, how: manners.Manner, labelled: Labelled) -> s
     if own is None:
         return ""
     targets = labelled.train_labels
-    some = targets[torch.linspace(0, len(targets) - 1, min(PROBE, len(targets))).long()]
+    some = targets[evenly(PROBE, len(targets))]
     each = (
         torch.stack([targets[targets == value][0] for value in targets.unique()]) if labelled.classes else targets[:0]
     )
