@@ -11,7 +11,7 @@ import ipywidgets as W
 from ..core.messages import kind_of, unknown
 from ..widgets.base.closing import close_all
 from ..widgets.base.cover import Covered, predecessor, running_cell
-from ..widgets.base.reachable import Reachable
+from ..widgets.base.reachable import reachable
 from .answers import Choice, Mistyped, Number, single
 
 WIDE = {"width": "auto", "min_width": "120px"}
@@ -35,8 +35,9 @@ class Prediction(W.VBox):
         self._words = W.HTML()
         self._choose = self._chooser(step)
         head = W.HTML(f"<b>Predict.</b> {html.escape(self.question)}")
-        super().__init__([head, self._choose, self._words, Reachable()])
+        super().__init__([head, self._choose, self._words])
         self.add_class("imu-reachable")
+        reachable()
         self._succeed(predecessor(self))
         if said is not None:
             self.say(said)

@@ -23,7 +23,7 @@ const fold = header => {
 const tend = panel => {
   for (const handle of panel.querySelectorAll(".noUi-handle, .widget-readout[contenteditable]")) {
     const slider = handle.closest(".widget-hslider, .widget-inline-hbox, .jupyter-widgets");
-    const name = plain(slider?.querySelector(".widget-label")?.textContent) || plain(panel.querySelector(".widget-html")?.innerText);
+    const name = plain(slider?.querySelector(".widget-label")?.textContent) || plain(panel.querySelector(".widget-html")?.textContent);
     tell(handle, "aria-label", name);
     if (handle.matches(".widget-readout")) tell(handle, "role", "textbox");
   }
@@ -39,24 +39,20 @@ const tend = panel => {
   for (const header of panel.querySelectorAll(".jupyter-widget-Collapse-header")) fold(header);
   for (const image of panel.querySelectorAll("img:not([alt])")) image.alt = "";  // buttons over it have the names
   for (const plot of panel.querySelectorAll(".js-plotly-plot")) {
-    const caption = plot.closest(".imu-captioned")?.querySelector(".imu-caption")?.innerText;
+    const caption = plot.closest(".imu-captioned")?.querySelector(".imu-caption")?.textContent;
     tell(plot, "role", "img");
     tell(plot, "aria-label", plain(caption) || plain(without(plot._fullLayout?.title?.text)) || "a figure");
   }
 };
 
-export default { render({ el }) {
-  let panel = null, due = null;
-  const soon = () => { due ??= setTimeout(() => { due = null; tend(panel) }, 150) };  // after what is drawn, not with it
-  const watch = new MutationObserver(soon);
-  const begin = () => {
-    panel = el.closest(".imu-panel, .imu-reachable");
-    if (!panel) return due = setTimeout(begin, 50);
-    due = null;
-    watch.observe(panel, { childList: true, subtree: true, attributes: true, attributeFilter: ["title"] });
-    panel.addEventListener("click", soon);
-    tend(panel);
-  };
-  begin();
-  return () => { clearTimeout(due); watch.disconnect(); panel?.removeEventListener("click", soon) };
-} };
+const start = () => {
+  let due = null;
+  const all = () => { due = null; document.querySelectorAll(".imu-panel, .imu-reachable").forEach(tend) };
+  const soon = () => { due ??= setTimeout(all, 150) };  // after what is drawn, not with it
+  new MutationObserver(soon).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["title"] });
+  document.addEventListener("click", soon);
+  soon();
+  return true;
+};
+
+export default { initialize() { globalThis["imu_lab reachable"] ??= start() } };

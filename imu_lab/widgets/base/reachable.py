@@ -8,13 +8,20 @@ import anywidget
 
 
 class Reachable(anywidget.AnyWidget):
-    """Put it into a panel (class ``imu-panel`` or ``imu-reachable``): it shows nothing, and tends all controls there.
+    """Shows nothing, and tends all controls of the page in panels (class ``imu-panel`` or ``imu-reachable``).
 
     ipywidgets gives sliders no name, icons none that can be read out, and opens the parts of an accordion by mouse alone.
     """
 
     _esm = (Path(__file__).parent / "reachable.js").read_text(encoding="utf-8")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.layout.display = "none"
+
+_reachable: Reachable | None = None
+
+
+def reachable() -> Reachable:
+    """This kernel's one, made when first asked for, and again if somebody closed it: one for each panel would be waste."""
+    global _reachable
+    if _reachable is None or _reachable.comm is None:
+        _reachable = Reachable()
+    return _reachable

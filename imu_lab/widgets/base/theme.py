@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipywidgets as W
 
-from .reachable import Reachable
+from .reachable import reachable
 
 STYLE_SHEET = """
 .imu-panel { --imu-text: var(--jp-ui-font-color1, currentColor); --imu-soft: var(--jp-ui-font-color2, #808080);
@@ -118,10 +118,10 @@ ARROW = """.imu-panel { --jp-widgets-dropdown-arrow: url("data:image/svg+xml,%3C
 """
 
 
-def style_sheet() -> W.Box:
-    """The style sheet, and what makes controls reachable, as a widget that takes no room."""
-    sheet = W.HTML(f"<style>{STYLE_SHEET}{ARROW}</style>")
-    return W.Box([sheet, Reachable()], layout=W.Layout(display="none"))
+def style_sheet() -> W.HTML:
+    """The style sheet as a widget that takes no room; with it the page begins to tend controls (:func:`.reachable`)."""
+    reachable()
+    return W.HTML(f"<style>{STYLE_SHEET}{ARROW}</style>", layout=W.Layout(display="none"))
 
 
 def section(title: str) -> W.HTML:
