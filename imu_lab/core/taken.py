@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from .messages import kind_of, shown
+from .messages import kind_of, listed, shown
 from .records import Run
+from .running import checked_seed
 
 
 def a_run(given: Any, call: str) -> Run:
@@ -72,6 +73,22 @@ def several_examples(given: Any, name: str) -> list[int]:
     if not all(whole):
         raise TypeError(words + shown(values[whole.index(False)]))
     return [int(each) for each in values]
+
+
+def seeds_of(given: Any, name: str, least: int = 1) -> list[int]:
+    """Some seeds, each once.
+
+    Raises:
+        TypeError, ValueError: it is no row of seeds, one is there twice, or there are none.
+    """
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} is several seeds, such as range(3); got {kind_of(given)}")
+    seeds = [checked_seed(seed) for seed in given]
+    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise ValueError(f"{name} has {listed([str(seed) for seed in twice])} more than once; each seed is one run")
+    if len(seeds) < least:
+        raise ValueError(f"{name}= names no seed, so that there is nothing to run; say range(3)")
+    return seeds
 
 
 def _refused(given: Any, call: str, words: str) -> Any:

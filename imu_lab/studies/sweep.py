@@ -12,7 +12,7 @@ import pandas as pd
 from ..core.knobs import check_count
 from ..core.messages import unheard, unknown, warn
 from ..core.records import Run
-from ..core.taken import a_table
+from ..core.taken import a_table, seeds_of
 from ..lab.verbs import load_run
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task, offered
@@ -20,7 +20,7 @@ from ..tasks.training import recipe_of
 from .arms import Arm, arms_of, controls_of
 from .cells import NOTHING, RETRAINED, STILL, Cell, Made, check_schedule
 from .comparison import ORIGINAL
-from .trial import kind_of_steps, seeds_of
+from .trial import kind_of_steps
 from .tuning import DISTANCE, Best, best_arm, column_of, fair, standings
 from .work import Outcome, beware_of_one_original, worked
 

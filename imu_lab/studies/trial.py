@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.knobs import check_count
-from ..core.messages import kind_of, listed, unheard, unknown
-from ..core.running import checked_seed
-from ..core.taken import a_table
+from ..core.messages import unheard, unknown
+from ..core.taken import a_table, seeds_of
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task
 from .arms import exact
@@ -111,22 +110,6 @@ def trial(
         raise ValueError(asked[0]["refused"])
     table = pd.DataFrame([dict(zip(("steps", "arm", "seed"), key)) | row for key, row in zip(cells, rows)])
     return _with_alike(table, alike).drop(columns="margins", errors="ignore")
-
-
-def seeds_of(given: Any, name: str, least: int = 1) -> list[int]:
-    """Some seeds, each once.
-
-    Raises:
-        TypeError, ValueError: it is no row of seeds, one is there twice, or there are none.
-    """
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise TypeError(f"{name} is several seeds, such as range(3); got {kind_of(given)}")
-    seeds = [checked_seed(seed) for seed in given]
-    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-        raise ValueError(f"{name} has {listed([str(seed) for seed in twice])} more than once; each seed is one run")
-    if len(seeds) < least:
-        raise ValueError(f"{name}= names no seed, so that there is nothing to run; say range(3)")
-    return seeds
 
 
 def _check(arms: Mapping[str, Any], alike: str | None, references: bool) -> None:

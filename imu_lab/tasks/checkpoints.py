@@ -21,7 +21,7 @@ from ..core import storage
 from ..core.beside import prepare_figures
 from ..core.memo import Memo
 from ..core.messages import kind_of
-from ..core.running import described, device_of, digest, evaluating, fingerprint, state_of, tensors_of
+from ..core.running import checked_seed, described, device_of, digest, evaluating, fingerprint, state_of, tensors_of
 from .poorer import beware_of_poorer
 from .protocol import Examples, Task, check_unchanged, offered, own_data_key
 from .training import DivergedTraining, Recipe, Training, check_tensors, recipe_of
@@ -79,6 +79,7 @@ def train(
     if not hasattr(task, "make_model"):
         raise TypeError(f"train takes a task, such as imu.tasks.Classification(...); got {kind_of(task)}")
     check_unchanged(task)
+    seed = checked_seed(seed)
     own = offered(task).trained
     if own is not None and recipe is None:
         given = own(split, seed)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..core.messages import unknown
 from ..core.running import digest, seeded
 from . import cross_entropy
 from .evaluation import averages
@@ -51,13 +52,15 @@ class Toy:
     def split(self, name: str) -> Examples:
         """``"train"``, ``"forget"``, ``"retain"`` or ``"test"`` (the blobs that are kept)."""
         points, labels = self._points("test" if name == "test" else "train")
-        mine = {
+        parts = {
             "train": labels >= 0,
             "forget": labels == self.forget_blob,
             "retain": labels != self.forget_blob,
             "test": labels != self.forget_blob,
-        }[name]
-        chosen = mine.nonzero().flatten()
+        }
+        if name not in parts:
+            raise unknown("split", name, parts)
+        chosen = parts[name].nonzero().flatten()
         return Examples.of(points[chosen], labels[chosen], chosen, "test" if name == "test" else "train")
 
     def make_model(self, seed: int) -> nn.Module:

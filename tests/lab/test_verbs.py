@@ -340,3 +340,11 @@ def test_one_metric_to_follow_stands_by_itself() -> None:
         for each in (imu.metrics.create("agreement"), ["agreement"])
     )
     assert cases.close(one, listed) and "agreement" in set(one["metric"])
+
+
+@pytest.mark.parametrize(
+    "seeds, said", [([], "seeds= names no seed"), ([0, 1, 0], "has '0' more than once; each seed is one run")]
+)
+def test_each_of_several_seeds_is_one_run(seeds: list[int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1, seeds=seeds)

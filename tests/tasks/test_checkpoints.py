@@ -405,3 +405,9 @@ def test_batchnorm_over_a_single_example_is_told_in_one_sentence(folder: Path, c
     )
     with pytest.raises(ValueError, match=f"has a BatchNorm.*recipe whose batch_size is 2 or more .it is {size}."):
         imu.train(task, "retain", recipe=Recipe(epochs=1, batch_size=size))
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "0", None], ids=str)
+def test_what_is_no_seed_trains_nothing(seed: object) -> None:
+    with pytest.raises(ValueError, match="a seed is a whole number from 0, got"):
+        imu.train(imu.tasks.Toy(), seed=seed)

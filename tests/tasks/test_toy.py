@@ -6,6 +6,7 @@ import cases
 import pytest
 import torch
 
+import imu_lab as imu
 from imu_lab.tasks import Toy
 
 
@@ -43,3 +44,8 @@ def test_the_network_learns_it() -> None:
 
 def test_the_card_names_the_point() -> None:
     assert cases.task("toy").card(0).startswith("point 0 of blob 0 at (")
+
+
+def test_a_split_that_is_not_there_is_named() -> None:
+    with pytest.raises(imu.UnknownName, match="unknown split: 'forgets'. Did you mean 'forget'"):
+        imu.train(imu.tasks.Toy(), "forgets")
