@@ -156,6 +156,7 @@ class Result(W.VBox):
         self._open = self._open or self.asked.said is not None
         self._sentence.value = f"<p role='status'>{html.escape(COVERED if self.covered else self.words)}</p>"
         self._button.layout.display = None if self.covered else "none"
+        (self.add_class if self.covered else self.remove_class)("imu-waiting")  # what tells of it waits, too
         if not self.covered:
             self._things.uncover()
 
@@ -223,7 +224,7 @@ def predict(
     >>> guess.result(0.6, imu.plot_influence(scores))  # in a later cell: the figure, and "You said 0.2; it is 0.6."
 
     What ``.result`` is given beside the truth stays covered in a notebook on a screen until a prediction was entered, or
-    "Show without predicting" was clicked.
+    "Show without predicting" was clicked; in JupyterLab the words below it, up to the next heading or code, wait with it.
 
     Args:
         question: what is asked.

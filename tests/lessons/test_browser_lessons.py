@@ -9,7 +9,8 @@ from typing import Any
 import nbformat
 import pytest
 from browser import RUN_ALL_CELLS, in_kernel
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -27,6 +28,7 @@ COVERED = [
     "import pandas as pd, plotly.graph_objects as go\nimport imu_lab as imu\nfrom IPython.display import Markdown",
     'share = imu.predict("Which share?")\nshare',
     'share.result(0.9, go.Figure(go.Scatter(y=[1, 2])), pd.DataFrame({"<b>a</b>": ["of the table"]}))',
+    new_markdown_cell("*It is nearly all.*\n\n- told below\n\n## The next part\n\n*not about it*"),
     'imu.predict("Who?", ["we", "they"]).result("we", Markdown("*of the second*"))',
     'imu.predict("When?").result(0.5, Markdown("*of the third*"))',
     "print('run' + ' through')",
@@ -34,9 +36,9 @@ COVERED = [
 WIDGETS = "from ipywidgets.widgets import widget\nprint(len(widget._instances))"
 
 
-def written(path: Path, cells: list[str]) -> Path:
+def written(path: Path, cells: list[str | NotebookNode]) -> Path:
     """A notebook of these cells."""
-    made = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    made = new_notebook(cells=[new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells])
     made.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     nbformat.write(made, path)
     return path
@@ -56,9 +58,15 @@ def test_a_figure_is_covered_until_there_is_a_prediction(notebook: Callable[...,
     assert not [
         words for words in ("of the table", "It is 0.9", "of the second", "of the third") if words in shown(page)
     ]
+    prose = page.locator(".jp-RenderedMarkdown").first
+    page.wait_for_selector("text=What it shows is told here once you have predicted.")
+    assert not [words for words in ("nearly all", "told below") if words in prose.inner_text()]
+    assert "The next part" in prose.inner_text() and "not about it" in prose.inner_text()
     page.locator("[role=slider]").first.press("ArrowRight")
     page.click("text=This is my prediction")
     page.wait_for_selector("text=You said 0.01; it is 0.9.")
+    page.wait_for_selector(".jp-RenderedMarkdown >> text=told below")
+    assert "nearly all" in prose.inner_text() and "What it shows is told here" not in prose.inner_text()
     page.wait_for_selector("td:has-text('of the table')")
     figure = page.locator(".js-plotly-plot .main-svg").first
     figure.wait_for(state="visible")

@@ -47,7 +47,7 @@ const tend = panel => {
 
 const start = () => {
   let due = null;
-  const all = () => { due = null; document.querySelectorAll(".imu-panel, .imu-reachable").forEach(tend) };
+  const all = () => { due = null; document.querySelectorAll(".imu-panel, .imu-reachable").forEach(tend); untold() };
   const soon = () => { due ??= setTimeout(all, 150) };  // after what is drawn, not with it
   new MutationObserver(soon).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["title"] });
   document.addEventListener("click", soon);

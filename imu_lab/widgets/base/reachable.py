@@ -11,9 +11,10 @@ class Reachable(anywidget.AnyWidget):
     """Shows nothing, and tends all controls of the page in panels (class ``imu-panel`` or ``imu-reachable``).
 
     ipywidgets gives sliders no name, icons none that can be read out, and opens the parts of an accordion by mouse alone.
+    In JupyterLab the words below a result that is covered (class ``imu-waiting``) wait with it.
     """
 
-    _esm = (Path(__file__).parent / "reachable.js").read_text(encoding="utf-8")
+    _esm = "".join((Path(__file__).parent / name).read_text("utf-8") for name in ("untold.js", "reachable.js"))
 
 
 _reachable: Reachable | None = None
