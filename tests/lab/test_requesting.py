@@ -81,7 +81,7 @@ def test_files_and_the_second_level_are_columns(tmp_path: Path) -> None:
             (tmp_path / part / above / below).mkdir(parents=True)
             for k in range(count):
                 shade = 20 * k + 10 * len(above) + ord(below[0])
-                Image.new("RGB", (8, 8), (shade, k, 0)).save(tmp_path / part / above / below / f"{k}.png")
+                Image.new("RGB", (8, 8), (shade, k, len(part))).save(tmp_path / part / above / below / f"{k}.png")
     task = Classification(str(tmp_path), forget_fraction=0.2, level="superclass")
     dogs = imu.forget_where(task, "subclass == 'dog'")
     assert len(ids(dogs)) == 3 and dogs.columns(ids(dogs)) == {"subclass": ["dog"] * 3}

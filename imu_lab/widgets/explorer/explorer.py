@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,12 +21,10 @@ from ...core.messages import with_article
 from ...core.records import Run
 from ...figures.explorer import Scene, plot_map
 from ...lab.what_if import subset
-from ...studies.brushing import Rule, explain_selection
 from ...studies.landscape import Landscape
 from ..base import tables, theme
 from ..base.controls import STYLE
-from ..base.gallery import Gallery
-from ..base.job import Job, Report
+from ..base.job import Report
 from ..base.ledger import Ledger, Pictures, menu, quantities, widened, withstood
 from ..base.panel import Panel
 from ..pages import page
@@ -37,15 +34,14 @@ from .one_sample import OneSample
 from .paths import Paths
 from .player import Player
 from .sample_map import SampleMap
+from .selection import Selection
 from .what_if import Change, WhatIf
 
 SEEN = 64  # pixels, of the picture under the mouse
 HEIGHT = 252  # pixels, of the map and of the trajectories: both share a screen of 800 with the card
-SHOWN = 30  # pictures of a selection
 ROWS = 1000  # trajectories drawn of a selection
 INTERVAL = 0.1  # seconds between updates while it plays
 PATIENCE = 10.0  # seconds that it waits for a picture
-SELECT = "Draw around samples on the map, or over histograms, to select some; several histograms filter together."
 HINT = "write a pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
 
 
@@ -137,7 +133,7 @@ class Explorer(Panel):
             return  # it was never finished: what it should show was refused
         self.play.value = False
         self.what_if.job.stop()
-        self._explaining.stop()
+        self.selection.explaining.stop()
         self.job.stop()
         if self.other is not None:
             self.other.close()  # it stands in this one, and would be closed with its work going on
@@ -145,7 +141,7 @@ class Explorer(Panel):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the newest question is answered and drawn, and the selection explained."""
-        return super().wait(timeout) and self._explaining.wait(timeout)
+        return super().wait(timeout) and self.selection.explaining.wait(timeout)
 
     # --- the left side
 
@@ -167,7 +163,6 @@ class Explorer(Panel):
         self.filter = W.Text(placeholder=HINT, description="filter", continuous_update=False, tooltip=HINT, **wide)
         self.filter.add_class("imu-filter")
         self.clear = W.Button(description="Show all", icon="times", layout=W.Layout(width="auto"))
-        self.count = W.HTML().add_class("imu-about").add_class("imu-count")
         self.shown_run = W.Dropdown(options=[(label(self.run, 0), 0)], description="run", **wide)
         self.what_if = WhatIf(lambda: self.run, self._chosen_or_selected, self._take_up)
 
@@ -178,7 +173,7 @@ class Explorer(Panel):
 
     def _side(self) -> list[W.Widget]:
         return [theme.section("Go through the updates"), W.HBox([self.step, self.play]), self.shown_run,
-                theme.section("Colour and filter"), self.colour_by, self.filter, W.HBox([self.clear, self.count]),
+                theme.section("Colour and filter"), self.colour_by, self.filter, W.HBox([self.clear, self.selection.count]),
                 theme.section("One sample, and its neighbours"), self.sample,
                 theme.section("What-ifs on the selection"), self.what_if]  # fmt: skip
 
@@ -204,22 +199,16 @@ class Explorer(Panel):
         self.pictures = Pictures(self.run.task)
         choose = self.guarded(self.choose)
         self.ledger = Ledger(self.pictures, choose)
-        self.gallery = Gallery(choose, columns=SHOWN // 2, size=44).add_class("imu-gallery")
         self.sample = OneSample(self.pictures, choose)
         self.place = W.VBox()  # of the other explorer
         self.brushes = Brushes(self.guarded(self._brushed))
-        self.why = W.HTML().add_class("imu-about").add_class("imu-why")
-        self.shown = W.HTML().add_class("imu-about")
-        self.ids = W.Textarea(rows=1, description="ids", tooltip="The selected forget samples, to be copied.",
-                              style={"description_width": "30px"}, layout=W.Layout(width="auto")).add_class("imu-ids")  # fmt: skip
-        self._explaining = Job(self._explain, self._told_why, on_error=self.show_error)
+        self.selection = Selection(self.brushes, self.pictures, choose, self.show_error)
         layout = W.Layout(flex="1 1 420px", min_width="0", min_height=f"{HEIGHT + 36}px")
         self.places = {name: W.VBox(layout=layout).add_class("imu-captioned") for name in ("map", "paths")}
 
     def _main(self) -> list[W.Widget]:
         pair = W.HBox(list(self.places.values()), layout=W.Layout(flex_flow="row wrap"))
-        return [pair, theme.section("The selection"), self.brushes, self.why, self.shown, self.gallery, self.ids,
-                self.what_if.result]  # fmt: skip
+        return [pair, theme.section("The selection"), *self.selection.rows, self.what_if.result]  # fmt: skip
 
     # --- the map
 
@@ -342,42 +331,7 @@ class Explorer(Panel):
             else:
                 self.paths.show(few)
         self.ledger.show(self.samples[self.samples["example"].isin(mine)], quantities(self.samples))
-        self._show_gallery()
-        self.brushes.offer(self.samples, quantities(self.samples))
-        self.brushes.tell(mine)
-        self.ids.value = ", ".join(map(str, mine))
-        self._show_count(len(mine))
-
-    def _show_count(self, count: int) -> None:
-        """How many are selected, by which histograms, and, worked out meanwhile, what tells them from the others."""
-        filtered = "; ".join(self.brushes.marked.values())
-        none = "" if count else "; no sample passes all filters: double-click a histogram, or show all"
-        words = f"{count:,} of {len(self.land.forget):,} forget samples{none}{f' ({filtered})' if filtered else ''}"
-        self.count.value = f"<p>{escape(words)}</p>"
-        if self.selected is None:
-            self.why.value = f"<p>{SELECT}</p>"
-        else:
-            self._explaining.submit(self.selected)
-
-    def _explain(self, selected: list[int], report: Report) -> Rule:
-        """What else than the marked columns tells the selected from the others."""
-        columns = [name for name in quantities(self.samples) if name not in self.brushes.marked]
-        return explain_selection(self.samples, selected, columns)
-
-    def _told_why(self, rule: Rule) -> None:
-        if self.selected is not None:
-            words = str(rule)
-            self.why.value = f"<p>{escape(words[:1].upper() + words[1:])}.</p>"
-
-    def _show_gallery(self) -> None:
-        examples = self.land.forget.tolist() if self.selected is None else self.selected
-        count = len(examples)
-        if count > SHOWN:
-            examples = [examples[at] for at in np.linspace(0, count - 1, SHOWN).round().astype(int)]
-        pictures = self.pictures.of(examples)
-        self.gallery.show(pictures, [str(example) for example in examples], examples)
-        thinned = pictures is not None and count > len(examples)
-        self.shown.value = f"<p>{len(examples)} of {count:,} pictures, evenly spaced</p>" if thinned else ""
+        self.selection.show(self.samples, mine, self.selected)
 
     # --- one sample
 
@@ -394,7 +348,7 @@ class Explorer(Panel):
             self.sample.show(self.chosen, self.land, self._named(), self._recorded())
             self.paths.mark(self.chosen)
             self.map.mark(self.land.places[self.land.position[self.chosen]])
-        self.gallery.mark(self.chosen)
+        self.selection.gallery.mark(self.chosen)
         self.ledger.refresh()
 
     def _named(self) -> dict[str, Run]:
@@ -487,7 +441,7 @@ class Explorer(Panel):
     def _still(self) -> list:
         chosen = None if self.chosen is None else self.land.position.get(self.chosen)
         rows: list = [[plot_map(self.map.scene._replace(chosen=chosen)), self.paths.figure]]
-        return rows + [[self.gallery.value]] if self.gallery.value else rows
+        return rows + [[gallery]] if (gallery := self.selection.gallery.value) else rows
 
 
 def label(run: Run, number: int) -> str:

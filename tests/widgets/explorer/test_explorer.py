@@ -66,7 +66,7 @@ def test_a_click_on_a_row_of_the_trajectories_chooses_its_sample(explorer) -> No
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize("where", ["gallery", "sample.near", "ledger.strip", "ledger.rows"])
+@pytest.mark.parametrize("where", ["selection.gallery", "sample.near", "ledger.strip", "ledger.rows"])
 def test_a_click_on_a_picture_or_a_row_chooses_its_sample(explorer, where: str) -> None:
     click(explorer, "forget", 0)
     shown = attrgetter(where)(explorer)
@@ -75,9 +75,9 @@ def test_a_click_on_a_picture_or_a_row_chooses_its_sample(explorer, where: str) 
     button.click()
     assert name == f"example {explorer.chosen}" and f"{name}, class" in explorer.sample.card.value
     assert explorer.ledger.chosen == explorer.chosen
-    shown = [each.tooltip for each in explorer.gallery.overlay.children]
-    framed = [each.tooltip for each in explorer.gallery.overlay.children if "imu-marked" in each._dom_classes]
-    assert framed == ([name] if name in shown else []) and (name in shown or where != "gallery")
+    shown = [each.tooltip for each in explorer.selection.gallery.overlay.children]
+    framed = [each.tooltip for each in explorer.selection.gallery.overlay.children if "imu-marked" in each._dom_classes]
+    assert framed == ([name] if name in shown else []) and (name in shown or where != "selection.gallery")
 
 
 def test_a_click_on_who_is_responsible_chooses_it(explorer) -> None:
@@ -88,8 +88,8 @@ def test_a_click_on_who_is_responsible_chooses_it(explorer) -> None:
 
 
 def test_a_click_that_fails_is_told_in_the_panel(explorer) -> None:
-    explorer.gallery.overlay.show([10**6])
-    explorer.gallery.overlay.children[0].click()
+    explorer.selection.gallery.overlay.show([10**6])
+    explorer.selection.gallery.overlay.children[0].click()
     assert "not on the map" in explorer.error.value and isinstance(Job.errors.pop(), ValueError)
 
 
@@ -141,7 +141,7 @@ def test_a_lasso_selects_in_all_views(explorer, run) -> None:
     assert explorer.selected == wanted.tolist() and 0 < len(mine) < len(wanted), "retained samples too"
     assert sorted(explorer.paths.examples.tolist()) == sorted(mine)
     assert explorer.ledger.samples["example"].tolist() == mine.tolist()
-    assert f"{len(mine)} of 146" in explorer.count.value
+    assert f"{len(mine)} of 146" in explorer.selection.count.value
     faint, full = (opacities(explorer, chosen) for chosen in (~np.isin(explorer.land.forget, mine), mine))
     assert np.median(faint) < 64 and np.median(full) == 255
     lasso(explorer, [(left, low), (left + 1e-3, low), (left, low + 1e-3)])
@@ -308,7 +308,7 @@ def test_it_works_on_a_loaded_run_with_and_without_its_task(run, tmp_path: Path)
     assert imu.explore(loaded, context=20).map.scene.regions is not None
     bare = imu.explore(replace(loaded, task=None, snapshots=None))
     bare.choose(int(run.samples["example"].iloc[0]))
-    assert bare.map.scene.regions is None and bare.gallery.layout.display == "none"
+    assert bare.map.scene.regions is None and bare.selection.gallery.layout.display == "none"
     bare.step.value = 3
     assert bare.wait(SECONDS) and not Job.errors
 
@@ -454,19 +454,19 @@ def test_histograms_filter_every_view_together(explorer, run) -> None:
     histograms["pressure"].span = [0, 3]
     edge = np.linspace(ledger["pressure"].min(), ledger["pressure"].max(), 31)[4]
     few = ledger.index[ledger["pressure"] < edge].tolist()
-    assert explorer.selected == few and explorer.ids.value == ", ".join(map(str, few))
+    assert explorer.selected == few and explorer.selection.ids.value == ", ".join(map(str, few))
     assert sorted(explorer.paths.examples) == sorted(few) and set(explorer.ledger.samples["example"]) == set(few)
     assert np.array_equal(explorer.map.scene.selected, np.flatnonzero(np.isin(explorer.land.forget, few)))
-    assert sum(histograms["confidence_before"].now) == len(few) and "pressure 0." in explorer.count.value
+    assert sum(histograms["confidence_before"].now) == len(few) and "pressure 0." in explorer.selection.count.value
 
     explorer.brushes.add("loss_before")
     name = next(name for name, each in histograms.items() if name != "pressure" and np.count_nonzero(each.now) > 1)
     at = int(np.flatnonzero(histograms[name].now)[0])
     histograms[name].span = [at, at]
     both = explorer.selected
-    assert both and set(both) < set(few) and f"{len(both)} of 146 forget samples (" in explorer.count.value
-    assert explorer.wait(SECONDS) and " selected, and " in explorer.why.value
-    assert "pressure" not in explorer.why.value, "what was marked explains nothing"
+    assert both and set(both) < set(few) and f"{len(both)} of 146 forget samples (" in explorer.selection.count.value
+    assert explorer.wait(SECONDS) and " selected, and " in explorer.selection.why.value
+    assert "pressure" not in explorer.selection.why.value, "what was marked explains nothing"
 
     explorer._lassoed(np.array([[-1e3, -1e3], [1e3, -1e3], [1e3, 1e3], [-1e3, 1e3]]))
     assert explorer.selected == both, "a lasso around all leaves what the histograms let through"
@@ -475,19 +475,23 @@ def test_histograms_filter_every_view_together(explorer, run) -> None:
     explorer.brushes.add("influence")
     assert sum(histograms["influence"].now) == len(few)
     explorer.clear.click()
-    assert explorer.selected is None and histograms["pressure"].span == [] and "to select some" in explorer.why.value
+    assert (
+        explorer.selected is None
+        and histograms["pressure"].span == []
+        and "to select some" in explorer.selection.why.value
+    )
 
 
 def test_what_no_sample_passes_is_told(explorer, run) -> None:
     slow = run.samples.sort_values("pressure")["example"].tolist()
     explorer.select(slow[-3:])
     explorer.brushes.histograms["pressure"].span = [0, 0]
-    assert explorer.selected == [] and "no sample passes all filters" in explorer.count.value
-    assert explorer.wait(SECONDS) and "None of the samples" in explorer.why.value
+    assert explorer.selected == [] and "no sample passes all filters" in explorer.selection.count.value
+    assert explorer.wait(SECONDS) and "None of the samples" in explorer.selection.why.value
     assert not explorer.ledger.samples["example"].size
 
 
 def test_what_is_shown_of_how_many_is_said(explorer) -> None:
-    assert "30 of 146 pictures" in explorer.shown.value
+    assert "30 of 146 pictures" in explorer.selection.shown.value
     explorer.select(explorer.land.forget[:5])
-    assert explorer.shown.value == ""
+    assert explorer.selection.shown.value == ""
