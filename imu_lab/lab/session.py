@@ -24,11 +24,10 @@ from ..core.running import (
     copied,
     device_of,
     evaluating,
-    fingerprint,
     one_thread,
     only_looked_at,
     same,
-    tensors_of,
+    same_tensors,
 )
 from ..features import readout
 from ..features.cache import ReadoutTask, seen_from
@@ -82,7 +81,7 @@ class Session:
         self.names, self.linear = self.found.names, self.found.linear
         self._seen: tuple[Task, nn.Module] | None = None
         self._contexts: dict[bool, pd.DataFrame] = {}
-        self._references: dict[str, tuple[Any, Reference]] = {}  # what it makes of the probe, and itself
+        self._references: list[tuple[Any, Reference]] = []  # what it makes of the probe, and itself
         self._rates: dict[tuple, Found] = {}
         self._statistics: dict[tuple | None, Statistics] = {}
         self._doubted = False  # whether the model was looked at before
@@ -291,8 +290,7 @@ class Session:
             return None
         if not isinstance(reference, nn.Module):
             return Reference.of(self.task, reference)
-        model, key = prepared(self.task, reference), fingerprint(*tensors_of(reference))
-        # Equal tensors under other code are another model.
+        model = prepared(self.task, reference)
         with threads_of(self.task), torch.no_grad(), evaluating(model):
             try:
                 answer = model(self.found.probe.to(device_of(model)).inputs)
@@ -302,10 +300,11 @@ class Session:
                     "for them"
                 ) from error
         check_answers(self.task, answer, "the retrained model")
-        known = self._references.get(key)
-        if known is None or not same(known[0], answer):
-            known = self._references[key] = answer, Reference(self.task, copied(model).eval())
-        return known[1]
+        for known, kept in self._references:
+            if same_tensors(kept.model, model) and same(known, answer):  # under other code they are another model
+                return kept
+        self._references.append((answer, Reference(self.task, copied(model).eval())))
+        return self._references[-1][1]
 
 
 def _known_beside(task: Task, model: nn.Module) -> pd.DataFrame:
