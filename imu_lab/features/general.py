@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..core.messages import reason
 from ..core.running import device_of, evaluating, own_modules
 from ..tasks.evaluation import in_order
+from ..tasks.outputs import derivative_of
 from ..tasks.protocol import Batch, Examples, Task
 from . import readout
 from .layers import ROOM, Entries, Gradient, OfExamples, Outer, Part, candidates, joined, own, parts, watching
@@ -63,10 +64,18 @@ class GeneralGradients:
         return {name: value.detach() for name, value in self.parameters().items()}
 
     def _losses(self, batch: Batch) -> Callable[[Gradient], Tensor]:
-        """From readout parameters to the (n,) losses of a batch."""
+        """From readout parameters to (n,) numbers that change as the losses of a batch do.
+
+        Where the losses' derivative δ at the outputs is known, the numbers are δ · outputs with δ held fixed: autograd's own
+        p_y − 1 is lost to rounding where an example is fitted well.
+        """
+        known = derivative_of(self.task.example_loss)
 
         def losses(values: Gradient) -> Tensor:
-            return self.task.example_loss(lambda x: torch.func.functional_call(self._own, values, (x,)), batch)
+            if known is None:
+                return self.task.example_loss(lambda x: torch.func.functional_call(self._own, values, (x,)), batch)
+            made = torch.func.functional_call(self._own, values, (batch.inputs,))
+            return (made * known(made.detach(), batch)).flatten(1).sum(1)
 
         return losses
 

@@ -68,17 +68,17 @@ def cross_entropy_derivative(logits: Tensor, batch: Batch) -> Tensor:
     if logits.shape[-1] == 1:
         sign = (1 - 2 * truth).to(logits.dtype)
         return sign * (sign * logits).sigmoid()
-    return less_truth(log_probabilities(logits).exp_(), truth)
+    return less_truth(log_probabilities(logits).exp(), truth)
 
 
 def less_truth(p: Tensor, truth: Tensor) -> Tensor:
-    """(..., K) p − e_y, in the place of p, for truth (..., 1).
+    """(..., K) p − e_y, for truth (..., 1).
 
     Its entry of the true class is minus the sum of the others: p_y − 1 itself is lost to rounding where an example is fitted
     well, and with it the direction of the gradient.
     """
-    p.scatter_(-1, truth, 0.0)
-    return p.scatter_(-1, truth, -p.sum(-1, keepdim=True))
+    others = p.scatter(-1, truth, 0.0)
+    return others.scatter(-1, truth, -others.sum(-1, keepdim=True))
 
 
 def derived(

@@ -138,16 +138,20 @@ def test_the_derivative_of_a_well_fitted_example_is_right_to_its_last_digits(cla
     assert apart.max() < 1e-5
 
 
-def test_the_direction_of_a_well_fitted_examples_gradient_is_no_rounding_error() -> None:
+@pytest.mark.parametrize("readout", [None, "all"])
+def test_the_direction_of_a_well_fitted_examples_gradient_is_no_rounding_error(readout: str | None) -> None:
     """A float32 model that is sure of its answers, beside the same model in float64."""
     inputs, labels = 3 * torch.eye(3).repeat(10, 1) + torch.linspace(-0.3, 0.3, 90).view(30, 3), torch.arange(30) % 3
-    model = nn.Sequential(nn.Linear(3, 3))
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     with torch.no_grad():
-        model[0].weight.copy_(7 * torch.eye(3) + torch.arange(9.0).view(3, 3) / 9), model[0].bias.zero_()
+        for layer, weight in zip(model, (torch.eye(3), 7 * torch.eye(3) + torch.arange(9.0).view(3, 3) / 9)):
+            layer.weight.copy_(weight), layer.bias.zero_()
     values = {}
     for kind in (torch.float32, torch.float64):
         mine, x = copy.deepcopy(model).to(kind), inputs.to(kind)
-        task = imu.tasks.Classification.from_data(mine, (x, labels), (x + 1, labels), forget_indices=range(12))
+        task = imu.tasks.Classification.from_data(
+            mine, (x, labels), (x + 1, labels), forget_indices=range(12), readout=readout
+        )
         for name in ("gradient-cosine", "gradient-norm", "el2n", "fisher-diagonal"):
             values[kind, name] = imu.influence(task, mine, name).values
     for name in ("gradient-cosine", "gradient-norm", "el2n", "fisher-diagonal"):
