@@ -53,7 +53,9 @@ class Views(W.VBox):
         self.chosen: int | None = None
         self.figures: dict[str, FigureWidget] = {}
         self._listening: set[str] = set()
-        self.metric = W.Dropdown(tooltip="what the curves show", layout=W.Layout(width="150px")).add_class("imu-metric")
+        self.metric = W.Dropdown(
+            tooltip="what the curves show", layout=W.Layout(width="150px", visibility="hidden")
+        ).add_class("imu-metric")
         self.scores = W.HTML().add_class("imu-table").add_class("imu-scores")
         self.card = W.HTML(NO_CARD).add_class("imu-card")
         self.pictures = Pictures(task)
@@ -141,6 +143,7 @@ class Views(W.VBox):
             wanted = self.metric.value if self.metric.value in names else run.headline
             self.metric.options = [(describe(name).title, name) for name in names]
             self.metric.value = wanted
+            self.metric.layout.visibility = None
 
     # --- one sample
 
@@ -244,7 +247,8 @@ def title_of(task: Any) -> str:
     asked = [
         f"{name.removeprefix('forget_')} {value}"[:60]
         for name, value in vars(task).items()
-        if name.startswith("forget_") and value is not None and not isinstance(value, bool)
+        if name.startswith("forget_") and not (value is None or isinstance(value, bool))
+        if not (isinstance(value, tuple) and not value)  # nothing of this kind
     ]
     data = getattr(task, "data", None)
     return " · ".join([data if isinstance(data, str) else type(task).__name__, *[f"forget {what}" for what in asked]])

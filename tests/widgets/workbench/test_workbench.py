@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import cases
@@ -22,7 +23,7 @@ from imu_lab.studies.comparison import usual_step
 from imu_lab.widgets.base.controls import Choice
 from imu_lab.widgets.base.job import Job
 from imu_lab.widgets.workbench.asking import NEVER
-from imu_lab.widgets.workbench.views import has_dots
+from imu_lab.widgets.workbench.views import has_dots, title_of
 from imu_lab.widgets.workbench.workbench import Workbench, workbench
 
 SECONDS = 60.0
@@ -478,3 +479,14 @@ def test_the_learning_rate_begins_where_one_was_found_and_a_moving_slider_does_n
     control = imu.run_control(task, model, steps=40)
     assert control.method.value.settings["lr"] == found
     control.close()
+
+
+def test_a_title_says_what_is_asked_and_nothing_else() -> None:
+    asked = {
+        "data": "authors",
+        "forget_authors": (3, 8),
+        "forget_pairs": (),
+        "forget_class": None,
+        "forget_rows": np.ones(2),
+    }
+    assert title_of(SimpleNamespace(**asked)) == "authors · forget authors (3, 8) · forget rows [1. 1.]"
