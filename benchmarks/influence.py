@@ -94,6 +94,7 @@ def rows() -> Iterator[Row]:
         (by_loop,) = seconds(lambda: reference_loop(cached, head), rounds=1, warmup=0)
     (whole,) = seconds(lambda: forward(task, model), rounds=3)
     yield Row("influence of 5,000 samples, cached / forward pass", ours / whole, 0.02)
+    yield fixed_cost()
     yield Row("per-sample autograd loop / ours, cached, n = 5,000", by_loop / ours, 100, least=True)
     yield Row("vmap(grad) / ours, cached, n = 5,000", by_vmap / ours, 10, least=True)
     for precision, target in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
@@ -106,6 +107,26 @@ def rows() -> Iterator[Row]:
     fresh = "from benchmarks.influence import memory; print(memory())"  # a process of its own: no freed pages to reuse
     taken = subprocess.run([sys.executable, "-c", fresh], capture_output=True, text=True, check=True).stdout
     yield Row("memory above the features, n = 50,000, d = 2,048, K = 1,000", float(taken), 500, unit="MiB")
+
+
+def fixed_cost() -> Row:
+    """A verb whose features are kept still reads the weights and puts the probe of eight through: how much else it does."""
+    from torchvision.models import resnet50
+
+    torch.manual_seed(0)
+    model, pictures = resnet50(num_classes=CLASSES).eval(), torch.rand(40, 3, 64, 64)
+    train, test = (pictures[:32], torch.arange(32) % CLASSES), (pictures[32:], torch.arange(8))
+    task = imu.tasks.Classification.from_data(model, train, test, forget_indices=range(12))
+    probe = task.split("forget").batch(torch.arange(8)).inputs
+
+    def bare() -> None:
+        with torch.no_grad():
+            for value in (*model.parameters(), *model.buffers()):
+                value.sum()
+            model(probe)
+
+    verb, least = seconds(lambda: imu.influence(task, model), bare, rounds=15, warmup=2)
+    return Row("a verb on a ResNet-50, cached / read of its weights and probe, 64 x 64", verb / least, 1.3)
 
 
 def linear_task(count: int, width: int, classes: int, precision: torch.dtype) -> imu.tasks.Classification:

@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from ..core.running import fingerprint, tensors_of
+from ..core.running import same_tensors
 from ..tasks.protocol import Task, offered
 from ..unlearning.driver import SplitMetrics
 
@@ -32,8 +32,7 @@ def doubt(task: Task, model: nn.Module, measured: SplitMetrics, loss: float) -> 
     words = (unlearned and _not_learned(*train, 1 / classes)) or (_swapped(*train, *test) if test else "")
     if not words or (original := own("train", 0)) is None:
         return ""
-    mine, theirs = (fingerprint(*tensors_of(each)) for each in (model, original))
-    return words if mine == theirs else ""
+    return words if same_tensors(model, original) else ""
 
 
 def _shares(task: Task, measured: SplitMetrics, names: tuple[str, ...]) -> tuple[float, int] | None:
