@@ -369,7 +369,7 @@ def test_tied_weights_are_trained_kept_and_saved(folder: Path, trainings: list[i
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_batches_of_one_are_trained_on(folder: Path, optimizer: str) -> None:
     """A single example that is left over is left out, and batches of one are none of those."""
-    recipe, task = Recipe(epochs=2, lr=0.05, batch_size=1, optimizer=optimizer), Toy()
+    recipe, task = Recipe(epochs=2, lr=0.05, batch_size=1, optimizer=optimizer), Toy(per_class=16)
     model, fresh, made = imu.train(task, recipe=recipe), task.make_model(0), []
     assert not equal(model, fresh) and task.evaluate(model, "train")["accuracy"] > 0.9
     examples, other = task.split("train"), task.make_model(0)
@@ -379,7 +379,7 @@ def test_batches_of_one_are_trained_on(folder: Path, optimizer: str) -> None:
 
 
 def test_a_training_by_batches_of_one_goes_on_where_it_was(folder: Path) -> None:
-    recipe, task = Recipe(epochs=3, lr=0.05, batch_size=1), Toy()
+    recipe, task = Recipe(epochs=3, lr=0.05, batch_size=1), Toy(per_class=16)
     examples = task.split("train")
     whole, first, second = (task.make_model(0) for _ in range(3))
     started, resumed = (training.Training(task, each, examples, recipe, 0) for each in (first, second))

@@ -584,19 +584,23 @@ def test_transforms_that_print_alike_make_other_data(make: Callable, kind: str, 
     assert cases.close(found[0], found[1], within=1e-3)
 
 
-def test_pictures_have_the_same_key_in_every_process(tmp_path: Path) -> None:
-    """Python tells of a function, such as the one that opens pictures, where it lies in memory: in each process elsewhere."""
+@pytest.mark.parametrize("elsewhere", [False, pytest.param(True, marks=pytest.mark.full)])
+def test_pictures_have_the_same_key_in_every_process(elsewhere: bool, tmp_path: Path) -> None:
+    """Python tells of a function, such as the one that opens pictures, where it lies in memory: each time elsewhere."""
     for at, folder in enumerate(("train/a", "train/b", "test/a", "test/b")):
         (tmp_path / folder).mkdir(parents=True)
         for i in range(4):
             pixels = np.random.default_rng(4 * at + i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / folder / f"{i}.png")
-    here: dict[str, object] = {"__name__": "__main__", "folder": str(tmp_path)}
+    here, again = ({"__name__": "__main__", "folder": str(tmp_path)} for _ in "ab")
     exec(KEYED, here)
-    said = subprocess.run([sys.executable, "-c", f"folder = {str(tmp_path)!r}\n{KEYED}print(place, key)"],
-                          capture_output=True, text=True, check=True, cwd=Path(imu.__file__).parents[1]).stdout  # fmt: skip
-    place, key = said.split()
-    assert place != here["place"] and key == here["key"]
+    if elsewhere:
+        said = subprocess.run([sys.executable, "-c", f"folder = {str(tmp_path)!r}\n{KEYED}print(place, key)"],
+                              capture_output=True, text=True, check=True, cwd=Path(imu.__file__).parents[1])  # fmt: skip
+        again |= zip(("place", "key"), said.stdout.split())
+    else:
+        exec(KEYED, again)
+    assert again["place"] != here["place"] and again["key"] == here["key"]
 
 
 KEYED = """
