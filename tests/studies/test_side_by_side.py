@@ -53,7 +53,10 @@ def test_one_plane_holds_the_answers_of_all_models(runs: tuple[imu.Run, imu.Run]
     assert len(a) == len(logs) and a["answer"].tolist() == [task.classes[k] for k in logs.argmax(1).tolist()]
     drawn, whole = (torch.cdist(each, each).numpy() for each in (torch.tensor(a[["x", "y"]].to_numpy()), centred))
     assert (drawn <= whole + 1e-6).all() and np.corrcoef(drawn.ravel(), whole.ravel())[0, 1] > 0.7
-    # Where both runs are one, all its points lie on each other.
+
+
+@pytest.mark.full
+def test_where_both_runs_are_one_all_its_points_lie_on_each_other(runs: tuple[imu.Run, imu.Run]) -> None:
     twin = imu.side_by_side(runs[0], runs[0]).plane
     one, other = (twin.loc[twin["model"] == name, ["x", "y"]].to_numpy() for name in "AB")
     assert cases.close(one, other)

@@ -64,7 +64,7 @@ def moved(before: nn.Module, after: nn.Module) -> set[str]:
     return {key for key, value in after.state_dict().items() if not torch.equal(value, old[key])}
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(4)
 @KINDS
 @METHODS
 def test_a_run_is_told_of_as_it_is(name: str, method: str, tmp_path: Path) -> None:

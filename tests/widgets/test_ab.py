@@ -38,12 +38,6 @@ def panel(record: SideBySide) -> Iterator:
     made.close()
 
 
-def test_two_runs_make_the_panel_of_their_record(record: SideBySide) -> None:
-    made = imu.ab(*record.runs.values())
-    assert made.wait(SECONDS) and made.record.plane.equals(record.plane) and made.record.scores.equals(record.scores)
-    made.close()
-
-
 def test_the_threshold_moves_the_line_the_words_and_the_pictures(panel) -> None:
     record = panel.record
     assert set(panel.figures) == {"plane", "matrices", "classes", "layers", "attack"}

@@ -37,7 +37,7 @@ def test_a_torchvision_classifier_by_its_name() -> None:
     ("name", "said"),
     [
         ("vgg-16-bn", "512x1x1"),  # its fifth pooling has nothing left to pool
-        ("vit_b_16", "Wrong image height! Expected 224 but got 8!"),
+        pytest.param("vit_b_16", "Wrong image height! Expected 224 but got 8!", marks=pytest.mark.full),
         ("resnet18", "to have 3 channels, but got 1 channels"),
     ],
 )

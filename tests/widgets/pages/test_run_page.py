@@ -97,6 +97,7 @@ def test_pictures_are_cut_out_where_they_belong(run: imu.Run, written: str) -> N
         assert np.array_equal(tile, run.task.pictures([arrays["pictured"][place]])[0])
 
 
+@pytest.mark.full
 def test_many_large_pictures_are_squeezed_then_thinned_and_that_is_told() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (600, 40, 30, 3), dtype=np.uint8)
     look = lambda examples: noise[examples]  # noqa: E731

@@ -53,6 +53,7 @@ def is_permutation(found: np.ndarray, of: np.ndarray) -> bool:
     return cases.relative(np.sort(found), np.sort(of)) <= 1e-12 and cases.relative(found, of) > 1e-3
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("rule", MOVED, ids=lambda rule: rule.name)
 def test_the_controls_are_controls_of_the_main_run_wherever_its_sliders_stand(panel: Workbench, rule: Choice) -> None:
     before = weights(panel)

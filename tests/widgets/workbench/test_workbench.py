@@ -355,6 +355,7 @@ def test_a_clicked_dot_shows_its_sample(panel: Workbench, name: str, role: str) 
     assert (rings[0].xanchor, rings[0].yanchor) == (dots.x[7], dots.y[7])
 
 
+@pytest.mark.full
 def test_the_card_follows_the_slider(panel: Workbench) -> None:
     example = click(panel.figures["influence"], "ascend", 3)
     before = panel.views.card.value
@@ -426,6 +427,7 @@ def test_dragging_drops_what_is_superseded(panel: Workbench) -> None:
     assert panel.answer.scores.settings["settings"]["damping"] == pytest.approx(0.1), "and ends with the last position"
 
 
+@pytest.mark.full
 def test_the_original_is_untouched(panel: Workbench, task: Any, models: tuple) -> None:
     before = {name: value.clone() for name, value in models[0].state_dict().items()}
     panel.controls.steps.value = 30
