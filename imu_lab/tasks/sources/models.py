@@ -7,6 +7,7 @@ import inspect
 import threading
 import warnings
 from collections.abc import Mapping
+from types import CellType, FunctionType
 from typing import Any
 
 import torch
@@ -78,13 +79,19 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def refuse_closed(model: nn.Module) -> None:
-    """Refuse a model whose layers cannot be looked into.
+    """Refuse a model whose layers cannot be looked into, or that no copy can stand for.
 
     Raises:
-        ValueError: it is scripted or quantised, or has no weights.
+        ValueError: it is scripted or quantised, has no weights, or a function in it holds parts of it.
     """
     for name, module in model.named_modules():
         where = f"its part {name!r} is" if name else "it is"
+        held = [] if type(module).__name__ in WRAPPERS else _held(vars(module).get("forward"))
+        if held and {*map(id, held)} & {id(each) for each in (*model.modules(), *model.parameters())}:
+            raise ValueError(
+                f"the model cannot be used: {where} called through a function that holds parts of the model, and a copy's would "
+                "still hold those of the original; write it as a method of the module's class"
+            )
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(
                 f"the model cannot be used: {where} scripted or traced; hand over the module it was made from"
@@ -105,6 +112,15 @@ def refuse_closed(model: nn.Module) -> None:
         )
         if packed or "quantized" in type(module).__module__ or type(module).__module__.startswith("bitsandbytes"):
             raise ValueError(f"the model cannot be used: {where} quantised; hand over the model before quantisation")
+
+
+def _held(function: Any) -> list[Any]:
+    """What a function of a user's holds by its closure and its defaults, and whose methods; nothing where it is none."""
+    if not isinstance(function, FunctionType):
+        return []
+    kept = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
+    kept += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    return [getattr(each, "__self__", each) for each in kept]
 
 
 def parameters_of(model: nn.Module) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
+import types
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -482,6 +484,25 @@ def test_wrappers_are_taken_off(wrap: Callable) -> None:
     assert type(run.model) is Net and made.evaluate(wrapped, "test") == made.evaluate(plain, "test")
 
 
+def patched(model: Net, held: Callable) -> Net:
+    """The model, a layer of which is called through a function that holds what it calls; in a copy, what the original calls."""
+    model.middle.forward = lambda x: 2 * held(x)
+    return model
+
+
+@pytest.mark.parametrize("way", [functools.partial, types.MethodType])
+def test_a_forward_that_a_copy_takes_along_is_taken(way: Callable) -> None:
+    def forward(layer: nn.Linear, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, 2 * layer.weight, layer.bias)
+
+    model, plain = net(), net()
+    model.head.forward = way(forward, model.head)
+    with torch.no_grad():
+        plain.head.weight *= 2
+    of_one, of_other = (imu.influence(task(each), each, "el2n").values for each in (model, plain))
+    assert cases.relative(torch.tensor(of_one), torch.tensor(of_other)) < 1e-5
+
+
 @pytest.mark.filterwarnings("ignore")  # torch's own words on what it has given up
 @pytest.mark.parametrize("close, said", [
     (lambda m: torch.jit.trace(m, PICTURES[:2]), "scripted or traced; hand over the module it was made from"),
@@ -489,7 +510,9 @@ def test_wrappers_are_taken_off(wrap: Callable) -> None:
     (lambda m: m.to("meta"), "on torch's meta device, where tensors have no values"),
     (lambda m: torch.ao.quantization.quantize_dynamic(m, {nn.Linear}), "its part 'middle' is quantised"),
     (lambda m: nn.Sequential(nn.LazyLinear(3)), r"its part '0' is lazy, .*; call model\(inputs\) once"),
-], ids=["traced", "a traced part", "meta", "quantised", "lazy"])  # fmt: skip
+    (lambda m: patched(m, m.middle.forward), "its part 'middle' is called through a function that holds parts of the model"),
+    (lambda m: patched(m, m.head), "write it as a method of the module's class"),
+], ids=["traced", "a traced part", "meta", "quantised", "lazy", "another's forward", "another layer"])  # fmt: skip
 def test_a_closed_model_is_refused_when_the_task_is_made(close: Callable, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         task(close(net()))
