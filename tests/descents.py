@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 import linear_heads
+import networks
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,18 @@ SGD = dict(lr=0.05, momentum=0.0, weight_decay=0.0, batch_size=10_000, optimizer
 GIVEN: dict[str, Callable[[], tuple[Task, nn.Module]]] = {
     "points": linear_heads.LINEAR["toy, double"],  # one prediction for each example
     "tokens": linear_heads.LINEAR["padded sequences, double"],  # several, some of them padding
+    "pictures": lambda: in_double("resnet-18"),  # through convolutions and BatchNorm
 }
 EACH = pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+
+
+def in_double(name: str) -> tuple[Task, nn.Module]:
+    """A network of :mod:`networks` and its task, in double precision."""
+    task, model, _ = networks.given(name)
+    train, test = (task.split(split).batch() for split in ("train", "test"))
+    twin, ids = copy.deepcopy(model).double(), task.split("forget").ids
+    pairs = ((batch.inputs.double(), batch.targets) for batch in (train, test))
+    return imu.tasks.Classification.from_data(twin, *pairs, forget_indices=ids, classes=task.classes), twin
 
 
 def stepped(task: Task, model: nn.Module, name: str, steps: int = 1, **settings: Any) -> tuple[nn.Module, list]:

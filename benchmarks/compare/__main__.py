@@ -11,9 +11,21 @@ import pandas as pd
 
 import imu_lab as imu
 from benchmarks.compare import report
-from benchmarks.compare.plan import ENTRIES, METHODS, SEEDS, tuning_of
+from benchmarks.compare.plan import (
+    ANEW,
+    ANEW_STEPS,
+    ENTRIES,
+    LOOKS,
+    METHODS,
+    SEEDS,
+    WHOLE,
+    moves_the_whole,
+    tuning_of,
+)
 from benchmarks.trial.__main__ import made_by
 from imu_lab.core import storage
+from imu_lab.studies.cells import STILL
+from imu_lab.unlearning.driver import COMPARISONS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,21 +45,45 @@ def main(arguments: list[str] | None = None) -> int:
 def compared(task: Any, name: str, jobs: int | None) -> pd.DataFrame:
     """The rows of one task: each method under the setting that was best on the seed of the tuning."""
     entry = ENTRIES[name]
-    table = imu.sweep(
-        task,
-        METHODS,
-        seeds=SEEDS,
-        at_forget=entry.goal,
-        steps=entry.steps,
-        step_norm=entry.step_norm,
-        record_every=entry.record_every,
-        references=True,
-        tuning=tuning_of(name),
-        by=entry.by,
-        folder=storage.data_folder() / "compare",
-        jobs=jobs,
-    )
-    return table.drop(columns="run").assign(**made_by())
+    how = dict(seeds=SEEDS, references=True, tuning=tuning_of(name), by=entry.by, jobs=jobs)
+    how |= {
+        "step_norm": entry.step_norm,
+        "record_every": entry.record_every,
+        "folder": storage.data_folder() / "compare",
+    }
+    tables = [imu.sweep(task, METHODS, at_forget=entry.goal, steps=entry.steps, **how)]
+    for method, tried in WHOLE.items() if moves_the_whole(name) else ():
+        how["record_every"] = LOOKS.get(method, entry.record_every)
+        more = imu.sweep(task, {method: tried}, at_forget=entry.goal, steps=entry.steps, controls=False, **how)
+        tables.append(_without_still(more))
+    for method, tried in ANEW.items() if moves_the_whole(name) else ():
+        how["record_every"] = ANEW_STEPS
+        ends = _without_still(imu.sweep(task, {method: tried}, steps=ANEW_STEPS, controls=False, **how))
+        goals = tables[0].groupby("seed")["goal"].first()
+        tables.append(_read_at_the_end(ends, entry.goal, goals))
+    return pd.concat(tables, ignore_index=True).drop(columns="run").assign(**made_by())
+
+
+def _without_still(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of methods: what is always beside them stands in the first table."""
+    return table[~table["method"].isin(STILL)]
+
+
+def _read_at_the_end(table: pd.DataFrame, goal: tuple, goals: pd.Series) -> pd.DataFrame:
+    """Runs that were not stopped at the goal: those that are not so forgotten at their end have no numbers, as others that
+    never got there.
+
+    Args:
+        goal: (metric, operator, value) of the forget set; ``"retrained"`` for the retrained model's own.
+        goals: in words, by seed.
+    """
+    metric, operator, value = goal
+    there = table[f"forget {metric}"]
+    beside = table[f"forget {metric} gap"] if value == "retrained" else there - value
+    reached = COMPARISONS[operator](beside, 0)
+    numbers = table.select_dtypes("number").columns.drop(["seed", "seconds"])
+    table = table.assign(reached=reached, came_to=there, goal=table["seed"].map(goals))
+    return table.assign(**{column: table[column].where(reached) for column in numbers})
 
 
 def _parsed(arguments: list[str] | None) -> argparse.Namespace:

@@ -35,11 +35,31 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "salun": {"share": [0.5, 0.3, 0.8]},
     "scrub": {"gamma": [1.0, 0.3, 3.0]},
 }
-# Left out are those that move more than the readout: EU-k, bad teacher, and CF-k above k = 1, which fine-tuning is. Each look
-# at them takes all data through the whole network: of CIFAR-10 a run takes minutes, others a second. And EU-k cannot be read at
-# equal forgetting of a random request: it begins with a readout that knows nothing, past the goal, and comes back from there.
+# Those that move more than the readout. Each look at them takes all data through the whole network, which of CIFAR-10 makes
+# hours of a tuning, so they are compared on digits alone. CF-k above k = 1, for with one layer it is fine-tuning.
+WHOLE: Mapping[str, Mapping[str, Any]] = {
+    "bad-teacher": {"share": [0.3, 0.1, 1.0]},
+    "cf-k": {"layers": [2, 3, 4]},
+}
+LOOKS = {"cf-k": 10}  # updates from one look to the next, where a run makes all of its updates and each look is dear
+# EU-k begins with layers that know nothing, which may be past the goal, and comes back from there: it is read at its end, after
+# half as many passes as a retraining takes. Steps of 0.02 would not bring fresh layers anywhere in so few.
+ANEW: Mapping[str, Any] = {
+    "eu-k": [{"layers": 1, "step_norm": 0.1}, {"layers": 1, "step_norm": 0.05}, {"layers": 2, "step_norm": 0.05}]
+}
+ANEW_STEPS = 120
 TASKS = ("digits, class 3", "digits, random tenth", "CIFAR-10, aeroplanes", "CIFAR-10, random tenth")
 ENTRIES = {name: trial.ENTRIES[name] for name in TASKS}
+
+
+def moves_the_whole(name: str) -> bool:
+    """Whether methods that move more than the readout are compared on a task, too."""
+    return not name.startswith("CIFAR")
+
+
+def methods_of(name: str) -> list[str]:
+    """The methods that are compared on a task."""
+    return [*METHODS, *((*WHOLE, *ANEW) if moves_the_whole(name) else ())]
 
 
 def tuning_of(name: str) -> tuple[int, ...]:

@@ -37,9 +37,11 @@ def test_the_markdown_is_made_of_the_table_and_the_readme_quotes_it(table: pd.Da
 def test_a_task_was_compared_with_its_seeds_and_the_rows_that_nobody_asks_for(table: pd.DataFrame) -> None:
     assert {"digits, class 3", "digits, random tenth"} <= set(table["task"])
     for name, rows in table.groupby("task"):
-        assert set(rows["method"]) == {*ALWAYS, *plan.METHODS}
+        assert set(rows["method"]) == {*ALWAYS, *plan.methods_of(str(name))}
         assert (rows.groupby("method")["seed"].apply(sorted) == [*[list(plan.SEEDS)] * rows["method"].nunique()]).all()
-        assert rows["machine"].nunique() == rows["versions"].nunique() == rows["sources"].nunique() == 1
+        later = rows["method"].isin([*plan.WHOLE, *plan.ANEW])
+        for part in (rows[later], rows[~later]):
+            assert all(part[column].nunique() == bool(len(part)) for column in ("machine", "versions", "sources"))
         assert not set(plan.SEEDS) & set(plan.tuning_of(str(name)))
 
 
@@ -60,7 +62,10 @@ def test_what_the_readme_says_of_a_class_is_in_the_rows(table: pd.DataFrame) -> 
     assert nearest(mean, 2) == {"curvature-ascent", "scrub"}
     assert mean["passes"].idxmax() == "fine-tune" and mean["passes"].drop("fine-tune").max() < cost
     assert (mean["passes"] < cost / 3).sum() > 0.8 * len(mean)
-    assert rows.loc[rows["method"] != "original", "reached"].sum() == 3 * (rows["method"].nunique() - 1) - 1
+    reached = rows.groupby("method")["reached"].sum()
+    assert reached["cf-k"] == 0 and reached["fine-tune"] == 2 and mean[report.TEST].idxmax() == "bad-teacher"
+    assert set(reached[reached < 3].index) == {"original", "cf-k", "fine-tune"}
+    assert mean.loc["bad-teacher", "passes"] < 2 and 0.4 * cost < mean.loc["eu-k", "passes"] < 0.5 * cost
     rows, mean, cost = told(table, "CIFAR-10, aeroplanes")
     assert set(mean.index[mean["passes"] > cost]) == {"salun"}
     assert set(mean.index[mean[report.TEST] > mean.loc["original", report.TEST]]) == {"random-label"}
@@ -75,6 +80,7 @@ def test_what_the_readme_says_of_a_random_tenth_is_in_the_rows(table: pd.DataFra
     ):
         rows, mean, _ = told(table, name)
         assert nearest(mean, len(best)) == best and mean[report.TEST].idxmin() == "original"
+        assert not rows.loc[rows["method"] == "eu-k", "reached"].any()
     never = set(rows["method"]) - set(rows.loc[rows["reached"], "method"]) - {"original"}
     assert never == {"fine-tune", "l1-sparse", "neggrad-plus", "scrub", "ssd"}
 
@@ -87,8 +93,26 @@ def test_weights_do_no_better_than_uniform_ones(table: pd.DataFrame) -> None:
 
 
 def test_every_method_has_as_many_settings_to_try_and_all_exist() -> None:
-    arms = arms_of(plan.METHODS, None)
+    arms = arms_of({**plan.METHODS, **plan.WHOLE, **plan.ANEW}, None)
     assert pd.Series([arm.of for arm in arms]).value_counts().eq(3).all()
+    assert (
+        set(plan.methods_of("digits, class 3"))
+        == {arm.of for arm in arms}
+        > set(plan.methods_of("CIFAR-10, aeroplanes"))
+    )
+
+
+def test_what_is_read_at_its_end_has_numbers_where_it_is_still_forgotten() -> None:
+    ends = pd.DataFrame(
+        {"method": "eu-k", "seed": [0, 1], "seconds": 1.0, "updates": 60, "passes": 9.0, "test kl_retrained": 0.1}
+        | {"forget accuracy": [0.0, 0.2], "forget loss": [0.5, 0.1], "forget loss gap": [0.2, -0.2]}
+    )
+    goals = pd.Series({0: "words", 1: "other words"})
+    for goal in (("accuracy", "<=", 0.01), ("loss", ">=", "retrained")):
+        found = command._read_at_the_end(ends, goal, goals)
+        assert found["reached"].tolist() == [True, False] and found["goal"].tolist() == ["words", "other words"]
+        assert found["came_to"].tolist() == ends[f"forget {goal[0]}"].tolist() and found["seconds"].eq(1).all()
+        assert found.loc[0, "passes"] == 9 and found.loc[1, ["updates", "passes", "test kl_retrained"]].isna().all()
 
 
 def row_of(words: str, method: str) -> list[str]:
@@ -106,12 +130,18 @@ def test_a_small_comparison(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     for module in (command, report):
         monkeypatch.setattr(module, "METHODS", methods)
         monkeypatch.setattr(module, "ENTRIES", entries)
+        monkeypatch.setattr(module, "WHOLE", whole := {"bad-teacher": plan.WHOLE["bad-teacher"]})
+        monkeypatch.setattr(module, "ANEW", anew := {"eu-k": {"step_norm": [0.1, 0.05, 0.2]}})
     monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path / "data"))
     readme = README.read_bytes()
     assert command.main(["--jobs", "1", "--out", str(tmp_path)]) == 0
     table, words = pd.read_parquet(tmp_path / "compare.parquet"), (tmp_path / "compare.md").read_text("utf-8")
     assert words == report.markdown(table) and README.read_bytes() == readme
-    assert set(table["method"]) == {*ALWAYS, *methods} and len(table) == 8 * len(plan.SEEDS)
+    assert set(table["method"]) == {*ALWAYS, *methods, *whole, *anew} and len(table) == 10 * len(plan.SEEDS)
+    ends = table[table["method"] == "eu-k"]
+    assert (
+        ends["reached"].all() and ends["updates"].eq(plan.ANEW_STEPS).all() and (ends["forget accuracy"] <= 0.1).all()
+    )
     assert "Not compared: it needs a folder of CIFAR-10 pictures" in words and "--cifar10 FOLDER" in words
     cells = row_of(words, "curvature-ascent")
     found = imu.over_seeds(table, [report.TEST, "passes"], by=["method"]).set_index(["quantity", "method"])
