@@ -61,7 +61,7 @@ def test_the_true_class_is_drawn_by_one_reading_and_never_by_the_other(given: Ca
     truth, classes = truths(task), likely(task, model).shape[-1]
     for exclude in (True, False):
         counts = torch.zeros(classes)  # of draws, by how far they are from the true class
-        many = drawn(task, model, monkeypatch, 40, batch_size=10_000, exclude_true=exclude, redraw=True)
+        many = drawn(task, model, monkeypatch, 120, batch_size=10_000, exclude_true=exclude, redraw=True)
         for positions, found in many:
             found = found[:, :-1] if found.ndim > 1 else found
             counts += torch.bincount(((found - truth[positions]) % classes).flatten(), minlength=classes)
