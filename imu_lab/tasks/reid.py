@@ -81,7 +81,7 @@ class ReID:
         drawn = str(self.data) == "figures"
         own = {
             "data": str(self.data),
-            "forget_persons": tuple(sorted(people.numbered(self.forget_persons))),  # in any order they are one request
+            "forget_persons": people.numbered(self.forget_persons),
             "architecture": self.architecture or ("person-cnn" if drawn else "person-resnet-50"),
             "recipe": self.recipe or (FIGURES if drawn else MARKET),
             "image_size": None if drawn else _size(self.image_size or MARKET_SIZE),
