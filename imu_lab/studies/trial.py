@@ -156,7 +156,8 @@ def over_seeds(
     """The mean over seeds with its 95 % interval, by Student's t.
 
     Args:
-        table: one row per run, with a column ``seed``, as :func:`imu_lab.trial` gives.
+        table: one row per run, with a column ``seed``, as :func:`imu_lab.trial` gives; equal rows, as of tables put together,
+            are one run.
         quantities: the columns to summarise, one or several; runs without a number do not count, see ``seeds``.
         by: the columns that make a group; the last names the arm.
         against: an arm; each value is then the difference to that arm's value under the same seed, in which the effect of
@@ -175,6 +176,8 @@ def over_seeds(
     for name in (*quantities, *by, "seed"):
         if name not in a_table(table, "over_seeds"):
             raise unknown("column in this table", name, list(table.columns))
+    told = table.drop(columns=["seconds", "run"], errors="ignore").astype(str)
+    table = table[~told.duplicated()]  # of tables put together: the same arm under the same seed is one run
     values = table[quantities].astype(float) - (0 if against is None else _control(table, quantities, by, against))
     long = pd.concat([table[by], values], axis=1).melt(by, quantities, "quantity")
     grouped = long.groupby([*by, "quantity"], sort=False, dropna=False)["value"]

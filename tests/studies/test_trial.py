@@ -95,3 +95,13 @@ def test_a_control_has_one_row_for_a_seed_and_a_quantity_counts_once() -> None:
     once = imu.over_seeds(table(a=[1, 2, 4]), "updates")
     pd.testing.assert_frame_equal(once, imu.over_seeds(table(a=[1, 2, 4]), ["updates", "updates"]))
     assert once["seeds"].tolist() == [3]
+
+
+def test_tables_put_together_do_not_make_more_seeds() -> None:
+    table = pd.DataFrame({"steps": "plain", "arm": "a", "seed": [0, 1, 2], "seconds": 1.0, "x": [1.0, 2.0, 4.0]})
+    both = pd.concat([table, table.assign(seconds=2.0), table.assign(arm="b")])
+    found = imu.over_seeds(both, "x")
+    assert found["seeds"].tolist() == [3, 3]
+    assert cases.close(
+        found[["mean", "low", "high"]].iloc[0], imu.over_seeds(table, "x")[["mean", "low", "high"]].iloc[0]
+    )
