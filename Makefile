@@ -36,7 +36,7 @@ test: $(STAMP) ## Run all tests, which is the whole truth
 	[ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; \
 	$(BIN)/python -m pytest -m browser $(ARGS) || { [ $$? -eq 5 ] && [ $$status -eq 0 ]; }
 
-check: $(STAMP) ## Run the quick tests, in two and a half minutes: no browser, no notebooks, contracts on three tasks, few cases of each test
+check: $(STAMP) ## Run the quick tests, in two minutes: no browser, no notebooks, contracts on three tasks, few cases of each test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (browser or slow or full)" -n 2 --dist worksteal $(ARGS)
 
 demo: $(STAMP) ## Unlearn a class without a browser: a table and an HTML report
