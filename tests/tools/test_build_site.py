@@ -77,6 +77,7 @@ def test_the_site_is_whole_and_needs_no_network(site: Path) -> None:
     everything = {path.relative_to(site).as_posix(): path.read_text("utf-8") for path in site.rglob("*.html")}
     reference = "".join(text for name, text in everything.items() if name.startswith("reference/"))
     assert not [name for name in examples.public() if f'id="imu_lab.{name}"' not in reference]
+    assert "Returns" in reference and "Return type" not in reference, "half a sentence is no type"
     for name, text in everything.items():
         loaded = re.findall(r'<(?:script|link|img|iframe)[^>]*?(?:src|href)="([^"]+)"', text)
         assert not [each for each in loaded if re.match(r"(https?:)?//", each)], name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 project = "imu_lab"
 author = "imu_lab contributors"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "returned"]
 html_theme = "furo"
 html_title = "imu_lab"
 html_show_sphinx = False
