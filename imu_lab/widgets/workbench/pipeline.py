@@ -80,12 +80,14 @@ class Pipeline:
     def __init__(self, session: Session, early: Callable[[Influence], Any] = lambda *_: None) -> None:
         self.session, self._early = session, early
         self._kept: OrderedDict[Any, Run] = OrderedDict()
+        self._weighed: tuple[Any, Influence, Intensity] | None = (
+            None  # the newest: sliders of a method leave them alone
+        )
 
     def __call__(self, question: Question, report: Report) -> Iterator[Answer]:
         """Yield the answer with the main run alone, unless its controls are at hand, and then with its controls."""
         main = registry.intensity_rules.create(question.rule.name, **question.rule.settings)
-        scores = self.session.influence(question.estimator.name, **question.estimator.settings)
-        weights = self.session.intensity(scores, main)
+        scores, weights = self._weights(question, main)
         self._early(scores)
         controls = [as_control(name, main) for name in question.compare]
         runs = [self._run(self._key(question, main, main=True), question, lambda: weights, report)]
@@ -110,6 +112,18 @@ class Pipeline:
         place = np.flatnonzero(scores.frame["example"] == example)
         pairs = influence_matrix(self.session.task, self.session.model, kind, against=("forget", place), **settings)
         return proponents(pairs, example)
+
+    def refresh(self) -> None:
+        """Work influences and weights out anew at the next question: a function that they call may be another one now."""
+        self._weighed = None
+
+    def _weights(self, question: Question, rule: Any) -> tuple[Influence, Intensity]:
+        """The influences and the weights that a question asks for."""
+        estimator = registry.estimators.create(question.estimator.name, **question.estimator.settings)
+        if self._weighed is None or self._weighed[0] != (estimator, rule):
+            scores = self.session.influence(estimator)
+            self._weighed = (estimator, rule), scores, self.session.intensity(scores, rule)
+        return self._weighed[1:]
 
     def _key(self, question: Question, rule: Any, main: bool = False) -> tuple:
         """What a run depends on, by value: the rule with its settings and those of the rule that it refers to, too.

@@ -89,7 +89,7 @@ class Workbench(Panel):
             still_rows=self.views.still_rows,
         )
         controls.listen(self.ask)
-        after_each_cell(self.guarded(controls.refresh))
+        after_each_cell(self.guarded(self.refresh))
         self.views.metric.observe(self._metric_chosen, "value")
         self._retraining = Job(
             self._retrain, self._retrained, on_error=self.show_error, on_progress=self._retraining_at
@@ -111,6 +111,11 @@ class Workbench(Panel):
     def figures(self) -> dict:
         """The live figures: ``"curves"``, ``"influence"``, ``"intensity"``."""
         return self.views.figures
+
+    def refresh(self) -> None:
+        """Take up what a cell has registered or defined anew; runs after every notebook cell."""
+        self.pipeline.refresh()
+        self.controls.refresh()
 
     def choose(self, example: int) -> None:
         """Show the card of this forget sample."""

@@ -248,6 +248,15 @@ def test_controls_are_kept_while_only_the_main_run_changes(panel: Workbench) -> 
     assert panel.answer.runs[1] is control, "uniform weights read no influence"
 
 
+def test_influences_are_worked_out_anew_where_something_they_depend_on_may_have_changed(panel: Workbench) -> None:
+    scores, rate = panel.answer.scores, panel.controls.method.controls.controls["lr"].editor
+    rate.value = 2e-3
+    assert panel.wait(SECONDS) and panel.answer.scores is scores, "a slider of the method leaves them alone"
+    panel.refresh()  # as after a cell, which may have edited what an estimator calls
+    rate.value = 3e-3
+    assert panel.wait(SECONDS) and panel.answer.scores is not scores
+
+
 @pytest.mark.full
 def test_controls_follow_the_method(panel: Workbench) -> None:
     control = panel.answer.runs[1]
