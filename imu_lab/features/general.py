@@ -63,7 +63,7 @@ class GeneralGradients:
     def _values(self) -> Gradient:
         return {name: value.detach() for name, value in self.parameters().items()}
 
-    def _losses(self, batch: Batch) -> Callable[[Gradient], Tensor]:
+    def _surrogates(self, batch: Batch) -> Callable[[Gradient], Tensor]:
         """From readout parameters to (n,) numbers that change as the losses of a batch do.
 
         Where the losses' derivative δ at the outputs is known, the numbers are δ · outputs with δ held fixed: autograd's own
@@ -71,13 +71,13 @@ class GeneralGradients:
         """
         known = derivative_of(self.task.example_loss)
 
-        def losses(values: Gradient) -> Tensor:
+        def surrogates(values: Gradient) -> Tensor:
             if known is None:
                 return self.task.example_loss(lambda x: torch.func.functional_call(self._own, values, (x,)), batch)
             made = torch.func.functional_call(self._own, values, (batch.inputs,))
             return (made * known(made.detach(), batch)).flatten(1).sum(1)
 
-        return losses
+        return surrogates
 
     def _batches(self, examples: Examples, size: int = BATCH) -> Iterator[tuple[Tensor, Batch]]:
         """Some positions and the examples there, those of like length together."""
@@ -92,9 +92,9 @@ class GeneralGradients:
         """Σ w_i g_i of a batch, by one backward pass; zeros where a parameter plays no part."""
         values = {name: value.requires_grad_() for name, value in self._values().items()}
         with torch.enable_grad():
-            losses = self._losses(batch)(values)
-            loss = losses.sum() if weights is None else (losses * weights.to(losses)).sum()
-            found = torch.autograd.grad(loss, list(values.values()), allow_unused=True, materialize_grads=True)
+            each = self._surrogates(batch)(values)
+            whole = each.sum() if weights is None else (each * weights.to(each)).sum()
+            found = torch.autograd.grad(whole, list(values.values()), allow_unused=True, materialize_grads=True)
         return dict(zip(values, found))
 
     def on(self, examples: Examples) -> OfExamples:
@@ -138,7 +138,7 @@ class GeneralGradients:
         try:
             with forward_mode(), torch.no_grad():
                 for at, batch in self._batches(examples):
-                    parts.append((at, torch.func.jvp(self._losses(batch), (values,), (direction,))[1]))
+                    parts.append((at, torch.func.jvp(self._surrogates(batch), (values,), (direction,))[1]))
             return in_order(parts, len(examples))
         except (NotImplementedError, RuntimeError) as error:  # the other way says what else is wrong
             _say_once(self.model, error)
@@ -210,7 +210,7 @@ class GeneralGradients:
         """Per-example gradients (c, *shape) for these parameters, together where torch can, else one by one."""
 
         def loss(given: Gradient, inputs: Any, targets: Any) -> Tensor:
-            return self._losses(Batch(_one(inputs), _one(targets)))(given).squeeze(0)
+            return self._surrogates(Batch(_one(inputs), _one(targets)))(given).squeeze(0)
 
         try:
             with forward_mode():
@@ -222,12 +222,11 @@ class GeneralGradients:
         """Per-example gradients (c, *shape), by one backward pass each through a common forward pass."""
         values = {name: value.detach().requires_grad_() for name, value in values.items()}
         with torch.enable_grad():
-            losses = self._losses(batch)(values)
             rows = [
                 torch.autograd.grad(
-                    loss, list(values.values()), retain_graph=True, allow_unused=True, materialize_grads=True
+                    one, list(values.values()), retain_graph=True, allow_unused=True, materialize_grads=True
                 )
-                for loss in losses
+                for one in self._surrogates(batch)(values)
             ]
         return {name: torch.stack(each) for name, each in zip(values, zip(*rows))}
 

@@ -36,7 +36,7 @@ class Distance:
         """
         name, reference = self._named, Reference.of(task, reference)
         each = {split: self.each(reference, task, model, split) for split in offered(task).splits}
-        return {split: {name: values.double().mean().item()} for split, values in each.items() if len(values)}
+        return {split: {name: values.cpu().double().mean().item()} for split, values in each.items() if len(values)}
 
     def each(self, reference: Any, task: Task, model: nn.Module, split: str) -> Tensor:
         """(n,) the distance of each example of a split."""

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..core.messages import DoesNotApply, UnknownName
+from ..core.messages import DoesNotApply, UnknownName, reason
 from ..core.records import Influence, Run
 from ..core.registry import estimators, intensity_rules, methods
 from ..core.running import copied, full_precision, one_thread, seeded
@@ -242,9 +242,8 @@ def _on_a_head(how: Any, name: str, task: Task, head: nn.Module, request: Reques
     try:
         yield from how(task, head, request)
     except Exception as error:  # a method of a user's own says in its own way what it lacks
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DoesNotApply(
-            f"shadow heads forget by the run's method, and {name!r} does not work on a head alone: {why}"
+            f"shadow heads forget by the run's method, and {name!r} failed on a head alone: {reason(error)}"
         ) from error
 
 

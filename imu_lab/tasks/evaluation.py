@@ -194,14 +194,17 @@ def mean_metrics(
 
     Args:
         copies: how many models ``model`` is: it then gives (copies · n, ...) outputs for n inputs, model by model.
-        also: what else is measured of the same outputs.
+        also: what else is measured of the same outputs; of one name the last counts.
     """
-    totals: dict[str, Tensor] = {}
+
+    def own(_: Positions, batch: Batch, made: Any, copies: int) -> Mapping[str, Tensor]:
+        return task.example_metrics(lambda _: made, repeated(batch, copies))
+
+    found: list[tuple[OfOutputs, dict[str, Tensor]]] = [(measure, {}) for measure in (own, *also)]
     for positions, batch, made in outputs(task, model, examples, alike=True, copies=copies):
-        _add_up(totals, _metrics(task, made, batch, copies), copies)
-        for measure in also:
+        for measure, totals in found:
             _add_up(totals, measure(positions, batch, made, copies), copies)
-    return {name: total / len(examples) for name, total in totals.items()}
+    return {name: total / len(examples) for _, totals in found for name, total in totals.items()}
 
 
 def outcomes(task: Task, model: nn.Module, examples: Examples, copies: int = 1) -> Tensor:
@@ -223,21 +226,16 @@ def outcomes(task: Task, model: nn.Module, examples: Examples, copies: int = 1) 
 def outcomes_and_means(
     task: Task, model: nn.Module, examples: Examples, copies: int = 1, also: Iterable[OfOutputs] = ()
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """What :func:`outcomes` and :func:`mean_metrics` tell, in one forward pass."""
+    """What :func:`outcomes` and :func:`mean_metrics` tell, with the mean ``loss``, in one forward pass."""
     rows: list[tuple[Positions, Tensor]] = []
 
     def outcome(positions: Positions, batch: Batch, made: Any, copies: int) -> dict[str, Tensor]:
         count = len(examples.ids[positions])
         rows.append((positions, _outcome(task, made, repeated(batch, copies), copies, count)))
-        return {}
+        return {"loss": rows[-1][1][..., 0].flatten()}
 
     means = mean_metrics(task, model, examples, copies, [outcome, *also])
     return _outcomes_in_order(rows, len(examples), copies), means
-
-
-def _metrics(task: Task, made: Any, batch: Batch, copies: int) -> Mapping[str, Tensor]:
-    """(copies · n,) the task's own metrics of a batch's outputs, by name."""
-    return task.example_metrics(lambda _: made, repeated(batch, copies))
 
 
 def _add_up(totals: dict[str, Tensor], found: Mapping[str, Tensor], copies: int) -> None:

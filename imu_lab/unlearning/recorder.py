@@ -76,14 +76,14 @@ class Recorder:
         heads = Heads(states)
         also = {split: [metric.of_outputs(self.task, split) for metric in self.follow] for split in self.splits}
         found, of_forget = outcomes_and_means(self.task, heads, self.forget, heads.copies, also.get("forget", ()))
+        if "forget" not in self.splits:
+            of_forget = {"loss": of_forget["loss"]}
         values: list[SplitMetrics] = [{} for _ in states]
-        for split in self.splits:
+        for split in dict.fromkeys([*self.splits, "forget"]):
             averaged = of_forget if split == "forget" else self._means(heads, split, also[split])
             for name, means in averaged.items():
                 for measured, value in zip(values, means.tolist()):
                     measured.setdefault(split, {})[name] = value
-        for measured, loss in zip(values, found[..., 0].mean(1).tolist()):
-            measured.setdefault("forget", {})["loss"] = loss
         return [Measurement(measured, outcome) for measured, outcome in zip(values, found)]
 
     def _means(self, heads: Heads, split: str, also: Sequence[OfOutputs]) -> dict[str, Tensor]:

@@ -75,9 +75,18 @@ def test_distances_are_seen_at_once_too(models: int, metric: str) -> None:
         head.load_state_dict(state)
         alone = followed.look(head).measured
         for split, values in seen.measured.items():
-            assert cases.close(values, alone[split], within=1e-4)
+            assert cases.close(values, alone[split], within=1e-4) and list(values) == list(alone[split])
     followed.follow = (lambda task, model: {}, *followed.follow)
     assert followed.at_once(head) == 1, "nobody knows of any other metric how to measure several heads"
+
+
+def test_what_is_followed_twice_is_not_counted_twice() -> None:
+    recorder, _, states = recorded_heads()
+    distance = Beside(imu.metrics.create("kl-retrained"), imu.references(cases.task("digits class"), seeds=[0]))
+    recorder.follow = (distance,)
+    once = recorder.look_at_heads(states[:2])[1].measured
+    recorder.follow = (distance, distance)
+    assert recorder.look_at_heads(states[:2])[1].measured == once and once["test"]["kl_retrained"] > 0
 
 
 def test_no_more_at_once_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:

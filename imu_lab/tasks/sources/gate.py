@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...core.messages import listed, unknown, warn, with_article
-from ...core.running import digest
+from ...core.running import digest, evenly
 from ..protocol import Examples
 from . import labels as naming
 from .held import Array, Fetch, Frame, Kept, Members, read
@@ -260,7 +260,7 @@ def _of_one_kind(train: Any, test: Any) -> None:
 
 def _size(rows: Any) -> float:
     """Of a few evenly spread rows, the median of their mean absolute values of real numbers; 0 where there are none."""
-    made = rows.get(torch.linspace(0, len(rows) - 1, min(FEW, len(rows))).long())
+    made = rows.get(evenly(FEW, len(rows)))
     real = [each for each in (made.values() if isinstance(made, dict) else [made]) if each.is_floating_point()]
     return float(torch.cat([each.double().abs().flatten(1) for each in real], 1).mean(1).median()) if real else 0.0
 

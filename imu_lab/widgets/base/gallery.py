@@ -16,11 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .overlay import Overlay
 
-GREY = (
-    122,
-    122,
-    122,
-)  # captions must be readable on a light and a dark page: 4.3 to 1 on white, 4.4 on JupyterLab's black
+# Captions must be readable on a light and a dark page: 4.3 to 1 on white, 4.4 on JupyterLab's black.
+GREY = (122, 122, 122)
 GAP = 6
 CAPTION = 14  # pixels
 

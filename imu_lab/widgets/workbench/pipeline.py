@@ -80,9 +80,7 @@ class Pipeline:
     def __init__(self, session: Session, early: Callable[[Influence], Any] = lambda *_: None) -> None:
         self.session, self._early = session, early
         self._kept: OrderedDict[Any, Run] = OrderedDict()
-        self._weighed: tuple[Any, Influence, Intensity] | None = (
-            None  # the newest: sliders of a method leave them alone
-        )
+        self._weighed: tuple[Any, Influence, Intensity] | None = None  # the newest; sliders of a method leave them
 
     def __call__(self, question: Question, report: Report) -> Iterator[Answer]:
         """Yield the answer with the main run alone, unless its controls are at hand, and then with its controls."""
@@ -120,10 +118,11 @@ class Pipeline:
     def _weights(self, question: Question, rule: Any) -> tuple[Influence, Intensity]:
         """The influences and the weights that a question asks for."""
         estimator = registry.estimators.create(question.estimator.name, **question.estimator.settings)
-        if self._weighed is None or self._weighed[0] != (estimator, rule):
+        known = self._weighed  # once: a cell that ends meanwhile takes it away
+        if known is None or known[0] != (estimator, rule):
             scores = self.session.influence(estimator)
-            self._weighed = (estimator, rule), scores, self.session.intensity(scores, rule)
-        return self._weighed[1:]
+            known = self._weighed = (estimator, rule), scores, self.session.intensity(scores, rule)
+        return known[1:]
 
     def _key(self, question: Question, rule: Any, main: bool = False) -> tuple:
         """What a run depends on, by value: the rule with its settings and those of the rule that it refers to, too.

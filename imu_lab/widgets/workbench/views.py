@@ -104,9 +104,11 @@ class Views(W.VBox):
             before, self.answer = self.answer, answer
             self._offer_metrics(answer.run)
             self._show_curves(*with_stale(answer, self._complete), answer)
-            # Else this thread, and the controls that it runs next, would compete with the one that sends the curves, and the page.
-            time.sleep(AHEAD if before is not None else 0)
-            if before is None or not alike(answer.weights, before.weights):
+            changed = before is None or not alike(answer.weights, before.weights)
+            if before is not None and (changed or not answer.complete):
+                # Else this thread, and the controls that it runs next, would compete with what sends the curves, and the page.
+                time.sleep(AHEAD)
+            if changed:
                 self._draw("intensity", figures.plot_intensity, figures.update_intensity, answer.weights)
                 self._mark()
             if before is None or answer.run is not before.run:

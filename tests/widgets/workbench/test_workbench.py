@@ -257,6 +257,16 @@ def test_influences_are_worked_out_anew_where_something_they_depend_on_may_have_
     assert panel.wait(SECONDS) and panel.answer.scores is not scores
 
 
+def test_a_cell_that_ends_while_a_question_is_answered_breaks_nothing(panel: Workbench, monkeypatch) -> None:
+    kind = imu.estimators[panel.controls.estimator.value.name]
+    alike, scores = kind.__eq__, panel.answer.scores
+    # The cell ends just when the kept influences are found to be those that are asked for.
+    monkeypatch.setattr(kind, "__eq__", lambda self, other: (panel.pipeline.refresh(), alike(self, other))[1])
+    panel.controls.method.controls.controls["lr"].editor.value = 2e-3
+    assert panel.wait(SECONDS) and panel.answer.run.settings["settings"]["lr"] == pytest.approx(2e-3)
+    assert panel.answer.scores is scores
+
+
 @pytest.mark.full
 def test_controls_follow_the_method(panel: Workbench) -> None:
     control = panel.answer.runs[1]
