@@ -245,6 +245,7 @@ def test_a_helper_edited_in_another_cell_gets_new_features(
     helper: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Helped().eval()
+    model.load_state_dict(counting().state_dict())
     task = cases.own_data(model)
     before = imu.influence(task, model).values
     monkeypatch.setitem(globals(), "bend", helper)
