@@ -14,7 +14,7 @@ from ..core.records import Run
 from ..core.running import checked_seed, full_precision
 from ..core.taken import a_run
 from ..measures import predictions
-from ..tasks.protocol import Task, labels_of
+from ..tasks.protocol import Task
 from . import feature_audits, likeness_audits, privacy_audits, relearning, shadows
 from .audited import ORIGINAL, RUN, Audited, Row, joined
 from .statistics import share_interval
@@ -144,14 +144,8 @@ def membership(run: Run, *, reference: Any = None, task: Task | None = None) -> 
         ValueError: there are no unseen samples of the classes in question, or the outputs are no probabilities.
     """
     asked = Audited.of(a_run(run, "membership"), reference, task)
-    splits = ("forget", asked.sides.split)
-    parts = []
-    for who in asked.models:
-        for split, examples, scored in zip(splits, asked.sides, asked.sides_of(who)):
-            ids = examples.ids.numpy()
-            about = {"model": who, "split": split, "example": ids, "label": labels_of(asked.task, ids, examples.source)}
-            parts.append(pd.DataFrame(about | {"member": split == "forget"}).join(scored.drop(columns="right")))
-    return pd.concat(parts, ignore_index=True)
+    tables = {who: asked.known_of(who) for who in asked.models}
+    return pd.concat(tables, names=["model"]).reset_index("model").reset_index(drop=True)
 
 
 @full_precision()

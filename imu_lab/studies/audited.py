@@ -19,7 +19,7 @@ from ..measures.membership import SCORES, Sides, sample_scores, sides
 from ..measures.reference import Reference, check_answers, refuse_original
 from ..tasks.checkpoints import is_known, train
 from ..tasks.evaluation import outcomes, outputs
-from ..tasks.protocol import Examples, Task, offered, prepared
+from ..tasks.protocol import Examples, Task, labels_of, offered, prepared
 from .statistics import confidence_interval, share_interval
 
 RUN, ORIGINAL, RETRAINED = "run", "original", "retrained"
@@ -148,6 +148,15 @@ class Audited:
         return self.once(
             (who, "sides"), lambda: tuple(sample_scores(self.task, self.models[who], each) for each in parts)
         )
+
+    def known_of(self, who: str) -> pd.DataFrame:
+        """``split, example, label, member`` of members and then of samples never seen, and a model's scores of each."""
+        parts = []
+        for split, examples, scored in zip(("forget", self.sides.split), self.sides, self.sides_of(who)):
+            ids = examples.ids.numpy()
+            about = {"split": split, "example": ids, "label": labels_of(self.task, ids, examples.source)}
+            parts.append(pd.DataFrame(about | {"member": split == "forget"}).join(scored.drop(columns="right")))
+        return pd.concat(parts, ignore_index=True)
 
     def attacked(self, who: str, column: str) -> tuple[np.ndarray, np.ndarray]:
         """Members' scores and those of others, higher for members, in rising order: no result depends on their order."""

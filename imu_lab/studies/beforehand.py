@@ -17,7 +17,7 @@ from ..tasks import training
 from ..tasks.announced import announced
 from ..tasks.around import innermost
 from ..tasks.evaluation import outcomes
-from ..tasks.protocol import Batch, Examples, Task, offered, original_ids
+from ..tasks.protocol import Batch, Task, offered, original_ids
 from ..tasks.sources.supplied import Supplied
 from ..unlearning.recorder import time_to_forget
 from .resistance import forgetting_events
@@ -102,22 +102,22 @@ def _held_out(task: Task, folds: int, seed: int) -> pd.DataFrame:
     with announced(folds):
         for fold in order.tensor_split(folds):
             positions = torch.isin(owner, fold).nonzero().flatten()  # with all its copies
-            measured[positions] = _trained_without(task, forget.take(positions), seed).double()
+            out = forget.take(positions)
+            measured[positions] = outcomes(task, trained_without(task, out.ids, seed), out).double()
     confidence, margin = np.exp(-measured[:, 0].numpy()), measured[:, 1].numpy()
     return pd.DataFrame(
         {"example": forget.ids.numpy(), "held_out_confidence": confidence, "label_suspicion": expit(-margin)}
     )
 
 
-def _trained_without(task: Task, out: Examples, seed: int) -> torch.Tensor:
-    """(m, 2) loss and margin of the examples ``out`` under a model trained on all others."""
-    everything = task.split("train")
-    rest = everything.take((~torch.isin(everything.ids, out.ids)).nonzero().flatten())
-    model = task.make_model(seed)
+def trained_without(task: Task, out: Tensor, seed: int) -> nn.Module:
+    """A model trained from fresh weights on all training examples but those with the ids ``out``."""
+    train, model = task.split("train"), task.make_model(seed)
+    rest = train.take((~torch.isin(train.ids, out)).nonzero().flatten())
     with announced(1) as models:
         for _ in models.epochs(task, model, rest, training.recipe_of(task), seed):
             pass
-    return outcomes(task, model, out)
+    return model
 
 
 NEAR = 0.25  # of the median distance to the nearest sample: closer than that counts as a near-duplicate

@@ -143,9 +143,7 @@ def explain_selection(samples: pd.DataFrame, examples: Iterable[int], columns: S
 
     >>> imu.explain_selection(run.samples, [3, 13, 22])
     """
-    if columns is None:
-        numbers = samples.drop(columns="example").select_dtypes(["number", "bool"])
-        columns = [name for name in numbers if numbers[name].nunique() > 1]
+    columns = quantities(samples) if columns is None else columns
     if unknown := [name for name in columns if name not in samples]:
         raise ValueError(f"the ledger has no column {unknown[0]!r}; it has: {', '.join(map(str, samples.columns))}")
     chosen = samples["example"].isin(several_examples(examples, "explain_selection")).to_numpy()
@@ -158,6 +156,12 @@ def explain_selection(samples: pd.DataFrame, examples: Iterable[int], columns: S
     tree.fit(_filled(values), chosen)
     rules = [_judged(path, samples, chosen) for path in _paths(tree.tree_, values, columns)]
     return max(rules, key=lambda rule: (rule.hits / (rule.selected + rule.others_named), -len(rule.conditions)))
+
+
+def quantities(samples: pd.DataFrame) -> list[str]:
+    """The columns of a ledger that hold numbers, or yes and no, and are not the same for all."""
+    known = samples.drop(columns="example").select_dtypes(["number", "bool"])
+    return [name for name in known if known[name].nunique() > 1]
 
 
 def _filled(values: np.ndarray) -> np.ndarray:

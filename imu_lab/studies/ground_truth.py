@@ -27,7 +27,7 @@ from ..features.targets import Target, target_examples
 from ..tasks.announced import announced
 from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Task, own_data_key
-from ..tasks.training import recipe_of
+from .beforehand import trained_without
 from .refit import refitted_readout
 from .statistics import confidence_interval, one_row, spearman
 
@@ -199,20 +199,9 @@ def _by_head(task: Task, model: nn.Module, l2: float, target: Target) -> Callabl
 
 def _by_network(task: Task, target: Target, seed: int) -> Callable[[Tensor], float]:
     """The same, with the whole network trained again by the task's recipe."""
-    train, recipe = task.split("train"), recipe_of(task)
-    targets = target_examples(task, target, task.split("forget"))
-
-    def trained(positions: Tensor) -> float:
-        keep = torch.ones(len(train), dtype=torch.bool)
-        keep[positions] = False
-        model = task.make_model(seed)
-        with announced(1) as models:
-            for _ in models.epochs(task, model, train.take(keep.nonzero().flatten()), recipe, seed):
-                pass
-        return mean_loss(task, model, targets)
-
-    before = trained(torch.empty(0, dtype=torch.int64))
-    return lambda positions: trained(positions) - before
+    ids, targets = task.split("train").ids, target_examples(task, target, task.split("forget"))
+    before = mean_loss(task, trained_without(task, ids[:0], seed), targets)
+    return lambda positions: mean_loss(task, trained_without(task, ids[positions], seed), targets) - before
 
 
 def _kept(

@@ -221,15 +221,5 @@ def _scores(asked: dict[str, Audited]) -> pd.DataFrame:
     first = asked[A]
     wanted = [(A, first, RUN), (B, asked[B], RUN), (ORIGINAL, first, ORIGINAL)]
     wanted += [(RETRAINED, first, first.retrained[0])] if first.retrained else []
-    parts = []
-    for name, each, who in wanted:
-        for member, examples, scored in zip((True, False), each.sides, each.sides_of(who)):
-            ids = examples.ids.numpy()
-            about = {
-                "model": name,
-                "example": ids,
-                "label": labels_of(each.task, ids, examples.source),
-                "member": member,
-            }
-            parts.append(pd.DataFrame(about).join(scored[list(SCORES)]))
-    return pd.concat(parts, ignore_index=True)
+    tables = {name: each.known_of(who)[["example", "label", "member", *SCORES]] for name, each, who in wanted}
+    return pd.concat(tables, names=["model"]).reset_index("model").reset_index(drop=True)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ...core.memo import remembered
 from ...core.records import Run
+from ...studies.brushing import quantities
 from ...studies.resistance import resistance
 from . import gallery, tables
 from .overlay import Overlay, covered
@@ -120,12 +121,6 @@ class Ledger(W.VBox):
 def menu(columns: Iterable[str]) -> list[tuple[str, str]]:
     """Columns under their titles."""
     return [(tables.title(name), name) for name in columns]
-
-
-def quantities(samples: pd.DataFrame) -> list[str]:
-    """The columns of a ledger that hold numbers, or yes and no, and are not the same for all."""
-    known = samples.drop(columns="example").select_dtypes(["number", "bool"])
-    return [name for name in known if known[name].nunique() > 1]
 
 
 def widened(samples: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
