@@ -35,24 +35,16 @@ def plot_agreement(correlations: pd.DataFrame) -> go.Figure:
         "customdata": [[[one, other] for other in labels] for one in labels],
         "zmin": -1,
         "zmax": 1,
-        "colorscale": [list(stop) for stop in theme.DIVERGING],
+        "colorscale": theme.DIVERGING,
         "text": np.where(np.isnan(values), "", np.char.mod("%.2f", values)),
         "texttemplate": "%{text}",
         "hovertemplate": "%{customdata[0]} and %{customdata[1]}<br>rank correlation %{z:.3f}<extra></extra>",
         "colorbar": marks.colour_bar("rank correlation (−1 to 1)"),
     }
-    return live.draw(
-        live.Content(
-            [trace],
-            {
-                "title.text": live.heading(
-                    "Do they put the samples in the same order?",
-                    "1: the same order. 0: no relation. −1: the opposite order.",
-                )
-            },
-            _square(places, labels),
-        )
+    title = live.heading(
+        "Do they put the samples in the same order?", "1: the same order. 0: no relation. −1: the opposite order."
     )
+    return live.draw(live.Content([trace], {"title.text": title}, _square(places, labels)))
 
 
 def _square(places: list[int], labels: list[str]) -> dict[str, Any]:
@@ -121,12 +113,7 @@ def plot_stability(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
             "title": {"text": "rank correlation between draws (−1 to 1, mean over pairs)"},
             "range": [-0.35, 1.05],
         },
-        "yaxis": {
-            "title": {"text": "estimator"},
-            "tickvals": list(range(len(estimators))),
-            "ticktext": [theme.text(name) for name in estimators],
-            "range": [len(estimators) - 0.5, -0.5],
-        },
+        "yaxis": marks.rows([theme.text(name) for name in estimators], "estimator"),
         "shapes": [marks.upright()],
         "showlegend": True,
     }
@@ -168,17 +155,11 @@ def plot_disagreements(table: pd.DataFrame, *, one: str = "one", other: str = "o
         table: from :func:`imu_lab.largest_disagreements`.
         one, other: what the two estimators are called.
     """
-    rows = np.arange(len(table))
     names = {"rank_one": (one, "circle", theme.ASCEND), "rank_other": (other, "square", theme.SPLIT_COLOURS["retain"])}
     dots = [_ranks(table, column, *about) for column, about in names.items()]
     frame = {
         "xaxis": {"title": {"text": "rank (1 = most negative influence: pressed hardest)"}, "rangemode": "tozero"},
-        "yaxis": {
-            "title": {"text": "sample (index)"},
-            "tickvals": rows.tolist(),
-            "ticktext": [str(example) for example in table["example"]],
-            "range": [len(table) - 0.5, -0.5],
-        },
+        "yaxis": marks.rows([str(example) for example in table["example"]], "sample (index)"),
         "showlegend": True,
     }
     title = live.heading(

@@ -76,7 +76,7 @@ def _content(images: list[dict[str, Any]], rows: list[str], columns: int, strong
 def _scale(strongest: float) -> dict[str, Any]:
     """An unseen point that carries the colour scale."""
     bar = dict(title=dict(text="Grad-CAM<br>(logits)"), thickness=12, len=0.8)
-    scale = dict(colorscale=[list(stop) for stop in theme.DIVERGING], cmin=-strongest, cmax=strongest)
+    scale = dict(colorscale=theme.DIVERGING, cmin=-strongest, cmax=strongest)
     return dict(
         type="scatter",
         mode="markers",

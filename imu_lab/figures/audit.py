@@ -126,14 +126,8 @@ def _frame(known: pd.DataFrame, units: list[str]) -> dict[str, Any]:
         low, axis = top - height / total, marks.axis(panel)
         words = unit if "(" in unit else theme.titled("value", theme.text(unit))
         frame[f"xaxis{axis}"] = {"anchor": f"y{axis}", "title": {"text": words}, "nticks": 6}
-        frame[f"yaxis{axis}"] = {
-            "anchor": f"x{axis}",
-            "domain": [max(0.0, low + room / total), top],
-            "title": {"text": "audit"},
-            "tickvals": list(range(count)),
-            "ticktext": _labels(rows),
-            "range": [count - 0.5, -0.5],
-        }
+        domain = [max(0.0, low + room / total), top]
+        frame[f"yaxis{axis}"] = marks.rows(_labels(rows), "audit", anchor=f"x{axis}", domain=domain)
         top = low
     if not units:
         frame |= {

@@ -295,14 +295,7 @@ def _arms(rows: pd.DataFrame, arms: list[str], kinds: list[str], kind: str, pane
 
 def _trial_frame(quantities: list[str], arms: list[str], against: str | None) -> dict[str, Any]:
     frame: dict[str, Any] = {
-        "yaxis": {
-            "anchor": "free",
-            "position": 0,
-            "title": {"text": "arm"},
-            "tickvals": list(range(len(arms))),
-            "ticktext": [theme.text(arm) for arm in arms],
-            "range": [len(arms) - 0.5, -0.5],
-        },
+        "yaxis": marks.rows([theme.text(arm) for arm in arms], "arm", anchor="free", position=0),
         "showlegend": True,
     }
     width = 1 / max(len(quantities), 1)

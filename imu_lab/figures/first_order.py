@@ -149,7 +149,7 @@ def plot_damage(by_class: pd.DataFrame, *, count: int = 40) -> go.Figure:
         zmax=top or 1.0,
         customdata=np.repeat(shown.index.to_numpy()[:, None], shown.shape[1], 1),
         text=[names] * len(shown),
-        colorscale=[[at, colour] for (at, _), (_, colour) in zip(theme.DIVERGING, reversed(theme.DIVERGING))],
+        colorscale=theme.REVERSED,
         colorbar=marks.colour_bar("predicted damage (nats)"),
         hovertemplate="example %{customdata}<br>on class %{text}: %{z:.4g} nats<extra></extra>",
     )

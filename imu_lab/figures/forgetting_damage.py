@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..core.messages import listed, unknown
-from ..core.quantities import SPLITS, describe
+from ..core.quantities import describe
 from ..core.records import Run
 from . import floor, live, theme
 from .pooling import grouped
@@ -41,9 +41,10 @@ class Axis(NamedTuple):
     @property
     def title(self) -> str:
         """With unit and direction."""
-        about, words = describe(self.metric), theme.text(self.split)
-        where = f"{words}, {SPLITS[self.split]}" if self.split in SPLITS else words
-        return f"{about.title} on {where}<br>({theme.text(about.unit)}; {self.better} is better)"
+        about = describe(self.metric)
+        return (
+            f"{about.title} on {theme.split_words(self.split)}<br>({theme.text(about.unit)}; {self.better} is better)"
+        )
 
     @property
     def mode(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..core.quantities import SPLITS, describe
+from ..core.quantities import describe
 from . import live, marks, theme
 from .takes import takes
 
@@ -118,20 +118,14 @@ def _goal(split: str, panel: int, info: HeadsInfo) -> dict[str, Any]:
 
 def _frame(info: HeadsInfo) -> dict[str, Any]:
     frame: dict[str, Any] = dict(
-        yaxis=dict(
-            anchor="free",
-            position=0,
-            title=dict(text="head"),
-            tickvals=list(range(len(info.measures))),
-            ticktext=[theme.text(measure) for measure in info.measures],
-            range=[len(info.measures) - 0.5, -0.5],
-        ),
+        yaxis=marks.rows([theme.text(measure) for measure in info.measures], "head", anchor="free", position=0),
         showlegend=True,
     )
     about, width = describe("accuracy"), 1 / max(1, len(info.splits))
     for panel, split in enumerate(info.splits):
-        where = f"{theme.text(split)}, {SPLITS[split]}" if split in SPLITS else theme.text(split)
-        title = f"{about.title} on {where}<br>({theme.text(about.unit)}; close to the star is better)"
+        title = (
+            f"{about.title} on {theme.split_words(split)}<br>({theme.text(about.unit)}; close to the star is better)"
+        )
         domain = [panel * width + (0.03 if panel else 0), (panel + 1) * width - (0.03 if len(info.splits) > 1 else 0)]
         frame[f"xaxis{marks.axis(panel)}"] = dict(anchor="y", domain=domain, nticks=6, title=dict(text=title))
     return frame

@@ -176,9 +176,7 @@ def _frame() -> dict[str, Any]:
         xaxis2=dict(anchor="y2"),
         yaxis2=dict(anchor="x2", domain=[0, 0.42], title=dict(text="rank<br>(1 = lowest)"), tickformat=",d"),
         bargap=0,
-        shapes=[
-            dict(type="line", x0=0, x1=0, y0=0, y1=1, xref="x2", yref="paper", line=dict(color=theme.INK, width=1.5))
-        ],
+        shapes=[marks.upright(0, 1.5, xref="x2")],
     )
 
 

@@ -84,11 +84,6 @@ def _map(table: pd.DataFrame, columns: pd.DataFrame, rows: list[str], value: str
         ],
         dtype=object,
     )
-    scale = (
-        theme.DIVERGING
-        if value != "loss"
-        else [(at, theme.DIVERGING[-1 - n][1]) for n, (at, _) in enumerate(theme.DIVERGING)]
-    )
     return dict(
         type="heatmap",
         meta={"role": "change", "value": value},
@@ -96,7 +91,7 @@ def _map(table: pd.DataFrame, columns: pd.DataFrame, rows: list[str], value: str
         x=np.arange(len(columns)),
         y=np.arange(len(rows)),
         customdata=about,
-        colorscale=scale,
+        colorscale=theme.DIVERGING if value != "loss" else theme.REVERSED,
         zmin=-most,
         zmax=most,
         colorbar=marks.colour_bar(f"change of the {title} ({unit})"),
@@ -108,8 +103,8 @@ def _map(table: pd.DataFrame, columns: pd.DataFrame, rows: list[str], value: str
 def _frame(columns: pd.DataFrame, rows: list[str]) -> dict[str, Any]:
     labels = [theme.text(label) for _, label in columns.index]
     across = dict(tickvals=list(range(len(labels))), ticktext=labels, tickangle=-90, tickfont=dict(size=9))
-    up = dict(tickvals=list(range(len(rows))), ticktext=[theme.text(name) for name in rows])
+    up = marks.rows([theme.text(name) for name in rows], "pressed", showgrid=False)
     return dict(
         xaxis=dict(title=dict(text="whose samples"), showgrid=False, **across),
-        yaxis=dict(title=dict(text="pressed"), showgrid=False, range=[len(rows) - 0.5, -0.5], **up),
+        yaxis=up,
     )

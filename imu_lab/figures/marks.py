@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,12 @@ def interval(middle: Any, low: Any, high: Any, **more: Any) -> dict[str, Any]:
     """The bars of an interval around each of some points, as ``error_x``."""
     middle, low, high = (np.asarray(values, dtype=float) for values in (middle, low, high))
     return dict(array=high - middle, arrayminus=middle - low, symmetric=False, thickness=2, width=4) | more
+
+
+def rows(names: Sequence[str], title: str, **more: Any) -> dict[str, Any]:
+    """An axis upwards with a row for each name, the first on top."""
+    places = dict(tickvals=list(range(len(names))), ticktext=list(names), range=[len(names) - 0.5, -0.5])
+    return dict(title=dict(text=title)) | places | more
 
 
 def axis(number: int) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..core.messages import unknown
-from ..core.quantities import SPLITS, describe
+from ..core.quantities import describe
 from ..core.records import Run
 from ..studies.pareto import FLOOR, RETRAINED
 from . import floor, live, theme
@@ -176,5 +176,6 @@ def _title(axis: str) -> str:
     split, _, metric = axis.removesuffix(" gap").partition(" ")
     quantity = describe(metric)
     gap = ", gap to the retrained model" if axis.endswith(" gap") else ""
-    where = f"{theme.text(split)}, {SPLITS[split]}" if split in SPLITS else theme.text(split)
-    return f"{theme.text(quantity.title)} on {where}{gap}<br>({theme.text(quantity.unit or 'no unit')})"
+    return (
+        f"{theme.text(quantity.title)} on {theme.split_words(split)}{gap}<br>({theme.text(quantity.unit or 'no unit')})"
+    )

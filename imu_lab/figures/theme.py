@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from ..core.quantities import describe
+from ..core.quantities import SPLITS, describe
 
 NAME = "imu_lab"
 BACKGROUNDS = ("#ffffff", "#111111")  # JupyterLab's light and dark page
@@ -99,6 +99,7 @@ LONGEST = 100  # letters of a name; more would push the figure itself aside
 
 ASCEND, DROPPED = SPLIT_COLOURS["forget"], INK
 DIVERGING = ((0.0, "#D55E00"), (0.5, "#8f8f8f"), (1.0, "#0072B2"))  # negative = ascend = the colour of forgetting
+REVERSED = tuple((1 - at, colour) for at, colour in reversed(DIVERGING))  # where a positive value is the bad one
 SEQUENTIAL = "Cividis"  # for areas; its dark end would be lost as a dot on a dark page
 DOTS = ((0.0, "#0072B2"), (0.5, "#7d7d7d"), (1.0, "#B8780E"))
 
@@ -219,6 +220,11 @@ def measured(template: str, name: str) -> str:
 def titled(title: str, unit: str = "") -> str:
     """An axis title: name (unit)."""
     return f"{text(title)} ({text(unit)})" if unit else text(title)
+
+
+def split_words(split: str) -> str:
+    """A split's name and what its samples are: ``forget, the samples to forget``."""
+    return f"{text(split)}, {SPLITS[split]}" if split in SPLITS else text(split)
 
 
 def folded(title: str, unit: str = "", letters: int = 22) -> str:
