@@ -37,8 +37,7 @@ from .lab.joint import joint_intensity
 from .lab.verbs import load_run, statistics, unlearn
 from .features.statistics import load_statistics
 from .lab.again import again
-from .lab.fork import fork
-from .lab.rewind import rewind
+from .lab.fork import fork, rewind
 from .lab.what_if import what_if
 from .lab.session import Session
 

@@ -7,7 +7,6 @@ from .dampening import SelectiveDampening as SelectiveDampening
 from .driver import drive as drive
 from .fine_tuning import SparseFineTune as SparseFineTune
 from .imu import InfluenceGuided as InfluenceGuided
-from .imu_minibatch import MiniBatchInfluence as MiniBatchInfluence
 from .joint import JointAscent as JointAscent
 from .misdirection import Misdirection as Misdirection
 from .one_shot import InfluenceStep as InfluenceStep

@@ -15,10 +15,29 @@ from ...studies.landscape import Landscape
 from ..base import tables
 from ..base.gallery import Gallery
 from ..base.ledger import Pictures, card
-from .responsible import Responsible
+from ..base.strip import Strip
 
 NEAR = 6
+WORST = 6  # forget samples
+DAMAGED = "Pressing these damaged it most, by a first-order prediction from the original model (nats of loss)"
 NO_CARD = '<p class="imu-note">Click a dot, a row of the trajectories, a picture or a row of the table to see that sample.</p>'
+
+
+class Responsible(Strip):
+    """What :func:`imu_lab.responsible` says of one kept sample; ``clicked`` takes the example that is clicked."""
+
+    def __init__(self, pictures: Pictures, clicked: Callable[[int], Any] | None = None) -> None:
+        super().__init__(pictures, clicked, columns=3, size=44)
+        self.add_class("imu-responsible")
+        self.tell(None)
+
+    def tell(self, table: pd.DataFrame | None) -> None:
+        """Show the worst of this table; None hides the strip."""
+        self.layout.display = "none" if table is None else None
+        if table is not None:
+            worst = table[table["predicted"] > 0].head(WORST)
+            names = [f"{row.example}: {tables.number(row.predicted)}" for row in worst.itertuples()]
+            self.show(DAMAGED, worst["example"].tolist(), names)
 
 
 class OneSample(W.VBox):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets as W
+import pandas as pd
 import plotly.graph_objects as go
 
 from ... import figures
@@ -17,8 +18,8 @@ from ..base import gallery, tables, theme
 from ..base.bundle import FigureWidget
 from ..base.ledger import Ledger, Pictures, card
 from ..base.run_table import run_table
+from ..base.strip import Strip
 from .pipeline import Answer
-from .proponents import Proponents
 
 HEIGHTS = {"curves": 270, "influence": 265, "intensity": 265}  # pixels: curves and influence share a screen of 800
 EQUAL_FORGETTING = 0.01
@@ -26,6 +27,30 @@ AHEAD = 0.05  # seconds that the curves have for their way to the page before ot
 STILL_PICTURES = 16
 WAITING = "<p>Working out the first answer …</p>"
 NO_CARD = '<p class="imu-note">Click a dot in a figure, or a row of the table below, to see that sample.</p>'
+
+ROLES = {
+    "proponent": "Proponents: pressing one of them raises this sample's loss",
+    "opponent": "Opponents: pressing one of them lowers this sample's loss",
+}
+
+
+class Proponents(W.VBox):
+    """What :func:`imu_lab.proponents` says of one sample; ``clicked`` takes the example that is clicked."""
+
+    def __init__(self, pictures: Pictures, clicked: Callable[[int], Any]) -> None:
+        self.strips = {role: Strip(pictures, clicked, columns=6, size=36) for role in ROLES}
+        super().__init__(list(self.strips.values()))
+        self.add_class("imu-proponents")
+        self.show(None)
+
+    def show(self, table: pd.DataFrame | None) -> None:
+        """Show this table; None hides the strips."""
+        self.layout.display = "none" if table is None else None
+        if table is None:
+            return
+        for role, meaning in ROLES.items():
+            examples = table.loc[table["role"] == role, "example"].tolist()
+            self.strips[role].show(meaning, examples, [str(example) for example in examples])
 
 
 class Views(W.VBox):
