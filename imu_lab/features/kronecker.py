@@ -70,11 +70,7 @@ def moments(
 
 
 def refuse(names: Iterable[str], gradients: LinearGradients | GeneralGradients, examples: Examples) -> None:
-    """Make sure that each of these means can be had.
-
-    Raises:
-        Unserved: one cannot.
-    """
+    """Raise Unserved where one of these means cannot be had."""
     for name in names:
         if (reason := _refusal(name, gradients, examples)) is not None:
             raise reason

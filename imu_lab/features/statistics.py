@@ -222,17 +222,13 @@ def squares_of(gradients: LinearGradients | GeneralGradients, examples: Examples
     return {SQUARES: torch.cat([weight, bias[0][:, None]], 1) if bias else weight}
 
 
-def linear_gradients(task: Task, model: nn.Module) -> LinearGradients:
-    """The closed forms of a readout that is one linear layer.
-
-    Raises:
-        ValueError: it is none.
-    """
+def linear_gradients(task: Task, model: nn.Module, who: str = "this needs", instead: str = "") -> LinearGradients:
+    """The closed forms of a readout that is one linear layer; of another a ValueError says ``who`` needs it, and what to do."""
     gradients = gradients_of(task, model)
     if isinstance(gradients, LinearGradients):
         return gradients
     raise ValueError(
-        f"this needs a readout that is one linear layer producing the output; this one acts on {gradients.described}"
+        f"{who} a readout that is one linear layer producing the output; this one acts on {gradients.described}{instead}"
     )
 
 

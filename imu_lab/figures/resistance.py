@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from ..core.messages import unknown
 from ..core.quantities import describe
 from ..studies.explanation import Prediction, reasons
-from ..studies.resistance import resistance
+from ..studies.resistance import marked, resistance
 from . import live, marks, theme
 from .takes import of_a_run, takes
 
@@ -64,16 +64,11 @@ def _resistance_info(table: pd.DataFrame, against: str, value: str) -> Resistanc
     states = np.where(table["censored"], "never forgotten", "forgotten").astype(object)
     states[table["after_limit"].to_numpy(dtype=bool)] = "only after the limit"
     if against.startswith("uniform_") or value.startswith("uniform_"):
-        states[_said(table, "uniform_after_limit")] = "only after the limit"
+        states[marked(table, "uniform_after_limit")] = "only after the limit"
     states[~table["pressed"].to_numpy(dtype=bool)] = "no pressure"
-    states[_said(table, "wrong_before")] = "wrong from the start"
+    states[marked(table, "wrong_before")] = "wrong from the start"
     place = (table[name].to_numpy(dtype=float) for name in (against, value))
     return ResistanceInfo(table["example"].to_numpy(), *place, states, against, value)
-
-
-def _said(table: pd.DataFrame, column: str) -> np.ndarray:
-    """Where a column of yes and no says yes: nowhere where it is missing or empty."""
-    return table[column].eq(True).to_numpy(dtype=bool) if column in table else np.zeros(len(table), dtype=bool)
 
 
 def _content(info: ResistanceInfo) -> live.Content:

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import estimator
-from ..features.gradients import LinearGradients, Preconditioner, gradients_of
+from ..features.gradients import LinearGradients, Preconditioner
 from ..features.kronecker import by_matrix, kronecker_inverse, with_ones
+from ..features.statistics import linear_gradients
 from ..tasks.protocol import Examples, Task
 from .contract import ByPreconditioner
 
@@ -28,17 +29,8 @@ class KroneckerFisher(ByPreconditioner):
     damping: float = knob(1e-2, help="λ, added to the Fisher.", valid="(0, inf)", range=(1e-6, 1e2), scale="log")
 
     def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
-        """From a gradient to (S ⊗ A + λ)⁻¹ of it.
-
-        Raises:
-            ValueError: the readout is not one linear layer that produces the output.
-        """
-        gradients = gradients_of(task, model)
-        if not isinstance(gradients, LinearGradients):
-            raise ValueError(
-                f"kfac needs a readout that is one linear layer producing the output; this one acts on "
-                f"{', '.join(gradients.names) or 'the whole model'}. Use fisher-diagonal, which serves any readout"
-            )
+        """From a gradient to (S ⊗ A + λ)⁻¹ of it; of a readout that is one linear layer alone."""
+        gradients = linear_gradients(task, model, "kfac needs", ". Use fisher-diagonal, which serves any readout")
         inputs, errors = _factors(gradients, forget)
         inverse = kronecker_inverse(errors, inputs, self.damping)
         return lambda gradient: by_matrix(gradient, inverse)

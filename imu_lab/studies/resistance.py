@@ -161,14 +161,14 @@ def counted(table: pd.DataFrame, column: str = "rank") -> Counts:
     """
     uniform = "uniform_" if column.startswith("uniform_") else ""
     withstood = withstanding(table, column)
-    forgotten = withstood & ~_marked(table, f"{uniform}censored")
-    late = forgotten & _marked(table, f"{uniform}after_limit")
+    forgotten = withstood & ~marked(table, f"{uniform}censored")
+    late = forgotten & marked(table, f"{uniform}after_limit")
     pressed = len(table) if uniform or "pressed" not in table else int((~table["pressed"].eq(False)).sum())
     return Counts(len(table), pressed, int(withstood.sum()), int((forgotten & ~late).sum()), int(late.sum()))
 
 
-def _marked(table: pd.DataFrame, column: str) -> pd.Series:
-    """Where a column of yes and no says yes; nowhere where it is missing."""
+def marked(table: pd.DataFrame, column: str) -> pd.Series:
+    """Where a column of yes and no says yes: nowhere where it is missing or empty."""
     return table[column].eq(True) if column in table else pd.Series(False, index=table.index)
 
 

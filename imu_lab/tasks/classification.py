@@ -257,11 +257,7 @@ class Classification:
         return makers[name]()
 
     def unchanged(self) -> None:
-        """Make sure that data of a user's are still what they were when the task was made.
-
-        Raises:
-            ValueError: they were edited.
-        """
+        """Raise ValueError where data of a user's were edited after the task was made."""
         self.labelled.unchanged()
 
     @cached_property

@@ -35,11 +35,7 @@ def divergences(task: Task, outputs: Any, reference: Any, batch: Batch) -> Tenso
 
 
 def check_probabilities(task: Task) -> None:
-    """Make sure that a task's outputs are logits of probabilities.
-
-    Raises:
-        DoesNotApply: they are not.
-    """
+    """Raise DoesNotApply unless a task's outputs are logits of probabilities."""
     if not offered(task).probabilities:
         raise DoesNotApply(
             "the targets are no classes, so the outputs are no probabilities and have no divergence; compare the loss instead"

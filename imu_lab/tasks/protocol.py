@@ -347,11 +347,7 @@ def names_of(task: Any, examples: Examples) -> list[str]:
 
 
 def check_unchanged(task: Any) -> None:
-    """Read the data that a user holds once more, where the task holds any.
-
-    Raises:
-        ValueError: they were edited after the task was made.
-    """
+    """Read the data that a user holds once more, where the task holds any: a ValueError says that they were edited since."""
     if (unchanged := offered(task).unchanged) is not None:
         unchanged()
 

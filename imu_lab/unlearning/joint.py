@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from ..core.knobs import knob
 from ..core.registry import method
-from ..features.gradients import LinearGradients, gradients_of
+from ..features.gradients import LinearGradients
 from ..features.kronecker import advising, damped, moments
 from ..features.linear import derivative
+from ..features.statistics import linear_gradients
 from ..influences.curvature import CURVATURE, RHO
 from ..tasks.evaluation import in_order
 from ..tasks.protocol import Examples, Task
@@ -24,6 +25,7 @@ from .objectives import Descent, Objective, descend, moving_parameters
 from .request import Request, Update
 
 FACTORS = {"both": ("S", "G"), "inputs": ("S",)}
+INSTEAD = ". Name that layer with readout=, or press one sample at a time with method='imu'"
 
 
 @method("joint-ascent")
@@ -57,13 +59,13 @@ class JointAscent(Descent):
         return FACTORS[self.factors] if self.curvature == "train" else ()
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        gradients = _linear(task, model)
+        gradients = linear_gradients(task, model, "joint weights need", INSTEAD)
         objectives = self._objectives(gradients, request, self._factors(gradients, request))
         return descend(self, moving_parameters(task, model), objectives)
 
     def allocated(self, task: Task, model: nn.Module, request: Request) -> Tensor:
         """(n,) the shares that the samples get under this model."""
-        gradients = _linear(task, model)
+        gradients = linear_gradients(task, model, "joint weights need", INSTEAD)
         return self._shares(look(gradients, request.forget).exchange(self._factors(gradients, request)), request.seed)
 
     def _objectives(
@@ -96,22 +98,6 @@ class JointAscent(Descent):
             with advising(self):
                 parts, _ = moments(gradients, request.forget, names)
         return {name: damped(part, self.rho) for name, part in parts.items()}
-
-
-def _linear(task: Task, model: nn.Module) -> LinearGradients:
-    """The closed forms of a readout that is one linear layer.
-
-    Raises:
-        ValueError: it is none.
-    """
-    gradients: Any = gradients_of(task, model)
-    if isinstance(gradients, LinearGradients):
-        return gradients
-    raise ValueError(
-        "joint weights need a readout that is one linear layer producing the output; this one acts on "
-        f"{gradients.described}. Name that layer with readout=, or press one sample at a time "
-        "with method='imu'"
-    )
 
 
 class Seen(NamedTuple):

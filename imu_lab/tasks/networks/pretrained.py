@@ -106,11 +106,7 @@ def _told_size(name: str) -> tuple[int, str]:
 
 
 def check_room(size: int, what: str) -> None:
-    """Make sure that so many bytes are free.
-
-    Raises:
-        MemoryError: they are not.
-    """
+    """Raise MemoryError unless so many bytes are free."""
     free = free_memory()
     if size > free:
         raise MemoryError(

@@ -167,11 +167,7 @@ def read(rows: Any, where: str) -> np.ndarray:
 
 
 def finite(batch: Any, start: int, where: str) -> None:
-    """Make sure that inputs, the first of which is at ``start``, hold no NaN and no infinity.
-
-    Raises:
-        ValueError: they do, by position.
-    """
+    """Raise ValueError, by position, where inputs hold NaN or an infinity; the first of them is at ``start``."""
     for values in batch.values() if isinstance(batch, dict) else [batch]:
         if not (values.is_floating_point() or values.is_complex()) or not values.numel():
             continue

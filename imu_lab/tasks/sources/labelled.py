@@ -64,11 +64,7 @@ class Labelled:
     index: Any = None
 
     def unchanged(self, thoroughly: bool = True) -> None:
-        """Make sure that the user's data are still what they were.
-
-        Raises:
-            ValueError: they were edited.
-        """
+        """Raise ValueError where the user's data were edited."""
         for each in self.held:
             each.unchanged(thoroughly)
 

@@ -202,11 +202,7 @@ def _kinds_within(model: nn.Module) -> Iterator[set[torch.dtype]]:
 
 
 def _check_precision(outputs: Tensor, within: set[torch.dtype]) -> None:
-    """Make sure that the model computes in no half precision within itself, whatever it puts out.
-
-    Raises:
-        ValueError: it does.
-    """
+    """Raise ValueError where the model computes in half precision within itself, whatever it puts out."""
     for kind in HALF:
         if outputs.dtype == kind or kind in within:
             name = str(kind).removeprefix("torch.")
@@ -216,11 +212,7 @@ def _check_precision(outputs: Tensor, within: set[torch.dtype]) -> None:
 
 
 def _check_own(model: nn.Module, inputs: Any, keyword: bool, outputs: Tensor) -> None:
-    """Make sure that a sample's output is the same alone and in company.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Raise ValueError unless a sample's output is the same alone and in company."""
     one = _each(inputs, lambda value: value[:1])
     if _count(inputs) < 2:
         return
@@ -253,13 +245,10 @@ def _near(first: Tensor, second: Tensor, scale: Tensor) -> bool:
 
 
 def check_logits(outputs: Tensor, ask: Callable[[float], Tensor]) -> None:
-    """Make sure that outputs (n, K) are no probabilities.
+    """Raise ValueError where outputs (n, K) are probabilities.
 
     Args:
         ask: the outputs where real-valued inputs are scaled by a number.
-
-    Raises:
-        ValueError: they are.
     """
     inside = bool(((outputs >= 0) & (outputs <= 1)).all())
     sums = bool(torch.isclose(outputs.sum(1), torch.ones(1).to(outputs), atol=1e-4).all())
