@@ -22,7 +22,6 @@ from .networks import images as networks
 from .outputs import cross_entropy_derivative, derived
 from .presets import fitted, preset
 from .protocol import Abilities, Batch, Examples
-from .sources import labels as naming
 from .sources import models, named
 from .sources.labelled import Labelled
 from .sources.supplied import Pairs, Supplied, supply
@@ -93,7 +92,7 @@ class Classification:
             object.__setattr__(self, "recipe", self.recipe or fitted(own.recipe, len(self.labelled.train)))
         if self.forget_indices is not None:
             count, names = len(self.labelled.train), self.labelled.index
-            object.__setattr__(self, "forget_indices", naming.indices(self.forget_indices, count, names=names))
+            object.__setattr__(self, "forget_indices", sample_requests.indices(self.forget_indices, count, names=names))
         if isinstance(self.readout, list):
             object.__setattr__(self, "readout", tuple(self.readout))
         chosen = sample_requests.chosen(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.messages import listed, shown, unknown, with_article
+from ...core.messages import listed, shown, unknown
 
 SHOWN = 5
 
@@ -260,7 +260,7 @@ def _native(values: np.ndarray) -> np.ndarray:
     return np.array(values, dtype=kind.newbyteorder("="))
 
 
-def _condition(values: Any, column: str) -> str:
+def condition(values: Any, column: str) -> str:
     """What :func:`imu_lab.forget_where` is asked for rows with one of these values, as one writes it."""
     words = [str(each) for each in np.ravel(values)[:SHOWN].tolist()]
     return f'"{column} == {words[0]!r}"' if len(words) == 1 else f'"{column} in {words!r}"'
@@ -304,7 +304,7 @@ def _several(given: Any, classes: Sequence[str], kind: str) -> str:
     each = [value.item() if hasattr(value, "item") else value for value in given]
     known = [_word(classes[k] if isinstance(k, int) and 0 <= k < len(classes) else k) for k in each]
     many = (
-        f"; of several write imu.forget_where(task, {_condition(known, column)}), of one its name or number"
+        f"; of several write imu.forget_where(task, {condition(known, column)}), of one its name or number"
         if known
         else ""
     )
@@ -316,99 +316,3 @@ def _is_number(name: str, given: Any) -> bool:
         return name.strip().isascii() and float(name) == float(given)
     except ValueError:
         return False
-
-
-def indices(given: Any, count: int, what: str = "forget_indices", names: Any = None) -> tuple[int, ...]:
-    """Positions among ``count`` samples, from numbers or from a mask of booleans, as they were given.
-
-    Args:
-        names: the index of the samples' rows, of data that came with one of pandas. A mask with an index is put into their
-            order.
-
-    Raises:
-        ValueError: floats, words, a mask of another length, positions outside, or repeated ones; an index or a column of
-            numbers beside rows whose names are other numbers, which could be positions or names.
-    """
-    missing = getattr(given, "isna", None)
-    if missing is not None and np.asarray(missing()).any():
-        raise ValueError(f"{what} holds missing values; say True or False for each")
-    values = _one_row(given, what)
-    if not values.size:
-        return ()
-    index = getattr(given, "index", given)
-    index = index if hasattr(index, "get_indexer") else None
-    if values.dtype.kind == "b":
-        return tuple(np.flatnonzero(_mask(values, index, count, what, names)).tolist())
-    if index is not None and names is not None:
-        _refuse_names(names, what)
-    if values.dtype.kind not in "iu":
-        words = values.dtype.kind in "US"
-        named = f"; of files write imu.forget_where(task, {_condition(values, 'file')})" if words else ""
-        raise ValueError(
-            f"{what} must be whole numbers or a mask of True and False, got "
-            f"{shown(given) if values.dtype == object else values.dtype.name}: floats and words are no indices{named}"
-        )
-    positions = values.astype(np.int64)
-    outside = positions[(positions < 0) | (positions >= count)]
-    if len(outside):
-        raise ValueError(f"{what} {outside[:SHOWN].tolist()} are not in the training set; it has 0 to {count - 1}")
-    found, times = np.unique(positions, return_counts=True)
-    if (times > 1).any():
-        raise ValueError(f"{what} repeats {found[times > 1][:SHOWN].tolist()}; name each example once")
-    return tuple(positions.tolist())
-
-
-def _one_row(given: Any, what: str) -> np.ndarray:
-    """(m,) the values of anything that holds several, or of one number; those of a set in order.
-
-    Raises:
-        ValueError: rows of several values, such as the columns of a frame, or True and False among numbers.
-    """
-    if isinstance(given, slice):
-        raise ValueError(f"{what} takes positions, got {given}; give list(range(...))")
-    if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)) and not hasattr(given, "__array__"):
-        given = list(given) if not isinstance(given, Set) else sorted(given, key=lambda each: (str(type(each)), each))
-        if len({isinstance(each, (bool, np.bool_)) for each in given}) > 1:
-            raise ValueError(f"{what} mixes True and False with other values; give positions or a mask")
-    values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
-    if values.dtype == object and values.size:
-        values = np.asarray(values.tolist())
-    if values.ndim > 1 and values.size != max(values.shape):
-        raise ValueError(
-            f"{what} is one row of positions, or a mask; got {with_article(type(given).__name__)} of shape {values.shape}, whose "
-            "columns could each be meant"
-        )
-    return values.ravel()
-
-
-def _mask(mask: np.ndarray, index: Any, count: int, what: str, names: Any) -> np.ndarray:
-    """A mask in the order of the samples; that of its ``index`` counts where it and the rows have ``names``.
-
-    Raises:
-        ValueError: it is of another length, or its index holds other names, or one of them twice.
-    """
-    if mask.size != count:
-        raise ValueError(f"{what} is a mask of {mask.size} values, but there are {count} training examples")
-    if index is None or names is not None and index.equals(names):
-        return mask
-    if names is None:
-        if not index.is_monotonic_increasing:
-            raise ValueError(
-                f"{what} is a mask whose index is in another order than the samples; give {what}.sort_index()"
-            )
-        return mask
-    if not index.is_unique or not names.is_unique or (places := index.get_indexer(names)).min() < 0:
-        raise ValueError(
-            f"{what} is a mask whose index, {list(index[:3])} ..., is not that of the training rows, {list(names[:3])} ...; give "
-            "mask.loc[X.index], or mask.to_numpy() if its order is right"
-        )
-    return mask[places]
-
-
-def _refuse_names(names: Any, what: str) -> None:
-    """Refuse numbers of pandas' that can be positions or the names of rows."""
-    if not np.array_equal(names, np.arange(len(names))):
-        raise ValueError(
-            f"{what} comes from pandas, and the training rows are named {list(names[:3])} ... and not 0, 1, 2, ..., so it could "
-            "mean names or positions; of names give X.index.get_indexer(names), of positions a plain list"
-        )

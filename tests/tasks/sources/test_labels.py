@@ -124,44 +124,7 @@ def test_a_number_that_is_two_classes_is_asked_back(given: Any, classes: tuple, 
         naming.class_number(given, classes)
 
 
-@pytest.mark.parametrize("mask", [
-    np.arange(6) % 2 == 0, torch.arange(6) % 2 == 0, pd.Series(np.arange(6) % 2 == 0), [True, False] * 3,
-    pd.array([True, False] * 3, dtype="boolean"), np.array([[True], [False]] * 3),
-], ids=["array", "tensor", "series", "list", "nullable", "column"])  # fmt: skip
-def test_a_row_of_truth_values_is_a_mask(mask: Any) -> None:
-    assert naming.indices(mask, 6) == (0, 2, 4)
-
-
-@pytest.mark.parametrize("given, message", [
-    ([1.0, 2.0], "got float64: floats and words are no indices"), (torch.tensor([1.0]), "got float32"),
-    (["1"], "floats and words are no indices"), ([True, False], "a mask of 2 values, but there are 6 training examples"),
-    (pd.array([True, None, False] * 2, dtype="boolean"), "missing values; say True or False"), ([0, 6], r"\[6\] are not in"),
-    ([2, 2], r"repeats \[2\]"), ([-1], r"\[-1\] are not in the training set; it has 0 to 5"),
-    ([True, 2], "mixes True and False with other values"), ([[1, 2], [3, 4]], r"a list of shape \(2, 2\), whose columns"),
-    (pd.DataFrame({"example": [1, 2], "label": [0, 3]}), r"a DataFrame of shape \(2, 2\), whose columns could each be meant"),
-    (slice(0, 3), r"got slice\(0, 3, None\); give list\(range"), ({1, "a"}, "floats and words are no indices"),
-    ({1: 2}, r"got \{1: 2\}"), ([None], r"got \[None\]"),
-])  # fmt: skip
-def test_what_is_no_index_is_refused(given: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        naming.indices(given, 6)
-
-
-def test_a_mask_in_another_order_is_asked_back_and_a_set_has_none() -> None:
-    with pytest.raises(
-        ValueError, match=r"index is in another order than the samples; give forget_indices.sort_index\(\)"
-    ):
-        naming.indices(pd.Series([True, False, True], index=[2, 0, 1]), 3)
-    assert naming.indices({4, 2}, 6) == naming.indices({4: "a", 2: "b"}.keys(), 6) == (2, 4)
-    for several in ((k for k in (4, 2)), map(int, "42"), np.array([[4], [2]])):
-        assert naming.indices(several, 6) == (4, 2)
-
-
-def test_words_and_several_classes_are_told_where_they_belong() -> None:
-    with pytest.raises(ValueError, match=r"imu.forget_where\(task, \"file == 'cat/003.png'\"\)"):
-        naming.indices(["cat/003.png"], 6)
-    with pytest.raises(ValueError, match=r"imu.forget_where\(task, \"file in \['a.png', 'b.png'\]\"\)"):
-        naming.indices(np.array(["a.png", "b.png"]), 6)
+def test_several_classes_are_told_where_they_belong() -> None:
     for given in (["cat", "bird"], ("cat", 2), np.array([0, 2]), torch.tensor([0, 2]), pd.Series(["cat", "bird"])):
         with pytest.raises(
             TypeError, match=r"one class is forgotten.*imu.forget_where\(task, \"label in \['cat', 'bird'\]\"\)"
@@ -169,32 +132,6 @@ def test_words_and_several_classes_are_told_where_they_belong() -> None:
             naming.class_number(given, ["cat", "dog", "bird"])
     with pytest.raises(TypeError, match="one class is forgotten by its name or number, got"):
         naming.class_number([], ["cat", "dog"])
-
-
-def test_a_mask_is_put_into_the_order_of_rows_that_have_names() -> None:
-    names, mask = pd.Index([7, 3, 5, 9]), pd.Series([True, False, False, True], index=[9, 7, 5, 3])
-    assert naming.indices(mask, 4, names=names) == (1, 3)  # rows 3 and 9
-    assert naming.indices(mask.to_numpy(), 4, names=names) == (0, 3)
-    assert naming.indices(mask.astype("boolean").to_frame(), 4, names=names) == (1, 3)
-    for index in ([9, 7, 5, 4], [9, 9, 5, 3]):
-        with pytest.raises(
-            ValueError, match=r"whose index, \[9, .* is not that of the training rows, \[7, 3, 5\] ...; give mask.loc"
-        ):
-            naming.indices(mask.set_axis(index), 4, names=names)
-
-
-@pytest.mark.parametrize(
-    "given", [pd.Index([3, 0]), pd.Series([3, 0]), pd.Index(["b", "d"]), pd.DataFrame({"row": [3]})]
-)
-def test_numbers_of_pandas_beside_rows_with_names_are_asked_back(given: Any) -> None:
-    for names in (pd.Index([2, 3, 0, 1]), pd.Index(list("abcd")), pd.Index([0, 1, 2, 4])):
-        with pytest.raises(
-            ValueError, match=r"could mean names or positions; of names give X.index.get_indexer\(names\)"
-        ):
-            naming.indices(given, 4, names=names)
-    if not pd.api.types.is_object_dtype(given) and not pd.api.types.is_string_dtype(given):
-        assert set(naming.indices(given, 4, names=pd.RangeIndex(4))) <= {0, 3}  # a name is a position
-    assert naming.indices([3, 0], 4, names=pd.Index([2, 3, 0, 1])) == (3, 0)
 
 
 FRAME = pd.DataFrame(np.eye(6, 4, dtype=np.float32), index=[40, 1, 3, 2, 5, 0])
