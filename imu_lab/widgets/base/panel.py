@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from functools import wraps
 from html import escape
@@ -11,7 +12,7 @@ from typing import Any
 
 import ipywidgets as W
 
-from . import still, theme
+from . import headless, still, theme
 from .closing import close_all
 from .job import Job, Progress
 
@@ -138,7 +139,11 @@ class Panel(W.VBox):
         self.status.value = escape(" · ".join(parts))
 
     def picture(self) -> bytes:
-        """The panel as it stands, as one PNG."""
+        """The panel as it stands, as one PNG.
+
+        Raises:
+            headless.NoPicture: the browser that draws figures gave no answer.
+        """
         self.wait()
         return still.composed(self.title, self._still_rows())
 
@@ -146,7 +151,10 @@ class Panel(W.VBox):
         bundle = super()._repr_mimebundle_(**how)
         if os.environ.get("IMU_LAB_STATIC") and bundle is not None:
             data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
-            data = {**data, "image/png": base64.b64encode(self.picture()).decode()}
+            try:
+                data = {**data, "image/png": base64.b64encode(self.picture()).decode()}
+            except headless.NoPicture as error:  # the panel itself is there
+                warnings.warn(f"{self.title} has no static picture: {error}", stacklevel=2)
             return (data, *rest) if rest else data
         return bundle
 

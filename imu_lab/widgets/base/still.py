@@ -9,15 +9,13 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-import warnings
-from functools import lru_cache
 from html import escape, unescape
 
 import plotly.graph_objects as go
 from PIL import Image, ImageDraw
 
 from ...figures import live
-from . import gallery
+from . import gallery, headless
 
 WIDTH = 1120  # pixels, about a notebook's text column
 MARGIN = 12
@@ -32,6 +30,9 @@ def composed(title: str, rows: list) -> bytes:
     Args:
         title: above them.
         rows: each a list of figures or PNG bytes that share the width, or a string.
+
+    Raises:
+        headless.NoPicture: the browser that draws figures gave no answer.
     """
     parts = [_words(title, 18), *[_words(row, 12) if isinstance(row, str) else _side_by_side(row) for row in rows]]
     sheet = Image.new("RGB", (WIDTH, sum(part.height for part in parts) + MARGIN), BACKGROUND)
@@ -67,17 +68,12 @@ def _side_by_side(row: list) -> Image.Image:
 
 
 def _figure(figure: go.Figure, width: int) -> Image.Image:
-    _start_browser()
     still = go.Figure(figure)  # a copy: in a panel the title stands outside the figure
     lines = fitted(figure.layout.title.text or "", width - BESIDE)
     higher = LINE * max(0, lines.count("<br>") - 1)
     margin = None if not higher else TITLE_MARGIN + higher
     still.update_layout(title_text=lines, margin_t=margin)
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "The kopts argument is ignored"
-        )  # plotly's, whenever kaleido keeps its browser
-        return _loaded(still.to_image("png", width=width, height=(figure.layout.height or 360) + 40 + higher))
+    return _loaded(headless.png(still, width, (figure.layout.height or 360) + 40 + higher))
 
 
 def fitted(title: str, width: float) -> str:
@@ -96,11 +92,3 @@ def _broken(words: str, letters: float) -> list[str]:
 
 def _loaded(png: bytes) -> Image.Image:
     return Image.open(io.BytesIO(png)).convert("RGBA")
-
-
-@lru_cache(maxsize=1)
-def _start_browser() -> None:
-    """One browser for all pictures: 0.3 s each instead of 3 s."""
-    import kaleido
-
-    kaleido.start_sync_server()
