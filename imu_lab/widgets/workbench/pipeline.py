@@ -15,12 +15,14 @@ from ...core.records import Influence, Intensity, Run
 from ...influences.pairwise import influence_matrix, is_pairwise, proponents
 from ...intensities import Uniform
 from ...lab.session import Session
+from ...tasks.around import takes_whole
 from ...tasks.protocol import offered
 from ..base.controls import Choice
 from ..base.job import Report
 
 KEPT_RUNS = 64
 DISTANCE = "kl-retrained"
+LOOKS = 12  # at a run whose every look has the model write its answers, which takes far longer than an update
 
 
 class Question(NamedTuple):
@@ -111,6 +113,11 @@ class Pipeline:
         pairs = influence_matrix(self.session.task, self.session.model, kind, against=("forget", place), **settings)
         return proponents(pairs, example)
 
+    @property
+    def seldom(self) -> bool:
+        """Whether runs are looked at now and then only, for at each look the model writes its answers."""
+        return takes_whole(self.session.task)
+
     def refresh(self) -> None:
         """Work influences and weights out anew at the next question: a function that they call may be another one now."""
         self._weighed = None
@@ -148,6 +155,7 @@ class Pipeline:
                 seed=question.seed,
                 stop_at=question.stop_at,
                 follow=self._followed(),
+                record_every=-(-question.steps // LOOKS) if self.seldom else 1,
                 progress=lambda done, total: report(done, total, f"unlearning, {registry.name_of(key[0])} weights"),
                 **settings,
             )

@@ -19,7 +19,7 @@ from ..base.panel import Panel, duration
 from ..pages import page
 from ..pages.workbench_page import Grid, Quick, sliders_of, workbench_page
 from .asking import Asking
-from .pipeline import Answer, Pipeline
+from .pipeline import LOOKS, Answer, Pipeline
 from .views import Views, title_of
 
 DOTTED = "<p>The dotted lines are the retrained model.</p>"
@@ -27,6 +27,7 @@ FLOORED = (
     "<p>The dotted lines are the mean of {count} retrained models; of a distance to them, how far two of them are from each "
     "other.</p>"
 )
+SELDOM = f"<p>A run is looked at about {LOOKS} times: at each look the model writes its answers.</p>"
 TRAINING = "<p>Training the retrained model in the background …</p>"
 
 
@@ -96,11 +97,11 @@ class Workbench(Panel):
         )
         self.ask()
         if session.reference is None:
-            controls.note.value = TRAINING
+            self._tell_reference(TRAINING)
             self._retraining.submit(True)
         else:
             count = len(getattr(session.reference, "members", "1"))
-            controls.note.value = FLOORED.format(count=count) if count > 1 else DOTTED
+            self._tell_reference(FLOORED.format(count=count) if count > 1 else DOTTED)
 
     @property
     def answer(self) -> Answer | None:
@@ -178,6 +179,9 @@ class Workbench(Panel):
         if self.answer is not None and self.views.figures:
             self.ask()
 
+    def _tell_reference(self, words: str) -> None:
+        self.controls.note.value = words + (SELDOM if self.pipeline.seldom else "")
+
     def _retrain(self, _: Any, report: Report) -> Any:
         return train(self.session.task, "retain", progress=report)
 
@@ -185,9 +189,9 @@ class Workbench(Panel):
         if self.session.reference is None:  # it may be there by now
             left = "" if progress.left is None else f", about {duration(progress.left)} left"
             about = f": epoch {progress.done} of {progress.total}{left}" if progress.total else ""
-            self.controls.note.value = TRAINING.replace(" …", f"{about} …")
+            self._tell_reference(TRAINING.replace(" …", f"{about} …"))
 
     def _retrained(self, model: Any) -> None:
         self.session.reference = model
-        self.controls.note.value = DOTTED
+        self._tell_reference(DOTTED)
         self.ask()

@@ -464,6 +464,28 @@ def test_a_task_without_pictures_or_labels_works() -> None:
     made.close()
 
 
+@dataclass(frozen=True)
+class Writing(imu.tasks.Toy):
+    """A task one of whose metrics asks for the whole model, as that of answers in a model's own words does."""
+
+    def evaluate(self, model: Any, split: str, examples_of: Any = None, whole: Any = None) -> dict[str, float]:
+        return super().evaluate(model, split, examples_of)
+
+
+def test_a_model_that_writes_its_answers_is_looked_at_a_dozen_times_and_the_panel_says_so() -> None:
+    Job.errors.clear()
+    for kind, steps, expected in ((Writing, 30, list(range(0, 31, 3))), (imu.tasks.Toy, 30, list(range(31)))):
+        task = kind()
+        made = workbench(task, imu.train(task, "train"), reference=imu.train(task, "retain"), steps=steps)
+        assert made.wait(SECONDS) and not Job.errors
+        for run in made.answer.runs:
+            assert sorted(set(run.curve["step"])) == expected
+        assert ("looked at about 12 times" in made.controls.note.value) == (kind is Writing)
+        made.controls.steps.value = 5
+        assert made.wait(SECONDS) and sorted(set(made.answer.run.curve["step"])) == list(range(6))
+        made.close()
+
+
 @pytest.mark.full
 def test_the_static_picture(panel: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("kaleido")
