@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,8 @@ from .takes import takes
 
 ORIGINAL = "original"
 COLUMNS = ("across", "up", "x", "y", "front", "dominated_by")
+HEIGHT = 480  # pixels: the legend takes two rows, and a title stands along the whole axis
+EDGE = 0.04  # of an axis, free around all that is drawn
 Paths = Mapping[str, Iterable[Run]]
 
 
@@ -31,27 +33,31 @@ def plot_pareto(front: pd.DataFrame, *, paths: Paths = MappingProxyType({}), log
 
     Args:
         front: of :func:`imu_lab.pareto`.
-        paths: runs by the method's name, whose whole ways are drawn thinly (see :func:`imu_lab.load_runs`).
+        paths: runs by the method's name, whose whole ways are drawn thinly (see :func:`imu_lab.load_runs`); those of a method
+            that never got there, too, which has no mark.
         log: logarithmic axes, on which a goal of 0 has no place.
 
     Raises:
         UnknownName: paths of a method that is not in the table.
     """
-    by = next(iter(front.columns), "method")
+    by, without = next(iter(front.columns), "method"), front.attrs.get("without", [])
     for name in paths:
-        if name not in set(front[by]):
-            raise unknown("method of this front", name, list(front[by]))
-    return live.draw(_content(front, by, paths, log))
+        if name not in {*front[by], *without}:
+            raise unknown("method of this front", name, [*front[by], *without])
+    return live.draw(_content(front, by, paths, without, log))
 
 
-def _content(front: pd.DataFrame, by: str, paths: Paths, log: bool) -> live.Content:
+def _content(front: pd.DataFrame, by: str, paths: Paths, without: Sequence[str], log: bool) -> live.Content:
     axes = [str(front[name].iloc[0]) if len(front) else "" for name in ("across", "up")]
     methods = front[~front[by].isin([RETRAINED, FLOOR])] if len(front) else front
     known = {name: front[front[by] == name] for name in (RETRAINED, FLOOR)} if len(front) else {}
-    looks = theme.looks(map(str, methods[by])) if len(front) else {}
+    looks = theme.looks([*map(str, methods[by]), *without]) if len(front) else {}
     traces = [floor.area(*((0, end) for end in known[FLOOR].iloc[0][["x", "y"]]))] if len(known.get(FLOOR, ())) else []
     traces += [
-        _way(run, str(name), looks[str(name)], axes) for name, runs in paths.items() if name in looks for run in runs
+        _way(run, str(name), looks[str(name)], axes, named=str(name) in without and not at)
+        for name, runs in paths.items()
+        if name in looks
+        for at, run in enumerate(runs)
     ]
     if len(methods):
         traces += [_line(methods[methods["front"]].sort_values("x"))]
@@ -61,10 +67,15 @@ def _content(front: pd.DataFrame, by: str, paths: Paths, log: bool) -> live.Cont
     words = (
         "Filled: no other is as good on both. Nearer to the star is better" if len(methods) else "No methods to show"
     )
+    words += (
+        f". Without a mark, for it has no numbers on both axes: {', '.join(map(theme.text, without))}"
+        if without
+        else ""
+    )
     return live.Content(
         traces,
         {"title.text": live.heading("Forgetting against keeping", words)},
-        _frame(axes, "log" if log else "linear"),
+        _frame(axes, traces, log),
     )
 
 
@@ -106,8 +117,8 @@ def _error(row: pd.Series, axis: str, colour: str) -> dict[str, Any]:
     )
 
 
-def _way(run: Run, name: str, look: theme.Look, axes: list[str]) -> dict[str, Any]:
-    """A run's whole way, from doing nothing to its end."""
+def _way(run: Run, name: str, look: theme.Look, axes: list[str], named: bool) -> dict[str, Any]:
+    """A run's whole way, from doing nothing to its end; ``named`` in the legend where no mark is."""
     across, up = (_series(run, axis) for axis in axes)
     steps = across.index.intersection(up.index)
     return dict(
@@ -122,7 +133,7 @@ def _way(run: Run, name: str, look: theme.Look, axes: list[str]) -> dict[str, An
         opacity=0.5,
         line=dict(color=look.colour, dash=look.dash, width=1.2),
         hovertemplate=f"<b>{theme.text(name)}</b>, after update %{{customdata}}<br>{_values(axes)}<extra></extra>",
-        showlegend=False,
+        showlegend=named,
     )
 
 
@@ -165,17 +176,28 @@ def _values(axes: list[str]) -> str:
     return f"{across}: %{{x:.4g}}<br>{up}: %{{y:.4g}}"
 
 
-def _frame(axes: list[str], kind: str) -> dict[str, Any]:
-    mode = dict(type=kind) if kind == "log" else dict(rangemode="tozero", nticks=7)
-    across, up = (dict(title=dict(text=_title(axis)), **mode) for axis in axes)
-    return dict(xaxis=across, yaxis=up, hovermode="closest")
+def _frame(axes: list[str], traces: list[dict[str, Any]], log: bool) -> dict[str, Any]:
+    across, up = (
+        dict(title=dict(text=title), **(dict(type="log") if log else dict(range=_reach(traces, axis), nticks=7)))
+        for title, axis in ((_title(axes[0], " "), "x"), (_title(axes[1], "<br>"), "y"))
+    )
+    return dict(xaxis=across, yaxis=up, hovermode="closest", height=HEIGHT)
 
 
-def _title(axis: str) -> str:
+def _reach(traces: list[dict[str, Any]], axis: str) -> list[float] | None:
+    """From 0 over all that is drawn. An interval of two seeds may reach far below 0, where no distance is: it is cut there."""
+    values = np.concatenate([np.asarray(trace[axis], dtype=float) for trace in traces] or [np.empty(0)])
+    tops = [trace[axis][0] + trace[f"error_{axis}"]["array"][0] for trace in traces if f"error_{axis}" in trace]
+    if not np.isfinite(values).any():
+        return None
+    low, high = min(0.0, np.nanmin(values)), np.nanmax([*values, *tops])
+    return [low - EDGE * (high - low), high + EDGE * (high - low)]
+
+
+def _title(axis: str, parting: str) -> str:
     """``KL to the retrained model on forget, the samples to forget (nats per prediction)``."""
     split, _, metric = axis.removesuffix(" gap").partition(" ")
     quantity = describe(metric)
     gap = ", gap to the retrained model" if axis.endswith(" gap") else ""
-    return (
-        f"{theme.text(quantity.title)} on {theme.split_words(split)}{gap}<br>({theme.text(quantity.unit or 'no unit')})"
-    )
+    where = theme.split_words(split)
+    return f"{theme.text(quantity.title)}{parting}on {where}{gap}<br>({theme.text(quantity.unit or 'no unit')})"

@@ -32,7 +32,8 @@ def pareto(table: pd.DataFrame, forget: str = AXES[0], kept: str = AXES[1], *, b
         other method is as good on both and better on one, by the means; doing nothing is one of them, the retrained
         model is the goal and none of them), ``dominated_by`` (who is, best on ``kept`` first). Of a method that never got there
         under some seeds the means are over the others, ``seeds`` of ``of``: it beats nobody who got there more often. A row
-        ``"two retrained models"`` is the noise floor, where the table knows it. Methods without numbers on both are left out.
+        ``"two retrained models"`` is the noise floor, where the table knows it. Methods without numbers on both are left out;
+        ``.attrs["without"]`` names them.
 
     Raises:
         TypeError: it is no table.
@@ -63,7 +64,9 @@ def pareto(table: pd.DataFrame, forget: str = AXES[0], kept: str = AXES[1], *, b
         | {cost: place[cost].loc[name, "mean"] for cost in costs}
         for name in known
     ]
-    return _floored(_fronted(pd.DataFrame(rows), by, signs[forget], signs[kept]), table, by, forget, kept)
+    front = _floored(_fronted(pd.DataFrame(rows), by, signs[forget], signs[kept]), table, by, forget, kept)
+    front.attrs["without"] = [str(name) for name in place[forget].index if name not in known]
+    return front
 
 
 def _fronted(frame: pd.DataFrame, by: str, across: int, up: int) -> pd.DataFrame:

@@ -44,6 +44,25 @@ def test_ways_are_what_the_runs_recorded() -> None:
         imu.plot_pareto(front("imu"), paths={"imv": [run]})
 
 
+def test_a_method_that_never_got_there_has_its_way_and_is_named() -> None:
+    table, run = front("imu"), distances("imu")
+    table.attrs["without"] = ["npo <b>"]
+    figure = imu.plot_pareto(table, paths={"imu": [run], "npo <b>": [run, run]})
+    shown = [(trace.meta["method"], trace.showlegend) for trace in roles(figure)["path"]]
+    assert shown == [("imu", False), ("npo <b>", True), ("npo <b>", False)]
+    assert "no numbers on both axes: npo &lt;b&gt;" in figure.layout.title.text
+    assert "no numbers" not in imu.plot_pareto(front("imu")).layout.title.text
+
+
+def test_an_interval_below_zero_moves_no_axis() -> None:
+    table = front("imu")
+    wide = table.assign(x_low=-50.0, x_high=50.0)
+    plain, cut = imu.plot_pareto(table).layout, imu.plot_pareto(wide).layout
+    assert plain.xaxis.range[0] < 0 < table["x"].max() < plain.xaxis.range[1] and plain.xaxis.range[0] > -0.1
+    assert -3 < cut.xaxis.range[0] < 0 and cut.xaxis.range[1] > 50
+    assert cut.yaxis.range == plain.yaxis.range
+
+
 def test_a_goal_of_zero_has_no_place_on_logarithmic_axes() -> None:
     table = front("imu")
     table.loc[table["method"] == "retrained", ["x", "y"]] = 0.0

@@ -60,7 +60,9 @@ def test_methods_without_numbers_are_left_out_and_the_floor_is_of_the_retrained(
     given = table().assign(**{"forget others": 0.5, "test others": 0.4})
     given.loc[given["method"] == "retrained", ["forget others", "test others"]] = [[0.02, 0.01], [0.04, 0.03]]
     given.loc[given["method"] == "b", UP] = np.nan
-    found = imu.pareto(given).set_index("method")
+    found = imu.pareto(given)
+    assert found.attrs["without"] == ["b"] and imu.pareto(table()).attrs["without"] == []
+    found = found.set_index("method")
     assert "b" not in found.index and found.loc[FLOOR, ["x", "y"]].tolist() == pytest.approx([0.03, 0.02])
     assert not found.loc[FLOOR, "front"] and FLOOR not in imu.pareto(table())["method"].tolist()
     assert len(imu.pareto(table().iloc[:0])) == 0

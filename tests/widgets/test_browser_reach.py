@@ -63,8 +63,13 @@ def test_tab_goes_through_panels_in_reading_order_and_each_control_has_a_name(
             assert all(later > earlier - 30 for earlier, later in zip(tops, tops[1:])), (panel, column, tops)
     wanted = ["2 · Intensity: sqrt-clipped", "damping", "sort by", "update", "Show all", "Add", "filter", "How many?"]
     assert not [each for each in wanted if not any(each in name for name in names)], names
-    assert any(name.startswith("Histogram of") for name in names) and "example 0" in names
+    assert any(name.startswith("Histogram of") for name in names)
+    grids = page.locator(".imu-overlay:has(button)").evaluate_all("all => all.filter(each => each.offsetParent).length")
+    assert sum(bool(re.fullmatch(r"example \d+", name)) for name in names) == grids >= 2, (
+        "one stop for each grid of samples"
+    )
     parts_open_and_bars_are_marked(page)
+    arrow_keys_go_from_sample_to_sample(page)
 
 
 def parts_open_and_bars_are_marked(page: Any) -> None:
@@ -88,6 +93,31 @@ def parts_open_and_bars_are_marked(page: Any) -> None:
     page.keyboard.press("Escape")
     page.wait_for_function("document.querySelectorAll('.imu-histogram .brush').length === 0")
     assert bars.get_attribute("aria-valuetext").startswith("nothing marked")
+
+
+def arrow_keys_go_from_sample_to_sample(page: Any) -> None:
+    """Through the pictures of the explorer, which stand in rows; the last one reached is where Tab comes back to."""
+    grid = page.locator(".imu-explorer .imu-rows > .imu-overlay")
+    buttons = grid.locator("button")
+    stops = "all => all.flatMap((each, at) => each.tabIndex === 0 ? [at] : [])"
+    cell = page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex")
+    buttons.first.focus()
+    for key, expected in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("ArrowUp", 0), ("ArrowUp", 0), ("End", 7),
+                          ("ArrowDown", 7), ("Home", 0), ("ArrowRight", 1)):  # fmt: skip
+        page.keyboard.press(key)
+        assert buttons.evaluate_all("all => all.indexOf(document.activeElement)") == expected, key
+        assert buttons.evaluate_all(stops) == [expected]
+    assert page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex") == cell
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('.imu-explorer .imu-rows .imu-marked, .imu-explorer .imu-chosen')")
+    page.wait_for_timeout(400)
+    assert (
+        buttons.evaluate_all(stops) == [1] and buttons.evaluate_all("all => all.indexOf(document.activeElement)") == 1
+    )
+    page.keyboard.press("Shift+Tab")
+    assert buttons.evaluate_all("all => all.indexOf(document.activeElement)") == -1, "the grid is left by one step"
+    page.keyboard.press("Tab")
+    assert buttons.evaluate_all("all => all.indexOf(document.activeElement)") == 1
 
 
 def tabbed(page: Any) -> list[dict]:

@@ -11,6 +11,7 @@ class Reachable(anywidget.AnyWidget):
     """Shows nothing, and tends all controls of the page in panels (class ``imu-panel`` or ``imu-reachable``).
 
     ipywidgets gives sliders no name, icons none that can be read out, and opens the parts of an accordion by mouse alone.
+    Samples in a grid (class ``imu-overlay``) become one stop of Tab, with arrow keys between them.
     In JupyterLab the words below a result that is covered (class ``imu-waiting``) wait with it.
     """
 
