@@ -43,6 +43,7 @@ class Browser:
 
             self._drawing = kaleido.Kaleido(mathjax=False)  # which would come from a network, and no figure needs it
             await self._drawing.open()
+            atexit.register(self.close)  # now, so that it comes before what cleans up the folder that was just made
         return await self._drawing.calc_fig(figure, opts=dict(format="png", width=width, height=height))
 
     def close(self) -> None:
@@ -56,6 +57,7 @@ class Browser:
 
     def kill(self) -> None:
         """End the browser's process, if it has come so far."""
+        atexit.unregister(self.close)
         process = getattr(self._drawing, "subprocess", None)
         if process is not None:
             process.kill()
@@ -76,7 +78,6 @@ def png(figure: go.Figure, width: int, height: int) -> bytes:
     for tried in range(1, TRIES + 1):
         if _browser is None:
             _browser = Browser()
-            atexit.register(_browser.close)
         try:
             return _browser.png(figure, width, height, PATIENCE)
         except Exception as error:  # no answer in time, or whatever its browser says
@@ -97,5 +98,4 @@ def _given_up() -> None:
     """Let go of the browser; the next picture starts another one."""
     global _browser
     browser, _browser = _browser, None
-    atexit.unregister(browser.close)
     browser.kill()
