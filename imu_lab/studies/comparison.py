@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..core.labels import told_apart
 from ..core.messages import unknown
-from ..core.quantities import KEPT, describe
+from ..core.quantities import describe
 from ..core.records import Run
 from ..core.registry import methods
 from ..core.taken import several_runs
@@ -79,32 +79,6 @@ class Look(NamedTuple):
     seed: int | None
     run: Run
     step: float  # NaN for one that never got there
-
-
-def report_table(runs: Sequence[Run], at_forget: float, metric: str = "accuracy") -> pd.DataFrame:
-    """What a reader compares: one row per run at equal forgetting, below the original and the retrained model.
-
-    Args:
-        runs: runs of one task, from one original, with the retrained model as their reference.
-        at_forget: the forget accuracy at which they are compared.
-    """
-    rows = compare(runs, at_forget=at_forget).head(len(runs))
-    splits = list(dict.fromkeys(runs[0].curve["split"]))
-    known = runs[0].reference[runs[0].reference["metric"] == metric].set_index("split")["value"]
-    ends = {"original": {split: runs[0].value(split, metric, 0) for split in splits}, "retrained": known}
-    shown = [
-        {"run": name, **{f"{split} {metric}": values.get(split) for split in splits}} for name, values in ends.items()
-    ]
-    for _, row in rows.iterrows():
-        kept = {f"{split} change, points": 100 * row[f"{split} {metric} change"] for split in KEPT if split in splits}
-        shown.append(row[["run", "updates", *(f"{split} {metric}" for split in splits)]].to_dict() | kept)
-    frame = pd.DataFrame(shown).round(3)
-    front = ["run", "updates"]
-    return (
-        frame[[*front, *(name for name in frame if name not in front)]]
-        .astype({"updates": "Int64"})
-        .astype({"updates": object})
-    )
 
 
 def _table(looks: list[Look], reached: list[bool]) -> pd.DataFrame:
