@@ -13,8 +13,10 @@ The pipeline reads from top to bottom::
 # ruff: noqa: F401, I001  (a table of contents in the order of the pipeline, not of the alphabet)
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from types import FunctionType as _Function
 from types import ModuleType as _Module
 
+from .core.arguments import checked as _checked
 from . import influences as _estimators, unlearning as _methods  # registers what is built in
 
 # What can be forgotten, and how models of it are trained
@@ -145,9 +147,23 @@ _LATER = {
 }
 
 
+def _open(name: str, call: _Function) -> _Function:
+    """A function as users call it: it checks what it is handed, and is found here by whoever pickles it."""
+    call = _checked(call)
+    call.__module__, call.__qualname__ = __name__, name
+    return call
+
+
+globals().update(
+    {name: _open(name, call) for name, call in globals().items() if name[0] != "_" and type(call) is _Function}
+)
+
+
 def __getattr__(name: str) -> object:
     if name in _LATER:
-        return getattr(_import_module(f".{_LATER[name]}", __name__), name)
+        found = getattr(_import_module(f".{_LATER[name]}", __name__), name)
+        globals()[name] = _open(name, found) if type(found) is _Function else found
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .messages import unknown
+from .messages import shown, unknown
 
 NUMBER = r"\s*-?(?:inf|\d+\.?\d*(?:e[+-]?\d+)?)\s*"
 INTERVAL = re.compile(rf"[\[(]{NUMBER},{NUMBER}[\])]")
@@ -161,6 +161,18 @@ def check_count(name: str, given: Any, least: int = 0) -> int:
     return int(given)
 
 
+def check_flag(owner: str, name: str, given: Any) -> bool:
+    """What is on or off, as True or False. Words are always on, also "no".
+
+    Raises:
+        ValueError: it is none of True, False, 0 and 1.
+    """
+    given = given.item() if getattr(given, "ndim", None) == 0 else given
+    if isinstance(given, (bool, int, float)) and given in (0, 1):
+        return bool(given)
+    raise ValueError(f"{owner} needs True or False for {name}, got {shown(given)}")
+
+
 def name_of(thing: Any) -> str:
     """The name under which an instance's class is registered; the class's own name where it is not.
 
@@ -215,9 +227,7 @@ def _in_type(owner: str, about: Any, value: Any) -> Any:
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
     if kind == "bool" and not (value is None and "None" in str(about.type)):
-        if isinstance(value, (bool, int, float)) and value in (0, 1):
-            return bool(value)
-        raise ValueError(f"{owner} needs True or False for {about.name}, got {value!r}")
+        return check_flag(owner, about.name, value)
     if kind not in ("int", "float"):
         return value
     if isinstance(value, bool) or isinstance(value, str) and "str" not in str(about.type):

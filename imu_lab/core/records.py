@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from . import storage
+from .arguments import checked
 from .quantities import describe
 
 
@@ -295,6 +296,7 @@ class Run:
         rows = self.curve[(self.curve["split"] == split) & (self.curve["metric"] == metric)]
         return rows.set_index("step")["value"]
 
+    @checked
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write the run to one file that :func:`imu_lab.load_run` reads.
 

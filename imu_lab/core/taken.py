@@ -46,12 +46,14 @@ def a_table(given: Any, call: str) -> pd.DataFrame:
     return given if isinstance(given, pd.DataFrame) else _refused(given, call, "a table, as imu.sweep gives it")
 
 
-def a_record(given: Any, call: str, kind: type, words: str) -> Any:
-    """A record of some kind; ``words`` say what it is and which call gives it.
+def a_record(given: Any, call: str, kind: type, words: str, columns: Iterable[str] = ()) -> Any:
+    """A record of some kind; ``words`` say what it is and which call gives it, ``columns`` what a table must have.
 
     Raises:
         TypeError: it is something else; the message names ``call``.
     """
+    if isinstance(given, kind) and (lacking := [name for name in columns if name not in given]):
+        raise TypeError(f"{call} takes {words}; got a table without {listed(lacking)}")
     return given if isinstance(given, kind) else _refused(given, call, words)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core import storage
+from ..core.arguments import checked
 from ..core.messages import listed, unknown
 from ..core.running import digest, fingerprint, tensors_of
 from ..tasks.protocol import Examples, Task, own_data_key
@@ -136,6 +137,7 @@ class Statistics:
                 "imu.statistics(task, model)"
             )
 
+    @checked
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write it to one file that :func:`imu_lab.load_statistics` reads.
 

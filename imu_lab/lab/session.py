@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core import knobs, registry
+from ..core.arguments import checked
 from ..core.knobs import check_count, name_of, plain
 from ..core.messages import reason, shown, unheard, warn
 from ..core.outcome import beware
@@ -86,6 +87,7 @@ class Session:
         self._statistics: dict[tuple | None, Statistics] = {}
         self._doubted = False  # whether the model was looked at before
 
+    @checked
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
         """The task and model to work on (see :func:`imu_lab.features.view`); seen from the readout once for all verbs."""
         if not (cache and scope == "readout"):
@@ -94,6 +96,7 @@ class Session:
             self._seen = seen_from(self.task, self.model, self.found)
         return self._seen
 
+    @checked
     def influence(
         self, estimator: Any = "fisher-diagonal", *, target: Any = "forget", cache: bool = True, **settings: Any
     ) -> Influence:
@@ -154,6 +157,7 @@ class Session:
                 self._statistics[key] = collect(task, model, task.split("train"), key, about)
         return self._statistics[key].copied()
 
+    @checked
     def unlearn(
         self,
         weights: Intensity | np.ndarray | None = None,

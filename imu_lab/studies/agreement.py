@@ -15,6 +15,7 @@ from .resistance import latest, withstanding
 from .statistics import confidence_interval, kendalls_w, mean_spearman, one_row, spearman
 
 DRAWS = 1000  # of the bootstrap over samples
+OF_INFLUENCES = "influences, as imu.influence(task, model) gives them, two or more"
 INDIFFERENT = 0.99  # correlation with the plain product of gradients above which the preconditioner does nothing
 
 
@@ -46,6 +47,7 @@ def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
     rows = []
     words = "influences by damping, such as {0.01: imu.influence(task, model, damping=0.01)}"
     for damping, scores in sorted(a_record(sweep, "damping_effect", Mapping, words).items()):
+        a_record(scores, "damping_effect", Influence, words)
         if "gradient_dot" not in scores.context:
             raise ValueError("these scores have no gradient_dot to compare with: their readout is not one linear layer")
         plain = scores.context["gradient_dot"].to_numpy()
@@ -79,13 +81,15 @@ def by_label(scores: Mapping[str, Influence] | Iterable[Influence]) -> dict[str,
     """Influences by their label; without labels by their estimator, numbered where it repeats.
 
     Raises:
+        TypeError: there is something else among them.
         ValueError: fewer than two, or of different samples.
     """
     if isinstance(scores, Mapping):
-        named = dict(scores)
+        named = {label: a_record(each, "a comparison", Influence, OF_INFLUENCES) for label, each in scores.items()}
     else:
         named = {}
-        for each in scores:
+        for each in a_record(scores, "a comparison", Iterable, OF_INFLUENCES):
+            a_record(each, "a comparison", Influence, OF_INFLUENCES)
             label = str(each.settings.get("estimator", "scores"))
             number = sum(1 for name in named if name == label or name.startswith(f"{label} ("))
             named[label if not number else f"{label} ({number + 1})"] = each

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.quantities import describe
-from ..core.taken import several_examples
+from ..core.taken import a_record, several_examples
 
 BARS = 30
 FEW = 12  # different values: each gets a bar of its own
@@ -143,6 +143,7 @@ def explain_selection(samples: pd.DataFrame, examples: Iterable[int], columns: S
 
     >>> imu.explain_selection(run.samples, [3, 13, 22])
     """
+    a_record(samples, "explain_selection", pd.DataFrame, "a ledger, such as run.samples", ["example"])
     columns = quantities(samples) if columns is None else columns
     if unknown := [name for name in columns if name not in samples]:
         raise ValueError(f"the ledger has no column {unknown[0]!r}; it has: {', '.join(map(str, samples.columns))}")

@@ -106,9 +106,9 @@ def why_columns(table: pd.DataFrame, target: str = "rank") -> list[str]:
     return [name for name in wanted if name in table and table[name].nunique() > 1 and table[name].notna().all()]
 
 
-def _rows(table: pd.DataFrame, target: str) -> pd.DataFrame:
+def _rows(table: pd.DataFrame, target: str, call: str) -> pd.DataFrame:
     """The rows to explain: samples that were pressed, and right before the first update."""
-    if target not in table:
+    if target not in a_record(table, call, pd.DataFrame, "the table of imu.explain_resistance(run)"):
         raise unknown("column to explain", target, [name for name in table if name.endswith(("rank", "auc", "forget"))])
     ranked = table.assign(**{target: latest(table, target)})  # never forgotten: the last rank
     rows = ranked[withstanding(table, target) & ranked[target].notna()]
@@ -158,8 +158,7 @@ def reasons(table: pd.DataFrame, target: str = "rank", *, draws: int = 500, seed
         UnknownName: the table has no such column.
         ValueError: fewer than 10 samples to explain, or fewer than 5 of them forgotten.
     """
-    a_record(table, "reasons", pd.DataFrame, "the table of imu.explain_resistance(run)")
-    rows = _rows(table, target)
+    rows = _rows(table, target, "reasons")
     names = why_columns(rows, target)
     values = rows[names].to_numpy(dtype=float)
     goal = rows[target].to_numpy(dtype=float)
@@ -234,7 +233,7 @@ def predict_resistance(
     from scipy.stats import rankdata  # half a second to import
     from sklearn.model_selection import cross_val_predict
 
-    rows = _rows(table, target)
+    rows = _rows(table, target, "predict_resistance")
     names = why_columns(rows, target)
     values, goal = rows[names].to_numpy(dtype=float), rankdata(rows[target].to_numpy(dtype=float))
     forest, split = _forest(seed), _split(folds, seed)

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from ..core import storage
 from ..core.records import Influence
 from ..core.running import digest, one_thread
-from ..core.taken import several_examples
+from ..core.taken import a_record, several_examples
 from ..features.targets import Target, target_examples
 from ..tasks.announced import announced
 from ..tasks.evaluation import mean_loss
@@ -31,6 +31,7 @@ from .beforehand import trained_without
 from .refit import refitted_readout
 from .statistics import confidence_interval, one_row, spearman
 
+TRUTH = "the table of imu.leave_one_out(task, model) or imu.leave_groups_out"
 WAYS = ("head", "network")
 SAVE_EVERY = 10  # finished groups
 
@@ -134,7 +135,11 @@ def linear_datamodeling_score(
 
 def _predicted(scores: Influence | np.ndarray, truth: pd.DataFrame) -> np.ndarray:
     """What the scores say of each row of the truth, in whatever order its rows are."""
-    values = scores.values if isinstance(scores, Influence) else np.asarray(scores, dtype=float)
+    a_record(truth, "linear_datamodeling_score", pd.DataFrame, TRUTH, ["influence"])
+    try:
+        values = scores.values if isinstance(scores, Influence) else np.asarray(list(scores), dtype=float)
+    except (TypeError, ValueError):
+        a_record(scores, "linear_datamodeling_score", Influence, "influences, or as many numbers")
     if "positions" in truth:
         return np.array([values[list(group)].sum() for group in truth["positions"]])
     if len(truth) != len(values):

@@ -262,7 +262,7 @@ def mean_ranks(table: pd.DataFrame) -> pd.DataFrame:
         ``example, label, mean_rank, lowest_rank, highest_rank, runs``; ``censored, pressed`` and ``withstood`` (pressed,
         and right before) are shares of runs.
     """
-    a_record(table, "mean_ranks", pd.DataFrame, "the table of imu.resistance(runs)")
+    a_record(table, "mean_ranks", pd.DataFrame, "the table of imu.resistance(runs)", ["rank", "censored", "pressed"])
     groups = table.assign(withstood=withstanding(table)).groupby("example", sort=False)
     means = groups.agg(
         label=("label", "first"),

@@ -20,7 +20,6 @@ from tqdm.auto import tqdm
 from ..core import storage
 from ..core.beside import prepare_figures
 from ..core.memo import Memo
-from ..core.messages import kind_of
 from ..core.running import checked_seed, described, device_of, digest, evaluating, fingerprint, state_of, tensors_of
 from .poorer import beware_of_poorer
 from .protocol import Examples, Task, check_unchanged, offered, own_data_key
@@ -76,8 +75,6 @@ def train(
         UserWarning: a retrained model is clearly worse than the model brought along on what it was trained on, by the
             task's headline metric.
     """
-    if not hasattr(task, "make_model"):
-        raise TypeError(f"train takes a task, such as imu.tasks.Classification(...); got {kind_of(task)}")
     check_unchanged(task)
     seed = checked_seed(seed)
     own = offered(task).trained

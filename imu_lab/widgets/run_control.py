@@ -18,6 +18,7 @@ from ..core.records import Run
 from ..lab.fork import continued, fork
 from ..lab.live import Estimate, Gate, estimate, so_far
 from ..lab.session import Session
+from ..tasks.protocol import Task
 from .base import tables, theme
 from .base.bundle import FigureWidget
 from .base.controls import STYLE, Choice, Menu
@@ -48,7 +49,13 @@ class Order(NamedTuple):
 
 
 def run_control(
-    task: Any, original: Any, *, reference: Any = None, steps: int = 60, rule: str = "sqrt-clipped", method: str = "imu"
+    task: Task,
+    original: Any,
+    *,
+    reference: Any = None,
+    steps: int = 60,
+    rule: str = "sqrt-clipped",
+    method: str = "imu",
 ) -> RunControl:
     """Buttons for an unlearning run, and everything it does, while it does it.
 

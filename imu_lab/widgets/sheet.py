@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from IPython.display import Image
 
 from ..core.taken import several_examples
-from ..tasks.protocol import labels_of, offered
+from ..tasks.protocol import Task, labels_of, offered
 from .base.gallery import tiled
 
 
-def gallery(task: Any, examples: Iterable[int], *, columns: int = 8, size: int = 64) -> Image:
+def gallery(task: Task, examples: Iterable[int], *, columns: int = 8, size: int = 64) -> Image:
     """Training examples by index, as one picture, each with its index and label under it.
 
     Args:

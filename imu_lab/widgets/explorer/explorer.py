@@ -17,7 +17,6 @@ import ipywidgets as W
 import numpy as np
 import pandas as pd
 
-from ...core.messages import with_article
 from ...core.records import Run
 from ...figures.explorer import Scene, plot_map
 from ...lab.what_if import subset
@@ -69,11 +68,6 @@ def explore(run: Run, table: pd.DataFrame | None = None, *, projection: str = "p
     Raises:
         TypeError: no single run.
     """
-    if not isinstance(run, Run):
-        raise TypeError(
-            f"explore shows one run, got {with_article(type(run).__name__)}; pick one of them, such as runs[0], "
-            "and compare them all with imu.resistance(runs) or imu.compare(runs)"
-        )
     return Explorer(run, table, projection=projection, context=context)
 
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core import storage
+from ...core.knobs import check_flag
 from ...core.messages import kind_of
 from ..base.histogram import DRAWING
 from ..base.theme import STYLE_SHEET
@@ -88,7 +89,7 @@ def check_path(path: Any, overwrite: bool) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"a page is written to a path, such as 'page.html'; got {kind_of(path)}")
-    path = Path(path)
+    path, overwrite = Path(path), check_flag("a page", "overwrite", overwrite)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file in it, such as {path / 'page.html'}")
     if path.exists() and not overwrite:

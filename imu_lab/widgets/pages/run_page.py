@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from ... import figures
-from ...core.messages import kind_of
 from ...core.records import Run
 from ...figures import dots, theme
 from ...figures.explorer import AREA, AREAS, FAINT, LINE_OF_NAME, NAMED, shortened
@@ -57,8 +56,6 @@ def report(
 
     >>> imu.report(run, "run.html")
     """
-    if not isinstance(run, Run):
-        raise TypeError(f"a report shows one run, got {kind_of(run)}; pick one of them, such as runs[0]")
     path = page.check_path(path, overwrite)
     own = withstood(run)
     samples = widened(run.samples, own if table is None else widened(table, own))

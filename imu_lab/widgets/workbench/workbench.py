@@ -13,6 +13,7 @@ from ...core.messages import unheard
 from ...lab.session import Session
 from ...studies.comparison import usual_step
 from ...tasks.checkpoints import train
+from ...tasks.protocol import Task
 from ..base.controls import after_each_cell
 from ..base.job import Job, Progress, Report
 from ..base.panel import Panel, duration
@@ -32,7 +33,7 @@ TRAINING = "<p>Training the retrained model in the background …</p>"
 
 
 def workbench(
-    task: Any,
+    task: Task,
     original: Any,
     *,
     reference: Any = None,

@@ -1,0 +1,90 @@
+"""What a public call was handed, held against what its own annotations say, before any work starts.
+
+Only slips are caught here that would end in a foreign error or be read as something else: another kind of thing in the place
+of a task, a model, a record or a path, and words in the place of True or False.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from functools import cache, wraps
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from .knobs import check_flag
+from .messages import kind_of
+
+Call = TypeVar("Call", bound=Callable)
+KINDS = {  # by the name of a class in an annotation
+    "Task": 'a task, such as imu.tasks.Classification("digits", forget_class=3)',
+    "Module": "a model (a torch.nn.Module), such as imu.train(task) gives",
+    "Run": "a run of imu.unlearn",
+    "Influence": "the scores that imu.influence(task, model) gives",
+    "Intensity": "the record of imu.intensity(scores)",
+    "InfluenceMatrix": "the record of imu.influence_matrix(task, model)",
+    "Path": "a path",
+}
+
+
+def checked(call: Call) -> Call:
+    """``call``, which refuses in one sentence what cannot be any of the things that its annotations name.
+
+    Raises:
+        TypeError: when called, with something of another kind than one in :data:`KINDS`.
+        ValueError: when called, with anything but True or False for what is annotated ``bool``.
+    """
+
+    @cache
+    def known() -> tuple[
+        inspect.Signature, dict[str, tuple[type, ...]]
+    ]:  # at the first call: all names are there by then
+        signature = inspect.signature(call, eval_str=True)
+        return signature, {name: _kinds(each.annotation) for name, each in signature.parameters.items()}
+
+    @wraps(call)
+    def asked(*given: Any, **named: Any) -> Any:
+        signature, takes = known()
+        try:
+            arguments = signature.bind(*given, **named).arguments
+        except TypeError:  # one is missing or unknown: the call itself says which
+            arguments = {}
+        for name, value in arguments.items():
+            _check(call.__name__, name, takes[name], value)
+        return call(*given, **named)
+
+    return asked
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:
+    """The classes that an argument may be of, where it is on or off or all of them are in :data:`KINDS`; else none."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    told = [kind for kind in kinds if getattr(kind, "__name__", "") in KINDS]
+    whole = told and all(kind in (*told, NoneType, str, os.PathLike) for kind in kinds)
+    return kinds if whole or kinds == (bool,) else ()
+
+
+def _check(call: str, name: str, takes: tuple[type, ...], given: Any) -> None:
+    if takes == (bool,):
+        check_flag(call, name, given)
+    elif takes and not any(_is(kind, given) for kind in takes):
+        words = " or ".join(KINDS[kind.__name__] for kind in takes if kind.__name__ in KINDS)
+        raise TypeError(f"{call} takes {words}; got {kind_of(given)}{_way(takes, given)}")
+
+
+def _is(kind: type, value: Any) -> bool:
+    """Whether a value is of a kind; a task is whatever can make a model and is no class."""
+    if kind.__name__ == "Task":
+        return hasattr(value, "make_model") and not isinstance(value, type)
+    return isinstance(value, os.PathLike if kind is Path else kind)
+
+
+def _way(takes: tuple[type, ...], given: Any) -> str:
+    """How to come from what was handed over to what is taken, where that is plain."""
+    if isinstance(given, (list, tuple)) and given and all(_is(kind, each) for kind in takes[:1] for each in given):
+        return "; pick one of them, such as the first, [0]"
+    if isinstance(given, type) and any(kind.__name__ == "Task" for kind in takes) and hasattr(given, "make_model"):
+        return f"; make one of it, as in {given.__name__}(...)"
+    return ""
