@@ -140,7 +140,7 @@ def test_bad_settings_are_refused(how: dict, error: type, message: str) -> None:
 
 @pytest.mark.parametrize("given", [None, [0.1, -0.2], "fisher-diagonal", np.zeros(3)])
 def test_what_is_no_record_of_influences_is_refused(given: object) -> None:
-    with pytest.raises(TypeError, match=r"takes the scores that imu.influence\(task, model\) gives, got"):
+    with pytest.raises(TypeError, match=r"takes the scores that imu.influence\(task, model\) gives; got"):
         imu.intensity(given)
 
 

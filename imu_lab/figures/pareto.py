@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ..core.knobs import check_flag
 from ..core.messages import unknown
 from ..core.quantities import describe
 from ..core.records import Run
@@ -44,7 +45,7 @@ def plot_pareto(front: pd.DataFrame, *, paths: Paths = MappingProxyType({}), log
     for name in paths:
         if name not in {*front[by], *without}:
             raise unknown("method of this front", name, [*front[by], *without])
-    return live.draw(_content(front, by, paths, without, log))
+    return live.draw(_content(front, by, paths, without, check_flag("plot_pareto", "log", log)))
 
 
 def _content(front: pd.DataFrame, by: str, paths: Paths, without: Sequence[str], log: bool) -> live.Content:

@@ -68,6 +68,8 @@ def test_a_goal_of_zero_has_no_place_on_logarithmic_axes() -> None:
     table.loc[table["method"] == "retrained", ["x", "y"]] = 0.0
     assert "retrained" not in roles(imu.plot_pareto(table, log=True)) and "retrained" in roles(imu.plot_pareto(table))
     assert imu.plot_pareto(table, log=True).layout.xaxis.type == "log"
+    with pytest.raises(ValueError, match="plot_pareto needs True or False for log, got 'no'"):
+        imu.plot_pareto(table, log="no")
 
 
 def test_only_a_front_is_drawn() -> None:
