@@ -54,6 +54,7 @@ class Distance:
         known = [member.outputs(split, ids) for member in members] if len(ids) else []
 
         def measure(positions: Positions, batch: Batch, made: Tensor, copies: int) -> dict[str, Tensor]:
+            check_probabilities(task, made[: len(made) // copies], batch)
             places = (slice(None), *map(slice, made.shape[1:]))  # a batch is as long as its longest example
             beside = [each[positions][places].to(made.device) for each in known]
             return {self._named: self.against(task, made, beside, batch, copies)}

@@ -17,7 +17,7 @@ from torch.nn.functional import logsigmoid
 
 from ..core.messages import DoesNotApply, listed
 from ..tasks.evaluation import outputs
-from ..tasks.outputs import answers, true_classes, two_sided
+from ..tasks.outputs import answers, check_probabilities, true_classes, two_sided
 from ..tasks.protocol import Examples, Task, names_of, offered
 from .language import has_pairs
 
@@ -183,8 +183,9 @@ def sides(task: Task, model: nn.Module) -> Sides:
         model: of the task; where the task names no labels, classes are those of its outputs that are true.
 
     Raises:
-        DoesNotApply: there are no unseen samples of these classes.
+        DoesNotApply: the targets are no classes, or there are no unseen samples of these classes.
     """
+    check_probabilities(task)
     forget = task.split("forget")
     if has_pairs(task):
         others = task.split("holdout")

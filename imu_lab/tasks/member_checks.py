@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..core.messages import listed, near, reason
 from ..core.running import device_of, evaluating
 from .evaluation import are_averages
+from .outputs import tensors_in
 from .protocol import Batch, Examples, Task, offered
 
 FEW = 5  # examples that are asked about
@@ -121,7 +122,7 @@ def _batches(member: str, examples: Examples, again: Examples) -> Iterator[str]:
         yield f"a batch of {member} must be imu.tasks.Batch(inputs, targets); it is {type(by_slice).__name__}"
         return
     for part, value in zip(("inputs", "targets"), by_slice):
-        wrong = [tuple(rows.shape) for rows in _tensors(value) if not rows.ndim or len(rows) != count]
+        wrong = [tuple(rows.shape) for rows in tensors_in(value) if not rows.ndim or len(rows) != count]
         if wrong:
             yield f"the {part} of {member} must have one row per example; for {count} examples the shape is {wrong[0]}"
             return
@@ -134,12 +135,6 @@ def _batches(member: str, examples: Examples, again: Examples) -> Iterator[str]:
             yield (
                 f"{member} gave other values {how}; a data set must be fixed, so leave random augmentation to the recipe"
             )
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Mapping):
-        return [each for item in value.values() for each in _tensors(item)]
-    return [value] if isinstance(value, Tensor) else []
 
 
 def _equal(first: Any, second: Any) -> bool:
@@ -219,7 +214,7 @@ def example_losses(task: Any) -> Iterator[str]:
 
 
 def count_of(batch: Batch) -> int:
-    return len((_tensors(batch.targets) or _tensors(batch.inputs))[0])
+    return len((tensors_in(batch.targets) or tensors_in(batch.inputs))[0])
 
 
 def _row(batch: Batch, at: int) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -27,19 +27,62 @@ def divergences(task: Task, outputs: Any, reference: Any, batch: Batch) -> Tenso
     Args:
         outputs, reference: logits (n, ..., K) of the two models on the same inputs.
     """
-    check_probabilities(task)
+    check_probabilities(task, outputs, batch)
     own = offered(task).example_divergence
     if own:
         return own(outputs, reference, batch)
     return per_example(kl(log_probabilities(reference), log_probabilities(outputs)))
 
 
-def check_probabilities(task: Task) -> None:
-    """Raise DoesNotApply unless a task's outputs are logits of probabilities."""
+def check_probabilities(task: Task, outputs: Any = None, batch: Batch | None = None) -> None:
+    """Raise DoesNotApply unless a task's outputs are logits of probabilities.
+
+    Args:
+        outputs, batch: what a model makes of some examples, where that is known. A single output for each prediction may be
+            the logit of two classes or a number that is to be met, which the task's own loss tells.
+    """
     if not offered(task).probabilities:
         raise DoesNotApply(
             "the targets are no classes, so the outputs are no probabilities and have no divergence; compare the loss instead"
         )
+    if (
+        isinstance(outputs, Tensor)
+        and outputs.ndim > 1
+        and outputs.shape[-1] == 1
+        and _meetstensors_in(task, outputs, batch)
+    ):
+        raise DoesNotApply(
+            f"the loss of {type(innermost(task)).__name__} draws its single output to a number, so it is no logit of two classes, "
+            "and there are no probabilities; compare the loss instead, and write probabilities = False in the task"
+        )
+
+
+def _meetstensors_in(task: Task, outputs: Tensor, batch: Batch) -> bool:
+    """Whether the loss draws outputs (n, ..., 1) to numbers, as a squared error does.
+
+    Far on both sides of its targets such a loss pulls back: about as strongly, or ever more strongly. That of a logit pulls to
+    its class from one side, and on the other hardly (smoothed labels) or not at all.
+    """
+    reach = max((each.abs().max().item() for each in tensors_in(batch.targets) if each.numel()), default=0.0)
+    low, middle, high = (
+        _slope(task, torch.full_like(outputs, at), batch) for at in (-20 - 2 * reach, 0, 20 + 2 * reach)
+    )
+    back = torch.minimum(-low, high)
+    return bool(((back > 0) & ((back > torch.maximum(-low, high) / 4) | (high - low > 20 * middle.abs()))).any())
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors of inputs or targets, which are one or a dict of them."""
+    if isinstance(value, Mapping):
+        return [each for item in value.values() for each in tensors_in(item)]
+    return [value] if isinstance(value, Tensor) else []
+
+
+def _slope(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+    """The derivative of the examples' losses at these outputs."""
+    with torch.enable_grad():
+        level = outputs.detach().requires_grad_()
+        return torch.autograd.grad(task.example_loss(lambda _: level, batch).sum(), level)[0]
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
@@ -119,14 +162,12 @@ def true_classes(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Ten
     Raises:
         DoesNotApply: the outputs are no logits of classes, or a prediction has no single true class.
     """
-    check_probabilities(task)
+    check_probabilities(task, outputs, batch)
     if not isinstance(outputs, Tensor) or outputs.ndim < 2:
         raise DoesNotApply(
             f"outputs must be logits (n, ..., classes) to have a true class; {type(innermost(task)).__name__} has others"
         )
-    with torch.enable_grad():
-        level = torch.zeros_like(outputs).requires_grad_()
-        slope = torch.autograd.grad(task.example_loss(lambda _: level, batch).sum(), level)[0]
+    slope = _slope(task, torch.zeros_like(outputs), batch)
     slope = torch.cat([-slope, slope], -1) if slope.shape[-1] == 1 else slope
     classes, truth = slope.shape[-1], slope.argmin(-1)
     parts = -slope.gather(-1, truth[..., None]) / (1 - 1 / classes)  # c, (n, ..., 1)

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..core.knobs import name_of
 from ..features.readout import is_bare
 from ..tasks.evaluation import OfOutputs, are_averages, evaluate, mean_metrics, outcomes, outcomes_and_means
 from ..tasks.protocol import Examples, Task, offered
@@ -47,13 +48,23 @@ class Recorder:
         self.snapshots = Snapshots()
 
     def look(self, model: nn.Module) -> Measurement:
-        """Measure a model, without writing it down."""
+        """Measure a model, without writing it down.
+
+        Raises:
+            ValueError: two of what is measured have one name, so that one would stand in the place of the other.
+        """
         outcome = outcomes(self.task, model, self.forget)
         measured = {split: evaluate(self.task, model, split) for split in self.splits}
         measured.setdefault("forget", {})["loss"] = outcome[:, 0].mean().item()
         for metric in self.follow:
             for split, values in metric(self.task, model).items():
-                measured.setdefault(split, {}).update(values)
+                if both := list(measured.setdefault(split, {}).keys() & values.keys()):
+                    who = name_of(getattr(metric, "metric", metric))
+                    raise ValueError(
+                        f"metric {who!r} gives {both[0]!r} on {split!r}, which is measured there already, by the task or by "
+                        "another metric; give the value a name of its own"
+                    )
+                measured[split] |= values
         return Measurement(measured, outcome)
 
     def forget_loss(self, model: nn.Module) -> float:

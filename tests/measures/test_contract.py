@@ -51,6 +51,17 @@ def test_what_is_no_table_of_numbers_is_refused_with_what_is_expected(found: Any
         run(lambda: found)
 
 
+@pytest.mark.parametrize("name", ["accuracy", "loss", "score"])
+def test_a_value_stands_in_no_others_place(name: str) -> None:
+    """Else a metric of a user's would decide when a run has forgotten, or collapsed."""
+    own = Scripted(lambda: {"forget": {name: 0.5}})
+    others = [Scripted(lambda: {"forget": {"score": 1.0}})]
+    with pytest.raises(
+        ValueError, match=f"metric 'Scripted' gives '{name}' on 'forget', which is measured there already"
+    ):
+        imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1, follow=[*others, own])
+
+
 @pytest.mark.parametrize("value", [1, True, 0.5, np.float32(0.5), np.int64(3), torch.tensor(0.5), np.array(0.5)])
 def test_numbers_of_every_kind_are_understood(value: Any) -> None:
     made = run(lambda: {"forget": {"score": value}, "elsewhere": {"score": 2 * value}})
@@ -78,7 +89,7 @@ def registered() -> Iterator[None]:
     @dataclass(frozen=True)
     class Several:
         def __call__(self, task: Any, model: torch.nn.Module, reference: Any) -> dict:
-            return {"forget": {"part_a": 1.0, "part_b": 2.0, "accuracy": 0.5}}
+            return {"forget": {"part_a": 1.0, "part_b": 2.0}, "elsewhere": {"accuracy": 0.5}}
 
     yield
     imu.metrics.unregister("one-number")

@@ -219,3 +219,13 @@ def test_a_subclass_without_unseen_samples_is_not_compared_with_its_siblings(tmp
     whole, model = of_two_levels(tmp_path / "whole", ("cat", "dog", "car"), forget_subclass="dog")
     found = sides(whole, model)
     assert (len(found.members), len(found.others), found.split, found.left_out) == (4, 3, "test-forget", "")
+
+
+def test_where_targets_are_no_classes_that_is_said_and_not_that_no_class_is_shared() -> None:
+    numbers = torch.linspace(0, 1, 8)
+    task = imu.tasks.Classification.from_data(
+        torch.nn.Linear(2, 1), (torch.rand(8, 2), numbers), (torch.rand(8, 2), numbers + 0.01), forget_indices=[0, 1],
+        loss=lambda made, wanted: (made[:, 0] - wanted) ** 2,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="the targets are no classes"):
+        sides(task, imu.train(task))

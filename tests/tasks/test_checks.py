@@ -14,6 +14,7 @@ from torch import nn
 from user_tasks import Composed, Own, not_frozen
 
 import imu_lab as imu
+from imu_lab.core.running import seeded
 from imu_lab.tasks import Batch, Examples
 
 
@@ -55,6 +56,12 @@ def noisy(examples: Examples) -> Examples:
         examples.ids,
         lambda at: (lambda b: Batch(b.inputs + torch.rand(1, generator=DRAWS), b.targets))(examples.batch(at)),
     )
+
+
+def one_number() -> nn.Module:
+    """A model with a single output."""
+    with seeded(0):
+        return nn.Sequential(nn.Flatten(), nn.Linear(25, 1))
 
 
 FAULTS: dict[str, tuple[Any, str]] = {
@@ -100,6 +107,16 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "a readout that is not there": (
         lambda: Own(readout=("clasifier",)),
         "readout names a module that is not there: 'clasifier'. Did you mean 'classifier'",
+    ),
+    "numbers taken for logits": (
+        lambda: broken(
+            make_model=lambda self, seed: one_number(),
+            readout="1",
+            forgotten_when=("loss", ">="),
+            example_loss=lambda self, f, b: (f(b.inputs)[:, 0] - b.targets) ** 2,
+            evaluate=lambda self, model, split: {"number": 1.0},
+        ),
+        "draws its single output to a number, so it is no logit of two classes.*write probabilities = False",
     ),
     "a mean loss": (
         lambda: broken(example_loss=lambda self, f, b: nn.functional.cross_entropy(f(b.inputs), b.targets)),

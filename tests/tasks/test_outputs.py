@@ -109,6 +109,36 @@ def test_true_classes_of_one_logit_are_its_two_sides() -> None:
     assert found.tolist() == [0, 1, 1] and cases.close(parts, [1.0, 1.0, 1.0])
 
 
+@pytest.mark.parametrize("loss", [
+    lambda z, y: (z - y) ** 2,
+    lambda z, y: (z - y).abs(),
+    lambda z, y: torch.nn.functional.smooth_l1_loss(z, y, reduction="none"),
+    lambda z, y: z.exp() - y * z,  # Poisson's, of a logarithm
+])  # fmt: skip
+def test_a_single_output_that_is_drawn_to_a_number_is_no_logit(loss: Callable) -> None:
+    numbers = Batch(None, torch.tensor([3.0, 1.0, 70.0, 2.0]))
+    task, made = losing(lambda z, y: loss(z[:, 0], y)), torch.randn(4, 1)
+    for ask in (
+        lambda: outputs.true_classes(task, made, numbers),
+        lambda: outputs.divergences(task, made, made, numbers),
+    ):
+        with pytest.raises(ValueError, match="draws its single output to a number.*write probabilities = False"):
+            ask()
+
+
+@pytest.mark.parametrize("loss", [
+    lambda z, y: torch.nn.functional.binary_cross_entropy_with_logits(z, 0.9 * y + 0.05, reduction="none"),
+    lambda z, y: (1 - 2 * y) * z.clamp(-1, 1) + 1,  # of which nothing moves far away
+    lambda z, y: torch.nn.functional.relu(1 - (2 * y - 1) * z),
+    lambda z, y: -(1 - ((2 * y - 1) * z).sigmoid()) ** 2 * torch.nn.functional.logsigmoid((2 * y - 1) * z),
+    lambda z, y: -((2 * y - 1) * z).sigmoid().log(),
+])  # fmt: skip
+def test_losses_of_one_logit_that_are_no_plain_cross_entropy_have_two_classes(loss: Callable) -> None:
+    truth = torch.tensor([0.0, 1.0, 1.0])
+    found, _ = outputs.true_classes(losing(lambda z, y: loss(z[:, 0], y)), torch.randn(3, 1), Batch(None, truth))
+    assert found.tolist() == [0, 1, 1]
+
+
 def test_without_one_true_class_each_the_words_say_so() -> None:
     soft = losing(lambda z, y: torch.nn.functional.cross_entropy(z, y, reduction="none"))
     several = losing(lambda z, y: torch.nn.functional.binary_cross_entropy_with_logits(z, y, reduction="none").mean(1))
