@@ -7,6 +7,7 @@ docstrings in the order of ``imu_lab/__init__.py``, the glossary of what registr
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import os
 import re
@@ -48,15 +49,17 @@ class Missing(Exception):
 def contents() -> dict[str, list[str]]:
     """The public names under the headings of ``imu_lab/__init__.py``, in its order."""
     source = (ROOT / "imu_lab" / "__init__.py").read_text("utf-8")
+    words = {
+        at: line[2:] for at, line in enumerate(source.splitlines()) if line.startswith("# ") and "noqa" not in line
+    }
     found: dict[str, list[str]] = {}
-    heading = ""
-    for line in source.splitlines():
-        if line.startswith("# ") and "noqa" not in line:
-            heading = line[2:]
-        elif match := re.match(r"from \.\S* import \w+ as ([A-Za-z]\w*)|    \"(\w+)\": \"(\w+)", line):
-            plain, late, room = match.groups()
-            under = heading if plain else {"figures": "Figures", "widgets": "Panels"}.get(room, "The notebooks' own")
-            found.setdefault(under, []).append(plain or late)
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom) and node.level and (above := [at for at in words if at < node.lineno]):
+            names = [each.name for each in node.names if each.asname is None]
+            found.setdefault(words[above[-1]], []).extend(names)
+    for name, module in imu._LATER.items():
+        under = {"figures": "Figures", "widgets": "Panels"}.get(module.split(".")[0], "The notebooks' own")
+        found.setdefault(under, []).append(name)
     names = [
         name for name in found.pop("What can be forgotten, and how models of it are trained", []) if name != "tasks"
     ]
