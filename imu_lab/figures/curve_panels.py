@@ -20,6 +20,8 @@ VEIL = theme.faint(theme.INK, 0.2)  # behind one group's lines, where kept accur
 FAINT = 0.25  # opacity of a line that is shown for want of a newer one
 DULLED = theme.faint(theme.INK, 0.75)  # over a line whose run is past its limit: its own colour only shimmers through
 
+FEW = 8  # updates, which have a tick each
+
 
 class Line(NamedTuple):
     """One split of one group of runs: mean, lowest and highest over its seeds at each update, and how many seeds."""
@@ -121,6 +123,7 @@ def content(info: CurvesInfo, faint: Collection[str] = ()) -> live.Content:
     layout = _titles(info) | {"annotations": _annotations(info, panels), "shapes": veils}
     for panel in panels:
         layout[f"xaxis{panel.axis}.range"] = [-0.02 * _last(info), 1.02 * _last(info)]
+        layout[f"xaxis{panel.axis}.dtick"] = 1 if _last(info) < FEW else None  # there is no half an update
         layout |= _vertical(info, panel, len(panels) > 1 or len(panel.splits) == 1)
     return live.Content(traces, layout, _frame(info, panels))
 

@@ -80,10 +80,7 @@ def record_of(
         samples=_ledger(recorder, shares, source.task, None if reference is None else reference.confidence),
         trajectory=recorder.trajectory(),
         terms=recorder.term_table(),
-        reference=pd.DataFrame(
-            [(split, metric, value) for split, values in known.items() for metric, value in values.items()],
-            columns=["split", "metric", "value"],
-        ),
+        reference=reference_table(known),
         settings=about,
         events=events,
         build_model=unlearned,
@@ -93,6 +90,12 @@ def record_of(
         statistics=held,
         beside=reference,
     )
+
+
+def reference_table(known: SplitMetrics) -> pd.DataFrame:
+    """What was measured of the retrained model, as a run holds it: ``split, metric, value``."""
+    rows = [(split, metric, value) for split, values in known.items() for metric, value in values.items()]
+    return pd.DataFrame(rows, columns=["split", "metric", "value"])
 
 
 def _ledger(recorder: Recorder, shares: Intensity, task: Task, retrained: np.ndarray | None) -> pd.DataFrame:

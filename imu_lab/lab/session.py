@@ -52,7 +52,7 @@ from ..unlearning.request import Request
 from .doubts import doubt
 from .handed import begun, handed
 from .learning_rate import Found, find_learning_rate, why_no_search
-from .run_record import compared_with, record_of, settings_of, training_examples
+from .run_record import compared_with, record_of, reference_table, settings_of, training_examples
 from .weights import settled
 
 AUTO = "auto"  # the learning rate that is found, and not given
@@ -285,6 +285,12 @@ class Session:
         if follow is None and isinstance(reference, References) and offered(self.task).probabilities:
             metrics = list(dict.fromkeys([*metrics, KLRetrained()]))
         return tuple(metric for metric in metrics if known or not registry.metrics.declared(metric, "needs_reference"))
+
+    def of_reference(self) -> pd.DataFrame:
+        """``split, metric, value`` of the retrained model, as the runs of this session hold it; empty without one."""
+        reference = self._beside(self.reference)
+        with _threads(self.task):
+            return reference_table({} if reference is None else reference.measured(self.followed(reference)))
 
     def _beside(self, reference: nn.Module | Reference | References | None) -> Reference | References | None:
         """This reference with its outputs, which are computed once per content."""

@@ -10,6 +10,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 import ipywidgets as W
+import pandas as pd
 
 from .. import figures
 from ..core import registry
@@ -22,7 +23,7 @@ from ..tasks.protocol import Task
 from .base import tables, theme
 from .base.bundle import FigureWidget
 from .base.controls import STYLE, Choice, Menu
-from .base.job import DRAW_INTERVAL, Report
+from .base.job import DRAW_INTERVAL, Progress, Report
 from .base.panel import Panel, duration
 from .base.run_table import run_table
 
@@ -126,7 +127,9 @@ class RunControl(Panel):
                              layout=W.Layout(width="auto")).add_class("imu-fork")  # fmt: skip
 
     def _side(self) -> list[W.Widget]:
-        row = W.HBox(list(self.buttons.values()), layout=W.Layout(flex_flow="row wrap"))
+        # Of fixed widths: under the mouse no button moves when Start becomes Resume.
+        columns = W.Layout(grid_template_columns="5fr 4fr 4fr 4fr")
+        row = W.GridBox(list(self.buttons.values()), layout=columns).add_class("imu-buttons")
         return [
             theme.section("Settings"),
             self.rule,
@@ -192,6 +195,12 @@ class RunControl(Panel):
         """End the run; what it recorded stays."""
         self.gate.end()
 
+    def close(self) -> None:
+        """End the run under way, which may be held for ever, and take the panel from the page."""
+        self.job.stop()
+        self.gate.end()
+        super().close()
+
     def fork_here(self) -> None:
         """Leave the chosen run at the update that the slider points at, with the settings that the controls show.
 
@@ -221,13 +230,14 @@ class RunControl(Panel):
         about = {"method": name, "weights": weights.settings, "settings": settings, "seed": order.seed}
         if order.parent is not None:
             about["forked"] = {"run": order.parent.label, "step": order.at}
+        goal = self.session.of_reference()
         arguments = dict(
             settings,
             steps=order.steps,
             seed=order.seed,
             stop=self.gate.stop,
             progress=lambda *_: None,
-            watch=lambda state: self._watch(state, about, order),
+            watch=lambda state: self._watch(state, about, order, goal),
         )
         try:
             if order.parent is None:
@@ -237,14 +247,14 @@ class RunControl(Panel):
             self.live = None
             self._show_state()
 
-    def _watch(self, state: Any, about: dict[str, Any], order: Order) -> None:
+    def _watch(self, state: Any, about: dict[str, Any], order: Order, goal: pd.DataFrame) -> None:
         """Show how far it is a few times a second, and wait where the run is held."""
         now = time.perf_counter()
         if self.gate.paused:
             self._began = math.inf  # what was held says nothing of the time left
         if self.gate.paused or now - self._last_draw >= DRAW_INTERVAL:
             self._last_draw = now
-            self.live = so_far(state, about)
+            self.live = so_far(state, about, goal)
             if order.parent is not None:
                 self.live = continued(order.parent, self.live, order.at)
             self._draw_runs([*self.runs, self.live])
@@ -317,6 +327,11 @@ class RunControl(Panel):
             rest = [shape for shape in figure.layout.shapes if shape.name != "rewind"]
             line = dict(type="line", name="rewind", x0=at, x1=at, y0=0, y1=1, yref="paper", line=look)
             figure.layout.shapes = [*rest, line]
+
+    def _progress(self, progress: Progress) -> None:
+        super()._progress(progress)
+        if self.under_way:  # its time and its updates stand beside the buttons
+            self.status.value = "paused" if self.gate.paused else "running"
 
     def _show_state(self, step: int | None = None) -> None:
         busy, paused = self.under_way, self.gate.paused

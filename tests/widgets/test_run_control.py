@@ -55,6 +55,31 @@ def test_one_step_at_a_time_and_then_on(control) -> None:
     assert control.wait(SECONDS) and control.run.events["steps"] == 30
 
 
+def test_a_run_under_way_is_drawn_beside_the_retrained_model_and_said_to_be_paused(control) -> None:
+    control.buttons["step"].click()
+    until(lambda: at(control) == 1)
+    until(lambda: control.status.value == "paused")
+    levels = {trace.meta["split"]: list(trace.y) for trace in control.figures["curves"].data
+              if trace.meta["role"] == "retrained"}  # fmt: skip
+    known = imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1, reference=cases.retrained("toy")).reference
+    known = known[known["metric"] == "accuracy"].set_index("split")["value"]
+    assert levels["forget"] and all(set(levels[split]) == {known[split]} for split in levels), levels
+    assert control.figures["curves"].layout.xaxis.dtick == 1, "there is no half an update"
+    control.buttons["start"].click()
+    assert control.wait(SECONDS) and control.status.value == "up to date"
+    assert control.figures["curves"].layout.xaxis.dtick is None
+
+
+def test_a_panel_that_is_closed_lets_go_of_a_run_that_is_held() -> None:
+    Job.errors.clear()
+    made = imu.run_control(cases.task("toy"), cases.original("toy"), steps=30)
+    made.step()
+    until(lambda: at(made) == 1)
+    made.close()
+    assert made.wait(SECONDS), "the thread is free"
+    assert not made.under_way and not made.runs and not Job.errors
+
+
 def test_stop_keeps_what_was_recorded(control) -> None:
     for _ in range(3):
         control.step()

@@ -26,6 +26,7 @@ STYLE_SHEET = """
 .imu-error p { border-left: 4px solid var(--jp-error-color1, #d32f2f); background: var(--imu-raised); margin: 6px 0 0 0;
   padding: 5px 10px; font-family: var(--jp-code-font-family, monospace); font-size: 12px; overflow-wrap: anywhere }
 .imu-error p[role="status"] { border-color: var(--jp-warn-color1, #e69f00) }
+.imu-buttons > button { padding: 0; min-width: 0 }
 .imu-more > .lm-Widget, .imu-more .jupyter-widget-Collapse-header { background: transparent; border: 0; padding: 2px 0;
   color: var(--imu-soft); font-size: 12px }
 :is(.imu-more, .imu-parts) .jupyter-widget-Collapse-contents { background: transparent; border: 0; padding: 0 }
