@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from ..core.messages import unknown
+from ..core.messages import unknown, warn
 from ..core.records import Run
 from ..core.registry import estimators as registered
 from ..core.taken import a_record, a_run
@@ -114,6 +114,11 @@ def _rows(table: pd.DataFrame, target: str, call: str) -> pd.DataFrame:
     rows = ranked[withstanding(table, target) & ranked[target].notna()]
     if words := too_few(table, target, len(rows)):
         raise ValueError(words)
+    if target.endswith("rank") and counted(table, target).forgotten < FORGOTTEN:
+        warn(
+            f"{counted(table, target)}: the others are ranked by their mean confidence until that limit, so what is explained is "
+            "mostly confidence, which the confidence and the margin before explain by themselves"
+        )
     return rows
 
 
@@ -133,8 +138,8 @@ def too_few(table: pd.DataFrame, target: str = "rank", known: int | None = None)
     if known < SAMPLES:
         return f"{had}; an explanation needs at least {SAMPLES}: request more samples, or press more of them"
     return (
-        f"{had}; an explanation needs at least {FORGOTTEN} forgotten: make the run again with more steps or "
-        "another lr, as in imu.again(run, lr=...)"
+        f"{had}; an explanation needs at least {FORGOTTEN} forgotten: make the run again with more steps, without its stop_at, or "
+        "with another lr, as in imu.again(run, stop_at=None, lr=...)"
     )
 
 
@@ -156,7 +161,10 @@ def reasons(table: pd.DataFrame, target: str = "rank", *, draws: int = 500, seed
 
     Raises:
         UnknownName: the table has no such column.
-        ValueError: fewer than 10 samples to explain, or fewer than 5 of them forgotten.
+        ValueError: fewer than 10 samples to explain, or fewer than 5 of them ever forgotten.
+
+    Warns:
+        UserWarning: fewer than 5 were forgotten before the utility limit, so that a rank is mostly an order by confidence.
     """
     rows = _rows(table, target, "reasons")
     names = why_columns(rows, target)

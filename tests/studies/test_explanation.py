@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import cases
 import numpy as np
@@ -164,3 +165,18 @@ def test_who_was_lost_in_the_collapse_is_counted_apart(late: int, words: str) ->
     assert too_few(table) == "" and (imu.reasons(table, draws=5)["forgotten"] == 9 - late).all()
     few = table.assign(censored=table["example"] >= 4)
     assert "at least 5 forgotten" in too_few(few) and too_few(few, "confidence_auc") == ""
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_order_by_confidence_is_not_passed_off_as_one_of_forgetting() -> None:
+    table = invented(20).assign(
+        censored=lambda t: t["example"] >= 12, after_limit=lambda t: t["example"].between(3, 11), wrong_before=False
+    )
+    with pytest.warns(
+        UserWarning, match=r"^3 of 20 samples forgotten \(9 more only after the utility limit\).*mostly confidence"
+    ):
+        imu.reasons(table, draws=5)
+    with catch_warnings():
+        simplefilter("error")
+        imu.reasons(table.assign(after_limit=False), draws=5)
+        imu.reasons(table.assign(time_to_forget=table["rank"]), "time_to_forget", draws=5)
