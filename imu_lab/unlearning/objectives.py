@@ -157,7 +157,8 @@ def descend(
             decay would do to it.
 
     Raises:
-        TypeError, ValueError: something that is no objective, or a term that is no single number.
+        TypeError, ValueError: something that is no objective, a term that is no single number, or terms none of which depends
+            on what moves.
     """
     moving = list(moving)
     step_norm = _step_length(how, moving)
@@ -172,6 +173,11 @@ def descend(
             gradient = objective.gradients.get(name) or _gradient(term, moving, again=name != last)
             told |= {name: term.item(), f"{name}_gradient": length(gradient)}
             total = [_sum(*parts) for parts in zip(total, gradient)]
+        if all(gradient is None for gradient in total):  # weight decay alone would move it, and nobody asked for that
+            raise ValueError(
+                f"no term of the objective depends on what moves: {', '.join(terms) or 'it has none'}; compute them from "
+                "model(batch.inputs) without .detach(), .item() or torch.no_grad()"
+            )
         followed = total if turned is None else turned(total)
         with torch.no_grad():
             _copy(moving, exact)

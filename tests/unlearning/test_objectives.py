@@ -356,6 +356,8 @@ class Mine(imu.Descent):
                 yield -losses.mean()
             elif self.slip == "no mean":
                 yield imu.Objective({"ascent": -losses}, positions)
+            elif self.slip == "no graph":
+                yield imu.Objective({"ascent": -losses.mean().detach()}, positions)
             elif self.slip == "no tensor":
                 yield imu.Objective({"ascent": 1.0}, positions)
             else:
@@ -379,6 +381,7 @@ def test_a_method_of_the_kit_is_plain_ascent(cache: bool) -> None:
     ("no objective", TypeError, r"follows objectives, such as imu.Objective\(.*got tensor"),
     ("no mean", ValueError, r"one number, such as a mean; 'ascent' is a tensor of shape \(16,\)"),
     ("no tensor", ValueError, "'ascent' is 1.0"),
+    ("no graph", ValueError, r"no term of the objective depends on what moves: ascent; .* without .detach\(\)"),
 ])  # fmt: skip
 def test_an_objective_that_does_not_fit_is_explained(slip: str, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
