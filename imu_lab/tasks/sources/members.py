@@ -96,6 +96,12 @@ def checked(rows: Any, given: Any, where: str, said: str, **also: Any) -> Side:
     return Side(rows, np.array(found), said, classes=categories, kept=labels, **also)
 
 
+BY_NAME = (
+    'several inputs go as a dict by the names that the model\'s forward has, such as {"x": padded, "lengths": lengths}'
+)
+PADDED = f"pad sequences, as torch.nn.utils.rnn.pad_sequence does; {BY_NAME}"
+
+
 def index_of(*given: Any) -> Any:
     """The names of the rows, from the first of these that has an index of pandas; else None."""
     found = (getattr(each, "index", None) for each in given)
@@ -109,7 +115,9 @@ def numbers(inputs: Any, where: str) -> Any:
             return torch.stack(list(inputs))
         values = np.asarray(inputs)
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{where} inputs are rows of different shapes; give each sample the same shape") from None
+        several = isinstance(inputs, tuple) and len({len(each) for each in inputs if hasattr(each, "__len__")}) == 1
+        remedy = BY_NAME if several else f"give each sample the same shape: {PADDED}"
+        raise ValueError(f"{where} inputs are rows of different shapes; {remedy}") from None
     if values.dtype.kind not in "biufc":
         raise ValueError(
             f"{where} inputs must be numbers, got {with_article(type(inputs).__name__)} of {values.dtype.name}; "

@@ -129,6 +129,16 @@ def parameters_of(model: nn.Module) -> tuple[str, ...]:
     return tuple(p.name for p in known if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self")
 
 
+def names_of_outputs(model: nn.Module) -> list[str] | None:
+    """What a model itself calls its outputs, as those of Hugging Face do in ``config.id2label``; None where it does not say."""
+    told = getattr(getattr(unwrapped_top(model), "config", None), "id2label", None)
+    if not isinstance(told, Mapping) or set(told) != set(range(len(told))):
+        return None
+    names = [str(told[place]) for place in range(len(told))]
+    by_default = [f"LABEL_{place}" for place in range(len(told))]  # what such a model says that was told no names
+    return None if names == by_default or len(set(names)) < len(names) else names
+
+
 def unwrapped_top(model: nn.Module) -> nn.Module:
     """The module inside the outermost wrappers, untouched."""
     while (inner := WRAPPERS.get(type(model).__name__)) and isinstance(getattr(model, inner, None), nn.Module):

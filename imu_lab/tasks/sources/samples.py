@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from ...core.messages import reason, with_article
 from ...core.running import described, digest, row_hashes
 from .held import Array, Kept, Stream, finite, hashes_of, stacked
-from .members import Side, checked, chosen, label_of, numbers
+from .members import PADDED, Side, checked, chosen, label_of, numbers
 
 TWICE = 16  # samples of a dataset that are read twice
 RANDOM = ("random", "jitter", "augment", "erasing", "mix")  # in the names of transforms that draw
@@ -187,9 +187,10 @@ def _read(rows: Stream, data: Any, label: Any, where: str) -> tuple[list, np.nda
             inputs.append(rows.member(sample, i))
             first = inputs[0] if first is None else first
             if _shape(inputs[-1]) != _shape(first):
+                pictures = isinstance(first, Tensor) and first.ndim == 3
                 raise ValueError(
                     f"{where} samples differ in shape: sample 0 is {_shape(first)}, sample {i} is {_shape(inputs[-1])}; "
-                    "bring them to one, such as with a transform that resizes"
+                    f"{'bring them to one, such as with a transform that resizes' if pictures else PADDED}"
                 )
         batch = stacked(inputs)
         finite(batch, start, where)

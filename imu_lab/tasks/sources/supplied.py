@@ -114,7 +114,7 @@ def supply(
     finite(first, 0, "train")
     how, outputs = manners.manner(original, first)
     original = models.adapted(original) if how.adapted else original
-    targets, names = _targets(parts, how, classes, loss)
+    targets, names = _targets(parts, how, classes, loss, models.names_of_outputs(original))
     fetch = partial(Fetch, dtype=how.dtype, whole=how.whole, name=how.name)
     labelled = gate.together(parts, targets, names, fetch)
     batch = labelled.train.batch(slice(0, 2)).to(device_of(original))
@@ -151,13 +151,24 @@ def _outputs(model: nn.Module, batch: Batch, scale: float) -> Tensor:
 
 
 def _targets(
-    parts: dict[str, gate.Side], how: manners.Manner, classes: Sequence[Any] | None, loss: Callable | None
+    parts: dict[str, gate.Side],
+    how: manners.Manner,
+    classes: Sequence[Any] | None,
+    loss: Callable | None,
+    told: list[str] | None,
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """What the loss takes, by side, and the names of the classes; none where targets are no classes."""
     labels = {where: part.labels for where, part in parts.items()}
     count = max(2, how.outputs)  # one logit tells two classes apart
     if loss is None or classes is not None or _are_classes(labels, count):
-        return naming.numbered(labels, count, classes, parts["train"].classes)
+        known = parts["train"].classes
+        if (
+            told is not None and len(told) == count
+        ):  # numbers mean what the data say of them, words what the outputs are called
+            wordy = any(map(naming.words, labels.values()))
+            mine = wordy and {each for part in labels.values() for each in part.tolist()} <= set(told)
+            known = told if mine or known is None and not wordy else known
+        return naming.numbered(labels, count, classes, known)
     for where, each in labels.items():
         if naming.words(each) and each.dtype.kind != "b":
             raise ValueError(f"{where} targets of {each.dtype.name} are no numbers that loss= could take")

@@ -181,3 +181,22 @@ def test_what_looks_at_the_pictures_themselves_finds_them_whatever_name_they_go_
         assert all(cases.close(other[f"inner.{key}"], value, within=1e-5) for key, value in one.items())
     before = made.state_dict()
     assert all(any(not torch.equal(each[key], value) for key, value in before.items()) for each in states[:2])
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_classes_are_called_what_the_model_calls_its_outputs(words: bool) -> None:
+    """Sorted, as words are numbered that nothing is known of, they would stand for other outputs."""
+    names = {0: "sport", 1: "arts", 2: "news"}
+    model = bert()
+    model.config.id2label = names
+    labels = np.array([names[int(each)] for each in LABELS]) if words else LABELS
+    made = imu.tasks.Classification.from_data(model, (WORDS, labels), (WORDS.flip(1), labels), forget_class="arts")
+    assert made.classes == ("sport", "arts", "news")
+    assert torch.equal(made.split("train").batch().targets, LABELS)
+    own = imu.tasks.Classification.from_data(
+        model, (WORDS, labels), (WORDS.flip(1), labels), classes=["news", "sport", "arts"], forget_class="arts"
+    )
+    assert own.classes == ("news", "sport", "arts"), "what is written down beats what the model says"
+    other = np.array(["b", "c", "a"])[LABELS]
+    silent = imu.tasks.Classification.from_data(bert(), (WORDS, other), (WORDS.flip(1), other), forget_class="a")
+    assert silent.classes == ("a", "b", "c")
