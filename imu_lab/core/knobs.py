@@ -93,7 +93,12 @@ def knob(
 
     Args:
         default: the value where none is given; left out, one has to be given.
-        help, valid, range, scale, choices, optional: see :class:`Knob`.
+        help: one line for a person who moves it.
+        valid: the numbers allowed, as an interval such as ``"(0, 1]"`` or ``"[0, inf)"``; left out, anything.
+        range: the ends of its slider, inside ``valid``.
+        scale: ``"linear"`` or ``"log"``, how the slider moves.
+        choices: the allowed values where they are few, or a function that gives them.
+        optional: whether None is allowed too: the setting is then off.
 
     Raises:
         ValueError: the knob contradicts itself, or its default is not allowed.

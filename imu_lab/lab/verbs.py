@@ -145,8 +145,9 @@ def unlearn(
         stop_at: a forget accuracy, ``"retrained"`` (the reference's), ``"forgotten"`` (the task's own goal, where it needs no
             retrained model: a class, a person, a source), or ``(metric, "<=", value)``; of single samples, which a
             retrained model still knows, ``("loss", ">=", "retrained")`` says more than accuracy.
-        reference: the retrained model, to measure the distance to; or several, from :func:`imu_lab.references`: distances
-            are then means over them, and ``run.reference`` holds the noise floor in the place of a distance.
+        reference: the retrained model, whose values stand beside the run's, and in the ledger its confidence; or several, from
+            :func:`imu_lab.references`: then the KL to them is recorded, too, as the mean over them, with the noise floor. Beside
+            one, ``follow=["kl-retrained"]`` records it.
         statistics: what :func:`statistics` gave when the training set was at hand, for a method that declares it. Without
             it, such a method has it computed from the train split before its first update, and the run's settings say so.
         cache: work on cached features where the method moves only a linear readout; the result is the same.

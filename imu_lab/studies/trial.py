@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.knobs import check_count
-from ..core.messages import unheard, unknown
+from ..core.messages import shown, unheard, unknown
 from ..core.taken import a_table, seeds_of
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task
@@ -84,12 +84,13 @@ def trial(
         of other seeds, ``<split> linear probe`` and the like are of ``heads``.
 
     Raises:
+        TypeError: ``arms`` is no dict of dicts.
         UnknownName, ValueError: a goal that is none or that the task does not measure, a seed that is there twice, no arm that
             can serve the task, or names that cannot be together.
     """
+    _check(arms, alike, references)
     task, seeds, arms = checked_task(task), seeds_of(seeds, "seeds"), dict(arms)
     lengths = list(step_norms)
-    _check(arms, alike, references)
     check_schedule(task, at_forget, references, steps, record_every, lengths)
     whole = {**(STILL if references else {}), **{name: {**settings, **about} for name, about in arms.items()}}
     also = {"seeds": tuple(seeds) if references else (), "heads": heads, "record_every": record_every}
@@ -112,7 +113,12 @@ def trial(
     return _with_alike(table, alike).drop(columns="margins", errors="ignore")
 
 
-def _check(arms: Mapping[str, Any], alike: str | None, references: bool) -> None:
+def _check(arms: Any, alike: str | None, references: bool) -> None:
+    if not isinstance(arms, Mapping) or not all(isinstance(about, Mapping) for about in arms.values()):
+        raise TypeError(
+            'arms says by name what is different about each, such as {"uniform": {"rule": "uniform"}, "delete": {"method": '
+            f'"delete"}}}}; got {shown(arms)}'
+        )
     if alike is not None and alike not in arms:
         raise unknown("arm to be alike", alike, arms)
     if references and (taken := arms.keys() & STILL.keys()):

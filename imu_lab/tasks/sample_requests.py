@@ -136,9 +136,9 @@ def indices(given: Any, count: int, names: Any = None) -> tuple[int, ...]:
     if values.dtype.kind not in "iu":
         words = values.dtype.kind in "US"
         named = f"; of files write imu.forget_where(task, {naming.condition(values, 'file')})" if words else ""
+        got = shown(given) if values.dtype == object else "words" if words else values.dtype.name
         raise ValueError(
-            f"forget_indices must be whole numbers or a mask of True and False, got "
-            f"{shown(given) if values.dtype == object else values.dtype.name}: floats and words are no indices{named}"
+            f"forget_indices must be whole numbers or a mask of True and False, got {got}: floats and words are no indices{named}"
         )
     positions = values.astype(np.int64)
     outside = positions[(positions < 0) | (positions >= count)]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..core.knobs import check, knob
+from ..core.knobs import check, described, knob
 from ..core.running import device_of, drawing_from, one_thread, seeded_states
 from .evaluation import arranged, real_valued, takes_channels_last
 from .networks.fresh import resting
@@ -36,6 +36,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+Recipe.__doc__ = f"{Recipe.__doc__}\n\nSettings:\n\n{described(Recipe)}\n"
 
 
 def recipe_of(task: Task) -> Recipe:

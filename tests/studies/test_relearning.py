@@ -67,7 +67,7 @@ def test_times_and_their_ratio_by_hand(asked: Audited, monkeypatch: pytest.Monke
 def test_what_does_not_come_back_is_censored_and_that_is_said(asked: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = given(monkeypatch, asked, {"run": [0, 0, 1], "retrained": [0, 4]})
     time, ratio = rows["relearn time"], rows["relearn time, ratio to the retrained"]
-    assert time.value == relearning.UPDATES and time.high == np.inf and ratio.value == relearning.UPDATES
+    assert time.low == time.value == relearning.UPDATES and time.high == np.inf and ratio.value == relearning.UPDATES
     assert time.note == ratio.note == "not back within 300 updates, counted as 300: run"
     rows = given(monkeypatch, asked, {"run": [0, 4], "retrained": [0, 0]})
     assert rows["relearn time"].goal == 300 and "counted as 300: retrained" in rows["relearn time"].note

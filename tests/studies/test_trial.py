@@ -35,6 +35,9 @@ def test_chance_is_the_seeds_and_settings_reach_the_method() -> None:
     task = cases.task("toy")
     with pytest.raises(TypeError, match="has no setting 'refrsh'. Did you mean 'refresh'"):
         imu.trial(task, {"x": {"method": "imu-minibatch", "refrsh": 5}}, at_forget=0.5, seeds=(0,))
+    for arms in (["imu"], {"imu": "uniform"}, "imu"):
+        with pytest.raises(TypeError, match="arms says by name what is different about each, such as .*; got "):
+            imu.trial(cases.task("toy"), arms, at_forget=0.5)
     with pytest.raises(imu.UnknownName, match="unknown intensity rule: 'unifrom'. Did you mean 'uniform'"):
         imu.trial(task, {"x": {"rule": "unifrom"}}, at_forget=0.5, seeds=(0,))
     rule = imu.intensity_rules.create("sqrt-clipped", quantile=0.5)

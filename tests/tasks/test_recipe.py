@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import fields
+
 import pytest
 import sequences
 import torch
@@ -52,3 +55,9 @@ def test_the_rate_moves_as_the_schedule_says(name: str, kind: type) -> None:
 def test_an_unknown_one_is_named(wrong: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Recipe(**wrong)
+
+
+def test_help_says_what_each_setting_means_and_may_be() -> None:
+    said = inspect.getdoc(Recipe)
+    assert "schedule ('one-cycle'): How the learning rate moves. One of 'one-cycle', 'constant'." in said
+    assert all(f"    {field.name} (" in said for field in fields(Recipe))
