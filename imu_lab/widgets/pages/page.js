@@ -42,6 +42,22 @@ function brief(value, name = "") {
   return words.replace("-", "−");
 }
 
+// The rows of a table are one stop of Tab, at the chosen one where it is shown; arrow keys go from one to another, and Enter
+// chooses. The table is drawn anew by that, so the new row takes the focus.
+const stopOf = (rows, chosen) => rows.includes(chosen) ? chosen : rows[0];
+function walkRows(table, choose) {
+  table.onkeydown = event => {
+    const row = event.target.closest("tr[data-row]");
+    if (!row) return;
+    const to = { ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling, Home: row.parentElement.firstElementChild,
+      End: row.parentElement.lastElementChild }[event.key];
+    if (event.key === "Enter") { choose(Number(row.dataset.row)); table.querySelector(`tr[data-row="${row.dataset.row}"]`)?.focus() }
+    if (to === undefined) return;
+    event.preventDefault();
+    if (to) { row.tabIndex = -1; to.tabIndex = 0; to.focus() }
+  };
+}
+
 const rgb = colour => [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
 
 // The colour of a share of a scale of [share, "#rrggbb"], as [red, green, blue].

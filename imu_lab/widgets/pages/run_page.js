@@ -342,7 +342,7 @@ function start({ words, arrays }) {
     const names = [...new Set([state.sort, ...words.ledger].filter(Boolean))];
     const head = names.map(name => `<th class="${name === state.sort ? "imu-sorted" : ""}" title="${escaped(about(name).meaning)}"><button data-sort="${escaped(name)}">${escaped(about(name).title)}${name === state.sort ? (state.up ? " ↑" : " ↓") : ""}</button></th>`).join("");
     byId("ledger").innerHTML = `<table><thead><tr><th></th><th>example</th><th class="imu-word">label</th>${head}</tr></thead><tbody>${part.map(row =>
-      `<tr tabindex="0" data-row="${row}" class="${row === state.chosen ? "imu-chosen" : ""}"><td class="imu-word">${picture(row, 24)}</td><td>${examples[row]}</td><td class="imu-word">${escaped(words.labels[labels[row]])}</td>${names.map(name =>
+      `<tr tabindex="${row === stopOf(part, state.chosen) ? 0 : -1}" data-row="${row}" class="${row === state.chosen ? "imu-chosen" : ""}"><td class="imu-word">${picture(row, 24)}</td><td>${examples[row]}</td><td class="imu-word">${escaped(words.labels[labels[row]])}</td>${names.map(name =>
         `<td>${brief(column(name)[row], name)}</td>`).join("")}</tr>`).join("")}</tbody></table>`;
     byId("rows").textContent = mine.length ? `${from + 1} to ${from + part.length} of ${mine.length.toLocaleString("en")}` : "no sample passes all filters; click one of them above to take it away";
     byId("order").textContent = state.up ? "lowest first" : "highest first";
@@ -353,7 +353,7 @@ function start({ words, arrays }) {
     if (name) { state.up = name === state.sort && !state.up; state.sort = byId("sort").value = name; state.page = 0; showLedger() }
     else if (row) choose(Number(row.dataset.row));
   };
-  byId("ledger").onkeydown = event => { if (event.key === "Enter" && rowFrom(event)) choose(Number(rowFrom(event).dataset.row)) };
+  walkRows(byId("ledger"), choose);
 
   // On the map and the trajectories the arrow keys go through the samples of the selection.
   for (const canvas of [map, paths]) canvas.onkeydown = event => {

@@ -63,7 +63,7 @@ async function start({ words, arrays }) {
     const from = state.page * ROWS, part = list.slice(from, from + ROWS);
     const head = columns.map(({ title, meaning }, at) => `<th class="${at === state.sort ? "imu-sorted" : ""}" title="${escaped(meaning)}"><button data-sort="${at}">${escaped(title)}${at === state.sort ? (state.up ? " ↑" : " ↓") : ""}</button></th>`).join("");
     byId("ledger").innerHTML = `<table><thead><tr><th></th><th>example</th><th class="imu-word">label</th>${head}</tr></thead><tbody>${part.map(row =>
-      `<tr tabindex="0" data-row="${row}" class="${row === state.chosen ? "imu-chosen" : ""}"><td class="imu-word">${picture(row, 24)}</td><td>${examples[row]}</td><td class="imu-word">${escaped(words.labels[row])}</td>${columns.map(({ name }, at) =>
+      `<tr tabindex="${row === stopOf(part, state.chosen) ? 0 : -1}" data-row="${row}" class="${row === state.chosen ? "imu-chosen" : ""}"><td class="imu-word">${picture(row, 24)}</td><td>${examples[row]}</td><td class="imu-word">${escaped(words.labels[row])}</td>${columns.map(({ name }, at) =>
         `<td>${brief(tidy(value(at, row)), name)}</td>`).join("")}</tr>`).join("")}</tbody></table>`;
     byId("rows").textContent = `${from + 1} to ${from + part.length} of ${count}`;
     byId("order").textContent = state.up ? "lowest first" : "highest first";
@@ -111,7 +111,7 @@ async function start({ words, arrays }) {
     if (at !== undefined) { state.up = Number(at) === state.sort && !state.up; state.sort = Number(at); byId("sort").value = at; state.page = 0; showLedger() }
     else if (rowFrom(event)) choose(Number(rowFrom(event).dataset.row));
   };
-  byId("ledger").onkeydown = event => { if (event.key === "Enter" && rowFrom(event)) choose(Number(rowFrom(event).dataset.row)) };
+  walkRows(byId("ledger"), choose);
   byId("sort").innerHTML = columns.map(({ title }, at) => `<option value="${at}">${escaped(title)}</option>`).join("");
   byId("sort").value = state.sort;
   byId("sort").onchange = event => { state.sort = Number(event.target.value); state.page = 0; showLedger() };

@@ -60,6 +60,18 @@ def ids(page: Any) -> list[int]:
     return [int(each) for each in page.input_value("#ids").split(", ") if each]
 
 
+def walk_rows(page: Any) -> None:
+    """The rows are one stop of Tab, arrow keys go through them, and Enter chooses one without losing it."""
+    place = "Array.from(document.querySelectorAll('#ledger tbody tr')).indexOf(document.activeElement)"
+    stops = "Array.from(document.querySelectorAll('#ledger tbody tr'), each => each.tabIndex).filter(each => each === 0).length"
+    page.focus("#ledger tbody tr[tabindex='0']")
+    for key, expected in (("Home", 0), ("ArrowDown", 1), ("ArrowUp", 0), ("ArrowUp", 0), ("End", 9), ("ArrowDown", 9),
+                          ("ArrowUp", 8), ("Enter", 8), ("ArrowUp", 7)):  # fmt: skip
+        page.keyboard.press(key)
+        assert page.evaluate(place) == expected and page.evaluate(stops) == 1, key
+    assert page.locator("#ledger tbody tr").nth(8).get_attribute("class") == "imu-chosen"
+
+
 CHECKSUM = """name => { const canvas = document.getElementById(name), data = canvas.getContext("2d")
     .getImageData(0, 0, canvas.width, canvas.height).data; let sum = 0; data.forEach((each, at) => sum += each * (at % 97));
     return sum }"""
@@ -102,6 +114,7 @@ def test_click_brush_and_scrub_in_the_page_of_a_run(opened: Callable, run: imu.R
     page.wait_for_selector("#step-now:text-is('20 of 20')")
     assert page.evaluate("document.querySelectorAll('[role=img]:not([aria-label]), img:not([alt])').length") == 0
 
+    walk_rows(page)
     page.focus("#map")
     said = []
     for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
@@ -190,6 +203,7 @@ def test_sliders_move_the_figures_of_a_saved_workbench(opened: Callable, tmp_pat
     page.mouse.click(*place)
     page.wait_for_timeout(300)
     assert page.inner_text("#card") != before
+    walk_rows(page)
     for part in ("#sliders", "#curves", "#influence"):
         page.evaluate("scrollTo(0, 0)")
         box = page.locator(part).bounding_box()
