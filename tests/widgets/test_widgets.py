@@ -124,6 +124,32 @@ def test_an_optional_setting_has_a_switch() -> None:
     assert not control.switch.value and control.editor.disabled
 
 
+@pytest.mark.parametrize("name, value, shown, next_one", [
+    ("step_norm", 0.02, 10**-1.7, 10**-1.65), ("damping", 0.03, 10**-1.5, 10**-1.55), ("quantile", 0.8334, 0.83, 0.84)
+])  # fmt: skip
+def test_a_value_between_two_positions_stays_when_the_page_shows_it_at_the_nearest(
+    name: str, value: float, shown: float, next_one: float
+) -> None:
+    controls = Controls(Everything, {"quantile": 0.8334, "step_norm": 0.02, "damping": 0.03})
+    control, asked = controls.controls[name], []
+    controls.observe(lambda change: asked.append(change.new[name]), "value")
+    step = control.editor.step
+    assert round((np.log10(shown) if name != "quantile" else shown) / step, 6) % 1 in (0.0, 1.0)
+    control.editor.value = shown
+    assert control.value == value and not asked, "nobody has moved it"
+    control.editor.value = next_one
+    assert asked == [float(f"{next_one:.4g}")] == [control.value]
+    control.editor.value = shown
+    assert control.value == float(f"{shown:.4g}"), "now somebody has"
+    controls.value = {**controls.value, name: value}
+    control.editor.value = shown
+    assert control.value == value
+    if control.switch is not None:
+        control.switch.value = False
+        control.switch.value = True
+        assert control.value == value, "a switch moves no slider"
+
+
 def test_a_value_outside_the_slider_widens_it() -> None:
     controls = Controls(Everything, {"quantile": 0.01})
     assert controls.value["quantile"] == 0.01

@@ -25,6 +25,7 @@ LABEL_WIDTH = "104px"
 STYLE = {"description_width": LABEL_WIDTH}
 SWITCH_WIDTH, BESIDE_SWITCH = "22px", "78px"  # a switch and the name beside it take the room of a name alone
 DIGITS = 4  # significant ones that a slider keeps: its position is no more precise, and provenance stays readable
+SLACK = 1e-6  # steps, of what a page computes
 
 
 class Choice(NamedTuple):
@@ -49,6 +50,7 @@ class Control(W.HBox):
         can_be_off = about.optional or (self.off == 0.0 and (value == 0 or about.valid.startswith("[0")))
         on = not can_be_off or value not in (None, 0)
         width = BESIDE_SWITCH if can_be_off else LABEL_WIDTH
+        self._meant = self._clean(value if on else _middle(about))  # what the slider's position stands for
         self.editor = editor(name, about, value if on else _middle(about), width)
         self.switch = W.Checkbox(on, indent=False, tooltip=f"Use {name}.") if can_be_off else None
         super().__init__(self._parts(), value=self._clean(value))
@@ -74,7 +76,8 @@ class Control(W.HBox):
     def place(self, value: float) -> None:
         """Move the slider of a setting that is off: where it will stand when a person switches it on."""
         if self.switch is not None and not self.switch.value:
-            _set(self.editor, self._clean(value))
+            self._meant = self._clean(value)
+            _set(self.editor, self._meant)
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -86,7 +89,9 @@ class Control(W.HBox):
         on = self.switch is None or self.switch.value
         self.editor.disabled = not on
         if not self._showing:
-            self.value = self._clean(self.editor.value) if on else self.off
+            if on and not _is_nearest(self.editor, self._meant):
+                self._meant = self._clean(self.editor.value)
+            self.value = self._meant if on else self.off
 
     def _show(self, change: Any) -> None:
         """A program set the value: move the widgets without reading them half-way."""
@@ -94,7 +99,8 @@ class Control(W.HBox):
         try:
             if self.switch is not None:
                 self.switch.value = change.new is not None and not (self.off == 0.0 and change.new == 0)
-            if (self.switch is None or self.switch.value) and self._clean(self.editor.value) != change.new:
+            if (self.switch is None or self.switch.value) and self._meant != change.new:
+                self._meant = change.new
                 _set(self.editor, change.new)
         finally:
             self._showing = False
@@ -134,6 +140,16 @@ def editor(name: str, about: Knob, value: Any, width: str = LABEL_WIDTH) -> W.Wi
     return W.FloatSlider(
         value, min=low, max=high, step=_step(high - low), readout_format=".3g", continuous_update=True, **common
     )
+
+
+def _is_nearest(slider: W.Widget, value: Any) -> bool:
+    """Whether a slider stands at the one of its positions that is nearest to a value, where a page puts it for that value."""
+    if not isinstance(slider, (W.FloatSlider, W.FloatLogSlider)):
+        return False
+    scale = log10 if isinstance(slider, W.FloatLogSlider) else float
+    at, wanted = scale(slider.value), scale(value)
+    steps = (at - slider.min) / slider.step
+    return abs(steps - round(steps)) < SLACK and abs(at - wanted) <= slider.step * (0.5 + SLACK)
 
 
 def _step(span: float) -> float:
