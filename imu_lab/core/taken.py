@@ -13,15 +13,6 @@ from .records import Run
 from .running import checked_seed
 
 
-def a_run(given: Any, call: str) -> Run:
-    """The run itself.
-
-    Raises:
-        TypeError: it is something else; the message names ``call``.
-    """
-    return given if isinstance(given, Run) else _refused(given, call, "a run of imu.unlearn")
-
-
 def several_runs(given: Any, call: str) -> list[Run]:
     """One run or several, as a list.
 

@@ -12,7 +12,6 @@ from torch import nn
 
 from ..core.records import Intensity, Run
 from ..core.registry import methods, metrics
-from ..core.taken import a_run
 from ..features.statistics import Statistics
 from ..measures.ensemble import References
 from ..unlearning import driver
@@ -53,7 +52,7 @@ def again(
     Raises:
         ValueError: the run has no task, did not keep the model of ``start``, or is a fork and ``start`` lies before it.
     """
-    task, recorded = a_run(run, "again").known_task(), run.settings
+    task, recorded = run.known_task(), run.settings
     origin = recorded.get("forked")
     if origin and start < origin["step"]:
         raise ValueError(

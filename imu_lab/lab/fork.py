@@ -11,7 +11,6 @@ import pandas as pd
 from ..core.messages import unheard, unknown, warn
 from ..core.outcome import beware
 from ..core.records import Run
-from ..core.taken import a_run
 from ..tasks.protocol import offered
 from ..unlearning.driver import collapsed_at, utility_limit
 from ..unlearning.recorder import SplitMetrics, time_to_forget
@@ -91,7 +90,7 @@ def rewind(run: Run, unseen: str | None = None) -> Run:
     Raises:
         ValueError: the run did not follow such a split, or kept no state but the first.
     """
-    task = a_run(run, "rewind").known_task()
+    task = run.known_task()
     metric = offered(task).forgotten_when[0]
     followed = run.curve.query("metric == @metric")
     splits = list(dict.fromkeys(followed["split"]))

@@ -12,7 +12,7 @@ import pandas as pd
 from ..core.messages import kind_of
 from ..core.records import Intensity, Run
 from ..core.registry import methods
-from ..core.taken import a_run, several_examples
+from ..core.taken import several_examples
 from ..tasks.protocol import Task, with_request
 from ..tasks.variants.altered import Altered, altered
 from .again import again, carried, followed, stop_rule, weights_of, with_found
@@ -53,7 +53,6 @@ def what_if(
         TypeError: samples that are given otherwise than by index, such as by a mask; or labels to flip where a target is more
             than one label.
     """
-    a_run(run, "what_if")
     given = {"drop": drop, "reweight": reweight or {}, "keep": keep, "flip": flip, "double": double}
     drop, weighed, keep, flip, double = (several_examples(each, f"{name}=") for name, each in given.items())
     asked = None if request is None else several_examples(request, "request=")
@@ -98,7 +97,7 @@ def _on_task(run: Run, task: Task, weights: Intensity | None, **changes: Any) ->
 
 
 def _check(run: Run, factors: Mapping[int, float], examples: Iterable[int], changes: Mapping[str, Any]) -> None:
-    a_run(run, "what_if").known_task()
+    run.known_task()
     if origin := run.settings.get("forked"):
         raise ValueError(
             f"this run was forked from {origin['run']!r} at update {origin['step']}; call what_if on that run, and fork the "

@@ -12,7 +12,6 @@ from ..core.knobs import check_count
 from ..core.messages import DoesNotApply, kind_of, listed, unknown, warn
 from ..core.records import Run
 from ..core.running import checked_seed, full_precision
-from ..core.taken import a_run
 from ..measures import predictions
 from ..tasks.protocol import Task
 from . import feature_audits, likeness_audits, privacy_audits, relearning, shadows
@@ -85,7 +84,7 @@ def audit(
         shadows.check_pairs(pairs)
         if SHADOWS not in names:
             raise ValueError(f"pairs= is of the audit {SHADOWS!r}, which only= leaves out")
-    asked = Audited.of(a_run(run, "audit"), reference, task, draws, seed)
+    asked = Audited.of(run, reference, task, draws, seed)
     if not asked.retrained:
         warn('this run has no retrained model beside it: goals are empty; pass reference=imu.train(task, "retain")')
     rows = []
@@ -143,7 +142,7 @@ def membership(run: Run, *, reference: Any = None, task: Task | None = None) -> 
     Raises:
         ValueError: there are no unseen samples of the classes in question, or the outputs are no probabilities.
     """
-    asked = Audited.of(a_run(run, "membership"), reference, task)
+    asked = Audited.of(run, reference, task)
     tables = {who: asked.known_of(who) for who in asked.models}
     return pd.concat(tables, names=["model"]).reset_index("model").reset_index(drop=True)
 
@@ -164,7 +163,7 @@ def class_accuracy(run: Run, *, reference: Any = None, task: Task | None = None)
     Raises:
         ValueError: the outputs are no logits of classes, or there is no single true class.
     """
-    asked = Audited.of(a_run(run, "class_accuracy"), reference, task)
+    asked = Audited.of(run, reference, task)
     table = likeness_audits.class_table(asked)
     ends = [share_interval(np.arange(count) < right) for count, right in zip(table["samples"], table[RUN])]
     shares = table[list(asked.models)].div(table["samples"], axis=0)
@@ -194,7 +193,7 @@ def prediction_matrix(
         UnknownName: no such model or split.
         ValueError: the outputs are no logits of classes, or there is no single true class.
     """
-    asked = Audited.of(a_run(run, "prediction_matrix"), reference, task)
+    asked = Audited.of(run, reference, task)
     if model not in asked.models:
         raise unknown("model", model, list(asked.models))
     return predictions.prediction_matrix(asked.task, asked.models[model], asked.split(split))

@@ -20,7 +20,7 @@ from ..core.messages import listed, unheard
 from ..core.records import Run
 from ..core.registry import methods
 from ..core.running import copied, one_thread
-from ..core.taken import a_run, several_examples
+from ..core.taken import several_examples
 from ..features import readout, view
 from ..features.cache import as_seen_by
 from ..features.gradients import gradients_of
@@ -48,7 +48,7 @@ def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.D
         lost`` (right before, wrong after), most damaged first. ``predicted`` is empty where first order does not apply:
         see :func:`step_length`.
     """
-    whole = a_run(run, "collateral").known_task()
+    whole = run.known_task()
     step = run.kept_steps[-1] if step is None else step
     views = [view(whole, run.model_at(at)) for at in (0, step)]  # two, for the backbone may have moved
     (task, before), examples = views[0], views[0][0].split(split)
@@ -103,7 +103,7 @@ def damage_by_sample(
     """
     if measure is not None and measure < 0:
         raise ValueError(f"measure must be a number of forget samples, or None for all; got {measure}")
-    task, before = view(a_run(run, "damage_by_sample").known_task(), run.model_at(0))
+    task, before = view(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     examples, forget, counts = damaged(task, split, label, example), task.split("forget"), shares(run, step)
     gradients = gradients_of(task, before)
@@ -168,7 +168,7 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
     Raises:
         ValueError: the split does not hold that example.
     """
-    task, before = view(a_run(run, "responsible").known_task(), run.model_at(0))
+    task, before = view(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     victim, forget = damaged(task, split, None, example), task.split("forget")
     gradients = gradients_of(task, before)
@@ -190,7 +190,7 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     Returns:
         One row per forget sample, indexed by ``example``; one column per class, in nats; positive is damage.
     """
-    task, before = view(a_run(run, "damage_by_class").known_task(), run.model_at(0))
+    task, before = view(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
     labels = np.asarray(names_of(run.task, run.task.split(split)))
@@ -312,7 +312,7 @@ def ablate_pressure(
         ValueError: an example that is not in the forget set, a split without the class or sample that is asked for, or a
             run that nothing can be asked of (no task, no weights, a fork).
     """
-    task = a_run(run, "ablate_pressure").known_task()
+    task = run.known_task()
     step = run.kept_steps[-1] if step is None else step
     table = _predictions(run, split, step, label, example)
     wanted = table["example"].tolist() if examples is None else several_examples(examples, "examples=")

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from ..core.knobs import check_count
 from ..core.records import Run
 from ..core.running import one_thread
-from ..core.taken import a_run
 from ..features import view
 from ..measures.language import has_pairs
 from ..measures.reference import Reference
@@ -102,7 +101,7 @@ def comeback(
         ValueError: fewer than one update, a task without labels, forgotten pairs without an author, or weights that were not kept.
     """
     check_count("updates", updates, 1)
-    task = a_run(run, "comeback").known_task()
+    task = run.known_task()
     if offered(task).labels is None:
         raise ValueError(f"{type(task).__name__} has no labels, so that nobody can tell which facts belong together")
     forget = task.split("forget")

@@ -12,7 +12,7 @@ from torch import nn
 from ..core.messages import unknown, warn
 from ..core.records import Run
 from ..core.registry import estimators as registered
-from ..core.taken import a_record, a_run
+from ..core.taken import a_record
 from ..lab.verbs import influence
 from ..tasks.announced import announced
 from ..tasks.protocol import offered
@@ -63,7 +63,7 @@ def explain_resistance(
         ValueError: too few samples were pressed or forgotten to explain anything (said before anything is trained), or the
             run has no task.
     """
-    task, original = a_run(run, "explain_resistance").known_task(), run.model_at(0) if original is None else original
+    task, original = run.known_task(), run.model_at(0) if original is None else original
     table = resistance(run, uniform=uniform)
     targets = ["rank", *(["uniform_rank"] if "uniform_rank" in table else [])]
     if all(refusals := [too_few(table, target) for target in targets]):

@@ -12,7 +12,6 @@ from tqdm.auto import tqdm
 
 from ..core.messages import unheard
 from ..core.records import Run
-from ..core.taken import a_run
 from ..features import view
 from ..lab.what_if import what_if
 from ..measures.reference import Reference
@@ -47,7 +46,7 @@ def leakage(run: Run, reference: Any = None, *, step: int | None = None, alone: 
     Raises:
         ValueError: the task has no labels, its pairs tell no author, or the weights after that update were not kept.
     """
-    task = a_run(run, "leakage").known_task()
+    task = run.known_task()
     if offered(task).labels is None:
         raise ValueError(f"{type(task).__name__} has no labels, so that nobody can tell whose samples are damaged")
     if not any(label for split in SPLITS for label in names_of(task, task.split(split))):

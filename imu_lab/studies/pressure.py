@@ -6,9 +6,6 @@ import numpy as np
 import pandas as pd
 
 from ..core.records import Intensity
-from ..core.taken import a_record
-
-INTENSITY = "the record of imu.intensity(scores)"
 
 
 def pressure_shares(weights: Intensity, parts: int = 5) -> pd.DataFrame:
@@ -18,7 +15,6 @@ def pressure_shares(weights: Intensity, parts: int = 5) -> pd.DataFrame:
         DataFrame ``part, confidence_low, confidence_high, samples, weight, selected``: part 1 holds the worst-fitted
         samples; ``weight`` sums to 1 (uniform weights give 1 / parts each), ``selected`` is a share of the part.
     """
-    a_record(weights, "pressure_shares", Intensity, INTENSITY)
     if not 1 <= parts <= len(weights):
         raise ValueError(f"parts must lie between 1 and the {len(weights)} samples, got {parts}")
     frame = weights.frame.assign(confidence=weights.context["confidence"].to_numpy())
@@ -45,6 +41,5 @@ def lorenz_curve(weights: Intensity) -> pd.DataFrame:
 
     Source: Lorenz 1905.
     """
-    a_record(weights, "lorenz_curve", Intensity, INTENSITY)
     held = np.concatenate([[0.0], np.cumsum(np.sort(weights.values))])
     return pd.DataFrame({"samples": np.linspace(0, 1, len(held)), "weight": held / held[-1]})

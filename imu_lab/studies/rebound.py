@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..core.records import Run
 from ..core.running import device_of, one_thread
-from ..core.taken import a_run
+from ..core.taken import a_record
 from ..features import readout, view
 from ..tasks.evaluation import outcomes
 from ..tasks.protocol import Examples, Task, labels_of, offered, original_ids
@@ -43,7 +43,7 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
     """
     if updates < 1:
         raise ValueError(f"rebound needs 1 update of relearning or more, got {updates}")
-    missing = np.full(len(a_run(run, "rebound").samples), np.nan)
+    missing = np.full(len(a_record(run, "rebound", Run, "a run of imu.unlearn").samples), np.nan)
     if run.task is None:
         return missing
     useful = run.model_at(run.last_useful(run.kept_steps)) if run.kept_steps else run.model

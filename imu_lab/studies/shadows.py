@@ -16,7 +16,6 @@ from ..core.messages import DoesNotApply, UnknownName, reason
 from ..core.records import Influence, Run
 from ..core.registry import estimators, intensity_rules, methods
 from ..core.running import copied, full_precision, one_thread, seeded
-from ..core.taken import a_run
 from ..features import readout, view
 from ..features.cache import as_seen_by, by_content
 from ..features.statistics import collect
@@ -338,7 +337,7 @@ def u_lira(run: Run, pairs: int = PAIRS, *, task: Task | None = None, seed: int 
     Raises:
         ValueError: fewer than 8 pairs, a readout that is not one linear layer, or no unseen samples of the classes.
     """
-    asked = Audited.of(a_run(run, "u_lira"), None, task, seed=seed)
+    asked = Audited.of(run, None, task, seed=seed)
     made = shadows_of(asked, pairs)
     trained, forgot = (lira.Normals.of(made.seen[at], made.never[at]) for at in (0, 1))
     parts = []

@@ -15,7 +15,7 @@ from ..core.labels import told_apart
 from ..core.messages import DoesNotApply, unknown
 from ..core.records import Run
 from ..core.running import evenly, full_precision
-from ..core.taken import a_run
+from ..core.taken import a_record
 from ..measures import predictions
 from ..measures.membership import SCORES
 from ..tasks.evaluation import outputs
@@ -106,7 +106,9 @@ def side_by_side(run_a: Run, run_b: Run, *, reference: Any = None, task: Task | 
         TypeError: one of them is no run.
         ValueError: they do not forget the same samples, or do not know their task.
     """
-    runs = {A: a_run(run_a, "side_by_side"), B: a_run(run_b, "side_by_side")}
+    runs = {A: run_a, B: run_b}
+    for each in runs.values():
+        a_record(each, "side_by_side", Run, "a run of imu.unlearn")
     tasks = [run.known_task() if task is None else task for run in runs.values()]
     ids = [run.samples["example"].sort_values().tolist() for run in runs.values()]
     if tasks[0] != tasks[1] or ids[0] != ids[1]:
