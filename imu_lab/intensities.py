@@ -234,8 +234,6 @@ def intensity(
         UnknownName, TypeError, ValueError: an unknown rule or setting, scores without the column that the rule reads,
             or weights that are negative, not finite, or zero for every sample.
     """
-    if not isinstance(scores, Influence):
-        raise TypeError(f"intensity takes the scores that imu.influence(task, model) gives; got {shown(scores)}")
     chosen = intensity_rules.create(rule, **settings)
     weights = _weights(chosen, _read(chosen, scores))
     if not (weights > 0).any():

@@ -282,8 +282,14 @@ def test_bad_input_is_refused(how: dict, error: type, message: str) -> None:
 
 
 def test_arguments_in_the_wrong_order_are_noticed() -> None:
-    with pytest.raises(TypeError, match=r"expected a torch.nn.Module, got Toy; arguments are \(task, model, ...\)"):
+    with pytest.raises(
+        TypeError, match=r"influence takes a task, such as imu.tasks.Classification.*; got a Sequential"
+    ):
         imu.influence(cases.original("toy"), cases.task("toy"))
+    with pytest.raises(
+        TypeError, match=r"influence takes a model \(a torch.nn.Module\), such as imu.train.*; got a Toy"
+    ):
+        imu.influence(cases.task("toy"), cases.task("toy"))
 
 
 @pytest.mark.parametrize("cache", [True, False])

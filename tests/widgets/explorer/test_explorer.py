@@ -128,7 +128,7 @@ def lasso(explorer, corners: list[tuple[float, float]]) -> None:
 
 
 def test_several_runs_are_refused_with_what_to_do(run) -> None:
-    with pytest.raises(TypeError, match=r"one run, got a list; pick one.*imu.resistance"):
+    with pytest.raises(TypeError, match=r"explore takes a run of imu.unlearn; got a list of Run; pick one"):
         imu.explore([run, run])
 
 
