@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from inspect import signature
 from typing import Any
 
@@ -53,6 +53,36 @@ class Around:
             )
         also = {"whole": whole} if takes_whole(self.task) else {}
         return self.task.evaluate(model, split, examples_of=examples_of or self.split, **also)
+
+
+class Handed(Around):
+    """A task as it is handed on to somebody who may see some of its splits alone."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+
+def handed(task: Task, allowed: Container[str], words: str) -> Task:
+    """The task, of which others may ask for the ``allowed`` splits alone; what it does by itself it does with all of them.
+
+    Args:
+        words: what is said of any other split, with a place for its name: ``"... the {split} split ..."``.
+
+    Raises:
+        ValueError: from then on, where another split is asked for.
+    """
+
+    def split(name: str) -> Examples:
+        if name not in allowed:
+            raise ValueError(words.format(split=repr(name)))
+        return task.split(name)
+
+    seen = Handed(task)
+    if isinstance(task, Around):  # of the same class, by which a task seen from its readout is told
+        seen = object.__new__(type(task))
+        vars(seen).update(vars(task))
+    vars(seen)["split"] = split
+    return seen
 
 
 class InDoublePrecision(Around):

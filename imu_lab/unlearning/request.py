@@ -14,7 +14,8 @@ from ..core.knobs import name_of
 from ..core.messages import shown
 from ..core.registry import methods
 from ..features.statistics import Statistics
-from ..tasks.protocol import Batch, Examples, Task
+from ..tasks.around import handed
+from ..tasks.protocol import Batch, Examples, Task, offered
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,8 @@ class Method:
             whose inputs are cached features. ``"all"`` asks for the whole task and model.
         takes_weights: whether ``request.weights`` is used; where it is not, all samples to forget are alike.
         finds_shares: whether it decides by itself who gets how much; weights given beside it are left out, and that is said.
-        needs_retain: whether ``request.retain`` holds the retain set.
+        needs_retain: whether ``request.retain`` holds the retain set. Who does not declare it can ask the task for the forget
+            set alone.
         follows_losses: whether an update follows the forget samples' own losses, each by its share. Where it does not (it
             draws the model to something else, or turns the direction), no damage is predicted from the pressure.
         needs_statistics: the names of the means over the training set that ``request.statistics`` holds, such as
@@ -174,10 +176,12 @@ def updates_of(method: Any, task: Task, model: nn.Module, request: Request) -> I
 
     Raises:
         TypeError: the method gave nothing to iterate over, or yielded something that is no update.
-        ValueError: an update speaks of examples that are not in the forget set.
+        ValueError: an update speaks of examples that are not in the forget set, or the method reads a split that it did not
+            declare: whoever compares methods by what they need would be told what is not so.
     """
     request, counters = _counted(request)
-    made, name, before, count = method(task, model, request), name_of(method), 0, len(request.forget)
+    name, before, count = name_of(method), 0, len(request.forget)
+    made = method(_seen_by_method(task, method, name), model, request)
     if not isinstance(made, Iterator):
         raise TypeError(
             f"method {name!r} must be a generator that yields after each update, for ever; it returned {shown(made)}. "
@@ -188,6 +192,17 @@ def updates_of(method: Any, task: Task, model: nn.Module, request: Request) -> I
         read = sum(counter.count for counter in counters)
         yield Update({**update.terms, READ: float(read - before)}, update.positions, update.shares)
         before = read
+
+
+def _seen_by_method(task: Task, method: Any, name: str) -> Task:
+    """The task with the splits that a method has declared: one that does without retain data sees the forget set alone."""
+    if methods.declared(method, "needs_retain"):
+        return task
+    words = (
+        f"method {name!r} asked for the {{split}} split, and works from the forget set alone by what its class declares; for the "
+        "retain set write `needs_retain: ClassVar[bool] = True` there, and read request.retain"
+    )
+    return handed(task, ("forget", offered(task).declined), words)
 
 
 def _checked(update: Any, name: str, count: int) -> Update:

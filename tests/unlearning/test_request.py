@@ -9,6 +9,7 @@ from typing import Any
 import cases
 import pytest
 import torch
+import user_tasks
 
 import imu_lab as imu
 
@@ -90,6 +91,44 @@ def test_lists_numbers_and_left_out_shares_are_understood() -> None:
     made = run(for_ever(imu.Update({"loss": torch.tensor(2.0), "count": 3}, [0, 4])))
     assert made.samples["pressure"].tolist()[:5] == [1.0, 0, 0, 0, 1.0]
     assert made.terms["value"].tolist() == [2.0, 3.0, 0.0, 2.0, 3.0, 0.0], "the last is how many examples it read"
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("split", ["retain", "train", "test"])
+def test_what_a_method_did_not_declare_it_does_not_see(split: str, cache: bool) -> None:
+    """Else a comparison would say of it that it needs the forget set alone."""
+
+    @dataclass(frozen=True)
+    class Peeking(imu.Descent):
+        own: bool = False
+        needs_retain = property(lambda self: self.own)
+
+        def __call__(self, task: Any, model: torch.nn.Module, request: imu.Request) -> Iterator[Any]:
+            seen = task.split("forget"), task.split(split)
+            assert len(seen[0]) == len(request.forget) and len(seen[1])
+            yield imu.Update()
+
+    def peek(own: bool) -> imu.Run:
+        how = Peeking(own=own)
+        return imu.unlearn(cases.task("toy"), cases.original("toy"), method=how, steps=1, cache=cache)
+
+    with pytest.raises(ValueError, match=f"method 'Peeking' asked for the '{split}' split, .*needs_retain"):
+        peek(own=False)
+    assert imu.compare(peek(own=True))["needs"][0] == "retain data"
+
+
+def test_what_a_task_reads_of_its_own_data_is_no_peeking() -> None:
+    @dataclass(frozen=True)
+    class Weighted(user_tasks.Own):
+        """Each loss counts by how rare its class is in the training set."""
+
+        def example_loss(self, forward: Callable, batch: Any) -> torch.Tensor:
+            counts = torch.bincount(self.split("train").batch().targets)
+            return super().example_loss(forward, batch) / counts[batch.targets]
+
+    task = Weighted()
+    run = imu.unlearn(task, task.make_model(0), method="gradient-ascent", steps=1, lr=0.1)
+    assert run.events["steps"] == 1
 
 
 def test_nothing_said_is_nothing_known() -> None:
