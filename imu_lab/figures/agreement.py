@@ -69,7 +69,11 @@ def plot_damping(effect: pd.DataFrame) -> go.Figure:
     if indifferent == indifferent:
         said = f"From λ = {indifferent:g} on, the preconditioner does nothing."
     frame = {
-        "xaxis": {"title": {"text": "damping λ (in the units of the Fisher diagonal)"}, "type": "log"},
+        "xaxis": {
+            "title": {"text": "damping λ (in the units of the Fisher diagonal)"},
+            "type": "log",
+            "exponentformat": "power",
+        },
         "yaxis": {"title": {"text": "correlation with gradient-dot (−1 to 1)"}},
     }
     return live.draw(live.Content(traces, {"title.text": live.heading("What damping does", said)}, frame))

@@ -40,7 +40,12 @@ def _content(record: TruthRatios) -> live.Content:
     floor = f"Two retrained models are {record.noise_floor:.2f} apart" if np.isfinite(record.noise_floor) else ""
     layout = {"title.text": live.heading(title, words if goals else "", floor)}
     axes = dict(
-        xaxis=dict(title=dict(text=f"truth ratio, wrong over right (no unit; {MORE})"), type="log", nticks=8),
+        xaxis=dict(
+            title=dict(text=f"truth ratio, wrong over right (no unit; {MORE})"),
+            type="log",
+            nticks=8,
+            exponentformat="power",
+        ),
         yaxis=dict(title=dict(text="pairs at or below<br>(share)"), range=[-0.02, 1.02]),
         hovermode="closest",
     )

@@ -139,8 +139,9 @@ WHOLE_WORDS = """() => Array.from(document.querySelectorAll('#answers th')).ever
     range.selectNodeContents(each); return new Set(Array.from(range.getClientRects(), line => line.top)).size <= 1 })"""
 
 
-def test_long_names_have_room_on_the_map_and_beside_numbers(opened: Callable, tmp_path: Path) -> None:
-    names = [f"a person with a rather long name number {at} of the faculty" for at in range(30)]
+@pytest.mark.parametrize("name", ["a person with a rather long name number {} of the faculty", "passenger {}"])
+def test_long_names_have_room_on_the_map_and_beside_numbers(opened: Callable, tmp_path: Path, name: str) -> None:
+    names = [name.format(at) for at in range(30)]
     labels = torch.arange(600) % 30
     around = torch.nn.functional.one_hot(labels, 30).float()
     points = around + 0.1 * torch.randn(600, 30, generator=torch.Generator().manual_seed(0))
@@ -155,6 +156,8 @@ def test_long_names_have_room_on_the_map_and_beside_numbers(opened: Callable, tm
     assert count >= 3 and inside and apart
     page.click("#ledger tbody tr:nth-child(1)")
     assert names[7] in page.inner_text("#answers") and page.evaluate(WHOLE_WORDS)
+    page.focus("#step")
+    page.keyboard.press("End")
     right = "() => Math.max(...Array.from(document.querySelectorAll('#answers td'), each => each.getBoundingClientRect().right))"
     assert page.evaluate(right) <= page.evaluate("document.documentElement.clientWidth")
     assert page.evaluate("getComputedStyle(document.documentElement).overflowY") == "scroll", "no width is lost later"
