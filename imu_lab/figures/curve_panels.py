@@ -13,6 +13,7 @@ from . import floor, live, theme
 BOUNDED = ("share correct", "probability")  # units of quantities between 0 and 1
 EVENTS = {  # name in run.events: what it says, its marker, the splits on whose lines it is shown
     "utility_limit": ("kept accuracy down 5 points", "triangle-down", "kept"),
+    "collapsed_at": ("kept samples no longer known", "triangle-down", "kept"),  # where points say nothing: of a loss
     "stopped_at": ("stopped: goal reached", "square", "forget"),
     "diverged_at": ("diverged", "x", ""),
 }
@@ -293,7 +294,9 @@ def _titles(info: CurvesInfo) -> dict[str, Any]:
     if seeds > 1:
         subtitle.append(f"band: lowest to highest of {seeds} seeds")
     if info.limits:
-        subtitle.append("grey: half are past ▼" if seeds > 1 else live.VEILED)  # the legend says what ▼ is
+        collapsed = any(mark.event == "collapsed_at" for mark in info.marks)
+        past = f"grey: {EVENTS['collapsed_at'][0]}" if collapsed else live.VEILED
+        subtitle.append("grey: half are past ▼" if seeds > 1 else past)  # the legend says what ▼ is
     what = theme.text(quantity.title[:1].upper() + quantity.title[1:])
     title = f"{what} while forgetting: {who}" if info.labels else "No runs to show"
     return {"title.text": live.heading(title, *subtitle)}

@@ -34,10 +34,11 @@ def plot_curves(
     retrained models (:func:`imu_lab.references`) the dotted line is how far two of them are from each other, and the area
     from there to the goal is shaded: differences as small as that say nothing.
 
-    From the utility limit on, where kept accuracy has fallen 5 points, it is grey: behind all lines of one kind of run,
-    and where several are compared, along each line by itself, for each has its own limit. The mean of several seeds is
-    grey from the update at which half of them have passed theirs: then it tells mostly of collapsed models, and neither
-    a single bad seed greys all nor a single good one nothing. Markers show each seed's own limit.
+    From the utility limit on, where kept accuracy has fallen 5 points (or, where a loss tells of forgetting, kept samples are
+    no longer known), it is grey: behind all lines of one kind of run, and where several are compared, along each line by
+    itself, for each has its own limit. The mean of several seeds is grey from the update at which half of them have passed
+    theirs: then it tells mostly of collapsed models, and neither a single bad seed greys all nor a single good one nothing.
+    Markers show each seed's own limit.
 
     Args:
         run_or_runs: one run or several.
@@ -99,10 +100,18 @@ def _starts(series: dict[int, dict[str, Series]], splits: list[str]) -> dict[str
 
 
 def _limit(group: Group) -> int | None:
-    """The update at which half of a group's runs have passed their utility limit; None if fewer ever do."""
-    passed = sorted(run.events["utility_limit"] for run in group.runs if run.events.get("utility_limit") is not None)
+    """The update at which half of a group's runs have passed their utility limit, or, where a loss tells of forgetting, have
+    collapsed; None if fewer ever do."""
+    lost = [[_step_of(run, event) for event in ("utility_limit", "collapsed_at")] for run in group.runs]
+    passed = sorted(step for steps in lost for step in steps if step is not None)
     needed = (len(group.runs) + 1) // 2
     return int(passed[needed - 1]) if len(passed) >= needed else None
+
+
+def _step_of(run: Run, event: str) -> int | None:
+    """The update at which it happened; of a run that has a utility limit the collapse, which follows it, is not told again."""
+    told = event == "collapsed_at" and run.events.get("utility_limit") is not None
+    return None if told else run.events.get(event)
 
 
 def _series(run: Run, metric: str) -> dict[str, Series]:
@@ -130,7 +139,7 @@ def _marks(split: str, group: Group, run: Run, series: dict[int, dict[str, Serie
     line = series[id(run)].get(split)
     marks = []
     for event in EVENTS:
-        step = run.events.get(event)
+        step = _step_of(run, event)
         if step is not None and line is not None and len(line.steps):
             # a diverged update has no record: the mark sits at the last one before it
             at = max(int(np.searchsorted(line.steps, step, side="right")) - 1, 0)

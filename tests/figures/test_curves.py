@@ -161,6 +161,16 @@ def veils(figure):
     return [(shape.name, shape.xref, shape.x0, shape.x1) for shape in figure.layout.shapes]
 
 
+def test_a_run_that_collapsed_by_a_loss_is_grey_too_and_one_with_a_limit_says_so_once():
+    collapsed = plot_curves(run(four_splits(), events={"collapsed_at": 2}))
+    assert list(traces(collapsed, "collapsed_at")[0].x) == [2, 2] and not len(traces(collapsed, "utility_limit")[0].x)
+    assert [shape.x0 for shape in collapsed.layout.shapes] == [2]
+    assert "kept samples no longer known" in collapsed.layout.title.text.lower()
+    both = plot_curves(run(four_splits(), events={"collapsed_at": 4, "utility_limit": 2}))
+    assert list(traces(both, "utility_limit")[0].x) == [2, 2] and not len(traces(both, "collapsed_at")[0].x)
+    assert [shape.x0 for shape in both.layout.shapes] == [2] and "kept accuracy" in both.layout.title.text
+
+
 def test_one_run_is_grey_behind_from_its_utility_limit_on_and_keeps_its_marks():
     figure = plot_curves(limited(2))
     assert veils(figure) == [("after the limit", "x", 2, 5.1)] and figure.layout.xaxis.range[1] == 5.1
