@@ -1,7 +1,8 @@
 """What a public call was handed, held against what its own annotations say, before any work starts.
 
 Only slips are caught here that would end in a foreign error or be read as something else: another kind of thing in the place
-of a task, a model, a record or a path, and words in the place of True or False.
+of a task, a model, a record or a path, words in the place of True or False, and anything but a count where one is asked for: a
+number of rows below zero means "all but so many" to pandas.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache, partial, wraps
+from numbers import Integral
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
-from .knobs import check_flag
-from .messages import kind_of
+from .knobs import check_count, check_flag, check_number
+from .messages import kind_of, shown
+from .running import checked_seed
 
 Call = TypeVar("Call", bound=Callable)
 KINDS = {  # by the name of a class in an annotation
@@ -34,7 +37,8 @@ def checked(call: Call) -> Call:
 
     Raises:
         TypeError: when called, with something of another kind than one in :data:`KINDS`.
-        ValueError: when called, with anything but True or False for what is annotated ``bool``.
+        ValueError: when called, with anything but True or False for what is annotated ``bool``, a whole number from 0 for
+            ``int``, or a number for ``float``.
     """
 
     @cache
@@ -48,30 +52,51 @@ def checked(call: Call) -> Call:
     def asked(*given: Any, **named: Any) -> Any:
         signature, takes = known()
         try:
-            arguments = signature.bind(*given, **named).arguments
+            bound = signature.bind(*given, **named)
         except TypeError:  # one is missing or unknown: the call itself says which
-            arguments = {}
-        for name, value in arguments.items():
-            _check(call.__name__, name, takes[name], value)
-        return call(*given, **named)
+            return call(*given, **named)
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = _settled(call.__name__, name, takes[name], value)
+        return call(*bound.args, **bound.kwargs)
 
     return asked
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:
-    """The classes that an argument may be of, where it is on or off or all of them are in :data:`KINDS`; else none."""
+    """The classes that an argument may be of, where it is a plain one of those that are looked at, or None; else none."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     told = [kind for kind in kinds if getattr(kind, "__name__", "") in KINDS]
     whole = told and all(kind in (*told, NoneType, str, os.PathLike) for kind in kinds)
-    return kinds if whole or kinds == (bool,) else ()
+    return kinds if whole or kinds[0] in (bool, int, float) and set(kinds[1:]) <= {NoneType} else ()
 
 
-def _check(call: str, name: str, takes: tuple[type, ...], given: Any) -> None:
-    if takes == (bool,):
-        check_flag(call, name, given)
-    elif takes and not any(_is(kind, given) for kind in takes):
+def _settled(call: str, name: str, takes: tuple[type, ...], given: Any) -> Any:
+    """An argument, a number in its own type."""
+    if not takes or given is None and NoneType in takes:
+        return given
+    if takes[0] is bool:
+        return check_flag(call, name, given)
+    if takes[0] is int:
+        return CHECKED.get(name, partial(check_count, name))(given)
+    if takes[0] is float:
+        return check_number(call, name, given)
+    if not any(_is(kind, given) for kind in takes):
         words = " or ".join(KINDS[kind.__name__] for kind in takes if kind.__name__ in KINDS)
         raise TypeError(f"{call} takes {words}; got {kind_of(given)}{_way(takes, given)}")
+    return given
+
+
+def _check_index(given: Any) -> int:
+    """A sample by its index; which there are, the call knows."""
+    if isinstance(given, bool) or not isinstance(given, Integral):
+        raise ValueError(f"example {shown(given)} is not the index of a sample, which is a whole number")
+    return int(given)
+
+
+CHECKED = {
+    "seed": checked_seed,
+    "example": _check_index,
+}  # by the names of arguments that are whole numbers, but no counts
 
 
 def _is(kind: type, value: Any) -> bool:
@@ -85,6 +110,8 @@ def _way(takes: tuple[type, ...], given: Any) -> str:
     """How to come from what was handed over to what is taken, where that is plain."""
     if isinstance(given, (list, tuple)) and given and all(_is(kind, each) for kind in takes[:1] for each in given):
         return "; pick one of them, such as the first, [0]"
+    if any(kind.__name__ == "Task" for kind in takes) and hasattr(given, "state_dict"):
+        return "; arguments are (task, model, ...)"
     if isinstance(given, type) and any(kind.__name__ == "Task" for kind in takes) and hasattr(given, "make_model"):
         return f"; make one of it, as in {given.__name__}(...)"
     return ""

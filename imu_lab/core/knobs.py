@@ -166,6 +166,18 @@ def check_count(name: str, given: Any, least: int = 0) -> int:
     return int(given)
 
 
+def check_number(owner: str, name: str, given: Any) -> float:
+    """A setting that is any number, which True, words and NaN are not.
+
+    Raises:
+        ValueError: it is none.
+    """
+    given = given.item() if getattr(given, "ndim", None) == 0 else given
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or math.isnan(given):
+        raise ValueError(f"{owner} needs a number for {name}, got {shown(given)}")
+    return given
+
+
 def check_flag(owner: str, name: str, given: Any) -> bool:
     """What is on or off, as True or False. Words are always on, also "no".
 

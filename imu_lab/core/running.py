@@ -85,10 +85,10 @@ def checked_seed(given: Any) -> int:
     """A seed as a whole number.
 
     Raises:
-        ValueError: it is none, or below 0.
+        ValueError: it is none, below 0, or more than torch can hold.
     """
-    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 0:
-        raise ValueError(f"a seed is a whole number from 0, got {given!r}")
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or not 0 <= given < 2**63:
+        raise ValueError(f"a seed is a whole number from 0, got {given!r}; the largest is 2 ** 63 - 1")
     return int(given)
 
 

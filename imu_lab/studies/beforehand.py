@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..core.knobs import check_count
 from ..core.memo import remembered
 from ..core.messages import warn
 from ..core.running import device_of, one_thread
@@ -138,7 +139,7 @@ def neighbours(task: Task, model: nn.Module, count: int = 10) -> pd.DataFrame:
         nearest distance.
     """
     ids = task.split("train").ids.numpy()
-    points = features(task, model)
+    count, points = check_count("count", count, 1), features(task, model)
     forgotten = np.isin(ids, task.split("forget").ids.numpy())
     kept = np.isin(ids, task.split("retain").ids.numpy())
     distances, near = _nearest(points, np.flatnonzero(forgotten), np.arange(len(ids)), count)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from ..core.knobs import check_count
 from ..core.messages import unknown, warn
 from ..core.records import Run
 from ..core.registry import estimators as registered
@@ -242,6 +243,7 @@ def predict_resistance(
     from sklearn.model_selection import cross_val_predict
 
     rows = _rows(table, target, "predict_resistance")
+    folds, controls, seed = check_count("folds", folds, 2), check_count("controls", controls, 1), seed % 2**32
     names = why_columns(rows, target)
     values, goal = rows[names].to_numpy(dtype=float), rankdata(rows[target].to_numpy(dtype=float))
     forest, split = _forest(seed), _split(folds, seed)

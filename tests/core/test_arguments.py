@@ -41,14 +41,27 @@ def right(first: inspect.Parameter, given: str) -> bool:
     return given in {places.get(word) for word in re.findall(r"\w+", first.annotation)}
 
 
+def needed(others: list[inspect.Parameter], made: dict) -> dict[str, Any]:
+    """What a call must be handed beside its first argument."""
+    model, scores, run, table = (made[name] for name in ("model", "scores", "run", "table"))
+    beside = {
+        "original": model,
+        "models": {"a": model},
+        "reference": model,
+        "other": scores,
+        "truth": table,
+        "run_b": run,
+    }
+    beside |= made | NEEDED
+    return {
+        each.name: beside[each.name] for each in others if each.default is each.empty and each.kind != each.VAR_KEYWORD
+    }
+
+
 @pytest.mark.parametrize("name", sorted(set(PUBLIC) - BY_DRAWING - FREE - KIT))
 def test_a_wrong_first_argument_is_told_of(name: str, made: dict) -> None:
     call, (first, *others) = PUBLIC[name], inspect.signature(PUBLIC[name]).parameters.values()
-    beside = made | NEEDED | {"original": made["model"], "models": {"a": made["model"]}, "reference": made["model"]}
-    beside |= {"other": made["scores"], "truth": made["table"], "run_b": made["run"]}
-    asked = {
-        each.name: beside[each.name] for each in others if each.default is each.empty and each.kind != each.VAR_KEYWORD
-    }
+    asked = needed(others, made)
     for kind, given in made.items():
         if right(first, kind):
             continue
@@ -59,24 +72,38 @@ def test_a_wrong_first_argument_is_told_of(name: str, made: dict) -> None:
         assert re.search(r"\b(got|need|fit)\b", words), (kind, words)
 
 
-FLAGS = [
-    (name, each.name) for name, call in PUBLIC.items() for each in inspect.signature(call).parameters.values()
-    if each.annotation == "bool" and name not in BY_DRAWING
+BAD = {
+    "bool": (("no", "False", None, 2, np.array([True, False])), "{0} needs True or False for {1}, got "),
+    "int": (
+        (-1, 1.5, "3", True, float("nan")),
+        "{1} must be a whole number >= 0|a seed is a whole number from 0|example .* is not",
+    ),
+    "float": (("0.1", True, float("nan")), "{0} needs a number for {1}, got "),
+}
+PLAIN = [
+    (name, each.name, kind) for name, call in PUBLIC.items() for each in inspect.signature(call).parameters.values()
+    if (kind := each.annotation.removesuffix(" | None")) in BAD and name not in BY_DRAWING
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "flag"), FLAGS)
-def test_a_word_is_no_flag(name: str, flag: str, made: dict) -> None:
-    """Words are always on, also "no"."""
+@pytest.mark.parametrize(("name", "argument", "kind"), PLAIN)
+def test_flags_counts_and_numbers_are_looked_at_first(name: str, argument: str, kind: str, made: dict) -> None:
+    """Words are always on, also "no"; below zero, a number of rows would be all but so many."""
     first, *others = inspect.signature(PUBLIC[name]).parameters.values()
-    beside = made | NEEDED | {"original": made["model"]}
-    asked = {
-        each.name: beside[each.name] for each in others if each.default is each.empty and each.kind != each.VAR_KEYWORD
-    }
+    asked = needed(others, made)
     good = next((given for kind, given in made.items() if right(first, kind)), None)
-    for word in ("no", "False", None, 2, np.array([True, False])):
-        with pytest.raises(ValueError, match=f"{name} needs True or False for {flag}, got "):
-            PUBLIC[name](good, **asked, **{flag: word})
+    values, words = BAD[kind]
+    for value in values[argument == "example" and kind == "int" :]:  # which samples there are, the call says
+        with pytest.raises(ValueError, match=words.format(name, argument)):
+            PUBLIC[name](good, **asked | {argument: value})
+
+
+def test_a_count_may_be_written_as_a_number_of_any_kind(made: dict) -> None:
+    one = imu.proponents(made["matrix"], int(made["matrix"].against[0]), k=2)
+    for two in (2.0, np.int64(2), np.array(2)):
+        assert imu.proponents(made["matrix"], made["matrix"].against[0], k=two).equals(one)
+    with pytest.raises(ValueError, match="a seed is a whole number from 0.*the largest is"):
+        imu.unlearn(made["task"], made["model"], steps=1, lr=0.1, seed=2**70)
 
 
 def test_methods_of_records_take_no_words_for_flags_either(made: dict, tmp_path) -> None:

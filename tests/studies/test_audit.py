@@ -438,7 +438,7 @@ def test_models_that_cannot_be_put_beside_a_run_are_refused() -> None:
     ({"only": 3}, TypeError, "only= names one or several of 'membership', .*got an int"),
     ({"only": []}, ValueError, "only= names no audit; leave it out for all"),
     ({"draws": 0}, ValueError, "draws must be a whole number >= 1, got 0"),
-    ({"draws": 2.5}, ValueError, "draws must be a whole number >= 1, got 2.5"),
+    ({"draws": 2.5}, ValueError, "draws must be a whole number >= 0, got 2.5"),
     ({"seed": None}, ValueError, "a seed is a whole number from 0, got None"),
     ({"seed": -1}, ValueError, "a seed is a whole number from 0, got -1"),
 ])  # fmt: skip
