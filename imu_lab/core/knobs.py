@@ -167,13 +167,13 @@ def check_count(name: str, given: Any, least: int = 0) -> int:
 
 
 def check_number(owner: str, name: str, given: Any) -> float:
-    """A setting that is any number, which True, words and NaN are not.
+    """A setting that is any number, which True and words are not.
 
     Raises:
         ValueError: it is none.
     """
     given = given.item() if getattr(given, "ndim", None) == 0 else given
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or math.isnan(given):
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
         raise ValueError(f"{owner} needs a number for {name}, got {shown(given)}")
     return given
 

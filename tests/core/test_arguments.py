@@ -78,7 +78,7 @@ BAD = {
         (-1, 1.5, "3", True, float("nan")),
         "{1} must be a whole number >= 0|a seed is a whole number from 0|example .* is not",
     ),
-    "float": (("0.1", True, float("nan")), "{0} needs a number for {1}, got "),
+    "float": (("0.1", True), "{0} needs a number for {1}, got "),
 }
 PLAIN = [
     (name, each.name, kind) for name, call in PUBLIC.items() for each in inspect.signature(call).parameters.values()
