@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -56,8 +57,13 @@ def shown(value: Any, most: int = 120) -> str:
 
 
 def in_brief(told: Any, most: int = 100) -> str:
-    """The first line of what something says of itself, cut where it is long: data may be told in a thousand characters."""
+    """The first line of what something says of itself, cut where it is long: data may be told in a thousand characters.
+
+    Settings that are left out are not worth the room, and a user's own data are known to the user by no key of ours.
+    """
     words = " ".join((str(told).strip() or "nothing").splitlines()[0].split())
+    words = re.sub(r"\b\w+=None, |, \w+=None\b", "", words)
+    words = re.sub(r"Supplied\(key='\w+'\)", "data and a model of a user's own", words)
     return words if len(words) <= most else f"{words[:most].rstrip(' ,')} ..."
 
 

@@ -119,7 +119,7 @@ def sweep(
             outcomes = worked([cell for _, cell in cells], where, jobs, progress, title)
         return _table(cells, outcomes, where, _kind_of_steps(arms, step_norm))
 
-    beware_of_one_original(task, seeds)
+    beware_of_one_original(task, seeds, references)
     arms += controls_of(arms, settings) if controls else []
     told = {}
     if tuning:

@@ -103,7 +103,7 @@ def trial(
         for name, about in whole.items()
     }
     where, jobs = None if folder is None else Path(folder), check_count("jobs", jobs, 1)
-    beware_of_one_original(task, seeds)
+    beware_of_one_original(task, seeds, references)
     with unheard():  # what became of each run stands in the table
         rows = [made.row for made in worked(list(cells.values()), where, jobs, progress, "trial", _raise)]
     asked = [row for cell, row in zip(cells.values(), rows) if cell.arm not in STILL]

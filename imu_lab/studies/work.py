@@ -28,13 +28,14 @@ KINDS = {"method": registry.methods, "estimator": registry.estimators, "rule": r
 WORKERS: Memo[Models] = Memo(2)  # in a process that makes some cells
 
 
-def beware_of_one_original(task: Task, seeds: Collection[int]) -> None:
+def beware_of_one_original(task: Task, seeds: Collection[int], references: bool) -> None:
     """Warn where the runs of all seeds would begin from one model, which is the user's own: intervals then hold less."""
     if len(seeds) > 1 and isinstance(getattr(innermost(task), "data", None), Supplied):
+        differ = "in the retrained model, and " if references else ""
         warn(
-            f"the runs of all {len(seeds)} seeds begin from the one model that you brought along: seeds differ in the retrained "
-            "model and in the order of batches, and intervals tell of nothing else. For the spread between originals make a task "
-            "for each of them, and join the tables"
+            f"the runs of all {len(seeds)} seeds begin from the one model that you brought along: they differ {differ}in the order "
+            "of batches (not even there where all samples to forget are one batch), and intervals tell of nothing else. For the "
+            "spread between originals make a task for each of them, and join the tables"
         )
 
 

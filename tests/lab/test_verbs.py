@@ -195,7 +195,8 @@ def test_a_run_on_own_data_needs_the_task_or_a_model_for_its_model(tmp_path: Pat
     path = run.save(tmp_path / "own.imu")
     again = imu.load_run(path)
     pd.testing.assert_frame_equal(again.curve, run.curve)
-    with pytest.raises(ValueError, match=r"cannot be made again.*pass load_run\(path, task=...\) or model=..."):
+    told = r"cannot be made again.*pass load_run\(path, task=...\) or model=....*=data and a model of a user's own, forget_"
+    with pytest.raises(ValueError, match=told):
         again.model
     before = cases.frozen(model)
     for loaded in (imu.load_run(path, model=model), imu.load_run(path, task=task)):
