@@ -10,6 +10,8 @@ from .quantities import KEPT, describe
 from .records import Run
 from .registry import methods
 
+FINE = 10  # updates to a goal, from which on still smaller ones lead there by much the same way
+
 
 def beware(run: Run) -> str:
     """One sentence on what went wrong in a run and what to try; empty where nothing did."""
@@ -111,6 +113,8 @@ def _calmer(run: Run) -> str:
     limit = next((at for at in (events.get("utility_limit"), events.get("collapsed_at")) if at is not None), 0)
     if events.get("goal_at") and run.settings.get("stop_at") is None and events["goal_at"] < limit:
         return f"its goal was reached at update {events['goal_at']}, where stop_at={events['goal']!r} would end it"
+    if (events.get("stopped_at") or 0) - _began(run) >= FINE and events["stopped_at"] >= limit:
+        return "its goal lay beyond that, and smaller steps go much the same way; try a goal that is nearer, or another method"
     if settings.get("step_norm") is not None:
         return f"try a shorter step_norm (it was {settings['step_norm']}), or fewer steps"
     if settings.get("lr") is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
+import cases
 import numpy as np
 import pytest
 from figures.records import run
 
-from imu_lab.core.outcome import beware, together
+import imu_lab as imu
+from imu_lab.core.outcome import FINE, beware, together
 
 STEPS = np.arange(31)
 
@@ -51,6 +54,28 @@ def test_a_run_past_its_limit_says_when_what_was_lost_and_what_to_try() -> None:
 def test_a_goal_that_was_reached_before_is_named(goal_at: int, stop_at: Any, named: bool) -> None:
     over = made(FALLING, np.linspace(1, 0.9, 31), stop_at=stop_at, utility_limit=5, goal_at=goal_at, goal="forgotten")
     assert ("reached at update 4, where stop_at='forgotten' would end it" in beware(over)) == named
+
+
+@pytest.mark.parametrize(("stopped_at", "finer"), [(None, True), (6, True), (12, False), (30, False)])
+def test_smaller_steps_are_not_advised_to_a_run_that_went_to_its_goal_in_many(
+    stopped_at: int | None, finer: bool
+) -> None:
+    over = made(FALLING, np.linspace(1, 0.7, 31), stop_at=0.1, utility_limit=5, stopped_at=stopped_at)
+    assert ("try a smaller lr" in beware(over)) == finer
+    assert ("its goal lay beyond that, and smaller steps go much the same way" in beware(over)) != finer
+
+
+def test_a_run_that_goes_to_a_costly_goal_in_smaller_steps_pays_as_much() -> None:
+    """What the advice rests on."""
+    task, model = cases.task("digits fraction"), cases.original("digits fraction")
+    with catch_warnings():
+        simplefilter("ignore")
+        coarse, fine = (
+            imu.unlearn(task, model, stop_at=("loss", ">=", 1.0), lr=lr, steps=2000) for lr in (0.01, 0.001)
+        )
+    assert coarse.events["stopped_at"] > FINE and fine.events["stopped_at"] > 2 * coarse.events["stopped_at"]
+    lost = [each.value("retain", "accuracy", 0) - each.value("retain", "accuracy") for each in (coarse, fine)]
+    assert min(lost) > 0.05 and abs(lost[0] - lost[1]) < 0.2 * max(lost)
 
 
 def test_a_collapse_is_called_so_by_the_sentence_and_the_repr() -> None:
