@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import safetensors.torch
 from torch import nn
 
-from ..core.messages import in_brief
+from ..core.messages import in_brief, warn
 from ..core.running import copied, state_of
 from ..features import readout
-from ..tasks.protocol import Task, offered
+from ..tasks.evaluation import outcomes
+from ..tasks.protocol import Task, offered, prepared
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,7 @@ class Loaded:
         task, model: what can make a model to hold them; None where there is none.
         made_on: the task of the run, in words.
         path: of the file.
+        samples: the run's ledger, where ``task`` was given with its data; None where it was made again from settings.
     """
 
     weights: bytes
@@ -57,12 +61,16 @@ class Loaded:
     model: nn.Module | None
     made_on: Any
     path: str
+    samples: pd.DataFrame | None = None
 
     def __call__(self) -> nn.Module:
         """A model of its own, in eval mode.
 
         Raises:
             ValueError: nothing can make a model of that architecture, what there is is of another, or the file holds no weights.
+
+        Warns:
+            UserWarning: the weights fit, but the model's losses are not those that the run recorded.
         """
         if not self.weights:
             raise ValueError(
@@ -85,7 +93,22 @@ class Loaded:
                 "architecture, or other classes; pass its task, or a model like that which was unlearned. The run was made on "
                 f"{in_brief(self.made_on)}"
             ) from error
-        return whole.eval()
+        self._beware_of_another(whole.eval())
+        return whole
+
+    def _beware_of_another(self, whole: nn.Module) -> None:
+        """Warn where the model does something else with these weights: an activation, say, has no tensor that could tell."""
+        forget = None if self.samples is None else self.task.split("forget")
+        if forget is None or not np.array_equal(self.samples["example"], forget.ids):
+            return
+        before = self.samples["loss_after"].to_numpy(dtype=float)
+        now = outcomes(self.task, prepared(self.task, whole), forget)[:, 0].double().cpu().numpy()
+        if np.abs(now - before).mean() > 0.02 + 0.05 * np.abs(before).mean():  # False where the run ended with NaN
+            warn(
+                f"the weights of the run in {self.path} fit this {type(whole).__name__}, but its loss on the forget set is "
+                f"{now.mean():.4g} nats, and the run's was {before.mean():.4g}: the model computes something else with them, "
+                "such as by another activation, or the data are others; what is asked of run.model speaks of this model"
+            )
 
     def packed(self) -> bytes:
         """Its state as safetensors."""

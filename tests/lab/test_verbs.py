@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -350,3 +351,19 @@ def test_one_metric_to_follow_stands_by_itself() -> None:
 def test_each_of_several_seeds_is_one_run(seeds: list[int], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         imu.unlearn(cases.task("toy"), cases.original("toy"), steps=1, seeds=seeds)
+
+
+def test_weights_in_a_model_that_computes_something_else_are_told_of(tmp_path: Path) -> None:
+    """Tanh and ReLU have no tensors that could tell them apart."""
+    task, original = cases.task("toy"), cases.original("toy")
+    path = imu.unlearn(task, original, steps=2, lr=0.5).save(tmp_path / "run.imu")
+    other = copy.deepcopy(original)
+    other[1] = torch.nn.ReLU()
+    with pytest.warns(
+        UserWarning, match="fit this Sequential, but its loss on the forget set is .* nats, and the run's was"
+    ):
+        assert isinstance(imu.load_run(path, task, other).model[1], torch.nn.ReLU)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert isinstance(imu.load_run(path, task, original).model[1], torch.nn.Tanh)
+        assert isinstance(imu.load_run(path, task).model[1], torch.nn.Tanh)
