@@ -131,8 +131,10 @@ def continued(run: Run, after: Run, step: int) -> Run:
 
 def _joined(before: pd.DataFrame, after: pd.DataFrame, step: int) -> pd.DataFrame:
     """The rows of ``before`` up to the fork, then those of ``after``, whose own first state is that of the fork."""
-    late = after[after["step"] > 0]
-    return pd.concat([before[before["step"] <= step], late.assign(step=late["step"] + step)], ignore_index=True)
+    early, late = before[before["step"] <= step], after[after["step"] > 0]
+    # pandas 2 warns that one day empty tables will have a say in the types of columns.
+    parts = [part for part in (early, late.assign(step=late["step"] + step)) if len(part)]
+    return pd.concat(parts or [early], ignore_index=True)
 
 
 def _moved(at: int | None, step: int) -> int | None:

@@ -51,7 +51,7 @@ def damping_effect(sweep: Mapping[float, Influence]) -> pd.DataFrame:
         if "gradient_dot" not in scores.context:
             raise ValueError("these scores have no gradient_dot to compare with: their readout is not one linear layer")
         plain = scores.context["gradient_dot"].to_numpy()
-        pearson = pd.Series(scores.values).corr(pd.Series(plain))
+        pearson = pd.Series(scores.values).corr(pd.Series(plain), min_periods=2)
         rows.append((damping, pearson, float(spearman(scores.values, plain)), float((scores.values < 0).mean())))
     frame = pd.DataFrame(rows, columns=["damping", "correlation", "spearman", "negative"])
     frame["indifferent"] = (frame["correlation"] > INDIFFERENT)[::-1].cummin()  # from here on

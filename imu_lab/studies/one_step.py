@@ -43,12 +43,12 @@ class OneStepCheck:
     @property
     def correlation(self) -> float:
         """Pearson's, of predicted with measured changes; NaN where either is the same for all."""
-        return float(self.table["predicted"].corr(self.table["measured"]))
+        return float(self.table["predicted"].corr(self.table["measured"], min_periods=2))
 
     @property
     def plain_correlation(self) -> float:
         """Of predicted changes with those of the plain step."""
-        return float(self.table["predicted"].corr(self.table["plain_measured"]))
+        return float(self.table["predicted"].corr(self.table["plain_measured"], min_periods=2))
 
     @property
     def opposed(self) -> float:
