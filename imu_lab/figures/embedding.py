@@ -93,8 +93,10 @@ def _portrait(known: EmbeddingMap, everybody: pd.DataFrame, person: int, rows: p
     tall = 0.28 * np.ptp(known.points["y"])
     middle, own = (table[["x", "y"]].mean().to_numpy() for table in (everybody, rows))
     outwards = (own - middle) / (np.linalg.norm(own - middle) or 1.0)
-    away = np.abs((rows[["x", "y"]].to_numpy() - own) @ outwards).max() + np.abs(outwards) @ (0.3 * tall, 0.55 * tall)
-    return tile(source, *(own + away * outwards), tall, tall)
+    away = ((rows[["x", "y"]].to_numpy() - own) @ outwards).max() + np.abs(outwards) @ (0.3 * tall, 0.55 * tall)
+    ends = [_range(known.points[side].to_numpy()) for side in "xy"]  # within them, or an axis would cut it
+    place = [np.clip(at, low + tall / 2, high - tall / 2) for at, (low, high) in zip(own + away * outwards, ends)]
+    return tile(source, *place, tall, tall)
 
 
 def _frame(points: pd.DataFrame, count: int) -> dict[str, Any]:

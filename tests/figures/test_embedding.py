@@ -14,9 +14,9 @@ class Pictures:
         return np.zeros((len(examples), 8, 4, 3), np.uint8)
 
 
-def known(models: tuple[str, ...] = ("original", "a <b>new</b> one")) -> EmbeddingMap:
+def known(models: tuple[str, ...] = ("original", "a <b>new</b> one"), seed: int = 0) -> EmbeddingMap:
     """Twelve pictures of four persons, of whom 7 is forgotten and 8 and 9 are alike."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     persons = np.repeat([7, 8, 9, 3], 3)
     role = np.select([persons == 7, persons > 7], ["forgotten", "alike"], "other")
     about = dict(example=np.arange(12), person=persons, camera=np.tile([1, 2, 3], 4), role=role)
@@ -56,3 +56,8 @@ def test_panels_share_a_scale_that_holds_all_points_and_portraits() -> None:
     low, high = figure.layout.xaxis.range
     assert low < known().points["x"].min() and high > known().points["x"].max()
     assert len(figure.layout.images) == 3 and all(low < image.x < high for image in figure.layout.images)
+    for seed in range(10):
+        layout = plot_embedding(known(seed=seed)).layout
+        low, high = layout.yaxis.range
+        edges = [image.y + side * image.sizey / 2 for image in layout.images for side in (-1, 1)]
+        assert low - 1e-9 < min(edges) and max(edges) < high + 1e-9, "no picture is cut"

@@ -41,7 +41,8 @@ HEIGHT = 252  # pixels, of the map and of the trajectories: both share a screen 
 ROWS = 1000  # trajectories drawn of a selection
 INTERVAL = 0.1  # seconds between updates while it plays
 PATIENCE = 10.0  # seconds that it waits for a picture
-HINT = "write a pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
+EXAMPLE = "such as: pressure == 0"  # as much as the field shows
+HINT = "A pandas query over the ledger, such as: pressure == 0 or time_to_forget > 20"
 
 
 class Question(NamedTuple):
@@ -154,9 +155,9 @@ class Explorer(Panel):
         self.step.add_class("imu-step")
         self.play = Player(self.step, INTERVAL, lambda: self.wait(PATIENCE), self.guarded)
         self.colour_by = W.Dropdown(options=self._colours(), value="confidence", description="colour by", **wide)
-        self.filter = W.Text(placeholder=HINT, description="filter", continuous_update=False, tooltip=HINT, **wide)
+        self.filter = W.Text(placeholder=EXAMPLE, description="filter", continuous_update=False, tooltip=HINT, **wide)
         self.filter.add_class("imu-filter")
-        self.clear = W.Button(description="Show all", icon="times", layout=W.Layout(width="auto"))
+        self.clear = W.Button(description="Show all", icon="times", layout=W.Layout(width="auto", flex="0 0 auto"))
         self.shown_run = W.Dropdown(options=[(label(self.run, 0), 0)], description="run", **wide)
         self.what_if = WhatIf(lambda: self.run, self._chosen_or_selected, self._take_up)
 

@@ -129,6 +129,8 @@ class Asking(W.VBox):
 def stops(task: Any, given: Any) -> list[tuple[str, Any]]:
     """When a run may stop, as a menu: levels where the task's headline metric is a share, and what was given."""
     options = {"after all updates": NEVER, "at the retrained model's level": "retrained"}
+    if offered(task).goal is not None:
+        options["when the request counts as forgotten"] = "forgotten"
     metric = describe(offered(task).forgotten_when[0])
     if metric.unit == "share correct":
         options |= {f"forget accuracy ≤ {level:.0%}": level for level in (0.01, 0.1)}

@@ -22,7 +22,7 @@ from imu_lab.figures.curve_panels import FAINT
 from imu_lab.studies.comparison import usual_step
 from imu_lab.widgets.base.controls import Choice
 from imu_lab.widgets.base.job import Job
-from imu_lab.widgets.workbench.asking import NEVER
+from imu_lab.widgets.workbench.asking import NEVER, stops
 from imu_lab.widgets.workbench.views import has_dots, title_of
 from imu_lab.widgets.workbench.workbench import Workbench, workbench
 
@@ -462,6 +462,12 @@ def test_a_task_without_pictures_or_labels_works() -> None:
     made.choose(int(made.answer.run.samples["example"].iloc[0]))
     assert "blob" in made.views.card.value and made.views.ledger.strip.layout.display == "none"
     made.close()
+
+
+def test_a_run_may_stop_at_the_tasks_own_goal_where_there_is_one() -> None:
+    whole, some = (dict(stops(cases.task(name), None)) for name in ("digits class", "digits fraction"))
+    assert whole["when the request counts as forgotten"] == "forgotten" and "forgotten" not in some.values()
+    assert list(dict(stops(cases.task("digits class"), "forgotten")).values()).count("forgotten") == 1
 
 
 @dataclass(frozen=True)
