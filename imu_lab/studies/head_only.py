@@ -133,10 +133,9 @@ def _asked(
 
 def heads_splits(task: Task) -> tuple[str, ...]:
     """What heads learn from, and what they are tested on: never what they learned from."""
-    has = offered(task)
-    if "test-forget" in has.splits and len(task.split("test-forget")):
-        return "train", "test-forget", "test"
-    return "retain", "forget", "test"
+    of_a_class = "test-forget" in offered(task).splits and len(task.split("test-forget"))
+    learned, *tested = ("train", "test-forget", "test") if of_a_class else ("retain", "forget", "test")
+    return (learned, *(name for name in tested if len(task.split(name))))  # unseen samples may all be of the class
 
 
 def _accuracies(

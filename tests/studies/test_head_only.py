@@ -140,3 +140,14 @@ def test_what_cannot_be_asked_is_said(digit: Task) -> None:
     )  # fmt: skip
     with pytest.raises(ValueError, match="the targets are no classes|no probabilities"):
         imu.head_only({"a": model}, task=numbers, original=model, reference=model)
+
+
+@pytest.mark.filterwarnings("ignore:this run has no retrained model")
+def test_where_all_unseen_samples_are_of_the_class_the_others_are_left_out() -> None:
+    inputs, labels = (each.numpy() for each in cases.images(30, 1))
+    task = imu.tasks.Classification.from_data(
+        cases.conv_net(), cases.images(60, 0), (inputs[labels == 1], labels[labels == 1]), forget_class=1
+    )
+    run = imu.unlearn(task, cases.conv_net(), steps=1, lr=0.1)
+    table = imu.audit(run, only="fresh-heads")
+    assert len(table) and set(table["split"]) == {"test-forget"}

@@ -269,7 +269,7 @@ def check_loss(loss: Callable, outputs: Tensor, batch: Batch) -> None:
     """Make sure that a user's loss gives each sample its own number.
 
     Raises:
-        ValueError: it cannot take the outputs and targets, or gives another shape, or looks across the batch.
+        ValueError: it cannot take the outputs and targets, gives another shape, looks across the batch, or has no derivative.
     """
     kind = str(batch.targets.dtype).removeprefix("torch.")
     shapes = f"outputs {tuple(outputs.shape)} and targets {tuple(batch.targets.shape)} {kind}"
@@ -288,6 +288,13 @@ def check_loss(loss: Callable, outputs: Tensor, batch: Batch) -> None:
         )
     if not torch.isfinite(made).all():
         raise ValueError(f"loss= gave values that are not finite for {shapes}")
+    with torch.inference_mode(False), torch.enable_grad():
+        made = loss(outputs.detach().clone().requires_grad_().clone(), batch.targets)
+    if not made.requires_grad:
+        raise ValueError(
+            "loss= cannot be differentiated: it leaves torch's graph, as .detach(), .item(), .numpy(), argmax and "
+            "torch.no_grad() do; compute it from the outputs alone, with torch"
+        )
     if not _near(made.reshape(-1)[:1], alone.reshape(-1), made):
         raise ValueError(
             "loss= gives a sample another number alone than in a batch; each sample's loss must be its own (no division by "
