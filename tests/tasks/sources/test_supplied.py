@@ -326,7 +326,8 @@ def test_another_loss_is_another_task_and_another_checkpoint() -> None:
     (lambda z, y: z, r"it gave \(2, 3\)"), (lambda z, y: 1.0, "it gave float"), ("cross-entropy", "must be a function.*got a str"),
     (lambda z, y: cross_entropy(z, y) / len(z), "another number alone than in a batch"),
     (lambda z, y: z.foo, "cannot take outputs .*AttributeError"), (lambda z, y: cross_entropy(z, y) / 0, "not finite"),
-    (lambda z, y: cross_entropy(z.detach(), y), "cannot be differentiated"), (lambda z, y: 1.0 * (z.argmax(1) != y), "differentiated"),
+    (lambda z, y: cross_entropy(z.detach(), y), "cannot be differentiated"),
+    (lambda z, y: 1.0 * (z.argmax(1) != y), "differentiated"),
 ], ids=["mean", "rows", "float", "word", "batch", "fault", "infinite", "detached", "count"])  # fmt: skip
 def test_a_loss_that_is_not_each_samples_own_is_refused(loss: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
