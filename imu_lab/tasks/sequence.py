@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..core.knobs import check_flag
 from ..core.messages import listed, unknown
 from ..core.running import checked_seed, digest, seeded
 from .evaluation import averages
@@ -98,6 +99,7 @@ class Sequence:
             "train_sources": _sources(trained, "train_sources", count),
             "forget_sources": _sources(self.forget_sources, "forget_sources", count),
             "seed": checked_seed(self.seed),
+            "forget_unlearned": check_flag("Sequence", "forget_unlearned", self.forget_unlearned),
             "recipe": self.recipe or self._preset.recipe,
             "readout": tuple(self.readout) if isinstance(self.readout, list) else self.readout,
         }

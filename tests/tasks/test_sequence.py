@@ -7,6 +7,7 @@ from typing import Any
 
 import cases
 import numpy as np
+import pandas as pd
 import pytest
 import sequences
 import torch
@@ -295,6 +296,7 @@ def test_the_card_shows_the_tokens_and_whose_they_are() -> None:
         (dict(seed=1.5), "a seed is a whole number from 0, got 1.5"),
         (dict(data=[1]), r"unknown preset of Sequence: \[1\]"),
         (dict(forget_sources=None), "forget_sources has no source None; the sources are 0 to 2"),
+        (dict(forget_unlearned="no"), "Sequence needs True or False for forget_unlearned, got 'no'"),
         (dict(forget_sources="01"), "forget_sources has no source '01'"),
     ],
 )
@@ -341,6 +343,10 @@ def test_an_array_of_equally_long_lists_is_fine() -> None:
     rows = np.empty(len(tokens), dtype=object)
     rows[:] = tokens.tolist()
     assert Sequence.from_data((rows, sources), drawn(seed=1)) == Sequence.from_data(drawn(), drawn(seed=1))
+    frame, named = pd.DataFrame(drawn()[0].numpy()), pd.Series(drawn()[1].numpy())
+    assert Sequence.from_data((frame, named), drawn(seed=1)) == Sequence.from_data(drawn(), drawn(seed=1))
+    with pytest.raises(ValueError, match="the same index in another order, so which label belongs to which row"):
+        Sequence.from_data((frame[::-1], named), drawn(seed=1))
 
 
 def test_more_unusable_data() -> None:

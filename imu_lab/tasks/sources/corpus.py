@@ -13,6 +13,7 @@ from ...core.memo import remembered
 from ...core.messages import listed
 from ...core.running import digest
 from . import markov
+from .gate import in_one_order
 
 Part = tuple[Tensor, Tensor]  # tokens (n, L) and the source of each sequence (n,), both int64
 
@@ -99,6 +100,8 @@ def _part(given: Any, name: str) -> Part:
         sequences, sources = given
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a pair (sequences, sources); got {type(given).__name__}") from error
+    in_one_order(sequences, sources, name)
+    sequences = sequences.to_numpy() if hasattr(sequences, "to_numpy") else sequences
     if not isinstance(sequences, Tensor) and np.dtype(getattr(sequences, "dtype", object)).kind == "O":
         lengths = sorted({len(sequence) for sequence in sequences})
         if len(lengths) > 1:

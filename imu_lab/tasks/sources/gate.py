@@ -81,12 +81,12 @@ def _of_parts(parts: list, where: str, label: Any, accepts: Sequence[str]) -> Si
     inputs, given = parts[0 if at else 1], parts[at]
     rest = len(parts) - 2
     said = f"label: member {at}" + (f" ({rest} other member(s) left out)" if rest else "")
-    _in_one_order(inputs, given, where)
+    in_one_order(inputs, given, where)
     rows = _rows(inputs, where, accepts)
     return checked(rows, given, where, said, index=index_of(inputs, given))
 
 
-def _in_one_order(inputs: Any, given: Any, where: str) -> None:
+def in_one_order(inputs: Any, given: Any, where: str) -> None:
     """Refuse a frame and its labels whose rows carry other names, or the same in another order: positions and names then
     disagree. Names that are but positions, as of what was numbered anew, say nothing."""
     first, second = index_of(inputs), index_of(given)
