@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...core.memo import remembered
-from ...core.messages import listed
+from ...core.messages import listed, warn
 from ...core.running import digest
 from . import pictures
 
@@ -133,9 +133,18 @@ def market(path: str, size: tuple[int, int] | None = None) -> Crowd:
     Raises:
         FileNotFoundError: no such folder, or a part missing.
         ValueError: no pictures, a name that cannot be read, mixed sizes, a person without a second picture or camera.
+
+    Warns:
+        UserWarning: somebody to train on is among the queries or in the standard gallery, too.
     """
     root = Path(path)
     parts = tuple(tuple(_listing(root / part)) for part in PARTS)
+    train, *unseen = ({row.person for row in rows if row.person} for rows in parts)
+    if both := sorted(train & set().union(*unseen)):
+        warn(
+            f"{_named(both)} in {PARTS[0]} and in {' or '.join(PARTS[1:])}: what the standard split measures is then not of people "
+            "whom no model was trained on"
+        )
     facts = tuple(pictures.facts(root, [row.file for rows in parts for row in rows]))
     return _market(root, size, parts, facts)
 

@@ -71,6 +71,14 @@ def test_a_folder_like_market_1501(tmp_path: Path) -> None:
     assert sorted(gallery.persons.tolist()) == [0, 0, 20, 20, 21]  # passers-by stay, junk goes
 
 
+def test_people_of_the_training_part_among_the_strangers_are_told_of(tmp_path: Path) -> None:
+    folder = crowds.folder(tmp_path)
+    picture = next((folder / "query").glob("0020*"))
+    (folder / "bounding_box_test" / "0007_c2s1_000900_00.jpg").write_bytes(picture.read_bytes())
+    with pytest.warns(UserWarning, match="person 7 is in bounding_box_train and in query or bounding_box_test"):
+        people.market(str(folder))
+
+
 def test_other_sizes_and_names(tmp_path: Path) -> None:
     folder = crowds.folder(tmp_path, size=(16, 8))
     (folder / "query" / "0020_c1s1_000000_00.jpg").rename(folder / "query" / "0020_c15_f0046182.png")
