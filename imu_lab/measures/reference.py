@@ -13,9 +13,12 @@ from ..core.messages import kind_of, warn
 from ..core.running import fingerprint, same_tensors, tensors_of
 from ..tasks.checkpoints import TrainedOn, trained_on
 from ..tasks.evaluation import in_order, outcomes, outputs
+from ..tasks.outputs import check_logits
 from ..tasks.protocol import Task, offered
 from ..unlearning.recorder import Recorder, SplitMetrics
 from .contract import Beside
+
+FEW = 2  # examples that tell whether outputs are logits
 
 
 class Reference:
@@ -80,7 +83,10 @@ class Reference:
     def _computed(self, split: str) -> tuple[Tensor, Tensor]:
         examples = self.task.split(split)
         made = ((at, made.cpu()) for at, _, made in outputs(self.task, self.model, examples, alike=True))
-        return examples.ids, in_order(made, len(examples))
+        found = in_order(made, len(examples))
+        if offered(self.task).example_divergence is None and len(found):
+            check_logits(self.task, found[:FEW], examples.batch(slice(0, FEW)))
+        return examples.ids, found
 
     def measured(self, metrics: tuple[Any, ...]) -> SplitMetrics:
         """{split: {metric: value}} of the model itself, its own task's metrics and these, measured once."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..core.messages import DoesNotApply, listed, near, warn
+from ..core.messages import DoesNotApply, listed, near, reason, warn
 from ..core.registry import metrics
 from .around import innermost
 from .member_checks import (
@@ -26,7 +26,7 @@ from .member_checks import (
     seen_twice,
     splits,
 )
-from .outputs import check_probabilities
+from .outputs import check_logits
 from .protocol import Abilities, Task, offered, own_data_key
 from .training import Recipe
 
@@ -164,11 +164,13 @@ def _per_example(task: Any, has: Abilities) -> Iterator[str]:
         found = answer_of("token_losses", lambda: has.token_losses(lambda _: made, batch))
         if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != count:
             yield f"token_losses must give one row per example, ({count}, T); it gave {_shape(found)}"
-    if has.probabilities:
+    if has.probabilities and has.example_divergence is None:
         try:
-            check_probabilities(task, made, batch)
+            check_logits(task, made, batch)
         except DoesNotApply as fault:
             yield str(fault)
+        except Exception as error:  # the same that is told of the losses themselves
+            yield f"example_loss raised {type(error).__name__}: {reason(error)}"
     if has.answers and isinstance(made, Tensor) and made.shape[-1] not in (1, len(has.answers)):
         yield f"answers names {len(has.answers)} outputs; the model has {made.shape[-1]}"
 

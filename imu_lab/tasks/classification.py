@@ -338,8 +338,8 @@ class Classification:
 
     @property
     def probabilities(self) -> bool:
-        """Whether outputs are logits of classes."""
-        return bool(self.classes)
+        """Whether outputs are logits of classes: there are classes, and no own loss draws outputs to numbers."""
+        return bool(self.classes) and not (isinstance(self.data, Supplied) and not self.data.logits)
 
     evaluate = averages
 

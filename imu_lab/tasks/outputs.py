@@ -43,30 +43,44 @@ def check_probabilities(task: Task, outputs: Any = None, batch: Batch | None = N
     """
     if not offered(task).probabilities:
         raise DoesNotApply(
-            "the targets are no classes, so the outputs are no probabilities and have no divergence; compare the loss instead"
+            "the targets are no classes, or the loss draws each output to a number, so the outputs are no probabilities and have "
+            "no divergence; compare the loss instead"
         )
-    if (
-        isinstance(outputs, Tensor)
-        and outputs.ndim > 1
-        and outputs.shape[-1] == 1
-        and _meetstensors_in(task, outputs, batch)
-    ):
+    if isinstance(outputs, Tensor) and outputs.ndim > 1 and outputs.shape[-1] == 1:
+        check_logits(task, outputs, batch)
+
+
+def check_logits(task: Task, outputs: Any, batch: Batch) -> None:
+    """Raise DoesNotApply where a task's own loss draws its outputs to numbers, whatever the task declares."""
+    if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
+        return
+    if meets_numbers(lambda made: _losses(task, made, batch), outputs, batch.targets):
         raise DoesNotApply(
-            f"the loss of {type(innermost(task)).__name__} draws its single output to a number, so it is no logit of two classes, "
-            "and there are no probabilities; compare the loss instead, and write probabilities = False in the task"
+            f"the loss of {type(innermost(task)).__name__} draws each output to a number, so they are no logits of classes, and "
+            "there are no probabilities; compare the loss instead, and write probabilities = False in the task"
         )
 
 
-def _meetstensors_in(task: Task, outputs: Tensor, batch: Batch) -> bool:
-    """Whether the loss draws outputs (n, ..., 1) to numbers, as a squared error does.
+def _losses(task: Task, made: Tensor, batch: Batch) -> Tensor:
+    """(n,) the examples' losses where a model makes this of them."""
+    return task.example_loss(lambda _: made, batch)
+
+
+def meets_numbers(loss: Callable[[Tensor], Tensor], outputs: Tensor, targets: Any) -> bool:
+    """Whether a loss draws outputs (n, ..., K) to numbers, as a squared error does.
 
     Far on both sides of its targets such a loss pulls back: about as strongly, or ever more strongly. That of a logit pulls to
-    its class from one side, and on the other hardly (smoothed labels) or not at all.
+    its class from one side, and on the other hardly (smoothed labels) or not at all; several logits that move together change
+    nothing.
+
+    Args:
+        loss: (n,) of outputs, whose shape alone is looked at.
     """
-    reach = max((each.abs().max().item() for each in tensors_in(batch.targets) if each.numel()), default=0.0)
-    low, middle, high = (
-        _slope(task, torch.full_like(outputs, at), batch) for at in (-20 - 2 * reach, 0, 20 + 2 * reach)
-    )
+    reach = max((each.double().abs().max().item() for each in tensors_in(targets) if each.numel()), default=0.0)
+    try:
+        low, middle, high = (_slope(loss, torch.full_like(outputs, at)) for at in (-20 - 2 * reach, 0, 20 + 2 * reach))
+    except (RuntimeError, ValueError):  # it takes no such outputs, as one of probabilities does not
+        return False
     back = torch.minimum(-low, high)
     return bool(((back > 0) & ((back > torch.maximum(-low, high) / 4) | (high - low > 20 * middle.abs()))).any())
 
@@ -78,11 +92,11 @@ def tensors_in(value: Any) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else []
 
 
-def _slope(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+def _slope(loss: Callable[[Tensor], Tensor], outputs: Tensor) -> Tensor:
     """The derivative of the examples' losses at these outputs."""
     with torch.enable_grad():
         level = outputs.detach().requires_grad_()
-        return torch.autograd.grad(task.example_loss(lambda _: level, batch).sum(), level)[0]
+        return torch.autograd.grad(loss(level).sum(), level)[0]
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
@@ -167,7 +181,7 @@ def true_classes(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Ten
         raise DoesNotApply(
             f"outputs must be logits (n, ..., classes) to have a true class; {type(innermost(task)).__name__} has others"
         )
-    slope = _slope(task, torch.zeros_like(outputs), batch)
+    slope = _slope(lambda made: _losses(task, made, batch), torch.zeros_like(outputs))
     slope = torch.cat([-slope, slope], -1) if slope.shape[-1] == 1 else slope
     classes, truth = slope.shape[-1], slope.argmin(-1)
     parts = -slope.gather(-1, truth[..., None]) / (1 - 1 / classes)  # c, (n, ..., 1)

@@ -116,7 +116,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
             example_loss=lambda self, f, b: (f(b.inputs)[:, 0] - b.targets) ** 2,
             evaluate=lambda self, model, split: {"number": 1.0},
         ),
-        "draws its single output to a number, so it is no logit of two classes.*write probabilities = False",
+        "draws each output to a number, so they are no logits of classes.*write probabilities = False",
     ),
     "a mean loss": (
         lambda: broken(example_loss=lambda self, f, b: nn.functional.cross_entropy(f(b.inputs), b.targets)),

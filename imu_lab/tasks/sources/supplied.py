@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...core.messages import with_article
 from ...core.running import described, device_of, digest, evaluating, evenly, fingerprint
 from ..networks.fresh import check_makes, check_takes, frozen
+from ..outputs import meets_numbers
 from ..protocol import Batch, Examples
 from . import gate, manners, models
 from . import labels as naming
@@ -59,6 +60,7 @@ class Supplied:
     train_fn: Callable | None = field(default=None, compare=False, repr=False)
     loss: OwnLoss | None = field(default=None, compare=False, repr=False)
     loss_key: str = field(default="", compare=False, repr=False)
+    logits: bool = field(default=True, compare=False, repr=False)  # False where the loss draws outputs to numbers
 
     @property
     def data_key(self) -> str:
@@ -126,7 +128,10 @@ def supply(
     loss_key = _loss_key(own, how, labelled)
     ways = [code_of(each) for each in (make_model, train_fn)]
     key = fingerprint(labelled.key, described(original), how, *state, moving, loss_key, *(ways if any(ways) else ()))
-    return Supplied(key, labelled, original, how, make_model, train_fn, own, loss_key)
+    logits = (
+        own is None or not names or not meets_numbers(lambda made: own(made, batch.targets), outputs, batch.targets)
+    )
+    return Supplied(key, labelled, original, how, make_model, train_fn, own, loss_key, logits)
 
 
 def _on(device: Any, model: nn.Module) -> nn.Module:

@@ -351,9 +351,23 @@ def test_what_has_no_classes_has_no_divergence() -> None:
     made = task(net(1), (PICTURES, REAL[:, None]), (TEST[0], REAL[:9, None]), loss=nn.MSELoss(reduction="none"))
     for name in ("kl-retrained", "js-retrained", "agreement"):
         with pytest.raises(
-            ValueError, match="no classes, so the outputs are no probabilities.*compare the loss instead"
+            ValueError, match="no classes, .*so the outputs are no probabilities.*compare the loss instead"
         ):
             imu.unlearn(made, net(1), steps=1, lr=1e-3, reference=net(1, seed=2), follow=[name])
+
+
+def squared(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """A classifier by least squares: each output is drawn to 0 or 1, and the largest is the answer."""
+    return ((outputs - nn.functional.one_hot(targets, 3)) ** 2).sum(1)
+
+
+@pytest.mark.parametrize(("loss", "logits"), [(squared, False), (focal, True), (None, True)])
+def test_classes_that_are_told_by_numbers_have_an_accuracy_and_no_divergence(loss: Any, logits: bool) -> None:
+    made = task(net(3), loss=loss, recipe=imu.tasks.Recipe(epochs=1, lr=0.01))
+    assert made.probabilities == logits
+    run = imu.unlearn(made, net(3), steps=1, lr=1e-3, reference=imu.references(made, range(2)))
+    found = set(run.curve["metric"])
+    assert "accuracy" in found and ("kl_retrained" in found) == logits
 
 
 @pytest.mark.few(4)
