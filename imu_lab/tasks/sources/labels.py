@@ -241,6 +241,7 @@ def checked(labels: Any, classes: int | None, where: str) -> Tensor:
         _all_there(labels.isnan().numpy(), where)
     if labels.ndim != 1 or labels.is_floating_point() and not torch.equal(labels, labels.round()):
         hint = "; of one-hot rows give .argmax(1)" if labels.ndim == 2 and labels.shape[1] > 1 else ""
+        hint = hint or "; numbers that are no classes take a loss=, such as torch.nn.MSELoss(reduction='none')"
         raise ValueError(
             f"{where} labels must be one integer per example, got {labels.dtype} of shape {tuple(labels.shape)}{hint}"
         )

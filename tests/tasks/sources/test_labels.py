@@ -79,7 +79,7 @@ WRONG = {
     "missing number": (pd.Series([1, None], dtype="Int64"), {}, "missing, the first at sample 1"),
     "outside": ([0, 3], {}, "go from 0 to 3, but there are 3 classes, 0 to 2"),
     "one-hot": (np.eye(3, dtype=int), {}, r"one integer per example, got torch.int64 of shape \(3, 3\)"),
-    "halves": ([0.5, 1], {}, "one integer per example"),
+    "halves": ([0.5, 1], {}, "one integer per example.*no classes take a loss="),
     "classes too many": ([0, 1], {"classes": list("abcd")}, "names 4 classes, but the model tells 3 apart"),
     "classes twice": ([0, 1], {"classes": list("aba")}, "names some twice: 'a'"),
     "no class": (["a", "q"], {"classes": list("abc")}, "labels 'q' are none of the classes: a, b, c"),
