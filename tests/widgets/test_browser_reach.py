@@ -99,21 +99,21 @@ def arrow_keys_go_from_sample_to_sample(page: Any) -> None:
     """Through the pictures of the explorer, which stand in rows; the last one reached is where Tab comes back to."""
     grid = page.locator(".imu-explorer .imu-rows > .imu-overlay")
     buttons = grid.locator("button")
-    stops = "all => all.flatMap((each, at) => each.tabIndex === 0 ? [at] : [])"
+    one_stop = """at => [...document.querySelectorAll('.imu-explorer .imu-rows > .imu-overlay button')]
+        .every((each, mine) => each.tabIndex === (mine === at ? 0 : -1))"""
     cell = page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex")
     buttons.first.focus()
     for key, expected in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("ArrowUp", 0), ("ArrowUp", 0), ("End", 7),
                           ("ArrowDown", 7), ("Home", 0), ("ArrowRight", 1)):  # fmt: skip
         page.keyboard.press(key)
         assert buttons.evaluate_all("all => all.indexOf(document.activeElement)") == expected, key
-        assert buttons.evaluate_all(stops) == [expected]
+        page.wait_for_function(one_stop, arg=expected)
     assert page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex") == cell
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelector('.imu-explorer .imu-rows .imu-marked, .imu-explorer .imu-chosen')")
     page.wait_for_timeout(400)
-    assert (
-        buttons.evaluate_all(stops) == [1] and buttons.evaluate_all("all => all.indexOf(document.activeElement)") == 1
-    )
+    page.wait_for_function(one_stop, arg=1)
+    assert buttons.evaluate_all("all => all.indexOf(document.activeElement)") == 1
     page.keyboard.press("Shift+Tab")
     assert buttons.evaluate_all("all => all.indexOf(document.activeElement)") == -1, "the grid is left by one step"
     page.keyboard.press("Tab")

@@ -69,7 +69,8 @@ const start = () => {
   let due = null;
   const all = () => { due = null; document.querySelectorAll(".imu-panel, .imu-reachable").forEach(tend); untold() };
   const soon = () => { due ??= setTimeout(all, 150) };  // after what is drawn, not with it
-  new MutationObserver(soon).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["title"] });
+  // A button of ipywidgets forgets its place in the order of Tab whenever its words or classes change.
+  new MutationObserver(soon).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["title", "tabindex"] });
   document.addEventListener("click", soon);
   document.addEventListener("focusin", arrive);
   window.addEventListener("keydown", walk, true);
