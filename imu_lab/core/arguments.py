@@ -55,8 +55,9 @@ def checked(call: Call) -> Call:
             bound = signature.bind(*given, **named)
         except TypeError:  # one is missing or unknown: the call itself says which
             return call(*given, **named)
+        whose = call.__qualname__.removesuffix(".__init__")
         for name, value in bound.arguments.items():
-            bound.arguments[name] = _settled(call.__name__, name, takes[name], value)
+            bound.arguments[name] = _settled(whose, name, takes[name], value)
         return call(*bound.args, **bound.kwargs)
 
     return asked

@@ -67,6 +67,7 @@ class Session:
         found: what a look at the model's readout found, where that is known already.
     """
 
+    @checked
     def __init__(
         self,
         task: Task,

@@ -196,6 +196,8 @@ def _asked(seeds: Any, models: Any) -> tuple[list[int], list[nn.Module] | None]:
         if isinstance(models, nn.Module) or not isinstance(models, Iterable):
             raise TypeError(f"models is several models, such as [model]; got {kind_of(models)}")
         models = list(models)
+        if not all(isinstance(model, nn.Module) for model in models):
+            raise TypeError(f"models is several models, such as [model]; got {kind_of(models)}")
         seeds = range(len(models)) if seeds is SEEDS else seeds
     seeds = [checked_seed(seed) for seed in seeds]
     if not seeds or len(set(seeds)) < len(seeds) or models is not None and len(models) != len(seeds):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ..core import storage
+from ..core.knobs import check_count
 from ..core.records import Influence
 from ..core.running import digest, one_thread
 from ..core.taken import a_record, several_examples
@@ -89,16 +90,19 @@ def leave_groups_out(
         DataFrame ``group, positions, change, influence``; ``positions`` (a tuple) are the samples trained without.
     """
     count = len(task.split("forget"))
-    if isinstance(groups, int):
+    if not isinstance(groups, Iterable):
+        groups = check_count("groups", groups, 1)
+        if not 0 < share <= 1:
+            raise ValueError(f"share is of the forget set, above 0 and at most 1; got {share!r}")
         random, size = np.random.default_rng(seed), max(1, round(share * count))
         groups = [np.sort(random.choice(count, size, replace=False)) for _ in range(groups)]
     positions = [torch.tensor(several_examples(group, "a group"), dtype=torch.int64) for group in groups]
     if not positions or any(not len(group) or group.min() < 0 or group.max() >= count for group in positions):
         raise ValueError(f"groups must be positions in the forget set, 0 to {count - 1}, and none may be empty")
     changes = _measured(task, model, positions, l2, target, way, seed)
-    return changes.assign(group=range(len(positions)), positions=[tuple(group.tolist()) for group in positions])[
-        ["group", "positions", "change", "influence"]
-    ]
+    table = changes.assign(group=range(len(positions)), positions=[tuple(group.tolist()) for group in positions])
+    table.attrs["samples"] = count
+    return table[["group", "positions", "change", "influence"]]
 
 
 class Score(NamedTuple):
@@ -141,6 +145,11 @@ def _predicted(scores: Influence | np.ndarray, truth: pd.DataFrame) -> np.ndarra
     except (TypeError, ValueError):
         a_record(scores, "linear_datamodeling_score", Influence, "influences, or as many numbers")
     if "positions" in truth:
+        held = truth.attrs.get("samples", len(values))
+        if held != len(values) or not all(0 <= place < held for group in truth["positions"] for place in group):
+            raise ValueError(
+                f"{len(values)} scores do not fit the groups of a forget set of {held}; use the same task for both"
+            )
         return np.array([values[list(group)].sum() for group in truth["positions"]])
     if len(truth) != len(values):
         raise ValueError(f"{len(values)} scores do not fit {len(truth)} samples left out; use the same task for both")

@@ -78,7 +78,7 @@ def _controls(uniform: Run | Sequence[Run] | bool | None, runs: list[Run]) -> li
                 )
         with unheard():
             return [again(run, weights=None) for run in runs]
-    others = [uniform] if isinstance(uniform, Run) else list(uniform)
+    others = several_runs(uniform, "uniform=")
     if len(others) != len(runs):
         raise ValueError(f"uniform must hold a run for each of the {len(runs)} runs, got {len(others)}")
     return others

@@ -197,8 +197,9 @@ class RunControl(Panel):
 
     def close(self) -> None:
         """End the run under way, which may be held for ever, and take the panel from the page."""
-        self.job.stop()
-        self.gate.end()
+        if hasattr(self, "job"):  # a panel that was refused while it was made is closed, too
+            self.job.stop()
+            self.gate.end()
         super().close()
 
     def fork_here(self) -> None:

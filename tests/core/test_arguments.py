@@ -132,6 +132,22 @@ def test_a_slip_is_told_with_the_way_out(made: dict) -> None:
             slip()
 
 
+def test_what_is_no_model_is_told_of_wherever_models_are_handed_over(made: dict) -> None:
+    task, run = made["task"], made["run"]
+    asked = {
+        r"Session takes a model \(a torch.nn.Module\)": (imu.workbench, imu.run_control, imu.Session),
+        "models is several models, such as ": (lambda task, given: imu.references(task, models=[given]),),
+        "uniform= takes runs of imu.unlearn, one or several": (
+            lambda task, given: imu.resistance(run, uniform=[given]),
+        ),
+    }
+    for words, calls in asked.items():
+        for call in calls:
+            for given in (None, "model", task, made["scores"]):
+                with pytest.raises(TypeError, match=words):
+                    call(task, given)
+
+
 def test_public_functions_can_be_sent_to_another_process() -> None:
     for name, call in PUBLIC.items():
         assert pickle.loads(pickle.dumps(call)) is call, name

@@ -137,3 +137,19 @@ def test_bad_input_is_refused() -> None:
         imu.linear_datamodeling_score(np.arange(3), pd.DataFrame({"change": [0, 0], "influence": [1, 2]}))
     with pytest.raises(ValueError, match="a rank correlation needs 3 values or more, got 2"):
         imu.linear_datamodeling_score(np.arange(2), pd.DataFrame({"change": [0, 0], "influence": [1, 2]}))
+
+
+def test_groups_are_of_the_forget_set_that_the_scores_are_of() -> None:
+    """Positions in one forget set are other samples in a larger one."""
+    task, model = cases.task("toy"), cases.original("toy")
+    truth = imu.leave_groups_out(task, model, [[0, 1], [2], [3, 4]])
+    assert imu.linear_datamodeling_score(np.arange(40.0), truth).units == 3
+    for scores in (np.arange(41.0), np.arange(39.0)):
+        with pytest.raises(ValueError, match=f"{len(scores)} scores do not fit the groups of a forget set of 40"):
+            imu.linear_datamodeling_score(scores, truth)
+    for wrong, words in (
+        ({"share": 2.0}, "share is of the forget set"),
+        ({"groups": 2.5}, "groups must be a whole number >= 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            imu.leave_groups_out(task, model, **wrong)
