@@ -41,10 +41,8 @@ def checked(call: Call) -> Call:
             ``int``, or a number for ``float``.
     """
 
-    @cache
-    def known() -> tuple[
-        inspect.Signature, dict[str, tuple[type, ...]]
-    ]:  # at the first call: all names are there by then
+    @cache  # made at the first call: all names in the annotations are there by then
+    def known() -> tuple[inspect.Signature, dict[str, tuple[type, ...]]]:
         signature = inspect.signature(call, eval_str=True)
         return signature, {name: _kinds(each.annotation) for name, each in signature.parameters.items()}
 
@@ -94,10 +92,8 @@ def _check_index(given: Any) -> int:
     return int(given)
 
 
-CHECKED = {
-    "seed": checked_seed,
-    "example": _check_index,
-}  # by the names of arguments that are whole numbers, but no counts
+# By the names of arguments that are whole numbers, but no counts.
+CHECKED = {"seed": checked_seed, "example": _check_index}
 
 
 def _is(kind: type, value: Any) -> bool:
