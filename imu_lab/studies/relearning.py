@@ -113,9 +113,7 @@ def _rows(asked: Audited, needed: Callable[..., float], drawn: list[np.ndarray],
     mine = np.array([needed(RUN, counts) for counts in drawn])
     goals = np.array([min(times[who], UPDATES) for who in asked.retrained])
     low, high = _ends(mine)
-    low = min(
-        low, UPDATES
-    )  # later than can be told, as the value itself is: that end is the longest time that was tried
+    low = min(low, UPDATES)  # later than can be told, as the value itself is: that end is the longest time tried
     late = ["retrained" if who != RUN else "run" for who in times if np.isinf(times[who])]
     censored = (
         f"not back within {UPDATES} updates, counted as {UPDATES}: {', '.join(dict.fromkeys(late))}" if late else ""

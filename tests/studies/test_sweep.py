@@ -436,7 +436,9 @@ def test_seeds_that_share_an_original_are_told() -> None:
     """A model that was brought along has no other seed: doing nothing is the same model in every row."""
     task = cases.own_data(forget_indices=range(6))
     how: dict[str, Any] = {"at_forget": 0.5, "steps": 2, "jobs": 1}
-    with pytest.warns(UserWarning, match="all 2 seeds begin from the one model .*: they differ in the order of batches .not even"):
+    with pytest.warns(
+        UserWarning, match="all 2 seeds begin from the one model .*: they differ in the order of batches .not even"
+    ):
         table = imu.sweep(task, {"imu": {"lr": 0.1}}, seeds=(0, 1), **how)
     nothing = table[table["arm"] == "original"]
     assert len(nothing) == 2 and nothing["test accuracy"].nunique() == 1
