@@ -94,6 +94,7 @@ def test_a_panel_is_shown_without_its_picture_where_none_can_be_made(
     panel.close()
 
 
+@pytest.mark.slow
 def test_a_browser_that_hangs_keeps_no_interpreter_from_ending() -> None:
     code = textwrap.dedent("""
         import sys, time

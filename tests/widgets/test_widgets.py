@@ -549,6 +549,7 @@ def test_words_above_a_still_figure_are_as_wide_as_their_place() -> None:
     assert still.fitted("", 490) == "" and still.fitted("short", 490) == "short"
 
 
+@pytest.mark.slow
 def test_no_word_of_a_still_figure_is_cut() -> None:
     pytest.importorskip("kaleido")
     figure = go.Figure(layout=dict(template="imu_lab", height=200, xaxis_visible=False, yaxis_visible=False))
