@@ -289,7 +289,8 @@ def inverse(factor: Tensor, rho: float, what: str = "S", empty: int = 0) -> Tens
     sizes, vectors = torch.linalg.eigh(damped(factor, rho))
     if rho > 0:
         return (vectors / sizes) @ vectors.T
-    zero = sizes <= len(sizes) * torch.finfo(sizes.dtype).eps * sizes[-1]
+    # A factor is a sum over examples, so zero is off by more than the last digit, and by how much depends on the processor.
+    zero = sizes <= torch.finfo(sizes.dtype).eps ** 0.75 * sizes[-1]
     if int(zero.sum()) > empty:
         raise ValueError(
             f"{what} is singular, {int(zero.sum())} of its {len(sizes)} eigenvalues are zero, so it has no inverse with "

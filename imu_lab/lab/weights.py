@@ -61,13 +61,12 @@ def _of_record(weights: Intensity, ids: np.ndarray) -> Intensity:
             f"weights must be {count} finite numbers >= 0 and not all zero, and in this record {first}; make them with "
             "imu.intensity(scores), or give an array"
         )
-    in_place = np.array_equal(given, ids)
+    if not np.array_equal(given, ids):
+        weights = replace(weights, frame=frame.set_index("example").loc[ids].reset_index())
     with np.errstate(over="ignore"):
-        settled_already = np.isclose(values.sum(), 1.0, rtol=0.0, atol=1e-9)
-    if in_place and settled_already:
-        return weights
-    frame = frame.assign(weight=shares(values), selected=values > 0)
-    return replace(weights, frame=frame if in_place else frame.set_index("example").loc[ids].reset_index())
+        if np.isclose(values.sum(), 1.0, rtol=0.0, atol=1e-9):
+            return weights
+    return replace(weights, frame=weights.frame.assign(weight=shares(weights.values), selected=weights.values > 0))
 
 
 def _check_order(index: pd.Index, ids: np.ndarray) -> None:
