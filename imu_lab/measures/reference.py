@@ -13,7 +13,7 @@ from ..core.messages import kind_of, warn
 from ..core.running import fingerprint, same_tensors, tensors_of
 from ..tasks.checkpoints import TrainedOn, trained_on
 from ..tasks.evaluation import in_order, outcomes, outputs
-from ..tasks.outputs import check_logits
+from ..tasks.outputs import check_loss_of_logits
 from ..tasks.protocol import Task, offered
 from ..unlearning.recorder import Recorder, SplitMetrics
 from .contract import Beside
@@ -85,7 +85,7 @@ class Reference:
         made = ((at, made.cpu()) for at, _, made in outputs(self.task, self.model, examples, alike=True))
         found = in_order(made, len(examples))
         if offered(self.task).example_divergence is None and len(found):
-            check_logits(self.task, found[:FEW], examples.batch(slice(0, FEW)))
+            check_loss_of_logits(self.task, found[:FEW], examples.batch(slice(0, FEW)))
         return examples.ids, found
 
     def measured(self, metrics: tuple[Any, ...]) -> SplitMetrics:

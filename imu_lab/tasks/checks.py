@@ -26,7 +26,7 @@ from .member_checks import (
     seen_twice,
     splits,
 )
-from .outputs import check_logits
+from .outputs import check_loss_of_logits
 from .protocol import Abilities, Task, offered, own_data_key
 from .training import Recipe
 
@@ -166,7 +166,7 @@ def _per_example(task: Any, has: Abilities) -> Iterator[str]:
             yield f"token_losses must give one row per example, ({count}, T); it gave {_shape(found)}"
     if has.probabilities and has.example_divergence is None:
         try:
-            check_logits(task, made, batch)
+            check_loss_of_logits(task, made, batch)
         except DoesNotApply as fault:
             yield str(fault)
         except Exception as error:  # the same that is told of the losses themselves

@@ -47,11 +47,12 @@ def check_probabilities(task: Task, outputs: Any = None, batch: Batch | None = N
             "no divergence; compare the loss instead"
         )
     if isinstance(outputs, Tensor) and outputs.ndim > 1 and outputs.shape[-1] == 1:
-        check_logits(task, outputs, batch)
+        check_loss_of_logits(task, outputs, batch)
 
 
-def check_logits(task: Task, outputs: Any, batch: Batch) -> None:
-    """Raise DoesNotApply where a task's own loss draws its outputs to numbers, whatever the task declares."""
+def check_loss_of_logits(task: Task, outputs: Any, batch: Batch) -> None:
+    """Raise DoesNotApply unless a task's own loss treats its outputs as logits: one that draws them to numbers does not,
+    whatever the task declares."""
     if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
         return
     if meets_numbers(lambda made: _losses(task, made, batch), outputs, batch.targets):

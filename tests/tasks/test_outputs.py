@@ -120,7 +120,7 @@ def test_a_single_output_that_is_drawn_to_a_number_is_no_logit(loss: Callable) -
     task, made = losing(lambda z, y: loss(z[:, 0], y)), torch.randn(4, 1)
     several = losing(lambda z, y: loss(z, y[:, None].expand(-1, 3)).sum(1))
     for ask in (
-        lambda: outputs.check_logits(several, torch.randn(4, 3), numbers),
+        lambda: outputs.check_loss_of_logits(several, torch.randn(4, 3), numbers),
         lambda: outputs.true_classes(task, made, numbers),
         lambda: outputs.divergences(task, made, made, numbers),
     ):
@@ -144,7 +144,7 @@ def test_losses_of_one_logit_that_are_no_plain_cross_entropy_have_two_classes(lo
 
 def test_a_loss_of_probabilities_that_takes_no_others_is_not_asked_about_numbers() -> None:
     bce = losing(lambda z, y: torch.nn.functional.binary_cross_entropy(z[:, 0], y, reduction="none"))
-    outputs.check_logits(bce, torch.rand(2, 1), Batch(None, torch.tensor([0.0, 1.0])))
+    outputs.check_loss_of_logits(bce, torch.rand(2, 1), Batch(None, torch.tensor([0.0, 1.0])))
 
 
 def test_without_one_true_class_each_the_words_say_so() -> None:

@@ -244,7 +244,7 @@ def _near(first: Tensor, second: Tensor, scale: Tensor) -> bool:
     )
 
 
-def check_logits(outputs: Tensor, ask: Callable[[float], Tensor]) -> None:
+def check_no_probabilities(outputs: Tensor, ask: Callable[[float], Tensor]) -> None:
     """Raise ValueError where outputs (n, K) are probabilities.
 
     Args:

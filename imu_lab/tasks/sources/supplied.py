@@ -121,7 +121,7 @@ def supply(
     labelled = gate.together(parts, targets, names, fetch)
     batch = labelled.train.batch(slice(0, 2)).to(device_of(original))
     if names:
-        manners.check_logits(outputs, lambda by: _outputs(original, batch, by))
+        manners.check_no_probabilities(outputs, lambda by: _outputs(original, batch, by))
     own = None if loss is None else _own_loss(loss, outputs, batch, how.flat)
     state = [part for name, value in original.state_dict().items() for part in (name, value)]
     moving = [name for name, value in original.named_parameters() if value.requires_grad]
