@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from copy import copy
 from inspect import signature
 from typing import Any
 
@@ -32,6 +33,18 @@ class Around:
     def split(self, name: str) -> Examples:
         """The inner task's examples."""
         return self.task.split(name)
+
+    def limited(self, allowed: Container[str], words: str) -> Around:
+        """One of the same class, by which a task seen from its readout is told, with some splits alone: see :func:`handed`."""
+
+        def split(name: str) -> Examples:
+            if name not in allowed:
+                raise ValueError(words.format(split=repr(name)))
+            return self.split(name)
+
+        seen = copy(self)
+        vars(seen)["split"] = split
+        return seen
 
     def evaluate(
         self,
@@ -71,18 +84,7 @@ def handed(task: Task, allowed: Container[str], words: str) -> Task:
     Raises:
         ValueError: from then on, where another split is asked for.
     """
-
-    def split(name: str) -> Examples:
-        if name not in allowed:
-            raise ValueError(words.format(split=repr(name)))
-        return task.split(name)
-
-    seen = Handed(task)
-    if isinstance(task, Around):  # of the same class, by which a task seen from its readout is told
-        seen = object.__new__(type(task))
-        vars(seen).update(vars(task))
-    vars(seen)["split"] = split
-    return seen
+    return (task if isinstance(task, Around) else Handed(task)).limited(allowed, words)
 
 
 class InDoublePrecision(Around):
