@@ -50,7 +50,8 @@ class Trimmed(Damped):
 class MedianOfMeans(Damped):
     """−g_iᵀF⁻¹ḡ, each entry of Fisher and mean the median of its means over random blocks of samples.
 
-    Holds while fewer than half of the blocks are contaminated; the median of few blocks is noisier than the mean.
+    Holds while fewer than half of the blocks are contaminated; the median of few blocks is noisier than the mean. The blocks
+    are drawn by place: the same samples in another order fall into others, as under another ``seed``.
 
     Source: Nemirovsky & Yudin 1983; Lugosi & Mendelson 2019 (arXiv 1906.04280).
     """

@@ -27,7 +27,8 @@ class RandomLabel(ObjectiveDescent):
 
     The papers differ in two things. Amnesiac unlearning excludes the true class and draws once (the default here); the code
     of SalUn lets it be drawn, so that one sample in K is trained to stay, and draws anew each epoch. Each token of a sequence
-    has a class of its own. Every forget sample alike, whatever weights are given.
+    has a class of its own. Every forget sample alike, whatever weights are given. The classes are drawn along the forget set:
+    the same samples in another order are another draw, as under another seed.
 
     Source: Graves et al. 2021 (arXiv 2010.10981); Golatkar et al. 2020 (arXiv 1911.04933); Fan et al. 2024 (arXiv 2310.12508).
     """

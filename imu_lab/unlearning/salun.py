@@ -28,7 +28,8 @@ class SaliencyUnlearning(Balanced):
 
     L = mean_B CE(ỹ_i, p_θ) + λ mean_B ℓ(retain), over the share of weights with the largest |∂ mean ℓ_F/∂θ_j| at the model as
     given. The others stay bit for bit: a mask on the gradient alone, as the public code had until 2026, leaves them to
-    weight decay and momentum. ỹ is drawn as ``random-label`` does; the paper excludes the true class, its code does not.
+    weight decay and momentum. ỹ is drawn as ``random-label`` does, along the forget set; the paper excludes the true class, its
+    code does not.
 
     Source: Fan et al. 2024 (arXiv 2310.12508).
     """
