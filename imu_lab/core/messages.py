@@ -8,7 +8,7 @@ import difflib
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,13 @@ def unknown(kind: str, given: object, known: Mapping | list | tuple, meant: str 
     )
 
 
-def near(given: object, known: list[str]) -> str:
-    """A question after the name that was probably meant, with a space before it; empty where none is near."""
-    meant = difflib.get_close_matches(str(given), known, n=1)
+def near(given: object, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """A question after the name that was probably meant, with a space before it; empty where none is near.
+
+    Args:
+        cutoff: how alike the two are at least, from 0 to 1.
+    """
+    meant = difflib.get_close_matches(str(given), list(known), n=1, cutoff=cutoff)
     return f" Did you mean {meant[0]!r}?" if meant else ""
 
 

@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from ..core.knobs import name_of
 from ..core.messages import with_article
 from ..core.registry import estimators
 from ..core.running import real_numbers
 from ..features.gradients import gradients_of
-from ..tasks.protocol import Examples, Task
+from ..tasks.around import handed
+from ..tasks.protocol import Examples, Task, offered
 
 
 @estimators.contract
@@ -33,17 +35,20 @@ class Estimator:
     Attributes:
         scope: ``"readout"`` where only the readout matters: the estimator is then handed the task as seen from its
             readout, whose inputs are cached features. ``"all"`` asks for the whole task and model.
+        needs_retain: whether it may ask the task for other splits than the forget set, as one with a curvature over the training
+            set does; a property where it depends on the settings. Runs with its weights then say that they needed retain data.
         preconditioner: where the influence is −g_iᵀ M ḡ, a method ``preconditioner(task, model, forget)`` that gives the
             map from a gradient ḡ to M ḡ; :func:`imu_lab.influence_matrix` then knows it pair by pair. Else None.
     """
 
     scope: ClassVar[str] = "readout"
+    needs_retain: ClassVar[bool] = False
     preconditioner: ClassVar[Callable | None] = None
 
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor | np.ndarray:
         """(n,) influence of each of the n examples in ``forget`` on the mean loss of ``target``; negative means ascend.
 
-        Only these two sets may be looked at, and ``model`` may not be changed.
+        Only these two sets may be looked at unless ``needs_retain``, and ``model`` may not be changed.
         """
         raise NotImplementedError
 
@@ -55,6 +60,17 @@ class ByPreconditioner:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
         gradients, precondition = gradients_of(task, model), self.preconditioner(task, model, forget)
         return -gradients.along(forget, precondition(gradients.mean(target)))
+
+
+def seen_by(how: Any, task: Task) -> Task:
+    """The task with the splits that an estimator has declared: one that does without retain data sees the forget set alone."""
+    if estimators.declared(how, "needs_retain"):
+        return task
+    words = (
+        f"estimator {name_of(how)!r} asked for the {{split}} split, and is given the forget set and the target by what its class "
+        "declares; for other splits write `needs_retain: ClassVar[bool] = True` there"
+    )
+    return handed(task, ("forget", offered(task).declined), words)
 
 
 def checked_influence(how: Any, given: Any, count: int) -> np.ndarray:

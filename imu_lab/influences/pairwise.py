@@ -20,6 +20,7 @@ from ..features import view
 from ..features.gradients import gradients_of
 from ..features.targets import target_examples
 from ..tasks.protocol import Task
+from .contract import seen_by
 
 LIMIT = 2 * 2**30  # bytes
 
@@ -87,7 +88,10 @@ def influence_matrix(
     others = target_examples(seen, against, forget)
     check_memory(len(forget), len(others), limit)
     with one_thread():
-        precondition, gradients = estimate.preconditioner(seen, part, forget), gradients_of(seen, part)
+        precondition, gradients = (
+            estimate.preconditioner(seen_by(estimate, seen), part, forget),
+            gradients_of(seen, part),
+        )
         mine = gradients.on(forget)
         values = np.empty((len(forget), len(others)))
         for column in tqdm(range(len(others)), desc="influence pair by pair", unit="sample", delay=2, leave=False):

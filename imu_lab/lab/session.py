@@ -37,7 +37,7 @@ from ..features.linear import shared
 from ..features.readout import Readout
 from ..features.statistics import Statistics, collect, origin_of
 from ..features.targets import target_examples
-from ..influences.contract import checked_influence
+from ..influences.contract import checked_influence, seen_by
 from ..intensities import intensity
 from ..measures.contract import Beside
 from ..measures.distance import KLRetrained
@@ -104,24 +104,25 @@ class Session:
         """See :func:`influence`."""
         how = registry.estimators.create(estimator, **settings)
         task, model = self.view(cache, registry.estimators.declared(how, "scope"))
-        forget = task.split("forget")
+        forget, seen = task.split("forget"), seen_by(how, task)
         with _threads(task), shared():
-            context = self._context(task, model)
+            context = self._context(seen, model, whole=task is self.task)
             with only_looked_at(model, f"estimator {name_of(how)!r}"):
-                given = how(task, model, forget, target_examples(task, target, forget))
+                given = how(seen, model, forget, target_examples(task, target, forget))
         values = checked_influence(how, given, len(forget))
         ids = forget.ids.numpy()
         about = {
             "estimator": name_of(how),
             "settings": plain(how),
             "target": target if isinstance(target, str) else repr(target),
+            "needs_retain": registry.estimators.declared(how, "needs_retain"),
             "task": repr(self.task),
         }
         return Influence(pd.DataFrame({"example": ids, "influence": values}), context, about)
 
-    def _context(self, task: Task, model: nn.Module) -> pd.DataFrame:
+    def _context(self, task: Task, model: nn.Module, whole: bool) -> pd.DataFrame:
         """What is known of each forget sample beside its influence, whoever estimates it: computed once per view."""
-        if (whole := task is self.task) not in self._contexts:
+        if whole not in self._contexts:
             self._contexts[whole] = _known_beside(task, model)
         return self._contexts[whole].copy()
 

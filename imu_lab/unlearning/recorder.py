@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.knobs import name_of
+from ..core.messages import near, warn
 from ..features.readout import is_bare
 from ..tasks.evaluation import OfOutputs, are_averages, evaluate, mean_metrics, outcomes, outcomes_and_means
 from ..tasks.protocol import Examples, Task, offered
@@ -52,20 +53,30 @@ class Recorder:
 
         Raises:
             ValueError: two of what is measured have one name, so that one would stand in the place of the other.
+
+        Warns:
+            UserWarning: a metric gives values on a split that the task does not have, whose name is near that of one it has.
         """
         outcome = outcomes(self.task, model, self.forget)
         measured = {split: evaluate(self.task, model, split) for split in self.splits}
         measured.setdefault("forget", {})["loss"] = outcome[:, 0].mean().item()
         for metric in self.follow:
+            who = name_of(getattr(metric, "metric", metric))
             for split, values in metric(self.task, model).items():
+                if not self.steps and (meant := self._meant(split)):
+                    warn(f"metric {who!r} gives values on {split!r}, which is no split of this task.{meant}")
                 if both := list(measured.setdefault(split, {}).keys() & values.keys()):
-                    who = name_of(getattr(metric, "metric", metric))
                     raise ValueError(
                         f"metric {who!r} gives {both[0]!r} on {split!r}, which is measured there already, by the task or by "
                         "another metric; give the value a name of its own"
                     )
                 measured[split] |= values
         return Measurement(measured, outcome)
+
+    def _meant(self, split: str) -> str:
+        """A question after the split that was probably meant; empty where this is one, or is near none."""
+        known = {*offered(self.task).splits, "train"}
+        return "" if split in known else near(split, known, cutoff=0.75)
 
     def forget_loss(self, model: nn.Module) -> float:
         """What :meth:`look` tells as the loss of the forget set, and nothing else."""

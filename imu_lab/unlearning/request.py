@@ -132,7 +132,9 @@ def _seen_by(weights: Mapping[str, Any]) -> str:
     if target not in ("forget", "train"):
         return RETAIN
     curvature = (influence.get("settings") or {}).get("curvature")
-    return STATISTIC if "statistics" in weights or "train" in (target, curvature) else FORGET
+    if "statistics" in weights or "train" in (target, curvature):
+        return STATISTIC
+    return RETAIN if influence.get("needs_retain") else FORGET
 
 
 READ = "examples"  # among an update's terms: how many examples the method read for it

@@ -51,6 +51,19 @@ def test_what_is_no_table_of_numbers_is_refused_with_what_is_expected(found: Any
         run(lambda: found)
 
 
+@pytest.mark.parametrize(("split", "meant"), [("retian", "retain"), ("forgets", "forget"), ("tests", "test")])
+def test_a_split_that_was_probably_misspelt_is_told_once(split: str, meant: str) -> None:
+    """Its values would stand in a split of their own, and nothing in that which was meant."""
+    with pytest.warns(UserWarning, match=f"'Scripted' gives values on '{split}', .* Did you mean '{meant}'") as told:
+        run(lambda: {split: {"score": 0.5}})
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("split", ["train", "forget", "strangers"])
+def test_a_split_of_its_own_is_nothing_to_tell(split: str) -> None:
+    assert run(lambda: {split: {"score": 0.5}}).value(split, "score") == 0.5
+
+
 @pytest.mark.parametrize("name", ["accuracy", "loss", "score"])
 def test_a_value_stands_in_no_others_place(name: str) -> None:
     """Else a metric of a user's would decide when a run has forgotten, or collapsed."""

@@ -150,7 +150,7 @@ def test_weights_that_have_seen_the_training_set_are_told() -> None:
             of(target="train"),
         ],
         "forget set": [None, imu.joint_intensity(task, model, curvature="forget"), of(estimator="curvature"), of()],
-        "retain data": [of(target="retain")],
+        "retain data": [of(target="retain"), of(estimator="exact", curvature="retain")],
     }
     for words, several in expected.items():
         runs = [imu.unlearn(task, model, weights, steps=1, lr=0.01) for weights in several]
