@@ -303,8 +303,8 @@ class Run:
         Raises:
             FileExistsError: the path is taken and ``overwrite`` is False.
         """
-        storage.write_whole(Path(path), self.packed(), overwrite)
-        return Path(path)
+        storage.write_whole(where := storage.path_of(path), self.packed(), overwrite)
+        return where
 
     def packed(self) -> bytes:
         """What :meth:`save` writes."""

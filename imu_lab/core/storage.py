@@ -26,9 +26,14 @@ SNAPSHOTS, STATISTIC = "snapshots.safetensors", "statistic.safetensors"
 def data_folder() -> Path:
     """Where checkpoints and decoded images are kept: ``$IMU_LAB_DATA``, else ``data/`` of the checkout, else a cache."""
     if os.environ.get("IMU_LAB_DATA"):
-        return Path(os.environ["IMU_LAB_DATA"])
+        return path_of(os.environ["IMU_LAB_DATA"])
     checkout = Path(__file__).resolve().parents[2]
     return checkout / "data" if (checkout / "pyproject.toml").exists() else Path.home() / ".cache" / "imu_lab"
+
+
+def path_of(given: str | os.PathLike) -> Path:
+    """A path that a user gave; ``~`` is their home folder, and no folder of that name."""
+    return Path(os.path.expanduser(given))
 
 
 class DamagedFile(ValueError):
@@ -113,7 +118,7 @@ def unpack(path: str | Path, kind: str) -> tuple[dict[str, pd.DataFrame], dict[s
         FileNotFoundError: nothing is there.
         DamagedFile: the file is truncated, altered, or not a record of this kind.
     """
-    path = Path(path)
+    path = path_of(path)
     if not path.exists():
         raise FileNotFoundError(f"no saved {kind} at {path}")
     try:
@@ -142,5 +147,5 @@ def unpack(path: str | Path, kind: str) -> tuple[dict[str, pd.DataFrame], dict[s
 
 def member(path: str | Path, name: str) -> bytes:
     """The safetensors bytes of ``SNAPSHOTS`` or ``STATISTIC`` in a record that :func:`unpack` has found whole; empty without."""
-    with zipfile.ZipFile(path) as file:
+    with zipfile.ZipFile(path_of(path)) as file:
         return file.read(name) if name in file.namelist() else b""

@@ -144,8 +144,8 @@ class Statistics:
         Raises:
             FileExistsError: the path is taken and ``overwrite`` is False.
         """
-        storage.write_whole(Path(path), storage.pack("statistic", {}, *self.packed()), overwrite)
-        return Path(path)
+        storage.write_whole(where := storage.path_of(path), storage.pack("statistic", {}, *self.packed()), overwrite)
+        return where
 
     def packed(self) -> tuple[dict[str, Any], bytes]:
         """Plain values, and the means as safetensors: what :meth:`unpacked` reads."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.messages import listed, shown
-from ..core.storage import DamagedFile
+from ..core.storage import DamagedFile, path_of
 from ..tasks.sources.rows import each_once
 
 FILE, OLD_FILE = "TOFU_EVAL.json", "eval_log_aggregated.json"
@@ -94,7 +94,7 @@ def found(folder: str | Path, steps: int | None = None) -> list[EvalFile]:
         FileNotFoundError: no such folder, or no evaluation in it.
         ValueError: several runs, or two evaluations of one model; a file that is damaged or of another kind.
     """
-    folder = Path(folder)
+    folder = path_of(folder)
     if not folder.exists():
         raise FileNotFoundError(f"no folder {folder}; give the one that holds {FILE}, or checkpoint-*/evals")
     files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*.json") if _is_evaluation(path))

@@ -12,6 +12,7 @@ import pandas as pd
 from ..core.knobs import check_count
 from ..core.messages import unheard, unknown, warn
 from ..core.records import Run
+from ..core.storage import path_of
 from ..core.taken import a_table, seeds_of
 from ..lab.verbs import load_run
 from ..tasks.checks import checked_task
@@ -105,7 +106,7 @@ def sweep(
     arms = arms_of(methods, settings)
     _check(arms, seeds, tuning)
     check_schedule(task, at_forget, references, steps, record_every, [step_norm])
-    where = None if folder is None else Path(folder)
+    where = None if folder is None else path_of(folder)
     how = dict(goal=at_forget, steps=steps, step_norm=step_norm, record_every=record_every, keeps_run=where is not None)
 
     def made(arms: list[Arm], seeds: list[int], title: str) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..core.knobs import check_count
 from ..core.messages import shown, unheard, unknown
+from ..core.storage import path_of
 from ..core.taken import a_table, seeds_of
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task
@@ -102,7 +103,7 @@ def trial(
         for length in lengths
         for name, about in whole.items()
     }
-    where, jobs = None if folder is None else Path(folder), check_count("jobs", jobs, 1)
+    where, jobs = None if folder is None else path_of(folder), check_count("jobs", jobs, 1)
     beware_of_one_original(task, seeds, references)
     with unheard():  # what became of each run stands in the table
         rows = [made.row for made in worked(list(cells.values()), where, jobs, progress, "trial", _raise)]

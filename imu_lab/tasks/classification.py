@@ -7,6 +7,7 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, fields, replace
 from functools import cached_property, partial
+from os.path import expanduser
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ class Classification:
         self._settle_level(sample_requests.only_one({name: getattr(self, name) for name in sample_requests.WAYS}))
         object.__setattr__(self, "seed", checked_seed(self.seed))
         if not isinstance(self.data, Supplied):
-            object.__setattr__(self, "data", str(self.data))
+            object.__setattr__(self, "data", expanduser(str(self.data)))
             own = preset(self.data)
             object.__setattr__(self, "architecture", self.architecture or own.architecture)
             networks.check(self.architecture)

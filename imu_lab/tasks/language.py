@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass, fields, replace
 from functools import cached_property
+from os.path import expanduser
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -108,7 +109,7 @@ class Language:
             "recipe": self.recipe or (SMALL if self.model is None else PRETRAINED),
             "readout": self._settled_readout(),
             "keys": keys,
-            "model": None if self.model is None else str(self.model),
+            "model": None if self.model is None else expanduser(str(self.model)),
             "adapters": None if self.adapters is None else check_count("adapters", self.adapters, 1),
         }
         for name, value in settled.items():
@@ -348,9 +349,9 @@ def _data(given: Any, keys: Any) -> str | Corpus:
             f"data is {INVENTED!r}, {HUB!r} or a path; got {kind_of(given)}. Rows of your own go to "
             "imu.tasks.Language.from_data(rows, ...)"
         )
-    if keys is not None and (isinstance(given, Corpus) or given in (INVENTED, HUB) or Path(given).is_dir()):
+    if keys is not None and (isinstance(given, Corpus) or given in (INVENTED, HUB) or Path(expanduser(given)).is_dir()):
         raise ValueError(
             f"keys={keys!r} names the question and the answer in the rows of a file of your own; these pairs have them already: "
             "leave keys= out, or give it to from_data"
         )
-    return given if isinstance(given, Corpus) else str(given)
+    return given if isinstance(given, Corpus) else expanduser(str(given))

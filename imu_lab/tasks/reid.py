@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import expanduser
 from typing import Any, ClassVar
 
 import numpy as np
@@ -80,13 +81,13 @@ class ReID:
     def __post_init__(self) -> None:
         drawn = str(self.data) == "figures"
         own = {
-            "data": str(self.data),
+            "data": expanduser(str(self.data)),
             "forget_persons": people.numbered(self.forget_persons),
             "architecture": self.architecture or ("person-cnn" if drawn else "person-resnet-50"),
             "recipe": self.recipe or (FIGURES if drawn else MARKET),
             "image_size": None if drawn else _size(self.image_size or MARKET_SIZE),
             "seed": checked_seed(self.seed),
-            "pretrained": self.pretrained if isinstance(self.pretrained, bool) else str(self.pretrained),
+            "pretrained": self.pretrained if isinstance(self.pretrained, bool) else expanduser(str(self.pretrained)),
             "readout": tuple(self.readout) if isinstance(self.readout, list) else self.readout,
         }
         for name, value in own.items():

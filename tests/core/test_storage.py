@@ -8,10 +8,12 @@ import os
 import zipfile
 from pathlib import Path
 
+import cases
 import numpy as np
 import pandas as pd
 import pytest
 
+import imu_lab as imu
 from imu_lab.core import storage
 from imu_lab.core.storage import DamagedFile
 
@@ -31,6 +33,19 @@ def test_round_trip(saved: Path) -> None:
     tables, about, weights = storage.unpack(saved, "run")
     pd.testing.assert_frame_equal(tables["curve"], TABLE)
     assert about == {"lr": 1e-3} and weights == b"weights"
+
+
+def test_the_home_folder_is_meant_and_none_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # as Windows calls it
+    run = imu.unlearn(cases.task("toy"), cases.original("toy"), steps=2)
+    assert run.save("~/kept/run.imu") == tmp_path / "kept" / "run.imu"
+    assert imu.load_run("~/kept/run.imu").curve.equals(run.curve)
+    held = imu.statistics(cases.task("toy"), cases.original("toy"))
+    assert held.save("~/held") == tmp_path / "held" and imu.load_statistics("~/held").digest == held.digest
+    assert run.report("~/report.html") == tmp_path / "report.html"
+    monkeypatch.setenv("IMU_LAB_DATA", "~/data")
+    assert storage.data_folder() == tmp_path / "data"
 
 
 def test_a_truncated_file_is_refused_at_every_length(saved: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...core.messages import kind_of, shown
+from ...core.storage import path_of
 
 
 class Row(NamedTuple):
@@ -30,7 +31,7 @@ def rows_of(given: Any, part: str) -> list[Row]:
         TypeError: it is neither rows nor a path.
     """
     if isinstance(given, (str, Path)):
-        return list(lines(Path(given)))
+        return list(lines(path_of(given)))
     if hasattr(given, "to_dict") and hasattr(given, "columns"):  # a frame
         given = [_told(row) for row in given.to_dict("records")]
     if isinstance(given, Mapping) or not isinstance(given, Iterable):

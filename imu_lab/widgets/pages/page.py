@@ -75,8 +75,8 @@ def write(path: str | os.PathLike, html: str, overwrite: bool) -> Path:
     Raises:
         FileExistsError: the path is taken and ``overwrite`` is False.
     """
-    storage.write_whole(Path(path), html.encode(), overwrite)
-    return Path(path)
+    storage.write_whole(where := storage.path_of(path), html.encode(), overwrite)
+    return where
 
 
 def check_path(path: Any, overwrite: bool) -> Path:
@@ -89,7 +89,7 @@ def check_path(path: Any, overwrite: bool) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"a page is written to a path, such as 'page.html'; got {kind_of(path)}")
-    path, overwrite = Path(path), check_flag("a page", "overwrite", overwrite)
+    path, overwrite = storage.path_of(path), check_flag("a page", "overwrite", overwrite)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file in it, such as {path / 'page.html'}")
     if path.exists() and not overwrite:

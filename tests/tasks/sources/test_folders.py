@@ -46,6 +46,13 @@ def test_a_folder_is_read_in_a_fixed_order(pictures: Path) -> None:
     assert shown[0, 0, 0].tolist() == [0, 201, 201] and shown[1, 4, 5].tolist() == [5, 10, 10]
 
 
+def test_a_folder_in_the_home_folder(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(pictures.parent))
+    monkeypatch.setenv("USERPROFILE", str(pictures.parent))  # as Windows calls it
+    at = Classification(f"~/{pictures.name}", forget_class="cat")
+    assert at == Classification(pictures, forget_class="cat") and len(at.split("forget")) == 3
+
+
 def test_a_picture_in_both_parts_is_told(pictures: Path) -> None:
     (pictures / "test" / "cat" / "copy.png").write_bytes((pictures / "train" / "cat" / "1.png").read_bytes())
     with pytest.warns(UserWarning, match="train and test share 1 identical inputs"):

@@ -73,9 +73,11 @@ def test_a_folder_without_full_says_what_it_holds(tmp_path: Path) -> None:
         pairs.tofu(str(tmp_path))
 
 
-def test_files_lists_and_frames_are_the_same_pairs(tmp_path: Path) -> None:
+def test_files_lists_and_frames_are_the_same_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = written(tmp_path / "own.jsonl", [*ROWS[:2], "", *ROWS[2:4]])
-    given = [file, str(file), ROWS[:4], pd.DataFrame(ROWS[:4])]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # as Windows calls it
+    given = [file, str(file), "~/own.jsonl", ROWS[:4], pd.DataFrame(ROWS[:4])]
     made = [pairs.supplied(each) for each in given]
     assert len(set(made)) == 1 and made[0].train[3] == pairs.Pair("Who is 3?", "It is 3.")
     assert pairs.supplied(ROWS[:4], ROWS[4:5]) not in made and pairs.supplied(ROWS[:3]) not in made
