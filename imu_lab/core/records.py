@@ -167,9 +167,14 @@ class Run:
     beside: Any = field(default=None, repr=False)
 
     @cached_property
-    def model(self) -> Any:
-        """The unlearned ``nn.Module``, in eval mode; the original is untouched."""
+    def unlearned(self) -> Any:
+        """The unlearned ``nn.Module``, in eval mode, as audits and studies ask it: to be looked at, and never changed."""
         return self.build_model()
+
+    @cached_property
+    def model(self) -> Any:
+        """A copy of the unlearned ``nn.Module``, the same at each look; train it on, and the run is what it was."""
+        return copy.deepcopy(self.unlearned)
 
     @property
     def kept_steps(self) -> list[int]:
@@ -186,7 +191,7 @@ class Run:
             known = self.kept_steps
             what = f"it keeps {len(known)}: {known[0]} to {known[-1]}" if known else "it keeps none"
             raise ValueError(f"this run does not keep the weights after update {step}; {what}")
-        return self.snapshots.write(step, copy.deepcopy(self.model))
+        return self.snapshots.write(step, copy.deepcopy(self.unlearned))
 
     @property
     def steps(self) -> np.ndarray:

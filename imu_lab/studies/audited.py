@@ -84,7 +84,7 @@ class Audited:
         """
         task = run.known_task() if task is None else task
         found = _references(run, task, reference)
-        models = {RUN: run.model, ORIGINAL: run.model_at(0)}
+        models = {RUN: run.unlearned, ORIGINAL: run.model_at(0)}
         members = () if found is None else found.members
         refuse_original(members, models[ORIGINAL])
         for number, member in enumerate(members, 1):

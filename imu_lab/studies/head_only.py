@@ -128,7 +128,7 @@ def _asked(
     )
     labels = [f"{label} #{at}" if labels.count(label) > 1 else label for at, label in enumerate(labels, 1)]
     distinct = {fingerprint(*tensors_of(model)): model for model in begun}
-    return dict(zip(labels, [run.model for run in runs])), task, list(distinct.values())
+    return dict(zip(labels, [run.unlearned for run in runs])), task, list(distinct.values())
 
 
 def heads_splits(task: Task) -> tuple[str, ...]:

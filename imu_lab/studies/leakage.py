@@ -58,7 +58,7 @@ def leakage(run: Run, reference: Any = None, *, step: int | None = None, alone: 
     found = {ALL: _known(task, run.model_at(step))}
     if alone:
         with unheard():
-            found |= {name: _known(task, other.model) for name, other in _each_alone(run, task, step, found[ALL])}
+            found |= {name: _known(task, other.unlearned) for name, other in _each_alone(run, task, step, found[ALL])}
     if reference is not None:
         each = [_values(task, member.task, member.model) for member in Reference.of(task, reference).members]
         found[RETRAINED] = before[["label", "forgotten"]].assign(**dict(zip(MEASURES, np.mean(each, axis=0).T)))

@@ -79,7 +79,7 @@ def klom(runs: Iterable[Run], reference: References, splits: Iterable[str] = ("f
 
 
 def _models(runs: list[Run], references: References) -> tuple[list[nn.Module], list[nn.Module]]:
-    return list(references.models), [run.model for run in runs]
+    return list(references.models), [run.unlearned for run in runs]
 
 
 def _table(

@@ -46,7 +46,7 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
     missing = np.full(len(a_record(run, "rebound", Run, "a run of imu.unlearn").samples), np.nan)
     if run.task is None:
         return missing
-    useful = run.model_at(run.last_useful(run.kept_steps)) if run.kept_steps else run.model
+    useful = run.model_at(run.last_useful(run.kept_steps)) if run.kept_steps else run.unlearned
     task, model = view(run.task, useful)
     lr = (run.settings.get("settings") or {}).get("lr") or 1e-2 if lr is None else lr
     descent = Descent(lr=lr, momentum=0.0, weight_decay=0.0, batch_size=batch_size)

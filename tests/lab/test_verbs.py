@@ -64,6 +64,18 @@ def test_the_unlearned_model_differs_in_its_readout_alone(run: imu.Run) -> None:
     assert run.model is run.model
 
 
+def test_a_model_that_its_user_trains_on_is_not_the_run() -> None:
+    """Else an audit would be one of another model, and so would each state of the run that is given back."""
+    run = imu.unlearn(cases.task("toy"), cases.original("toy"), steps=2, lr=0.1)
+    expected = imu.audit(run, "accuracy", reference=cases.retrained("toy"))
+    with torch.no_grad():
+        for value in run.model.parameters():
+            value.fill_(0.5)
+    assert imu.audit(run, "accuracy", reference=cases.retrained("toy")).equals(expected)
+    assert all(not (value == 0.5).all() for value in run.model_at(2).parameters())
+    assert all((value == 0.5).all() for value in run.model.parameters()), "theirs stays as they left it"
+
+
 def test_the_settings_reproduce_the_run(run: imu.Run, weights: imu.Intensity) -> None:
     settings = run.settings
     assert settings["weights"]["rule"] == "sqrt-clipped"
