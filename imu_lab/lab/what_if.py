@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -80,9 +81,17 @@ def what_if(
 
 
 def _factors(reweight: Any) -> list[float]:
-    """The factors of a mapping from samples to numbers."""
+    """The factors of a mapping from samples to numbers.
+
+    Raises:
+        TypeError: it is no mapping.
+        ValueError: a factor that is none: a word, or a number that makes no weight.
+    """
     if not isinstance(reweight, Mapping):
         raise TypeError(f"reweight= maps samples to factors, as in {{108: 2.0}}; got {kind_of(reweight)}")
+    for factor in reweight.values():
+        if isinstance(factor, bool) or not isinstance(factor, Real) or not 0 <= factor < float("inf"):
+            raise ValueError(f"a factor of a weight must be a number >= 0, got {factor!r}")
     return [float(factor) for factor in reweight.values()]
 
 
@@ -109,9 +118,6 @@ def _check(run: Run, factors: Mapping[int, float], examples: Iterable[int], chan
             f"method {used!r} takes no weights, so drop= and reweight= would change nothing; take samples out of the request "
             "with keep=, or ask this of a run by a method that takes weights, such as 'imu'"
         )
-    wrong = [factor for factor in factors.values() if not (np.isfinite(factor) and factor >= 0)]
-    if wrong:
-        raise ValueError(f"a factor of a weight must be a number >= 0, got {wrong[0]}")
     forget = set(run.samples["example"].tolist())
     outside = [example for example in examples if example not in forget]
     if outside:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cases
 import numpy as np
@@ -46,8 +47,8 @@ def test_two_what_ifs_are_two_experiments_not_two_seeds(run: imu.Run) -> None:
     assert [run.label.split(", ")[1] for run in others] == ["5 dropped", "5 dropped", "1 × 10"]
 
 
-@pytest.mark.parametrize("factor", [-5.0, float("nan"), float("inf")])
-def test_a_factor_is_a_number_that_makes_a_weight(run: imu.Run, factor: float) -> None:
+@pytest.mark.parametrize("factor", [-5.0, float("nan"), float("inf"), "2", True, None])
+def test_a_factor_is_a_number_that_makes_a_weight(run: imu.Run, factor: Any) -> None:
     with pytest.raises(ValueError, match="factor of a weight must be a number >= 0"):
         imu.what_if(run, reweight={run.samples["example"].iloc[0]: factor})
 
