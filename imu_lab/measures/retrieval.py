@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..core.knobs import check_count
 from ..tasks import ranking
+from ..tasks.around import innermost
 from ..tasks.protocol import Task, offered
 
 RIGHT, WRONG, IGNORED = "right", "wrong", "same camera"
@@ -67,7 +68,7 @@ def retrieve(
         ValueError: a query without a match, a split that was trained on or that is none to look for, embeddings that are not
             finite, or a depth that is no whole number from 1.
     """
-    _check_people(task)
+    _check_people(task, "retrieval")
     depth = check_count("depth", depth, 1)
     asked, rankings = task.split(split), task.ranked(model, split)  # which refuses a split that was trained on
     sources = (asked.source, "test" if asked.source == "test" else "standard-gallery")
@@ -94,10 +95,10 @@ def retrieve(
     return Retrieval(queries, pd.concat(answers, ignore_index=True), curve, label, sources, task)
 
 
-def _check_people(task: Task) -> None:
+def _check_people(task: Task, who: str) -> None:
     if offered(task).ranked is None:
-        kind = type(task).__name__
-        raise TypeError(f"retrieval needs a task with people to find, such as imu.tasks.ReID; got {kind}")
+        kind = type(innermost(task)).__name__
+        raise TypeError(f"{who} needs a task with people to find, such as imu.tasks.ReID; got {kind}")
 
 
 def _answers(
@@ -161,7 +162,7 @@ def embedding_map(task: Task, models: Mapping[str, nn.Module], *, alike: int = 3
         TypeError: the task has nobody to find.
         ValueError: no models.
     """
-    _check_people(task)
+    _check_people(task, "an embedding map")
     if not models:
         raise ValueError('name at least one model, such as {"original": original}')
     known = {name: task.embeddings(model, "gallery") for name, model in models.items()}

@@ -165,14 +165,15 @@ def over_seeds(
     Args:
         table: one row per run, with a column ``seed``, as :func:`imu_lab.trial` gives; equal rows, as of tables put together,
             are one run.
-        quantities: the columns to summarise, one or several; runs without a number do not count, see ``seeds``.
+        quantities: the columns to summarise, one or several. A run does not count where it has no number there, as of updates
+            to a goal that it never reached; nor where ``against`` has none under its seed. ``seeds`` says how many count.
         by: the columns that make a group; the last names the arm.
         against: an arm; each value is then the difference to that arm's value under the same seed, in which the effect of
             the seed cancels: where the interval holds 0, no difference was found.
 
     Returns:
-        DataFrame ``*by, quantity, mean, low, high, seeds, of``: ``seeds`` runs with a number, of all. The interval
-        is NaN for fewer than two. With a control, ``against`` names it.
+        DataFrame ``*by, quantity, mean, low, high, seeds, of``: ``seeds`` of all the runs count. The mean is NaN where none
+        does, and the interval where fewer than two do. With a control, ``against`` names it.
 
     Raises:
         TypeError: it is no table.

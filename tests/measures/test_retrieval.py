@@ -70,7 +70,7 @@ def test_depth_cuts_rankings_but_not_scores() -> None:
 
 
 def test_a_task_without_people() -> None:
-    with pytest.raises(TypeError, match="people to find, such as imu.tasks.ReID; got Toy"):
+    with pytest.raises(TypeError, match="^retrieval needs a task with people to find, such as imu.tasks.ReID; got Toy"):
         imu.retrieve(imu.tasks.Toy(), model())
 
 
@@ -129,5 +129,7 @@ def test_requests_without_an_answer() -> None:
             imu.retrieve(task(), model(), depth=depth)
     with pytest.raises(ValueError, match="name at least one model"):
         imu.embedding_map(task(), {})
-    with pytest.raises(TypeError, match="people to find, such as imu.tasks.ReID; got Toy"):
+    with pytest.raises(
+        TypeError, match="^an embedding map needs a task with people to find, such as imu.tasks.ReID; got Toy"
+    ):
         imu.embedding_map(imu.tasks.Toy(), {"original": model()})

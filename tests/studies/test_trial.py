@@ -77,6 +77,12 @@ def test_differences_to_a_control_are_paired_by_seed() -> None:
     assert set(found["against"]) == {"control"}
 
 
+def test_a_run_whose_control_has_no_number_does_not_count() -> None:
+    given = table(control=[10, np.nan, 30], other=[11, 22, 33]).query("not (arm == 'control' and seed == 2)")
+    found = imu.over_seeds(given, ["updates"], against="control").set_index("arm").loc["other"]
+    assert (found["mean"], found["seeds"], found["of"]) == (1, 1, 3) and np.isnan(found["low"])
+
+
 def test_groups_keep_to_themselves() -> None:
     given = pd.concat([table(control=[1, 2], other=[3, 4]), table(control=[5, 6], other=[7, 8]).assign(steps="equal")])
     found = imu.over_seeds(given, ["updates"], against="control")
