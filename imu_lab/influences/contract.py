@@ -8,13 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from ..core.knobs import name_of
 from ..core.messages import with_article
 from ..core.registry import estimators
 from ..core.running import real_numbers
 from ..features.gradients import gradients_of
-from ..tasks.around import handed
-from ..tasks.protocol import Examples, Task, offered
+from ..tasks.protocol import Examples, Task
 
 
 @estimators.contract
@@ -60,17 +58,6 @@ class ByPreconditioner:
         """(n,) influence of each forget example on the target's mean loss; negative means ascend."""
         gradients, precondition = gradients_of(task, model), self.preconditioner(task, model, forget)
         return -gradients.along(forget, precondition(gradients.mean(target)))
-
-
-def seen_by(how: Any, task: Task) -> Task:
-    """The task with the splits that an estimator has declared: one that does without retain data sees the forget set alone."""
-    if estimators.declared(how, "needs_retain"):
-        return task
-    words = (
-        f"estimator {name_of(how)!r} asked for the {{split}} split, and is given the forget set and the target by what its class "
-        "declares; for other splits write `needs_retain: ClassVar[bool] = True` there"
-    )
-    return handed(task, ("forget", offered(task).declined), words)
 
 
 def checked_influence(how: Any, given: Any, count: int) -> np.ndarray:

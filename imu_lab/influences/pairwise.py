@@ -19,8 +19,8 @@ from ..core.running import one_thread
 from ..features import view
 from ..features.gradients import gradients_of
 from ..features.targets import target_examples
+from ..tasks.around import seen_by
 from ..tasks.protocol import Task
-from .contract import seen_by
 
 LIMIT = 2 * 2**30  # bytes
 
@@ -77,28 +77,26 @@ def influence_matrix(
         ValueError: an estimator without a preconditioner.
     """
     estimate = registry.estimators.create(estimator, **settings)
+    name = registry.name_of(estimate)
     if not is_pairwise(estimate):
         able = listed([name for name, kind in registry.estimators.items() if is_pairwise(kind)])
         raise ValueError(
-            f"{registry.name_of(estimate)} has no preconditioner, so it speaks of no single pair of samples; those that "
-            f"have one: {able}"
+            f"{name} has no preconditioner, so it speaks of no single pair of samples; those that have one: {able}"
         )
     seen, part = view(task, model, cache and registry.estimators.declared(estimate, "scope") == "readout")
     forget = seen.split("forget")
     others = target_examples(seen, against, forget)
     check_memory(len(forget), len(others), limit)
     with one_thread():
-        precondition, gradients = (
-            estimate.preconditioner(seen_by(estimate, seen), part, forget),
-            gradients_of(seen, part),
-        )
+        precondition = estimate.preconditioner(seen_by(estimate, registry.estimators, seen), part, forget)
+        gradients = gradients_of(seen, part)
         mine = gradients.on(forget)
         values = np.empty((len(forget), len(others)))
         for column in tqdm(range(len(others)), desc="influence pair by pair", unit="sample", delay=2, leave=False):
             gradient = gradients.mean(others.take(torch.tensor([column])))
             values[:, column] = -mine.along(precondition(gradient)).detach().cpu().numpy()
     about = {
-        "estimator": registry.name_of(estimate),
+        "estimator": name,
         "settings": plain(estimate),
         "against": against if isinstance(against, str) else repr(against),
         "task": repr(task),

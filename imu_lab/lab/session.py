@@ -37,12 +37,13 @@ from ..features.linear import shared
 from ..features.readout import Readout
 from ..features.statistics import Statistics, collect, origin_of
 from ..features.targets import target_examples
-from ..influences.contract import checked_influence, seen_by
+from ..influences.contract import checked_influence
 from ..intensities import intensity
 from ..measures.contract import Beside
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References
 from ..measures.reference import Reference, check_answers, refuse_broken, refuse_original
+from ..tasks.around import seen_by
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
 from ..tasks.protocol import Examples, Task, offered, prepared
@@ -104,7 +105,7 @@ class Session:
         """See :func:`influence`."""
         how = registry.estimators.create(estimator, **settings)
         task, model = self.view(cache, registry.estimators.declared(how, "scope"))
-        forget, seen = task.split("forget"), seen_by(how, task)
+        forget, seen = task.split("forget"), seen_by(how, registry.estimators, task)
         with _threads(task), shared():
             context = self._context(seen, model, whole=task is self.task)
             with only_looked_at(model, f"estimator {name_of(how)!r}"):

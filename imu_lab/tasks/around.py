@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from .protocol import Abilities, Examples, ExamplesOf, Task
+from ..core.knobs import name_of
+from ..core.registry import Registry
+from .protocol import Abilities, Examples, ExamplesOf, Task, offered
 
 
 class Around:
@@ -34,12 +36,15 @@ class Around:
         """The inner task's examples."""
         return self.task.split(name)
 
-    def limited(self, allowed: Container[str], words: str) -> Around:
-        """One of the same class, by which a task seen from its readout is told, with some splits alone: see :func:`handed`."""
+    def limited(self, allowed: Container[str], who: str) -> Around:
+        """One of the same class, by which a task seen from its readout is told, with some splits alone: see :func:`seen_by`."""
 
         def split(name: str) -> Examples:
             if name not in allowed:
-                raise ValueError(words.format(split=repr(name)))
+                raise ValueError(
+                    f"{who} asked for the {name!r} split, and sees the forget set alone by what its class declares; for retain "
+                    "data write `needs_retain: ClassVar[bool] = True` there"
+                )
             return self.split(name)
 
         seen = copy(self)
@@ -75,16 +80,18 @@ class Handed(Around):
         self.task = task
 
 
-def handed(task: Task, allowed: Container[str], words: str) -> Task:
-    """The task, of which others may ask for the ``allowed`` splits alone; what it does by itself it does with all of them.
+def seen_by(how: Any, registry: Registry, task: Task) -> Task:
+    """The task as a method or an estimator is handed it: who has not declared ``needs_retain`` sees the forget set alone.
 
-    Args:
-        words: what is said of any other split, with a place for its name: ``"... the {split} split ..."``.
+    What the task does by itself it does with all of its splits.
 
     Raises:
         ValueError: from then on, where another split is asked for.
     """
-    return (task if isinstance(task, Around) else Handed(task)).limited(allowed, words)
+    if registry.declared(how, "needs_retain"):
+        return task
+    allowed, who = ("forget", offered(task).declined), f"{registry.kind} {name_of(how)!r}"
+    return (task if isinstance(task, Around) else Handed(task)).limited(allowed, who)
 
 
 class InDoublePrecision(Around):

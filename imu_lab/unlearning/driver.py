@@ -282,7 +282,9 @@ def utility_limit(recorder: Recorder) -> int | None:
 
     None, too, where forgetting is told by something that rises, such as a loss: points say nothing of it.
     """
-    return _first(recorder, KEPT, lambda split, before, now: before - now >= UTILITY_LOSS - 1e-12, ("<=", "<"))
+    if not _falls(recorder):
+        return None
+    return _first(recorder, lambda split, before, now: before - now >= UTILITY_LOSS - 1e-12)
 
 
 def collapsed_at(recorder: Recorder) -> int | None:
@@ -291,8 +293,8 @@ def collapsed_at(recorder: Recorder) -> int | None:
     Accuracy is then near what always giving one answer would reach, with at most a quarter left of what it was above
     that; something that rises, such as a loss, is ten times what it was, and at least one more than it was.
     """
-    if offered(recorder.task).forgotten_when[1] not in ("<=", "<"):
-        return _first(recorder, KEPT, lambda split, before, now: now > max(10 * before, before + 1), (">=", ">"))
+    if not _falls(recorder):
+        return _first(recorder, lambda split, before, now: now > max(10 * before, before + 1))
     if utility_limit(recorder) is None:
         return None
     chance = {split: _chance(recorder.task, split) for split in KEPT}
@@ -300,7 +302,12 @@ def collapsed_at(recorder: Recorder) -> int | None:
     def lost(split: str, before: float, now: float) -> bool:
         return before - now >= UTILITY_LOSS and now <= chance[split] + AT_CHANCE * (before - chance[split])
 
-    return _first(recorder, KEPT, lost, ("<=", "<"))
+    return _first(recorder, lost)
+
+
+def _falls(recorder: Recorder) -> bool:
+    """Whether what tells of forgetting is high where samples are known, as an accuracy is."""
+    return offered(recorder.task).forgotten_when[1] in ("<=", "<")
 
 
 def _chance(task: Task, split: str) -> float:
@@ -317,15 +324,11 @@ def _chance(task: Task, split: str) -> float:
     return max(Counter(labels).values()) / len(labels) if len(set(labels)) > 1 else 0.0
 
 
-def _first(
-    recorder: Recorder, splits: Iterable[str], happened: Callable[[str, float, float], bool], operators: tuple[str, ...]
-) -> int | None:
-    """The first recorded update at which something happened to the headline of a split, given what it was and is."""
-    start, (metric, operator) = recorder.metrics[0], offered(recorder.task).forgotten_when
-    if operator not in operators:
-        return None
+def _first(recorder: Recorder, happened: Callable[[str, float, float], bool]) -> int | None:
+    """The first recorded update at which something happened to the headline of a kept split, given what it was and is."""
+    start, metric = recorder.metrics[0], offered(recorder.task).forgotten_when[0]
     for step, measured in zip(recorder.steps, recorder.metrics):
-        for split in splits:
+        for split in KEPT:
             before, now = (values.get(split, {}).get(metric) for values in (start, measured))
             if before is not None and now is not None and happened(split, before, now):
                 return step

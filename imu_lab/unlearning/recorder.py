@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..core.knobs import name_of
 from ..core.messages import near, warn
 from ..features.readout import is_bare
-from ..tasks.evaluation import OfOutputs, are_averages, evaluate, mean_metrics, outcomes, outcomes_and_means
+from ..tasks.evaluation import are_averages, evaluate, mean_metrics, outcomes, outcomes_and_means
 from ..tasks.protocol import Examples, Task, offered
 from .heads import Heads
 from .request import Update
@@ -102,15 +102,13 @@ class Recorder:
             of_forget = {"loss": of_forget["loss"]}
         values: list[SplitMetrics] = [{} for _ in states]
         for split in dict.fromkeys([*self.splits, "forget"]):
-            averaged = of_forget if split == "forget" else self._means(heads, split, also[split])
+            averaged = of_forget
+            if split != "forget":
+                averaged = mean_metrics(self.task, heads, self.task.split(split), heads.copies, also[split])
             for name, means in averaged.items():
                 for measured, value in zip(values, means.tolist()):
                     measured.setdefault(split, {})[name] = value
         return [Measurement(measured, outcome) for measured, outcome in zip(values, found)]
-
-    def _means(self, heads: Heads, split: str, also: Sequence[OfOutputs]) -> dict[str, Tensor]:
-        """{name: (S,)} the task's metrics on a split, and what is followed beside them."""
-        return mean_metrics(self.task, heads, self.task.split(split), heads.copies, also)
 
     def record(self, step: int, model: nn.Module, keep: bool = False) -> SplitMetrics:
         """Measure the model after ``step`` updates, and ``keep`` what moves in it; returns {split: {metric: value}}."""

@@ -14,8 +14,8 @@ from ..core.knobs import name_of
 from ..core.messages import shown
 from ..core.registry import methods
 from ..features.statistics import Statistics
-from ..tasks.around import handed
-from ..tasks.protocol import Batch, Examples, Task, offered
+from ..tasks.around import seen_by
+from ..tasks.protocol import Batch, Examples, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,11 +163,10 @@ class Counted:
 
 def _counted(request: Request) -> tuple[Request, list[Counted]]:
     """The request with examples that count how often they are read."""
-    named = {name: each for name in ("forget", "retain") if (each := getattr(request, name)) is not None}
-    counters = {name: Counted(each.fetch, len(each)) for name, each in named.items()}
-    return replace(request, **{name: replace(named[name], fetch=counters[name]) for name in named}), [
-        *counters.values()
-    ]
+    given = {name: each for name in ("forget", "retain") if (each := getattr(request, name)) is not None}
+    counters = [Counted(each.fetch, len(each)) for each in given.values()]
+    counting = {name: replace(each, fetch=counter) for (name, each), counter in zip(given.items(), counters)}
+    return replace(request, **counting), counters
 
 
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -183,7 +182,7 @@ def updates_of(method: Any, task: Task, model: nn.Module, request: Request) -> I
     """
     request, counters = _counted(request)
     name, before, count = name_of(method), 0, len(request.forget)
-    made = method(_seen_by_method(task, method, name), model, request)
+    made = method(seen_by(method, methods, task), model, request)
     if not isinstance(made, Iterator):
         raise TypeError(
             f"method {name!r} must be a generator that yields after each update, for ever; it returned {shown(made)}. "
@@ -194,17 +193,6 @@ def updates_of(method: Any, task: Task, model: nn.Module, request: Request) -> I
         read = sum(counter.count for counter in counters)
         yield Update({**update.terms, READ: float(read - before)}, update.positions, update.shares)
         before = read
-
-
-def _seen_by_method(task: Task, method: Any, name: str) -> Task:
-    """The task with the splits that a method has declared: one that does without retain data sees the forget set alone."""
-    if methods.declared(method, "needs_retain"):
-        return task
-    words = (
-        f"method {name!r} asked for the {{split}} split, and works from the forget set alone by what its class declares; for the "
-        "retain set write `needs_retain: ClassVar[bool] = True` there, and read request.retain"
-    )
-    return handed(task, ("forget", offered(task).declined), words)
 
 
 def _checked(update: Any, name: str, count: int) -> Update:

@@ -65,13 +65,7 @@ class Snapshots:
             del self.kept[dropped]
 
     def write(self, step: int, model: nn.Module) -> nn.Module:
-        """Put what moved, as it was after update ``step``, into ``model``, which is returned.
-
-        Raises:
-            ValueError: that update was not kept; the message lists those that were.
-        """
-        if step not in self.kept:
-            raise ValueError(f"the weights after update {step} were not kept; kept: {listed_steps(self.kept)}")
+        """Put what moved, as it was after update ``step``, which is kept, into ``model``, which is returned."""
         values = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         with torch.no_grad():
             for name, value in self.kept[step].items():
@@ -102,11 +96,3 @@ class Snapshots:
 
 def _size(state: State) -> int:
     return sum(value.nbytes for value in state.values())
-
-
-def listed_steps(steps: Mapping[int, State]) -> str:
-    """Updates for a message, shortened where they are many."""
-    known = sorted(steps)
-    if not known:
-        return "none"
-    return ", ".join(map(str, known)) if len(known) <= 12 else f"{known[0]} to {known[-1]} ({len(known)} of them)"
