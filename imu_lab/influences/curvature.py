@@ -5,7 +5,7 @@ The same preconditioner turns the gradient of ``curvature-ascent``: so these inf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from ..core.knobs import knob
 from ..core.messages import listed
 from ..core.registry import estimator
-from ..features.gauss_newton import DENSE_LIMIT, HeadCurvature, NetworkCurvature, curvature_of, trace_of, unflat
-from ..features.gradients import Gradient, Preconditioner, flat, gradients_of
+from ..features.gauss_newton import DENSE_LIMIT, HeadCurvature, NetworkCurvature, curvature_of, trace_of
+from ..features.gradients import Preconditioner, gradients_of
 from ..features.kronecker import FACTORS, advising, damped
 from ..features.layered import Layered, by_layer
 from ..features.statistics import MATRIX, Statistics, collect, means_of
 from ..tasks.protocol import Examples, Task
 from .contract import ByPreconditioner
-from .exact import Solver
+from .exact import Solver, by_cholesky, on_vectors
 
 EXACT = "exact"
 TOLERANCE = 1e-8  # relative residual of conjugate gradients, where the matrix is too large to be factored
@@ -138,11 +138,7 @@ def dense_inverse(matrix: Tensor, rho: float) -> Preconditioner:
             f"the Gauss-Newton matrix of {len(matrix)} parameters plus rho={rho:g} is singular: cross-entropy does not change "
             "where all outputs of a linear layer rise alike; give a larger rho"
         )
-
-    def solved(vector: Tensor) -> Tensor:
-        return torch.cholesky_solve(vector[:, None].to(factor), factor)[:, 0].to(vector)
-
-    return on_vectors(solved)
+    return on_vectors(by_cholesky(factor))
 
 
 def iterated_inverse(curvature: HeadCurvature | NetworkCurvature, rho: float) -> Preconditioner:
@@ -158,12 +154,3 @@ def iterated_inverse(curvature: HeadCurvature | NetworkCurvature, rho: float) ->
     scale = trace_of(curvature) / curvature.size
     solve = Solver(curvature, rho * scale, TOLERANCE)
     return on_vectors(lambda vector: scale * (1 + rho) * solve(vector))
-
-
-def on_vectors(solve: Callable[[Tensor], Tensor]) -> Preconditioner:
-    """A map of (P,) vectors, on gradients part by part."""
-
-    def precondition(gradient: Gradient) -> Gradient:
-        return unflat(solve(flat(gradient)), gradient)
-
-    return precondition

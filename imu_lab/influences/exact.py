@@ -45,8 +45,7 @@ class GaussNewton(ByPreconditioner):
     def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
         """From a gradient to (H + λ)⁻¹ of it."""
         over = task.split(self.curvature) if self.needs_retain else forget
-        solve = Solver(curvature_of(task, model, over), self.damping, self.tolerance)
-        return lambda gradient: unflat(solve(flat(gradient)), gradient)
+        return on_vectors(Solver(curvature_of(task, model, over), self.damping, self.tolerance))
 
 
 class Solver:
@@ -77,8 +76,7 @@ class Solver:
                 return found
         if not fits:
             raise ArithmeticError(f"conjugate gradients did not converge in {int(budget)} products; use more damping")
-        factor = self._factored()
-        return torch.cholesky_solve(vector[:, None].to(factor), factor)[:, 0].to(vector)
+        return by_cholesky(self._factored())(vector)
 
     def _iterated(self, vector: Tensor, budget: int) -> Tensor | None:
         """By conjugate gradients, in single precision refined by residuals in double; None where the budget ended."""
@@ -117,6 +115,16 @@ class Solver:
                     f"the curvature plus a damping of {self.damping:g} is not positive definite; use more damping"
                 )
         return self._factor
+
+
+def by_cholesky(factor: Tensor) -> Callable[[Tensor], Tensor]:
+    """From a vector b (P,) to the x with L Lᵀ x = b, in the precision of the factor L."""
+    return lambda vector: torch.cholesky_solve(vector[:, None].to(factor), factor)[:, 0].to(vector)
+
+
+def on_vectors(solve: Callable[[Tensor], Tensor]) -> Preconditioner:
+    """A map of (P,) vectors, on gradients part by part."""
+    return lambda gradient: unflat(solve(flat(gradient)), gradient)
 
 
 def conjugate_gradients(

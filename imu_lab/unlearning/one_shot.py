@@ -17,7 +17,8 @@ from ..features.gradients import Gradient, Preconditioner, gradients_of
 from ..features.kronecker import by_matrix, kronecker_inverse
 from ..features.layered import Layered, by_layer
 from ..features.statistics import MATRIX, Statistics, means_of
-from ..influences.curvature import RHO, on_vectors
+from ..influences.curvature import RHO
+from ..influences.exact import by_cholesky, on_vectors
 from ..tasks.evaluation import mean_loss
 from ..tasks.protocol import Task
 from .objectives import length
@@ -31,9 +32,7 @@ class OneShot:
     """The settings of a step that is solved for: how its curvature is damped, and in which form it is taken."""
 
     follows_losses: ClassVar[bool] = False
-    takes_weights: ClassVar[bool] = (
-        False  # who left the whole set's share to one sample would leave it out many times over
-    )
+    takes_weights: ClassVar[bool] = False  # a sample with the whole set's share would be left out many times over
 
     rho: float = knob(0.1, **RHO | {"valid": "(0, inf)"})
     factors: str = knob(
@@ -115,7 +114,7 @@ class InfluenceStep(OneShot):
         if self.factors == "exact":
             return _by_matrix(held.part(MATRIX), self.rho * _mean(held.part(MATRIX)))
         return _by_factors(
-            {layer: Damped(**each, damping=_damping(each, self.rho)) for layer, each in _blocks(held.parts)}
+            {layer: DampedBlock(**each, damping=_damping(each, self.rho)) for layer, each in _blocks(held.parts)}
         )
 
 
@@ -142,7 +141,7 @@ class NewtonStep(OneShot):
         return _by_factors(_without(held, mine, rows, self.rho))
 
 
-class Damped(NamedTuple):
+class DampedBlock(NamedTuple):
     """One layer's block of a curvature, S ⊗ G, and what is added to it."""
 
     S: Tensor
@@ -154,7 +153,7 @@ class Damped(NamedTuple):
         return kronecker_inverse(self.G, self.S, self.damping)(given.to(self.S)).to(given)
 
 
-def _without(held: Statistics, mine: Mapping[str, Tensor], rows: int, rho: float) -> dict[str, Damped]:
+def _without(held: Statistics, mine: Mapping[str, Tensor], rows: int, rho: float) -> dict[str, DampedBlock]:
     """What is left of each layer's factors without the forget set's rows, and of the whole set's damping.
 
     Both are means over the rows left, which are so many of all: by that share their product is smaller.
@@ -167,7 +166,7 @@ def _without(held: Statistics, mine: Mapping[str, Tensor], rows: int, rho: float
     found = {}
     for layer, whole in _blocks(held.parts):
         rest = {name: (held.rows * part - rows * forget[layer][name].cpu()) / left for name, part in whole.items()}
-        found[layer] = Damped(rest["S"], left / held.rows * rest["G"], _damping(whole, rho))
+        found[layer] = DampedBlock(rest["S"], left / held.rows * rest["G"], _damping(whole, rho))
     return found
 
 
@@ -190,10 +189,10 @@ def _by_matrix(matrix: Tensor, damping: float) -> Preconditioner:
     factor, failed = torch.linalg.cholesky_ex(matrix + damping * torch.eye(len(matrix)).to(matrix))
     if failed:
         raise ValueError(f"the curvature plus λ={damping:.3g} is not positive definite; give a larger rho")
-    return on_vectors(lambda vector: torch.cholesky_solve(vector[:, None].to(factor), factor)[:, 0].to(vector))
+    return on_vectors(by_cholesky(factor))
 
 
-def _by_factors(blocks: Mapping[str, Damped]) -> Preconditioner:
+def _by_factors(blocks: Mapping[str, DampedBlock]) -> Preconditioner:
     if "" in blocks:
         return lambda gradient: by_matrix(gradient, blocks[""].solved)
     return Layered(blocks, rest=0.0)

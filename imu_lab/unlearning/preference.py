@@ -37,7 +37,7 @@ class PreferenceOptimisation(Balanced):
 
     def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         pressing = self._preferring(task, model, frozen_copy(model, request), request)
-        return joined(pressing, retain_terms(self, task, model, request))
+        return joined(pressing, retain_terms(self, task, model, request, self.retain_weight))
 
     def _preferring(self, task: Task, model: nn.Module, first: nn.Module, request: Request) -> Iterator[Objective]:
         declined = _declined(task, request.forget)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..core.knobs import knob
 from ..core.registry import method
 from ..tasks.outputs import divergences
-from ..tasks.protocol import Task
+from ..tasks.protocol import Batch, Task
 from ..tasks.training import epochs, recipe_of
 from .objectives import SCOPE, Descent, Objective, ObjectiveDescent, forget_batches, frozen_copy, retain_batches
 from .request import Request
@@ -78,9 +78,8 @@ class GradientDifference(Balanced):
     """
 
     def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
-        terms = retain_terms(self, task, model, request)
-        pressing = plain_ascent(self, task, model, request)
-        return joined(pressing, terms)
+        terms = retain_terms(self, task, model, request, self.retain_weight)
+        return joined(plain_ascent(self, task, model, request), terms)
 
 
 @method("neggrad-plus")
@@ -99,10 +98,8 @@ class NegativeGradientPlus(ObjectiveDescent):
     scope: str = knob("readout", **SCOPE)
 
     def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
-        kept = retain_batches(self, model, request)
-        terms = ({"retain": self.alpha * task.example_loss(model, batch).mean()} for batch in kept)
-        pressing = plain_ascent(self, task, model, request, 1 - self.alpha)
-        return joined(pressing, terms)
+        terms = retain_terms(self, task, model, request, self.alpha)
+        return joined(plain_ascent(self, task, model, request, 1 - self.alpha), terms)
 
 
 @method("kl-ascent")
@@ -117,9 +114,8 @@ class DivergenceAscent(Balanced):
     """
 
     def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
-        terms = kl_terms(self, task, model, frozen_copy(model, request), request)
-        pressing = plain_ascent(self, task, model, request)
-        return joined(pressing, terms)
+        terms = kl_terms(self, task, model, frozen_copy(model, request), request, self.retain_weight)
+        return joined(plain_ascent(self, task, model, request), terms)
 
 
 @method("npo-kl")
@@ -134,8 +130,8 @@ class NegativePreferenceKL(Balanced):
 
     def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
         first = frozen_copy(model, request)
-        pressing, terms = npo(self, task, model, first, request), kl_terms(self, task, model, first, request)
-        return joined(pressing, terms)
+        terms = kl_terms(self, task, model, first, request, self.retain_weight)
+        return joined(npo(self, task, model, first, request), terms)
 
 
 def plain_ascent(
@@ -146,20 +142,27 @@ def plain_ascent(
         yield Objective({"ascent": -scale * task.example_loss(model, batch).mean()}, positions)
 
 
-def retain_terms(how: Balanced, task: Task, model: nn.Module, request: Request) -> Iterator[dict[str, Tensor]]:
-    """λ mean ℓ on one batch of the retain set after the other."""
+def retain_terms(
+    how: Descent, task: Task, model: nn.Module, request: Request, weight: float
+) -> Iterator[dict[str, Tensor]]:
+    """``weight`` times the mean ℓ on one batch of the retain set after the other."""
     for batch in retain_batches(how, model, request):
-        yield {"retain": how.retain_weight * task.example_loss(model, batch).mean()}
+        yield {"retain": weight * task.example_loss(model, batch).mean()}
 
 
 def kl_terms(
-    how: Balanced, task: Task, model: nn.Module, first: nn.Module, request: Request
+    how: Descent, task: Task, model: nn.Module, first: nn.Module, request: Request, weight: float
 ) -> Iterator[dict[str, Tensor]]:
-    """λ mean KL(model as given ‖ model) on one batch of the retain set after the other."""
+    """``weight`` times the mean KL(model as given ‖ model) on one batch of the retain set after the other."""
     for batch in retain_batches(how, model, request):
-        with torch.no_grad():
-            reference = first(batch.inputs)
-        yield {"retain_kl": how.retain_weight * divergences(task, model(batch.inputs), reference, batch).mean()}
+        yield {"retain_kl": weight * mean_divergence(task, first, model, batch)}
+
+
+def mean_divergence(task: Task, teacher: nn.Module, model: nn.Module, batch: Batch) -> Tensor:
+    """Mean KL(teacher ‖ model) of a batch, in nats."""
+    with torch.no_grad():
+        reference = teacher(batch.inputs)
+    return divergences(task, model(batch.inputs), reference, batch).mean()
 
 
 def joined(pressing: Iterator[Objective], holding: Iterator[dict[str, Tensor]]) -> Iterator[Objective]:

@@ -41,7 +41,7 @@ class SaliencyUnlearning(Balanced):
     redraw: bool = knob(False, **REDRAW)
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:
-        terms = retain_terms(self, task, model, request)
+        terms = retain_terms(self, task, model, request, self.retain_weight)
         names = (readout.ALL,) if self.scope == "all" else readout.resolve(task, model)
         moving = readout.parameters(model, names)
         began = model if request.original is None else request.original

@@ -18,7 +18,7 @@ from ..tasks.outputs import divergences
 from ..tasks.protocol import Batch, Task
 from .objectives import SCOPE, Objective, ObjectiveDescent, forget_batches, frozen_copy, retain_batches
 from .request import Request
-from .retain_based import joined
+from .retain_based import joined, kl_terms, mean_divergence
 
 
 @method("scrub")
@@ -98,21 +98,8 @@ class BadTeacher(ObjectiveDescent):
         request = replace(request, retain=request.retain.take(some))
         forget_share = len(request.forget) / (len(request.forget) + len(some))
         fresh = frozen_copy(task.make_model(request.seed).to(device_of(model)))
-        pressed = forget_batches(self, model, request)
         away = (
-            Objective({"bad_teacher": forget_share * apart(task, fresh, model, batch)}, positions)
-            for positions, batch in pressed
+            Objective({"bad_teacher": forget_share * mean_divergence(task, fresh, model, batch)}, positions)
+            for positions, batch in forget_batches(self, model, request)
         )
-        good = frozen_copy(model, request)
-        near = (
-            {"retain_kl": (1 - forget_share) * apart(task, good, model, batch)}
-            for batch in retain_batches(self, model, request)
-        )
-        return joined(away, near)
-
-
-def apart(task: Task, teacher: nn.Module, model: nn.Module, batch: Batch) -> Tensor:
-    """Mean KL(teacher ‖ model) of a batch, in nats."""
-    with torch.no_grad():
-        reference = teacher(batch.inputs)
-    return divergences(task, model(batch.inputs), reference, batch).mean()
+        return joined(away, kl_terms(self, task, model, frozen_copy(model, request), request, 1 - forget_share))
