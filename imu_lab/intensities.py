@@ -48,6 +48,9 @@ class IntensityRule:
         raise NotImplementedError
 
 
+QUANTILE = {"help": "Clip the weights at this quantile of the kept ones.", "valid": "(0, 1]", "range": (0.05, 1.0)}
+
+
 def _other_rules() -> tuple[str, ...]:
     return tuple(name for name in intensity_rules if name != "shuffled")
 
@@ -63,9 +66,7 @@ class SqrtClipped:
     Source: Fan et al. 2025 (arXiv 2508.01620), influence-guided weights.
     """
 
-    quantile: float = knob(
-        0.93, help="Clip the weights at this quantile of the kept ones.", valid="(0, 1]", range=(0.05, 1.0)
-    )
+    quantile: float = knob(0.93, **QUANTILE)
     top: float = knob(
         1.0, help="Keep this share of the negative influences, the largest first.", valid="(0, 1]", range=(0.05, 1.0)
     )
@@ -148,9 +149,7 @@ class Inverse:
     The samples that the model fits best have small gradients and small influences; here they get the most pressure.
     """
 
-    quantile: float = knob(
-        0.93, help="Clip the weights at this quantile of the kept ones.", valid="(0, 1]", range=(0.05, 1.0)
-    )
+    quantile: float = knob(0.93, **QUANTILE)
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
         """(n,) weights; 0 for samples that are left out."""

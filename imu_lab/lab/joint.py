@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..core.knobs import plain
 from ..core.records import Intensity
 from ..core.registry import methods
 from ..core.running import checked_seed, full_precision, one_thread
@@ -48,7 +47,8 @@ def joint_intensity(
         UnknownName, ValueError: a wrong setting, a readout that is not one linear layer, a loss without this curvature, or a
             statistic of another model.
     """
-    how = methods.create("joint-ascent", rho=rho, curvature=curvature, factors=factors, shuffled=shuffled)
+    asked = {"rho": rho, "curvature": curvature, "factors": factors, "shuffled": shuffled}
+    how = methods.create("joint-ascent", **asked)
     session = Session(task, model)
     held, origin = handed(how, statistics, session)
     seen, readout = session.view()
@@ -57,10 +57,9 @@ def joint_intensity(
     with one_thread():
         shares = how.allocated(seen, readout, Request(forget, even, seed=checked_seed(seed), statistics=held))
     scores, weights = session.influence("gradient-dot"), shares.cpu().numpy()
-    about = {name: value for name, value in plain(how).items() if name in ("rho", "curvature", "factors", "shuffled")}
     settings = {
         "rule": "joint, shuffled" if shuffled else "joint",
-        "settings": about | {"seed": seed},
+        "settings": asked | {"seed": seed},
         "influence": dict(scores.settings),
         **origin,
     }

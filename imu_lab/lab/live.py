@@ -59,12 +59,7 @@ def so_far(state: Any, about: Mapping[str, Any], reference: pd.DataFrame | None 
     """
     recorder = state.recorder
     known = pd.DataFrame(columns=["split", "metric", "value"]) if reference is None else reference
-    events = {
-        "steps": state.step,
-        "stopped_at": state.stopped_at,
-        "diverged_at": state.diverged_at,
-        "utility_limit": None,
-    }
+    events = {"steps": state.step, "stopped_at": state.stopped_at, "diverged_at": state.diverged_at}
     return Run(
         curve=recorder.curve(),
         samples=recorder.ledger(),
@@ -72,7 +67,7 @@ def so_far(state: Any, about: Mapping[str, Any], reference: pd.DataFrame | None 
         terms=recorder.term_table(),
         reference=known,
         settings=dict(about),
-        events={**events, "seconds": None},
+        events=events | {"utility_limit": None, "seconds": None},
         build_model=_no_model,
     )
 

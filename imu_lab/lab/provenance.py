@@ -40,11 +40,9 @@ def task_settings(task: Task) -> dict[str, Any] | None:
     if not is_dataclass(task) or getattr(tasks, kind.__name__, None) is not kind:
         return None
     values = plain(task)
-    return (
-        None
-        if any(isinstance(value, str) and value.startswith("<") for value in values.values())
-        else {"kind": kind.__name__, "settings": values}
-    )
+    if any(isinstance(value, str) and value.startswith("<") for value in values.values()):
+        return None
+    return {"kind": kind.__name__, "settings": values}
 
 
 def check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any], path: str | Path) -> None:
@@ -62,17 +60,13 @@ def check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any]
             f"the run in {path} forgot {len(mine)} samples, and the task given forgets {len(asked)}, of which {len(mine & asked)} "
             "are the same; pass the task that the run was made on"
         )
-    made_on, given = _first_lines(settings.get("task"), repr(task))
+    # Equal tasks may tell in other words what further lines tell of their data.
+    made_on, given = (str(each).split("\n", 1)[0] for each in (settings.get("task"), repr(task)))
     if _other_settings(settings.get("task_settings"), task, made_on != given) or _other_labels(samples, task):
         warn(
             f"the run in {path} was made on another task than the one given, and what is computed anew is of the latter: it was "
             f"made on {in_brief(made_on)}, and the task given is {in_brief(given)}"
         )
-
-
-def _first_lines(*told: Any) -> list[str]:
-    """What further lines tell of data, equal tasks may tell in other words."""
-    return [str(each).split("\n", 1)[0] for each in told]
 
 
 def _other_settings(made_on: Mapping[str, Any] | None, task: Task, otherwise: bool) -> bool:

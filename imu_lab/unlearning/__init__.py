@@ -1,24 +1,24 @@
 """The methods, and what drives them."""
 
-from .adaptive_ascent import AdaptiveAscent as AdaptiveAscent
-from .boundary import BoundaryShrink as BoundaryShrink
-from .curvature import CurvatureAscent as CurvatureAscent
-from .dampening import SelectiveDampening as SelectiveDampening
-from .driver import drive as drive
-from .fine_tuning import SparseFineTune as SparseFineTune
-from .imu import InfluenceGuided as InfluenceGuided
-from .joint import JointAscent as JointAscent
-from .misdirection import Misdirection as Misdirection
-from .one_shot import InfluenceStep as InfluenceStep
-from .one_shot import NewtonStep as NewtonStep
-from .preference import PreferenceOptimisation as PreferenceOptimisation
-from .published import PublishedGuidance as PublishedGuidance
-from .random_label import RandomLabel as RandomLabel
+from . import (  # noqa: F401  (they register)
+    adaptive_ascent,
+    boundary,
+    curvature,
+    dampening,
+    fine_tuning,
+    imu,
+    joint,
+    misdirection,
+    one_shot,
+    preference,
+    published,
+    random_label,
+    retain_based,
+    retain_free,
+    salun,
+    self_distillation,
+    task_vector,
+    teachers,
+)
 from .request import Request as Request
 from .request import Update as Update
-from .retain_based import Retrain as Retrain
-from .retain_free import GradientAscent as GradientAscent
-from .salun import SaliencyUnlearning as SaliencyUnlearning
-from .self_distillation import Delete as Delete
-from .task_vector import TaskVector as TaskVector
-from .teachers import Scrub as Scrub
