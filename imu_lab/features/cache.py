@@ -115,7 +115,7 @@ class ReadoutTask(Around):
                 batch = examples.fetch(positions).to(device_of(self._model))
             targets.append(batch.targets)
             hashes.append(content(batch))
-        found = Features(examples.ids, values, _joined(targets), np.concatenate(hashes), self._probe)
+        found = Features(examples.ids, values, concatenated(targets), np.concatenate(hashes), self._probe)
         return found if order is None else found.ordered(order.argsort())
 
     def _reaching(self) -> Callable[[nn.Module, Any], Tensor]:
@@ -224,7 +224,7 @@ class FeatureStore:
         known = torch.isin(ids, kept.ids) if kept is not None else torch.zeros(len(ids), dtype=torch.bool)
         if not known.all():
             fresh = compute(examples if not known.any() else examples.take((~known).nonzero().flatten()))
-            kept = fresh if kept is None else _joined([kept, fresh])
+            kept = fresh if kept is None else concatenated([kept, fresh])
             order = kept.ids.argsort(stable=True)
             kept = kept if bool((order.diff() == 1).all()) else kept.take(order)
             self._kept.put(key, kept)
@@ -285,14 +285,14 @@ def _room(count: int, rows: Tensor) -> Tensor:
         ) from error
 
 
-def _joined(parts: list[Any]) -> Any:
+def concatenated(parts: list[Any]) -> Any:
     """Rows one after the other: of tensors, of dicts of them, of features."""
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], dict):
-        return {key: _joined([part[key] for part in parts]) for key in parts[0]}
+        return {key: concatenated([part[key] for part in parts]) for key in parts[0]}
     if isinstance(parts[0], Features):
-        ids, targets = (_joined([getattr(part, name) for part in parts]) for name in ("ids", "targets"))
+        ids, targets = (concatenated([getattr(part, name) for part in parts]) for name in ("ids", "targets"))
         values = torch.cat(_of_one_length([part.values for part in parts]))
         return Features(ids, values, targets, np.concatenate([part.hashes for part in parts]), parts[0].probe)
     return torch.cat(parts)

@@ -43,7 +43,7 @@ from ..measures.contract import Beside
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References
 from ..measures.reference import Reference, check_answers, refuse_broken, refuse_original
-from ..tasks.around import seen_by
+from ..tasks.around import restricted
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
 from ..tasks.protocol import Examples, Task, offered, prepared
@@ -105,7 +105,7 @@ class Session:
         """See :func:`influence`."""
         how = registry.estimators.create(estimator, **settings)
         task, model = self.view(cache, registry.estimators.declared(how, "scope"))
-        forget, seen = task.split("forget"), seen_by(how, registry.estimators, task)
+        forget, seen = task.split("forget"), restricted(how, registry.estimators, task)
         with _threads(task), shared():
             context = self._context(seen, model, whole=task is self.task)
             with only_looked_at(model, f"estimator {name_of(how)!r}"):

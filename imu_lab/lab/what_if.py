@@ -210,6 +210,3 @@ def subset(run: Run, examples: Iterable[int], most: int = 1000) -> Run:
     columns = np.flatnonzero(np.isin(ids, shown))
     rows = (np.arange(len(run.trajectory) // max(1, len(ids)))[:, None] * len(ids) + columns).ravel()
     return replace(run, samples=samples, trajectory=run.trajectory.iloc[rows])
-
-
-__all__ = ["differences", "remaining", "requesting", "reweighted", "subset", "what_if", "with_copies"]

@@ -57,9 +57,8 @@ def _events(task: Task, seed: int) -> pd.DataFrame:
     with announced(1) as models:
         epochs = models.epochs(task, model, task.split("train"), recipe, seed)
         margins = np.stack([outcomes(task, each, forget)[:, 1].numpy() for each in epochs])  # (epochs, n)
-    first = time_to_forget(
-        -margins - 1e-12, np.arange(1, len(margins) + 1)
-    )  # learning is time-to-forget with the sign turned
+    # Learning is time-to-forget with the sign turned.
+    first = time_to_forget(-margins - 1e-12, np.arange(1, len(margins) + 1))
     frame = {"example": forget.ids.numpy(), "training_events": forgetting_events(margins)}
     return pd.DataFrame(frame | {"first_learned": np.where(np.isnan(first), len(margins) + 1, first)})
 
@@ -200,9 +199,7 @@ def curvature(task: Task, model: nn.Module) -> pd.DataFrame:
                 batch = batch.to(device_of(head))
                 sizes = batch.inputs.float().square().sum(-1) + (head.bias is not None)  # (c,) or (c, T)
                 second = _second_derivatives(viewed, head(batch.inputs).detach(), batch)
-                traces[positions] = (
-                    (second * sizes).flatten(1).sum(1).cpu() if sizes.ndim > 1 else (second * sizes).cpu()
-                )
+                traces[positions] = (second * sizes).reshape(len(sizes), -1).sum(1).cpu()
     return pd.DataFrame({"example": forget.ids.numpy(), "curvature": traces.double().numpy()})
 
 

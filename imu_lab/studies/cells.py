@@ -200,12 +200,7 @@ class Cell:
             own, others = (known.members[at := self.seeds.index(self.seed)], known.without(at))
         rule = rule_of(self.task, self.goal, own)
         at_end = about.pop("at", "") == "end"
-        schedule = {
-            "steps": self.steps,
-            "step_norm": self.step_norm,
-            "reference": own,
-            "record_every": self.record_every,
-        }
+        schedule = dict(steps=self.steps, step_norm=self.step_norm, reference=own, record_every=self.record_every)
         try:
             run, seconds = _run(self.task, model, self.seed, schedule | about, None if at_end else rule)
         except UnknownName:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
+from operator import eq, ne
 
 import pandas as pd
 
 from ..core.messages import listed, unknown
 from ..core.taken import a_table
+from ..unlearning.driver import COMPARISONS
 
 BETWEEN = re.compile(r",(?![^(]*\))")  # a comma, but for those within brackets, as names of arms have them
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 CONDITION = re.compile(r"^(.+?)\s*(<=|>=|==|!=|<|>|=)\s*(.+)$")
-COMPARE = {
-    "<": lambda column, value: column < value,
-    ">": lambda column, value: column > value,
-    "<=": lambda column, value: column <= value,
-    ">=": lambda column, value: column >= value,
-    "==": lambda column, value: column == value,
-    "!=": lambda column, value: column != value,
-}
+COMPARE = {**COMPARISONS, "==": eq, "!=": ne}
 
 
 def chosen_runs(table: pd.DataFrame, where: str = "") -> pd.DataFrame:
@@ -62,9 +57,6 @@ def _fits(table: pd.DataFrame, part: str) -> pd.Series:
             raise ValueError(f"{name!r} holds true or false; got {value!r} to compare with")
         return compare(column, wanted)
     if operator in ("<", ">", "<=", ">="):
-        raise ValueError(f"{name!r} holds words, which have no order; say {name} = one of {listed(_some(column))}")
+        some = [str(each) for each in column.dropna().unique()[:8]]
+        raise ValueError(f"{name!r} holds words, which have no order; say {name} = one of {listed(some)}")
     return compare(column.astype(str), value.strip("'\""))
-
-
-def _some(column: pd.Series) -> list[str]:
-    return [str(each) for each in column.dropna().unique()[:8]]

@@ -24,14 +24,8 @@ from ..unlearning.objectives import Descent
 from .rebound import learner
 from .statistics import confidence_interval
 
-NOTHING, ASKED, SAME, FORGOTTEN, KEPT = (
-    "nothing",
-    "asked in other words",
-    "same author",
-    "other forgotten authors",
-    "kept authors",
-)
-LESSONS = (SAME, FORGOTTEN, KEPT)
+NOTHING, ASKED = "nothing", "asked in other words"
+SAME, FORGOTTEN, KEPT = LESSONS = ("same author", "other forgotten authors", "kept authors")
 SUMMARY = ["lesson", "facts", "mean", "low", "high", "right", "retrained", "beyond", "beyond_low", "beyond_high"]
 
 

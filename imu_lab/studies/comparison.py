@@ -60,7 +60,8 @@ def compare(
     if not runs:
         return pd.DataFrame()
     steps = [_first_met(run, rule) for run, rule in zip(runs, rules)]
-    looks = [Look(*each) for each in zip(told_apart(runs), map(_needs, runs), map(_seed, runs), runs, steps)]
+    seeds = [run.settings.get("seed") for run in runs]
+    looks = [Look(*each) for each in zip(told_apart(runs), map(_needs, runs), seeds, runs, steps)]
     requests = _requests(runs)
     first = [requests.index(number) for number in dict.fromkeys(requests)]  # the first run of each request
     looks += [Look(ORIGINAL, "nothing", None, runs[at], 0) for at in first]
@@ -100,10 +101,6 @@ def _rule(run: Run, at_forget: Any) -> driver.StopRule | None:
     when = tuple(run.settings.get("forgotten_when", Abilities.forgotten_when))
     goal = None if run.task is None else offered(run.task).goal
     return driver.stop_rule(at_forget, run.retrained_values, when, goal, "at_forget")
-
-
-def _seed(run: Run) -> int | None:
-    return run.settings.get("seed")
 
 
 def passes(run: Run, step: float | None = None) -> float:

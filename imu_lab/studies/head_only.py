@@ -122,10 +122,7 @@ def _asked(
     if not runs:
         raise ValueError("there are no runs to look into; pass one run or several")
     task = runs[0].known_task() if task is None else task
-    labels, begun = (
-        told_apart(runs, seeds=True),
-        [original] if original is not None else [run.model_at(0) for run in runs],
-    )
+    labels, begun = told_apart(runs, seeds=True), [run.model_at(0) for run in runs] if original is None else [original]
     labels = [f"{label} #{at}" if labels.count(label) > 1 else label for at, label in enumerate(labels, 1)]
     distinct = {fingerprint(*tensors_of(model)): model for model in begun}
     return dict(zip(labels, [run.unlearned for run in runs])), task, list(distinct.values())

@@ -85,7 +85,7 @@ class Landscape:
     @property
     def linear(self) -> bool:
         """Whether the readout is one linear layer on cached features, so that every answer takes milliseconds."""
-        return self._view is not None and isinstance(self._view[1], nn.Linear)
+        return self._view is not None and isinstance(self._view[0], ReadoutTask)
 
     def _choose(self, context: int) -> None:
         """Choose the samples to show, and get their features."""
@@ -138,9 +138,8 @@ class Landscape:
             measured = outcomes(self._view[0], head, shown).double().numpy()
             if self._flat:
                 with torch.no_grad(), evaluating(head):
-                    predicted = (
-                        two_sided(head(torch.from_numpy(self.space).to(device_of(head)))).argmax(1).cpu().numpy()
-                    )
+                    logits = head(torch.from_numpy(self.space).to(device_of(head)))
+                predicted = two_sided(logits).argmax(1).cpu().numpy()
         return Predictions(np.exp(-measured[:, 0]), measured[:, 1], predicted)
 
     def lost(self, step: int) -> np.ndarray:
@@ -172,13 +171,11 @@ class Landscape:
     @cached_property
     def _flat(self) -> bool:
         """Whether the readout maps each sample's features, as they are here, to one row of logits."""
-        if self._view is None or not isinstance(self._view[0], ReadoutTask):
-            return False
-        return self._view[0].split("forget").batch(slice(0, 1)).inputs.ndim == 2
+        return self.linear and self._view[0].split("forget").batch(slice(0, 1)).inputs.ndim == 2
 
     def _head(self, step: int) -> nn.Linear | None:
         """The readout after that update; None where it does not answer within milliseconds."""
-        if self._view is None or not isinstance(self._view[0], ReadoutTask) or step not in self.run.kept_steps:
+        if not self.linear or step not in self.run.kept_steps:
             return None
         head = copy.deepcopy(self._view[1])
         weights = self.run.snapshots.kept[step]

@@ -194,9 +194,7 @@ def tug_of_war_rows(asked: Audited) -> Iterator[Row]:
         raise DoesNotApply(
             f"tug of war takes samples to forget, to keep and unseen; this task has {', '.join(splits)} alone"
         )
-    note = ""
-    if asked.of_a_group:
-        note = "unseen samples are those to keep"
+    note = "unseen samples are those to keep" if asked.of_a_group else ""
 
     def right(who: str, split: str) -> np.ndarray:
         return asked.scores(who, split)["right"].to_numpy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 from torch import nn
 
 from ..core.labels import told_apart
-from ..core.messages import listed
+from ..core.messages import listed, warn
 from ..core.records import Run
 from ..core.taken import several_runs
 from ..measures.ensemble import References
@@ -70,16 +69,12 @@ def klom(runs: Iterable[Run], reference: References, splits: Iterable[str] = ("f
         reference.check(run.known_task())
     task = runs[0].known_task()
     _warn_of_one_origin(runs)
-    parts = []
+    models, parts = (reference.models, [run.unlearned for run in runs]), []
     for split in splits:
         examples = task.split(split)
-        sides = [np.stack([margins(task, model, examples) for model in side]) for side in _models(runs, reference)]
+        sides = [np.stack([margins(task, model, examples) for model in side]) for side in models]
         parts.append(_table(task, split, examples, runs, *sides))
     return pd.concat(parts, ignore_index=True)
-
-
-def _models(runs: list[Run], references: References) -> tuple[list[nn.Module], list[nn.Module]]:
-    return list(references.models), [run.unlearned for run in runs]
 
 
 def _table(
@@ -136,8 +131,7 @@ def _warn_of_one_origin(runs: list[Run]) -> None:
     """Runs that began alike differ by the order of their batches alone."""
     starts = [run.trajectory.loc[run.trajectory["step"] == 0, "loss"].to_numpy() for run in runs]
     if all(np.array_equal(starts[0], start) for start in starts):
-        warnings.warn(
+        warn(
             "all these runs began from the same original, so that they differ less than retrained models do and every KL is "
-            "large; begin each from an original of its own seed: imu.train(task, 'train', seed=seed)",
-            stacklevel=3,
+            "large; begin each from an original of its own seed: imu.train(task, 'train', seed=seed)"
         )

@@ -91,17 +91,8 @@ def _floored(frame: pd.DataFrame, table: pd.DataFrame, by: str, forget: str, kep
     if not len(frame) or (forget, kept) != AXES or not all(name in table for name in others):
         return frame
     x, y = table.loc[table[by] == RETRAINED, others].astype(float).mean()
-    row = {
-        by: FLOOR,
-        "across": forget,
-        "up": kept,
-        "seeds": 0,
-        "of": 0,
-        "x": x,
-        "y": y,
-        "front": False,
-        "dominated_by": "",
-    }
+    row = {by: FLOOR, "across": forget, "up": kept, "x": x, "y": y}
+    row |= {"seeds": 0, "of": 0, "front": False, "dominated_by": ""}
     return pd.concat([frame, pd.DataFrame([row])], ignore_index=True) if np.isfinite(x + y) else frame
 
 

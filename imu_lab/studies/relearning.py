@@ -112,7 +112,8 @@ def _rows(asked: Audited, needed: Callable[..., float], drawn: list[np.ndarray],
     times = {who: needed(who) for who in (RUN, *asked.retrained)}
     mine = np.array([needed(RUN, counts) for counts in drawn])
     goals = np.array([min(times[who], UPDATES) for who in asked.retrained])
-    low, high = _ends(mine)
+    # Some may be infinite, and no time in between is made up.
+    low, high = np.quantile(mine, [0.025, 0.975], method="inverted_cdf").tolist()
     low = min(low, UPDATES)  # later than can be told, as the value itself is: that end is the longest time tried
     late = ["retrained" if who != RUN else "run" for who in times if np.isinf(times[who])]
     censored = (
@@ -138,9 +139,3 @@ def _rows(asked: Audited, needed: Callable[..., float], drawn: list[np.ndarray],
         direction="close to 1: as if it had never been learned; far below: it can be recalled; above: it was pushed too far",
         note=joined(censored, "" if known else "the retrained model needs no update, so there is no ratio"),
     )
-
-
-def _ends(drawn: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of times of which some may be infinite: no value in between is made up."""
-    low, high = np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")
-    return float(low), float(high)

@@ -173,13 +173,7 @@ def marked(table: pd.DataFrame, column: str) -> pd.Series:
 
 
 # Columns of times, and the columns that mark rows whose time did not come: it is later than all others.
-LATEST = {
-    "time_to_forget": "censored",
-    "uniform_time_to_forget": "uniform_censored",
-    "rebound": "rebound_censored",
-}
-
-
+LATEST = {"time_to_forget": "censored", "uniform_time_to_forget": "uniform_censored", "rebound": "rebound_censored"}
 OF_CONFIDENCE = ("confidence_auc", "time_below_retrained")  # columns that make sense for misclassified samples, too
 
 

@@ -17,7 +17,7 @@ from ..core.records import Influence, Run
 from ..core.registry import estimators, intensity_rules, methods
 from ..core.running import copied, full_precision, one_thread, seeded
 from ..features import readout, view
-from ..features.cache import as_seen_by, by_content
+from ..features.cache import as_seen_by, by_content, concatenated
 from ..features.statistics import collect
 from ..features.targets import target_examples
 from ..intensities import intensity
@@ -151,17 +151,11 @@ def _pool(asked: Audited, task: Task) -> tuple[Examples, Examples]:
     """The samples in question, and those to keep, as features in an order that their content decides."""
     sides = asked.sides
     parts = [as_seen_by(task, each.take(by_content(each))).batch() for each in (sides.members, sides.others)]
-    inputs, targets = (_joined([part[place] for part in parts]) for place in (0, 1))
+    inputs, targets = (concatenated([part[place] for part in parts]) for place in (0, 1))
     retain = asked.split("retain")
     if not len(retain):
         raise DoesNotApply("shadow heads are trained beside samples to keep, and this task has none")
     return Examples.of(inputs, targets), task.split("retain").take(by_content(retain))
-
-
-def _joined(parts: list[Any]) -> Any:
-    if isinstance(parts[0], dict):
-        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
-    return torch.cat(parts)
 
 
 Unlearner = Callable[[Task, nn.Module, int], Forgetting]
@@ -186,7 +180,7 @@ def _scored(
     """A head that is trained on one half of the candidates beside others, and then made to forget it."""
     forget = candidates.take(mine.nonzero().flatten())
     batches = [part.batch() for part in (forget, beside)]
-    train = Examples.of(*(_joined([batch[place] for batch in batches]) for place in (0, 1)))
+    train = Examples.of(*(concatenated([batch[place] for batch in batches]) for place in (0, 1)))
     shadow = Shadowed(task, head, {"forget": forget, "retain": beside, "train": train})
     model = copied(head)
     with torch.no_grad():

@@ -25,20 +25,7 @@ from .trial import kind_of_steps
 from .tuning import DISTANCE, Best, best_arm, column_of, fair, standings
 from .work import Outcome, beware_of_one_original, worked
 
-FIRST = (
-    "steps",
-    "arm",
-    "method",
-    "setting",
-    "seed",
-    "needs",
-    "updates",
-    "passes",
-    "reached",
-    "seconds",
-    "error",
-    "run",
-)
+FIRST = "steps arm method setting seed needs updates passes reached seconds error run".split()  # columns
 
 
 def sweep(

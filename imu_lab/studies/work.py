@@ -126,7 +126,8 @@ def _together(cells: list[Cell], jobs: int, elsewhere: bool) -> Iterator[tuple[i
         failed = {unknown[at]: said for at, said in trained.items() if said is not None}
         left = [at for at, cell in enumerate(cells) if not _without(cell, failed)]
         yield from ((at, _without(cell, failed)) for at, cell in enumerate(cells) if at not in left)
-        yield from ((left[at], outcome) for at, outcome in _cells_together([cells[at] for at in left], jobs))
+        own = _own_kinds([cells[at] for at in left])
+        yield from ((left[at], outcome) for at, outcome in _parallel(_placed, [(cells[at], own) for at in left], jobs))
 
 
 @contextmanager
@@ -135,11 +136,6 @@ def _unremarked() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         yield
-
-
-def _cells_together(cells: list[Cell], jobs: int) -> Iterator[tuple[int, Outcome]]:
-    own = _own_kinds(cells)
-    yield from _parallel(_placed, [(cell, own) for cell in cells], jobs)
 
 
 def _parallel(call: Callable, given: list[tuple], jobs: int) -> Iterator[tuple[int, Any]]:

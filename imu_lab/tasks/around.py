@@ -37,7 +37,7 @@ class Around:
         return self.task.split(name)
 
     def limited(self, allowed: Container[str], who: str) -> Around:
-        """One of the same class, by which a task seen from its readout is told, with some splits alone: see :func:`seen_by`."""
+        """One of the same class, by which a task seen from its readout is told, with some splits alone: see :func:`restricted`."""
 
         def split(name: str) -> Examples:
             if name not in allowed:
@@ -80,7 +80,7 @@ class Handed(Around):
         self.task = task
 
 
-def seen_by(how: Any, registry: Registry, task: Task) -> Task:
+def restricted(how: Any, registry: Registry, task: Task) -> Task:
     """The task as a method or an estimator is handed it: who has not declared ``needs_retain`` sees the forget set alone.
 
     What the task does by itself it does with all of its splits.

@@ -14,7 +14,7 @@ from ..core.knobs import name_of
 from ..core.messages import shown
 from ..core.registry import methods
 from ..features.statistics import Statistics
-from ..tasks.around import seen_by
+from ..tasks.around import restricted
 from ..tasks.protocol import Batch, Examples, Task
 
 
@@ -182,7 +182,7 @@ def updates_of(method: Any, task: Task, model: nn.Module, request: Request) -> I
     """
     request, counters = _counted(request)
     name, before, count = name_of(method), 0, len(request.forget)
-    made = method(seen_by(method, methods, task), model, request)
+    made = method(restricted(method, methods, task), model, request)
     if not isinstance(made, Iterator):
         raise TypeError(
             f"method {name!r} must be a generator that yields after each update, for ever; it returned {shown(made)}. "
