@@ -241,7 +241,7 @@ def intensity(
             f"rule {chosen!r} gave every sample the weight zero; {negative} of {len(scores)} influences are negative, "
             "which means ascend. With another target than the forget set there may be none"
         )
-    frame = scores.frame.assign(selected=weights > 0, weight=shares(weights))
+    frame = scores.frame.assign(selected=weights > 0, weight=normalised(weights))
     about = {"rule": name_of(chosen), "settings": plain(chosen), "influence": dict(scores.settings)}
     return Intensity(frame, scores.context, about)
 
@@ -294,8 +294,8 @@ def _weights(rule: Any, given: np.ndarray) -> np.ndarray:
     return weights
 
 
-def shares(values: np.ndarray) -> np.ndarray:
+def normalised(values: np.ndarray) -> np.ndarray:
     """Weights that sum to 1, also where their own sum is too large for a number."""
     with np.errstate(over="ignore"):
         total = values.sum()
-    return values / total if np.isfinite(total) else shares(values / values.max())
+    return values / total if np.isfinite(total) else normalised(values / values.max())

@@ -68,7 +68,7 @@ def again(
         method or recorded["method"],
         steps=recorded["steps"] - start if steps is None else steps,
         seed=recorded["seed"] if seed is None else seed,
-        stop_at=stop_rule(run, settings.pop("stop_at", recorded["stop_at"]), reference),
+        stop_at=stop_at_of(run, settings.pop("stop_at", recorded["stop_at"]), reference),
         reference=reference,
         statistics=carried(run, statistics, start, since),
         record_every=settings.pop("record_every", recorded["record_every"]),
@@ -133,7 +133,7 @@ def with_reference_of(other: Run, run: Run) -> Run:
     return replace(other, reference=run.reference, samples=samples, settings=settings, beside=run.beside)
 
 
-def stop_rule(run: Run, stop_at: Any, reference: Any = None) -> Any:
+def stop_at_of(run: Run, stop_at: Any, reference: Any = None) -> Any:
     """When to stop; without a retrained model its level is the number that the run recorded."""
     spoken = stop_at[-1] if isinstance(stop_at, (tuple, list)) and stop_at else stop_at
     if isinstance(spoken, str) and spoken == driver.RETRAINED and reference is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from ..core.records import Intensity
@@ -10,7 +9,7 @@ from ..core.registry import methods
 from ..core.running import checked_seed, full_precision, one_thread
 from ..features.statistics import Statistics
 from ..tasks.protocol import Task
-from ..unlearning.request import Request
+from ..unlearning.request import Request, even_weights
 from .handed import handed
 from .session import Session
 
@@ -53,9 +52,9 @@ def joint_intensity(
     held, origin = handed(how, statistics, session)
     seen, readout = session.view()
     forget = seen.split("forget")
-    even = torch.full((len(forget),), 1 / len(forget), dtype=torch.float64)
+    request = Request(forget, even_weights(forget), seed=checked_seed(seed), statistics=held)
     with one_thread():
-        shares = how.allocated(seen, readout, Request(forget, even, seed=checked_seed(seed), statistics=held))
+        shares = how.allocated(seen, readout, request)
     scores, weights = session.influence("gradient-dot"), shares.cpu().numpy()
     settings = {
         "rule": "joint, shuffled" if shuffled else "joint",

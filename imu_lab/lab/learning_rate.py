@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from ..core.messages import warn
@@ -19,7 +18,7 @@ from ..tasks.protocol import Task, offered
 from ..unlearning import driver
 from ..unlearning.driver import StopRule
 from ..unlearning.recorder import Recorder
-from ..unlearning.request import Request
+from ..unlearning.request import Request, even_weights
 
 LOWEST, HIGHEST = 1e-7, 1e2
 TRIALS = 14  # runs of the search, at most
@@ -62,8 +61,7 @@ def find_learning_rate(
         UserWarning: no rate reaches the goal within ``steps`` updates.
     """
     forget = task.split("forget")
-    even = torch.full((len(forget),), 1 / len(forget), dtype=torch.float64)
-    request = Request(forget, even, seed=seed, statistics=statistics)
+    request = Request(forget, even_weights(forget), seed=seed, statistics=statistics)
     start = Recorder(task, forget, splits=("forget",)).record(0, model)
     known = stop is not None and stop.split == "forget" and stop.metric in start["forget"]
     goal = stop if known else mild_goal(task, start)

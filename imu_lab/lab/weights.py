@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..core.records import Influence, Intensity
 from ..core.running import digest, real_numbers
-from ..intensities import shares
+from ..intensities import normalised
 from ..tasks.protocol import Examples
 
 
@@ -39,7 +39,7 @@ def settled(weights: Intensity | np.ndarray | None, forget: Examples) -> Intensi
             f"weights are the numbers of the samples to forget, {ids[:3].tolist()} ..., and not how much each of them counts; "
             "leave weights out for uniform ones, or give them as real numbers if they are meant"
         )
-    values = shares(values)
+    values = normalised(values)
     frame = pd.DataFrame({"example": ids, "influence": np.nan, "selected": values > 0, "weight": values})
     about = {"rule": "uniform"} if weights is None else {"rule": "given", "values": digest(values.round(12) + 0.0)[:8]}
     return Intensity(frame, frame[["example"]], about)
@@ -66,7 +66,7 @@ def _of_record(weights: Intensity, ids: np.ndarray) -> Intensity:
     with np.errstate(over="ignore"):
         if np.isclose(values.sum(), 1.0, rtol=0.0, atol=1e-9):
             return weights
-    return replace(weights, frame=weights.frame.assign(weight=shares(weights.values), selected=weights.values > 0))
+    return replace(weights, frame=weights.frame.assign(weight=normalised(weights.values), selected=weights.values > 0))
 
 
 def _check_order(index: pd.Index, ids: np.ndarray) -> None:

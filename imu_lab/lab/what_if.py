@@ -16,7 +16,7 @@ from ..core.registry import methods
 from ..core.taken import several_examples
 from ..tasks.protocol import Task, with_request
 from ..tasks.variants.altered import Altered, altered
-from .again import again, carried, followed, stop_rule, weights_of, with_found
+from .again import again, carried, followed, stop_at_of, weights_of, with_found
 from .verbs import unlearn
 
 
@@ -76,7 +76,7 @@ def what_if(
     if flip or double:
         task = altered(task, run.model_at(0), flip, double)
         weights = with_copies(weights, task)
-    changes.setdefault("stop_at", stop_rule(run, run.settings["stop_at"]))
+    changes.setdefault("stop_at", stop_at_of(run, run.settings["stop_at"]))
     return _on_task(run, task, weights, **changes)
 
 

@@ -15,7 +15,7 @@ from ..core.running import checked_seed, full_precision
 from ..measures import predictions
 from ..tasks.protocol import Task
 from . import feature_audits, likeness_audits, privacy_audits, relearning, shadows
-from .audited import ORIGINAL, RUN, Audited, Row, joined
+from .audited import ORIGINAL, RUN, Audited, Row, notes_of
 from .statistics import share_interval
 
 COLUMNS = [
@@ -101,7 +101,9 @@ def audit(
     table = pd.DataFrame(rows, columns=COLUMNS)
     if not asked.retrained:
         known = table["value"].notna()
-        table.loc[known, "note"] = [joined(note, "no retrained model, so no goal") for note in table.loc[known, "note"]]
+        table.loc[known, "note"] = [
+            notes_of(note, "no retrained model, so no goal") for note in table.loc[known, "note"]
+        ]
     return table
 
 

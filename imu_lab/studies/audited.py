@@ -256,6 +256,6 @@ def _references(run: Run, task: Task, given: Any) -> Reference | References | No
     return kept[0][1] if len(kept) == 1 else References(task, tuple(m for _, m in kept), tuple(s for s, _ in kept))
 
 
-def joined(*notes: str) -> str:
+def notes_of(*notes: str) -> str:
     """Notes one after the other."""
     return "; ".join(note for note in notes if note)

@@ -65,7 +65,7 @@ def collateral(run: Run, split: str = "retain", step: int | None = None) -> pd.D
 def _predicted(run: Run, task: Task, before: nn.Module, examples: Examples, step: int) -> np.ndarray | float:
     """(n,) nats for each of these examples; NaN where first order does not apply to the run."""
     try:
-        counts = shares(run, step)
+        counts = lengths_followed(run, step)
     except NoFirstOrder:  # the damage can still be measured
         return np.nan
     gradients, forget = gradients_of(task, before), task.split("forget")
@@ -105,7 +105,7 @@ def damage_by_sample(
         raise ValueError(f"measure must be a number of forget samples, or None for all; got {measure}")
     task, before = view(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
-    examples, forget, counts = damaged(task, split, label, example), task.split("forget"), shares(run, step)
+    examples, forget, counts = damaged(task, split, label, example), task.split("forget"), lengths_followed(run, step)
     gradients = gradients_of(task, before)
     table = pd.DataFrame({"example": forget.ids.numpy(), "label": names_of(run.task, run.task.split("forget"))})
     with one_thread():
@@ -180,7 +180,7 @@ def responsible(run: Run, example: int, split: str = "retain", step: int | None 
     table = pd.DataFrame({"example": forget.ids.numpy(), "label": names_of(run.task, run.task.split("forget"))})
     table["pressure"] = received(run, step)
     table["alignment"] = np.divide(products, own * size, out=np.zeros_like(products), where=own * size > 0)
-    table["predicted"] = shares(run, step) * products
+    table["predicted"] = lengths_followed(run, step) * products
     return table.sort_values("predicted", ascending=False, ignore_index=True)
 
 
@@ -194,7 +194,7 @@ def damage_by_class(run: Run, split: str = "retain", step: int | None = None) ->
     step = run.kept_steps[-1] if step is None else step
     gradients, examples, forget = gradients_of(task, before), task.split(split), task.split("forget")
     labels = np.asarray(names_of(run.task, run.task.split(split)))
-    length, columns = shares(run, step), {}
+    length, columns = lengths_followed(run, step), {}
     with one_thread():
         mine = gradients.on(forget)
         for label in sorted(set(labels.tolist())):
@@ -268,7 +268,7 @@ def received(run: Run, step: int) -> np.ndarray:
     return total * (step / steps)
 
 
-def shares(run: Run, step: int) -> np.ndarray:
+def lengths_followed(run: Run, step: int) -> np.ndarray:
     """(n,) lr · pressure of each forget sample up to an update: how far its own gradient was followed, to first order.
 
     Raises:

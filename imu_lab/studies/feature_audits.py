@@ -11,7 +11,7 @@ from ..core.messages import DoesNotApply
 from ..core.running import digest
 from ..features.cache import by_content
 from ..measures import layers
-from .audited import ORIGINAL, RUN, Audited, Row, joined, share_row
+from .audited import ORIGINAL, RUN, Audited, Row, notes_of, share_row
 from .head_only import GOOD, Seen, fresh_probe, heads_of, heads_splits, right_answers, seen_by
 
 PER_CLASS = 10  # pictures behind a prototype
@@ -107,5 +107,5 @@ def _cka_row(asked: Audited, split: str, layer: str) -> Row:
         goal,
         alike(ORIGINAL, asked.retrained),
         "high; an edit of a later layer alone cannot change it",
-        joined(even, few_words, note),
+        notes_of(even, few_words, note),
     )

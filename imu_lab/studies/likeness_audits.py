@@ -13,7 +13,7 @@ from ..core.registry import name_of
 from ..features.cache import by_content
 from ..measures import predictions
 from ..measures.distance import Agreement, Distance, JSRetrained, KLRetrained
-from .audited import ORIGINAL, RUN, Audited, Row, joined, share_row
+from .audited import ORIGINAL, RUN, Audited, Row, notes_of, share_row
 from .statistics import confidence_interval
 
 MOST_CLASSES = 20  # of which the table of audits has a row; imu.class_accuracy has all
@@ -212,7 +212,7 @@ def tug_of_war_rows(asked: Audited) -> Iterator[Row]:
     value, original = (tug(who, asked.retrained) for who in (RUN, ORIGINAL))
     yield Row(
         "tug of war", "all", value, "product of shares", TOW, low, high, goal, original, "high; 1 is the retrained model",
-        joined(note, alone),
+        notes_of(note, alone),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..measures import rmia
 from ..measures.membership import FALSE_POSITIVES, SCORES, auc, true_positives
-from .audited import ORIGINAL, RUN, Audited, Row, joined
+from .audited import ORIGINAL, RUN, Audited, Row, notes_of
 from .statistics import two_sample_interval
 
 STATISTICS = {
@@ -34,7 +34,7 @@ def membership_rows(asked: Audited) -> Iterator[Row]:
                 high=high,
                 unit=unit,
                 formula=f"{formula}; score {'−' if about.sign < 0 else ''}({about.formula})",
-                note=joined(asked.sides.left_out, _resolved(asked, name)),
+                note=notes_of(asked.sides.left_out, _resolved(asked, name)),
                 **found,
             )
 
@@ -73,7 +73,7 @@ def rmia_rows(asked: Audited) -> Iterator[Row]:
             unit=unit,
             formula=f"{formula}; score: share of samples z never seen with r(x)/r(z) > {rmia.GAMMA:g}, r = p / "
             f"½((1 + a) p_out + 1 − a), p_out of {count} retrained model{'s' * (count > 1)}, a = {a:g} tuned on the original",
-            note=joined(
+            note=notes_of(
                 asked.sides.left_out,
                 _resolved(asked, name),
                 "a goal takes two retrained models or more: imu.references(task)" if note else "",

@@ -14,7 +14,7 @@ from ..features import readout, view
 from ..features.cache import by_content
 from ..tasks.evaluation import checked_losses
 from ..tasks.protocol import Batch, Task, offered
-from .audited import ORIGINAL, RUN, Audited, Row, joined
+from .audited import ORIGINAL, RUN, Audited, Row, notes_of
 
 UPDATES, RATE, WITHIN = 300, 1e-3, 0.05
 MOST = 1000  # samples that are learned again
@@ -137,5 +137,5 @@ def _rows(asked: Audited, needed: Callable[..., float], drawn: list[np.ndarray],
         goal=1.0,
         original=0.0 if known else np.nan,
         direction="close to 1: as if it had never been learned; far below: it can be recalled; above: it was pushed too far",
-        note=joined(censored, "" if known else "the retrained model needs no update, so there is no ratio"),
+        note=notes_of(censored, "" if known else "the retrained model needs no update, so there is no ratio"),
     )

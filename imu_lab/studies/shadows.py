@@ -28,8 +28,8 @@ from ..tasks.evaluation import mean_loss
 from ..tasks.networks.fresh import reset
 from ..tasks.protocol import Examples, Task, labels_of
 from ..tasks.training import epochs, recipe_of
-from ..unlearning.request import Request
-from .audited import ORIGINAL, RUN, Audited, Row, joined
+from ..unlearning.request import Request, even_weights
+from .audited import ORIGINAL, RUN, Audited, Row, notes_of
 
 PAIRS, FEWEST = 64, 8
 LONGEST = 4  # times the updates of the run
@@ -114,7 +114,7 @@ def shadows(asked: Audited, pairs: int) -> Shadows:
     moved = "the run moved more than the readout, and shadows move that alone" if asked.run.moves_backbone else ""
     short = _how_many(heads, "capped", f"did not forget as much as the run within {LONGEST} times its updates")
     even = _how_many(heads, "even", "forgot with uniform weights, for the run's rule gave them none")
-    return Shadows(seen, never, (float(before), float(after)), joined(note, moved, short, even))
+    return Shadows(seen, never, (float(before), float(after)), notes_of(note, moved, short, even))
 
 
 class Forgetting(NamedTuple):
@@ -216,7 +216,7 @@ def _again(asked: Audited) -> tuple[Unlearner, str]:
         parts = methods.declared(how, "needs_statistics")
         held = collect(task, model, task.split("train"), parts, {}) if parts else None
         shares = weighed(task, model, samples)
-        request = Request(samples, even(samples) if shares is None else shares, retain, seed, held)
+        request = Request(samples, even_weights(samples) if shares is None else shares, retain, seed, held)
         enough = mean_loss(task, model, samples) >= level
         updates = islice(_on_a_head(how, run.settings["method"], task, model, request), LONGEST * steps)
         while not enough and next(updates, ENDED) is not ENDED:
@@ -240,17 +240,12 @@ def _on_a_head(how: Any, name: str, task: Task, head: nn.Module, request: Reques
         ) from error
 
 
-def even(samples: Examples) -> Tensor:
-    """(n,) uniform weights."""
-    return torch.full((len(samples),), 1 / len(samples), dtype=torch.float64)
-
-
 def _weighing(run: Run, takes_weights: bool) -> tuple[Callable[[Task, nn.Module, Examples], Tensor | None], str]:
     """From a shadow to the weights of its forget set: by the run's estimator and rule, or uniform. None where the rule gives
     none, because no sample is to be pressed or it reads what is not known here."""
 
     def uniform(task: Task, model: nn.Module, samples: Examples) -> Tensor:
-        return even(samples)
+        return even_weights(samples)
 
     told = run.settings.get("weights") or {}
     scores = told.get("influence") or {}
@@ -301,7 +296,7 @@ def u_lira_rows(asked: Audited, pairs: int = PAIRS) -> Iterator[Row]:
             goal(made.seen.shape[-1]),
             float(statistic(*trained).mean()),
             "close to the goal: nobody tells who was forgotten from who was never seen",
-            joined(SAID, about, made.note),
+            notes_of(SAID, about, made.note),
         )
 
 
@@ -349,5 +344,5 @@ def u_lira(run: Run, pairs: int = PAIRS, *, task: Task | None = None, seed: int 
     }
     overlaps = {"overlap": forgot.overlap(), "overlap_trained": trained.overlap()}
     table = table.assign(**columns, **overlaps, ratio=forgot.ratio(table["log_odds"].to_numpy()))
-    table.attrs["about"] = joined(f"{pairs} pairs", SAID, made.note)
+    table.attrs["about"] = notes_of(f"{pairs} pairs", SAID, made.note)
     return table

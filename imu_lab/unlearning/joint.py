@@ -100,7 +100,7 @@ class JointAscent(Descent):
         return {name: damped(part, self.rho) for name, part in parts.items()}
 
 
-class Seen(NamedTuple):
+class OnePass(NamedTuple):
     """What one pass tells of n samples.
 
     Attributes:
@@ -126,7 +126,7 @@ class Seen(NamedTuple):
         return [whole[:, :-1], whole[:, -1]] if self.bias else [whole]
 
 
-def look(gradients: LinearGradients, examples: Examples) -> Seen:
+def look(gradients: LinearGradients, examples: Examples) -> OnePass:
     """Put samples through the model once."""
     task, layer = gradients.task, gradients.model.get_submodule(gradients.name)
     losses, errors, inputs = [], [], []
@@ -135,4 +135,4 @@ def look(gradients: LinearGradients, examples: Examples) -> Seen:
         errors.append((at, derivative(task, made, batch)))
         bias = [torch.ones_like(reached[..., :1])] if layer.bias is not None else []
         inputs.append((at, torch.cat([reached, *bias], -1)))
-    return Seen(*(in_order(parts, len(examples)) for parts in (losses, errors, inputs)), layer.bias is not None)
+    return OnePass(*(in_order(parts, len(examples)) for parts in (losses, errors, inputs)), layer.bias is not None)

@@ -41,6 +41,11 @@ class Request:
     made: int = 0
 
 
+def even_weights(examples: Examples) -> Tensor:
+    """(n,) the same for each example, summing to 1."""
+    return torch.full((len(examples),), 1 / len(examples), dtype=torch.float64)
+
+
 @dataclass(frozen=True, eq=False)
 class Update:
     """What happened in one update. A method may yield None instead: then no terms and no pressure are recorded.
