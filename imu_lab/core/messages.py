@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-SHOWN = 100  # names in a message; a run that follows transition matrices knows hundreds
+SHOWN = 100  # names, or letters of data, in a message; a run that follows transition matrices knows hundreds of names
 
 
 class UnknownName(KeyError, ValueError):
@@ -60,7 +60,7 @@ def shown(value: Any, most: int = 120) -> str:
     return words if len(words) <= most else with_article(type(value).__name__)
 
 
-def in_brief(told: Any, most: int = 100) -> str:
+def in_brief(told: Any) -> str:
     """The first line of what something says of itself, cut where it is long: data may be told in a thousand characters.
 
     Settings that are left out are not worth the room, and a user's own data are known to the user by no key of ours.
@@ -68,7 +68,7 @@ def in_brief(told: Any, most: int = 100) -> str:
     words = " ".join((str(told).strip() or "nothing").splitlines()[0].split())
     words = re.sub(r"\b\w+=None, |, \w+=None\b", "", words)
     words = re.sub(r"Supplied\(key='\w+'\)", "data and a model of a user's own", words)
-    return words if len(words) <= most else f"{words[:most].rstrip(' ,')} ..."
+    return words if len(words) <= SHOWN else f"{words[:SHOWN].rstrip(' ,')} ..."
 
 
 def reason(error: Exception) -> str:

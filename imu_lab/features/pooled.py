@@ -12,17 +12,17 @@ from ..tasks.protocol import Task
 from .cache import ReadoutTask, view
 
 
-def features(task: Task, model: nn.Module, split: str = "train") -> np.ndarray:
-    """(n, d) the inputs of a linear readout, averaged over positions where there are several.
+def features(task: Task, model: nn.Module) -> np.ndarray:
+    """(n, d) the inputs of a linear readout for each training example, averaged over positions where there are several.
 
     Where the readout is not one linear layer, the model's log-probabilities take their place.
     """
-    return pooled(*view(task, model), split)
+    return pooled(*view(task, model))
 
 
-def pooled(task: Task, head: nn.Module, split: str = "train") -> np.ndarray:
+def pooled(task: Task, head: nn.Module) -> np.ndarray:
     """(n, d) the same for a task and model as :func:`imu_lab.features.view` gives them."""
-    examples = task.split(split)
+    examples = task.split("train")
     if isinstance(task, ReadoutTask):
         rows = ((at, batch.inputs) for at, batch in examples.batches())
     else:

@@ -164,8 +164,8 @@ def private(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def undisturbed(seed: int = 0) -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """captum seeds the global generator, which is put back afterwards, and warns about its own use of torch."""
-    with seeded(seed), torch.enable_grad(), warnings.catch_warnings():
+    with seeded(0), torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="captum")
         yield

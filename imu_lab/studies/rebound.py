@@ -18,9 +18,10 @@ from ..unlearning.objectives import Descent, Objective, batches, descend
 from ..unlearning.request import Update
 
 FOLDS = 2
+BATCH = 64  # samples that are learned in one update
 
 
-def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size: int = 64, seed: int = 0) -> np.ndarray:
+def rebound(run: Run, updates: int = 20) -> np.ndarray:
     """(n,) updates until each forget sample is right again, while the readout learns other data of its class.
 
     A copy of the readout learns the retained samples with the sample's label. Where the whole class is forgotten there are
@@ -33,10 +34,7 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
 
     Args:
         run: with its task and model; without them every number is NaN.
-        updates: how many to make at most, of plain gradient descent on the mean loss.
-        lr: learning rate; None for the run's own.
-        batch_size: samples per update.
-        seed: of the halves and of the order of batches.
+        updates: how many to make at most, of plain gradient descent on the mean loss at the run's own rate.
 
     Raises:
         ValueError: fewer than one update.
@@ -48,14 +46,12 @@ def rebound(run: Run, updates: int = 20, *, lr: float | None = None, batch_size:
         return missing
     useful = run.model_at(run.last_useful(run.kept_steps)) if run.kept_steps else run.unlearned
     task, model = view(run.task, useful)
-    lr = (run.settings.get("settings") or {}).get("lr") or 1e-2 if lr is None else lr
-    descent = Descent(lr=lr, momentum=0.0, weight_decay=0.0, batch_size=batch_size)
+    lr = (run.settings.get("settings") or {}).get("lr") or 1e-2
+    descent = Descent(lr=lr, momentum=0.0, weight_decay=0.0, batch_size=BATCH)
     forget, updates_needed = task.split("forget"), missing.copy()
     with one_thread():
-        for pool, watched in _lessons(task, seed):
-            updates_needed[watched.numpy()] = _relearned(
-                task, model, descent, pool, forget.take(watched), updates, seed
-            )
+        for pool, watched in _lessons(task, seed=0):
+            updates_needed[watched.numpy()] = _relearned(task, model, descent, pool, forget.take(watched), updates)
     return updates_needed
 
 
@@ -79,10 +75,10 @@ def _lessons(task: Task, seed: int) -> Iterator[tuple[Examples, Tensor]]:
 
 
 def _relearned(
-    task: Task, model: nn.Module, descent: Descent, pool: Examples, watched: Examples, updates: int, seed: int
+    task: Task, model: nn.Module, descent: Descent, pool: Examples, watched: Examples, updates: int
 ) -> np.ndarray:
     """(m,) the first update at which each watched example is right; infinite where there is none."""
-    private, learning = learner(task, model, descent, pool, seed)
+    private, learning = learner(task, model, descent, pool, seed=0)
     first_right = np.where(outcomes(task, private, watched)[:, 1] >= 0, 0.0, np.inf)
     for update in range(1, updates + 1):
         next(learning)

@@ -50,10 +50,10 @@ def kendalls_w(values: np.ndarray, axis: int = -1) -> Any:
     return ranks.sum(0).var(axis) / np.where(possible > 0, possible, np.nan)
 
 
-def one_row(record: Any, digits: int = 3) -> str:
+def one_row(record: Any) -> str:
     """HTML of a named tuple's numbers as a table with one row, as a notebook shows it; its tables are left out."""
     values = {name: value for name, value in record._asdict().items() if np.isscalar(value)}
-    return pd.DataFrame([values]).round(digits).to_html(index=False)
+    return pd.DataFrame([values]).round(3).to_html(index=False)
 
 
 def confidence_interval(

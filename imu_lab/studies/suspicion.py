@@ -73,7 +73,7 @@ def _features(task: Task, model: nn.Module, examples: Examples) -> np.ndarray:
     pictures = isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.is_floating_point()
     copies = min(len(COPIES), LOOKS // max(1, len(examples)))
     if seen is task or not pictures or not copies:
-        return pooled(seen, head, "train")
+        return pooled(seen, head)
     (name,) = readout.resolve(task, prepared(task, model))
 
     def reached(asked: nn.Module, given: Tensor) -> Tensor:
