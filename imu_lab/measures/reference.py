@@ -56,6 +56,10 @@ class Reference:
             )
         return given
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what it measured by metrics of some run: those of a function's own cannot be pickled, and it may be shared."""
+        return {**vars(self), "_measured": {}}
+
     @property
     def members(self) -> tuple[Reference, ...]:
         """The models that a distance is the mean over: this one."""

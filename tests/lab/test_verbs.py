@@ -7,7 +7,7 @@ import os
 import pickle
 import shutil
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +316,15 @@ def test_what_is_known_beside_is_computed_once_and_is_the_readers_own(monkeypatc
 
 
 def test_a_run_and_what_led_to_it_can_be_pickled_and_copied(tmp_path: Path) -> None:
+    """Also where another run beside the same retrained model was measured by something that cannot be."""
+
+    @dataclass(frozen=True)
+    class Local:
+        def __call__(self, task: Any, model: Any, reference: Any) -> dict[str, dict[str, float]]:
+            return {"forget": {"local": 0.0}}
+
     task, model = cases.task("digits class"), cases.original("digits class")
+    imu.unlearn(task, model, steps=1, reference=cases.retrained("digits class"), follow=[Local()])
     scores = imu.influence(task, model)
     run = imu.unlearn(task, model, imu.intensity(scores), steps=2, reference=cases.retrained("digits class"))
     run.save(tmp_path / "run.imu")
