@@ -21,7 +21,7 @@ from torch import nn
 from ..core import registry, storage
 from ..core.knobs import check_count, plain
 from ..core.memo import remembered
-from ..core.messages import UnknownName, listed
+from ..core.messages import UnknownName
 from ..core.records import Run
 from ..core.running import digest, one_thread
 from ..features.cache import view
@@ -32,6 +32,7 @@ from ..measures.distance import KLRetrained
 from ..measures.ensemble import References, references
 from ..tasks.checkpoints import train
 from ..tasks.protocol import Task, offered, own_data_key
+from ..tasks.sources.functions import code_of, is_own
 from ..unlearning.driver import COMPARISONS
 from .comparison import ORIGINAL, compare
 from .goals import DISTANCE, NEAREST, RETRAINED, check_goal, rule_of
@@ -136,20 +137,13 @@ class Cell:
         return digest(*task, *how, sources(), torch.__version__)
 
     def _own_code(self) -> list[str]:
-        """The code of what decides the cell and is none of the library's.
+        """The code of what decides the cell and is none of the library's, with what it calls and names.
 
         Raises:
             ValueError: it cannot be read.
         """
         kinds = {type(self.task), *_registered(self.about)}
-        own = [kind for kind in kinds if not kind.__module__.startswith("imu_lab.")]
-        try:
-            return sorted(inspect.getsource(kind) for kind in own)
-        except (OSError, TypeError):
-            raise ValueError(
-                f"the code of {listed([kind.__name__ for kind in own])} cannot be read, so that nobody can tell later whether a "
-                "cell is of today's; leave folder= out, or write it in a file"
-            ) from None
+        return sorted(_code(kind) for kind in kinds if not kind.__module__.startswith("imu_lab."))
 
     @property
     def models(self) -> list[tuple[str, int]]:
@@ -261,6 +255,23 @@ def _registered(about: Mapping[str, Any]) -> list[type]:
     given = {key: (about.get(key, usual), known) for key, (usual, known) in names.items()}
     plainly = [(value[0] if isinstance(value, tuple) else value, known) for value, known in given.values()]
     return [known[value] if isinstance(value, str) else type(value) for value, known in plainly]
+
+
+def _code(kind: type) -> str:
+    """What a class does, with the functions and values that it works with; of an installed one its source alone.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    if is_own(kind):
+        return code_of(kind)
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        raise ValueError(
+            f"the code of {kind.__name__!r} cannot be read, so that nobody can tell later whether a cell is of today's; leave "
+            "folder= out, or write it in a file"
+        ) from None
 
 
 def _settings(registered: registry.Registry, given: Any) -> set[str]:

@@ -181,17 +181,33 @@ def test_every_setting_and_the_code_are_part_of_the_key(monkeypatch: pytest.Monk
     assert key() not in keys
 
 
-def test_the_code_of_a_method_of_ones_own_is_part_of_the_key() -> None:
+MADE_OF = {"speed": 1}
+
+
+def slowly() -> int:
+    return MADE_OF["speed"]
+
+
+def test_the_code_of_a_method_of_ones_own_and_of_what_it_calls_is_part_of_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     @imu.method("tried here")
     @dataclass(frozen=True)
     class Tried(imu.Descent):
         def __call__(self, task, model, request):
-            return iter(())
+            return iter([slowly()])
+
+    def key() -> str:
+        return Cell(TOY, "a", {"method": "tried here"}, 0, 0.1, 9, None).key
 
     unread = type("Unread", (), {"__module__": "nowhere"})
     try:
-        about = {"method": "tried here"}
-        assert "iter(())" in Cell(TOY, "a", about, 0, 0.1, 9, None)._own_code()[0]
+        known = key()
+        assert key() == known
+        monkeypatch.setitem(MADE_OF, "speed", 2)
+        assert key() != known, "what it works with has changed, and its own words have not"
+        monkeypatch.undo()
+        assert key() == known
         with pytest.raises(ValueError, match="the code of 'Unread' cannot be read"):
             _ = Cell(TOY, "a", {"method": unread()}, 0, 0.1, 9, None).key
     finally:

@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from ...core.running import described, digest
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None))
+# What may stand in a class and decides what it does; the rest is made by Python or by decorators.
+CODE = (types.FunctionType, staticmethod, classmethod, property, type)
+MEMBERS = (*PLAIN, *CODE, list, tuple, dict, set, frozenset, Tensor)
 
 
 def code_of(function: Any) -> str:
     """A digest of a function's code, defaults, closure and of the globals that it names, as far as these are functions, classes
-    written beside it, numbers, words, tensors, networks and collections of such; "" for None.
+    written beside it with what they inherit from such, numbers, words, tensors, networks and collections of such; "" for None.
 
     Two functions written alike that work with alike values are the same. Of any other object its type counts and what numbers
     and words it holds: a function that reads a file, or calls another package, is not seen to change with them.
@@ -43,6 +46,10 @@ def _parts(value: Any, seen: dict[int, Any]) -> list[object]:
         return ["method", *_parts((value.__func__, value.__self__), seen)]
     if isinstance(value, types.FunctionType):
         return _of_function(value, seen)
+    if isinstance(value, (staticmethod, classmethod)):
+        return [type(value).__name__, *_parts(value.__func__, seen)]
+    if isinstance(value, property):
+        return ["property", *_parts((value.fget, value.fset), seen)]
     if isinstance(value, nn.Module):
         return [described(value), *(part for item in value.state_dict().items() for part in item)]
     if isinstance(value, types.ModuleType):
@@ -50,7 +57,7 @@ def _parts(value: Any, seen: dict[int, Any]) -> list[object]:
     if isinstance(value, type):
         return [value.__qualname__, *_of_class(value, seen)]
     held = {name: each for name, each in getattr(value, "__dict__", {}).items() if isinstance(each, PLAIN)}
-    return [type(value).__qualname__, *_of_class(type(value), seen), *_parts(held, seen)]
+    return [*_parts(type(value), seen), *_parts(held, seen)]
 
 
 def _of_function(function: types.FunctionType, seen: dict[int, Any]) -> list[object]:
@@ -81,16 +88,22 @@ def _names(code: types.CodeType) -> list[str]:
 
 
 def _of_class(kind: type, seen: dict[int, Any]) -> list[object]:
-    """The functions of a class that was written where its user works, and not in an installed package."""
-    if id(kind) in seen or not _is_own(kind):
-        return []
-    seen[id(kind)] = kind
-    members = {name: each for name, each in vars(kind).items() if isinstance(each, types.FunctionType)}
+    """What stands in a class, and in those it inherits from, that was written where its user works and in no installed package."""
+    known = {name: each for base in reversed(kind.__mro__) if is_own(base) for name, each in vars(base).items()}
+    members = {name: each for name, each in known.items() if isinstance(each, MEMBERS) and not _says_where(name, each)}
     return [part for name in members for part in [name, *_parts(members[name], seen)]]
 
 
-def _is_own(kind: type) -> bool:
+def _says_where(name: str, member: Any) -> bool:
+    """Whether a member tells of where a class stands, or is documentation, and does not decide what it does."""
+    return name.startswith("__") and not isinstance(member, types.FunctionType)
+
+
+def is_own(kind: type) -> bool:
+    """Whether a class was written where its user works, a notebook for instance, so that it can change from day to day."""
+    if kind.__module__ == "__main__":  # whoever started Python may lie among the packages
+        return True
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     if file is None or kind.__module__.startswith("imu_lab."):
-        return kind.__module__ == "__main__"
+        return False
     return "site-packages" not in file and not file.startswith(sys.base_prefix)

@@ -56,6 +56,33 @@ def test_an_edit_is_seen(one: Callable, other: Callable) -> None:
     assert code_of(one) != code_of(other)
 
 
+CLASS = """
+class Base:
+    share = {share}
+    def forward(self, x): return x + {added}
+class Mine(Base):
+    size = {size}
+    @property
+    def wide(self): return {wide}
+    @staticmethod
+    def of(x): return x * {by}
+def f(m): return {used}
+"""
+USUAL = {"share": 1, "added": 1, "size": 1, "wide": 1, "by": 1}
+
+
+@pytest.mark.parametrize("used", ["Mine()(m)", "Mine.size", "mine(m)"])
+@pytest.mark.parametrize("edited", USUAL)
+def test_an_edit_in_a_class_or_in_what_it_inherits_from_is_seen(edited: str, used: str) -> None:
+    def key(**values: int) -> str:
+        room: dict[str, object] = {"__name__": "__main__"}  # as in a notebook
+        exec(CLASS.format(used=used, **{**USUAL, **values}), room)
+        room["mine"] = room["Mine"]()  # type: ignore[operator]
+        return code_of(room["f"])
+
+    assert key() == key() != key(**{edited: 2})
+
+
 def test_many_functions_are_told_whole() -> None:
     """What one works with is held while the next is looked at: a freed value's place must not stand for another."""
     told = set()
