@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import shown, unknown, warn
-from ..core.running import checked_seed, device_of, fingerprint, seeded, tensors_of
+from ..core.running import checked_seed, copied, device_of, fingerprint, same_tensors, seeded, tensors_of
 from . import cards, cross_entropy, sample_requests
 from .evaluation import averages
 from .networks import fresh
@@ -285,8 +285,16 @@ class Classification:
                 networks.check_takes(made, self.architecture, self.labelled.train.batch(slice(0, 1)).inputs)
                 return made
             original, make_model = self.data.original, self.data.make_model
-            made = fresh.reset(original) if make_model is None else fresh.called(make_model, seed)
-            return self.data.prepared(made).to(device_of(original)).train()
+            if make_model is None:
+                return self.data.prepared(fresh.reset(original)).to(device_of(original)).train()
+            # A copy: a maker that gives one and the same model is not to find it trained the next time.
+            made = copied(self.data.prepared(fresh.called(make_model, seed))).to(device_of(original))
+        if same_tensors(made, original):
+            raise ValueError(
+                "make_model gave a model with the weights of the original, from which nothing can be retrained; let it make a new "
+                "one, with weights that were never trained"
+            )
+        return made.train()
 
     def prepared(self, model: nn.Module) -> nn.Module:
         """A model as this task calls it: without wrappers, in single precision at least, asked for logits.
@@ -317,7 +325,13 @@ class Classification:
                 "train_fn gave None and left the model as it was, so nothing is trained; let it return the trained model, or train "
                 "the one given in place"
             )
-        return (begun if made is None else self.data.prepared(made)).eval()
+        trained = begun if made is None else self.data.prepared(made)
+        if same_tensors(trained, self.data.original):
+            raise ValueError(
+                f"train_fn gave the original itself, which was not trained on {split!r} alone; let it train the model that it is "
+                "handed, on the data set that it is handed"
+            )
+        return trained.eval()
 
     @derived(cross_entropy_derivative, when=_is_cross_entropy)
     def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import cases
 import pytest
 import torch
@@ -216,6 +218,28 @@ def test_make_model_gives_the_fresh_model(maker: object) -> None:
     task = cases.own_data(Raw(), make_model=maker)
     first, again, other = (task.make_model(seed).layer.weight for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_maker_that_gives_the_original_is_no_maker_of_fresh_models() -> None:
+    """Neither the object nor a copy of it; and what it is made of stays as it was."""
+    model = cases.own_data().make_model(3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for maker in (lambda: model, lambda: copy.deepcopy(model)):
+        with pytest.raises(ValueError, match="make_model gave a model with the weights of the original"):
+            imu.train(cases.own_data(model, make_model=maker, recipe=imu.tasks.Recipe(epochs=1)), "retain")
+    with pytest.raises(ValueError, match="train_fn gave the original itself, which was not trained on 'retain' alone"):
+        imu.train(cases.own_data(model, train_fn=lambda *_: model), "retain")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_maker_that_gives_one_and_the_same_model_gives_it_untrained() -> None:
+    def add_one(model, dataset, seed):
+        model.classifier.bias.data += 1e-3
+
+    one = cases.own_data().make_model(3)
+    task = cases.own_data(make_model=lambda: one, train_fn=add_one)
+    first, second = (imu.train(task, "retain").classifier.bias for _ in "12")
+    assert torch.equal(first, one.classifier.bias + 1e-3) and torch.equal(second, first)
 
 
 @pytest.mark.filterwarnings("ignore:.*no gold standard")
