@@ -151,7 +151,7 @@ def _stronger(run: Run) -> str:
 def _other_settings(run: Run) -> str:
     """What to try with a method that has done all it does, whatever the number of steps; empty for one that goes on for ever."""
     name = run.settings.get("method")
-    if name not in methods or methods.declared(methods[name], "updates") is None:
+    if methods.declared(name, "updates") is None:
         return ""
     had = ", ".join(f"{setting}={value!r}" for setting, value in run.settings.get("settings", {}).items())
     return f"its settings alone decide how far it goes ({had or 'it has none'}): see help(imu.methods[{name!r}])"

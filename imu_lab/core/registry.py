@@ -64,7 +64,8 @@ class Registry(Mapping):
         return item
 
     def declared(self, thing: Any, name: str) -> Any:
-        """What an item or its class declares under ``name``; what its contract says where it declares nothing."""
+        """What an item, its class or the item known as ``thing`` declares under ``name``; else what the contract says."""
+        thing = self._items.get(thing) if isinstance(thing, str) else thing
         return getattr(thing, name, getattr(self._contract, name))
 
     def register(self, name: str) -> Callable[[type], type]:

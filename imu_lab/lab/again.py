@@ -60,7 +60,7 @@ def again(
             "that run; call again on that run, and fork the result"
         )
     same_method, since = method is None or method == recorded["method"], began_at(run, start, method)
-    finds_shares = isinstance(method, str) and methods.declared(methods[method], "finds_shares")
+    finds_shares = methods.declared(method, "finds_shares")
     other = unlearn(
         task,
         run.model_at(start),

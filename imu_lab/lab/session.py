@@ -146,7 +146,7 @@ class Session:
     def _own_settings(self, method: str) -> dict[str, Any]:
         """The settings of a method that the task declares itself; its learning rate only where that is one for this method."""
         kind, own = registry.methods[method], offered(self.task).unlearning
-        own = own if registry.methods.declared(kind, "plain_steps") else {k: own[k] for k in own if k != "lr"}
+        own = own if registry.methods.declared(method, "plain_steps") else {k: own[k] for k in own if k != "lr"}
         known = {field.name: own[field.name] for field in fields(kind) if field.name in own}
         return known | dict(own.get(method, {}))
 

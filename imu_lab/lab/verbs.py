@@ -188,8 +188,7 @@ def _tell(runs: list[Run], said: Iterable[str]) -> None:
 
 def _left_out(weights: Any, method: Any) -> str:
     """That weights were given to a method that finds its own, in words; empty where there is nothing to say."""
-    kind = methods[method] if isinstance(method, str) else method
-    if weights is None or not methods.declared(kind, "finds_shares"):
+    if weights is None or not methods.declared(method, "finds_shares"):
         return ""
     values = np.asarray(weights.values if isinstance(weights, Intensity) else weights, dtype=float)
     if (values == values[0]).all():

@@ -113,7 +113,7 @@ def _check(run: Run, factors: Mapping[int, float], examples: Iterable[int], chan
             "result"
         )
     used = changes.get("method", run.settings["method"])
-    if factors and not methods.declared(methods[used] if isinstance(used, str) else used, "takes_weights"):
+    if factors and not methods.declared(used, "takes_weights"):
         raise ValueError(
             f"method {used!r} takes no weights, so drop= and reweight= would change nothing; take samples out of the request "
             "with keep=, or ask this of a run by a method that takes weights, such as 'imu'"

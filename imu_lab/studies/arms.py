@@ -180,8 +180,7 @@ def _once(arms: list[Arm]) -> list[Arm]:
 
 
 def _takes_weights(method: str) -> bool:
-    kind = registry.methods[method]
-    return registry.methods.declared(kind, "takes_weights") and not registry.methods.declared(kind, "finds_shares")
+    return registry.methods.declared(method, "takes_weights") and not registry.methods.declared(method, "finds_shares")
 
 
 def _settings_of(method: str) -> list[str]:

@@ -233,24 +233,19 @@ def step_length(run: Run, updates: int) -> float:
             f"first-order damage is that of the pressure; this run has alpha={settings['alpha']!r}, and the L1 term moves "
             "the readout besides; unlearn with alpha=0"
         )
-    if not _declared(run, "follows_losses"):
+    method = run.settings.get("method")
+    if not methods.declared(method, "follows_losses"):
         raise NoFirstOrder(
             f"first-order damage needs steps along the forget samples' own loss gradients; the method "
-            f"{run.settings.get('method')!r} takes others; compare with a method that ascends the loss, such as 'imu'"
+            f"{method!r} takes others; compare with a method that ascends the loss, such as 'imu'"
         )
-    if _declared(run, "needs_retain"):
+    if methods.declared(method, "needs_retain"):
         raise NoFirstOrder(
             f"first-order damage needs steps along the forget samples' gradients alone; the method "
-            f"{run.settings.get('method')!r} also follows the retain set; compare with a method that sees the forget "
+            f"{method!r} also follows the retain set; compare with a method that sees the forget "
             "set only, such as 'imu'"
         )
     return float(settings["lr"]) * _momentum_gain(float(settings.get("momentum", 0.0)), max(1, updates))
-
-
-def _declared(run: Run, name: str) -> bool:
-    """What the run's method declares under ``name``; what the contract says of one that is not registered."""
-    method = run.settings.get("method")
-    return bool(methods.declared(methods[method] if method in methods else None, name))
 
 
 def _momentum_gain(momentum: float, updates: int) -> float:

@@ -71,7 +71,7 @@ def _controls(uniform: Run | Sequence[Run] | bool | None, runs: list[Run]) -> li
     if uniform is True:
         for run in runs:
             name = run.settings["method"]
-            if name in methods and methods.declared(methods[name], "finds_shares"):
+            if methods.declared(name, "finds_shares"):
                 raise ValueError(
                     f"method {name!r} finds its own shares, so uniform=True would compare the run with itself; "
                     'pass uniform= a run under even pressure, such as imu.unlearn(task, model, method="imu")'

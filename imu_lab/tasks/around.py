@@ -107,16 +107,12 @@ class InDoublePrecision(Around):
 
 def takes_examples(task: Task) -> bool:
     """Whether a task's ``evaluate`` can be handed the examples to measure; one that cannot reads them by itself."""
-    if isinstance(task, Around):
-        return takes_examples(task.task)
-    return "examples_of" in signature(task.evaluate).parameters
+    return "examples_of" in signature(innermost(task).evaluate).parameters
 
 
 def takes_whole(task: Task) -> bool:
     """Whether a task's ``evaluate`` asks for the whole model beside its readout, as one that lets a model write does."""
-    if isinstance(task, Around):
-        return takes_whole(task.task)
-    return "whole" in signature(task.evaluate).parameters
+    return "whole" in signature(innermost(task).evaluate).parameters
 
 
 def innermost(task: Task) -> Task:

@@ -104,10 +104,8 @@ class Pipeline:
         None for an estimator that says nothing of pairs, and where each answer would take a pass through the model.
         """
         kind, settings = scores.settings["estimator"], scores.settings["settings"]
-        pairwise = is_pairwise(registry.estimators[kind])
-        if not (
-            pairwise and self.session.linear and getattr(registry.estimators[kind], "scope", "readout") == "readout"
-        ):
+        pairwise = is_pairwise(kind)
+        if not (pairwise and self.session.linear and registry.estimators.declared(kind, "scope") == "readout"):
             return None
         place = np.flatnonzero(scores.frame["example"] == example)
         pairs = influence_matrix(self.session.task, self.session.model, kind, against=("forget", place), **settings)
