@@ -33,20 +33,18 @@ class Estimator:
     Attributes:
         scope: ``"readout"`` where only the readout matters: the estimator is then handed the task as seen from its
             readout, whose inputs are cached features. ``"all"`` asks for the whole task and model.
-        needs_retain: whether it may ask the task for other splits than the forget set, as one with a curvature over the training
-            set does; a property where it depends on the settings. Runs with its weights then say that they needed retain data.
         preconditioner: where the influence is −g_iᵀ M ḡ, a method ``preconditioner(task, model, forget)`` that gives the
             map from a gradient ḡ to M ḡ; :func:`imu_lab.influence_matrix` then knows it pair by pair. Else None.
     """
 
     scope: ClassVar[str] = "readout"
-    needs_retain: ClassVar[bool] = False
     preconditioner: ClassVar[Callable | None] = None
 
     def __call__(self, task: Task, model: nn.Module, forget: Examples, target: Examples) -> Tensor | np.ndarray:
         """(n,) influence of each of the n examples in ``forget`` on the mean loss of ``target``; negative means ascend.
 
-        Only these two sets may be looked at unless ``needs_retain``, and ``model`` may not be changed.
+        The ``model`` may not be changed. An estimator that asks the task for another split than the forget set, for a
+        curvature over the training set for example, may do so, and runs with its weights say that they needed retain data.
         """
         raise NotImplementedError
 

@@ -111,14 +111,9 @@ class CurvatureInfluence(ByPreconditioner, Curved):
 
     curvature: str = knob("forget", **CURVATURE)
 
-    @property
-    def needs_retain(self) -> bool:
-        """Whether training data beyond the forget set is used."""
-        return self.curvature != "forget"
-
     def preconditioner(self, task: Task, model: nn.Module, forget: Examples) -> Preconditioner:
         """From a gradient ḡ to M⁻¹ ḡ."""
-        if not self.needs_retain:
+        if self.curvature == "forget":
             return self.of_examples(task, model, forget)
         with advising(self):
             held = collect(task, model, task.split("train"), self.parts)

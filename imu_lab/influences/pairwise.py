@@ -19,7 +19,6 @@ from ..core.running import one_thread
 from ..features import view
 from ..features.gradients import gradients_of
 from ..features.targets import target_examples
-from ..tasks.around import restricted
 from ..tasks.protocol import Task
 
 LIMIT = 2 * 2**30  # bytes
@@ -88,7 +87,7 @@ def influence_matrix(
     others = target_examples(seen, against, forget)
     check_memory(len(forget), len(others), limit)
     with one_thread():
-        precondition = estimate.preconditioner(restricted(estimate, registry.estimators, seen), part, forget)
+        precondition = estimate.preconditioner(seen, part, forget)
         gradients = gradients_of(seen, part)
         mine = gradients.on(forget)
         values = np.empty((len(forget), len(others)))

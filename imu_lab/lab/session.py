@@ -43,7 +43,7 @@ from ..measures.contract import Beside
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References
 from ..measures.reference import Reference, check_answers, refuse_broken, refuse_original
-from ..tasks.around import restricted
+from ..tasks.around import heard
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
 from ..tasks.protocol import Examples, Task, offered, prepared
@@ -105,25 +105,25 @@ class Session:
         """See :func:`influence`."""
         how = registry.estimators.create(estimator, **settings)
         task, model = self.view(cache, registry.estimators.declared(how, "scope"))
-        forget, seen = task.split("forget"), restricted(how, registry.estimators, task)
+        forget, asked = task.split("forget"), set[str]()
         with _threads(task), shared():
-            context = self._context(seen, model, whole=task is self.task)
+            context = self._context(task, model)
             with only_looked_at(model, f"estimator {name_of(how)!r}"):
-                given = how(seen, model, forget, target_examples(task, target, forget))
+                given = how(heard(task, asked.add), model, forget, target_examples(task, target, forget))
         values = checked_influence(how, given, len(forget))
         ids = forget.ids.numpy()
         about = {
             "estimator": name_of(how),
             "settings": plain(how),
             "target": target if isinstance(target, str) else repr(target),
-            "needs_retain": registry.estimators.declared(how, "needs_retain"),
+            "needs_retain": bool(asked - {"forget", offered(task).declined}),
             "task": repr(self.task),
         }
         return Influence(pd.DataFrame({"example": ids, "influence": values}), context, about)
 
-    def _context(self, task: Task, model: nn.Module, whole: bool) -> pd.DataFrame:
+    def _context(self, task: Task, model: nn.Module) -> pd.DataFrame:
         """What is known of each forget sample beside its influence, whoever estimates it: computed once per view."""
-        if whole not in self._contexts:
+        if (whole := task is self.task) not in self._contexts:
             self._contexts[whole] = _known_beside(task, model)
         return self._contexts[whole].copy()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from copy import copy
 from inspect import signature
 from typing import Any
@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..core.knobs import name_of
-from ..core.registry import Registry
 from .protocol import Abilities, Examples, ExamplesOf, Task, offered
 
 
@@ -36,15 +34,11 @@ class Around:
         """The inner task's examples."""
         return self.task.split(name)
 
-    def limited(self, allowed: Container[str], who: str) -> Around:
-        """One of the same class, by which a task seen from its readout is told, with some splits alone: see :func:`restricted`."""
+    def heard(self, listen: Callable[[str], None]) -> Around:
+        """One of the same class, by which a task seen from its readout is told: see the function :func:`heard`."""
 
         def split(name: str) -> Examples:
-            if name not in allowed:
-                raise ValueError(
-                    f"{who} asked for the {name!r} split, and sees the forget set alone by what its class declares; for retain "
-                    "data write `needs_retain: ClassVar[bool] = True` there"
-                )
+            listen(name)
             return self.split(name)
 
         seen = copy(self)
@@ -74,24 +68,35 @@ class Around:
 
 
 class Handed(Around):
-    """A task as it is handed on to somebody who may see some of its splits alone."""
+    """A task as it is handed on to somebody whose questions are heard."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
 
 
-def restricted(how: Any, registry: Registry, task: Task) -> Task:
-    """The task as a method or an estimator is handed it: who has not declared ``needs_retain`` sees the forget set alone.
+def heard(task: Task, listen: Callable[[str], None]) -> Task:
+    """The task, of which ``listen`` is told the name of each split that others ask for, before they are given it.
 
-    What the task does by itself it does with all of its splits.
+    What the task does by itself it does unheard.
+    """
+    return (task if isinstance(task, Around) else Handed(task)).heard(listen)
+
+
+def restricted(task: Task, who: str) -> Task:
+    """The task as one is handed it who works from the forget set alone.
 
     Raises:
         ValueError: from then on, where another split is asked for.
     """
-    if registry.declared(how, "needs_retain"):
-        return task
-    allowed, who = ("forget", offered(task).declined), f"{registry.kind} {name_of(how)!r}"
-    return (task if isinstance(task, Around) else Handed(task)).limited(allowed, who)
+
+    def refuse(split: str) -> None:
+        if split not in ("forget", offered(task).declined):
+            raise ValueError(
+                f"{who} asked for the {split!r} split, and sees the forget set alone by what its class declares; for retain "
+                "data write `needs_retain: ClassVar[bool] = True` there"
+            )
+
+    return heard(task, refuse)
 
 
 class InDoublePrecision(Around):

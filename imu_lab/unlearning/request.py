@@ -187,7 +187,8 @@ def updates_of(method: Any, task: Task, model: nn.Module, request: Request) -> I
     """
     request, counters = _counted(request)
     name, before, count = name_of(method), 0, len(request.forget)
-    made = method(restricted(method, methods, task), model, request)
+    known = task if methods.declared(method, "needs_retain") else restricted(task, f"method {name!r}")
+    made = method(known, model, request)
     if not isinstance(made, Iterator):
         raise TypeError(
             f"method {name!r} must be a generator that yields after each update, for ever; it returned {shown(made)}. "
