@@ -233,10 +233,7 @@ def _checked(update: Any, name: str, count: int) -> Update:
 def _plain_terms(update: Update, name: str) -> Update:
     """The update with its terms as Python's numbers."""
     try:
-        for value in update.terms.values():
-            if type(value) is not float:
-                break
-        else:
+        if all(type(value) is float for value in update.terms.values()):  # as nearly always
             return update
         return replace(update, terms={str(term): float(value) for term, value in update.terms.items()})
     except (AttributeError, TypeError, ValueError):
