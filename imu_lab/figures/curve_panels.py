@@ -117,7 +117,7 @@ def content(info: CurvesInfo, faint: Collection[str] = ()) -> live.Content:
     traces.append(_reference_key(info))
     traces += [floor.key("key of nothing", floor.NOTHING, floor.NOTHING, floor.NOTHING_DASH, True)] * bool(info.starts)
     for trace in traces:
-        trace["opacity"] = FAINT if _is_faint(trace["meta"], faint) else 1.0
+        trace["opacity"] = FAINT if _is_faint(trace, faint) else 1.0
     veils = (
         [] if several else [live.veil("x", limit, 1.02 * _last(info), VEIL, "below") for limit in info.limits.values()]
     )
@@ -129,9 +129,13 @@ def content(info: CurvesInfo, faint: Collection[str] = ()) -> live.Content:
     return live.Content(traces, layout, _frame(info, panels))
 
 
-def _is_faint(meta: dict[str, Any], faint: Collection[str]) -> bool:
-    """A line of a faint run; and where there is one, the grey over lines, which belongs to all of them."""
-    return meta.get("run") in faint or bool(faint) and meta["role"] == "past limit"
+def _is_faint(trace: dict[str, Any], faint: Collection[str]) -> bool:
+    """A line of a faint run; and where there is one, the grey over lines, which belongs to all of them.
+
+    Not a line without points: a page would draw all anew for what nobody sees (see ``MOVE_POINTS`` of the widgets).
+    """
+    meta = trace["meta"]
+    return len(trace["x"]) > 0 and (meta.get("run") in faint or bool(faint) and meta["role"] == "past limit")
 
 
 def _style(split: str, label: str, several: bool) -> str:
