@@ -19,7 +19,7 @@ from .protocol import Batch, Examples, ExamplesOf, Positions, Task, offered, pre
 
 LEAST = 64  # examples in a batch at least, and in the first: fewer leave the cores waiting for the next
 ROOM = 2**18  # numbers in the largest layer of a batch above that: more would leave a processor's cache
-SEVERAL = 2**20  # and of several states of one layer, whose outputs no next layer reads
+SEVERAL = 2**19  # and of several states of one layer, whose outputs no next layer reads
 
 # From positions, a batch, the outputs of several models for it and their number to (copies · n,) values by name.
 OfOutputs = Callable[[Positions, Batch, Any, int], Mapping[str, Tensor]]

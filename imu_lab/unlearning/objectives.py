@@ -29,7 +29,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim.sgd import sgd
 
 from ..core.knobs import knob
 from ..core.messages import shown, unknown
@@ -43,17 +42,20 @@ Turn = Callable[[list[Tensor | None]], Sequence[Tensor | None]]  # from a gradie
 
 
 def _sgd(values: list[nn.Parameter], how: Descent) -> Step:
-    """torch's own SGD, by its function: the class around it costs more than the step, and two seconds the first time."""
-    settings = {"lr": how.lr, "momentum": how.momentum, "weight_decay": how.weight_decay}
-    plain = {"dampening": 0.0, "nesterov": False, "maximize": False, "foreach": False}
+    """SGD as torch.optim.SGD steps, bit for bit: what surrounds the step there takes longer than the step."""
     momenta: list[Tensor | None] = [None] * len(values)
 
     def step(gradients: Sequence[Tensor | None]) -> None:
-        at = [k for k, gradient in enumerate(gradients) if gradient is not None]
-        kept = [momenta[k] for k in at]
-        sgd([values[k] for k in at], [gradients[k] for k in at], kept, **settings, **plain)
-        for k, momentum in zip(at, kept):
-            momenta[k] = momentum
+        for k, (value, gradient) in enumerate(zip(values, gradients)):
+            if gradient is None:
+                continue
+            if how.weight_decay:
+                gradient = gradient.add(value, alpha=how.weight_decay)
+            if how.momentum:
+                kept = momenta[k]
+                momenta[k] = gradient.clone() if kept is None else kept.mul_(how.momentum).add_(gradient)
+                gradient = momenta[k]
+            value.add_(gradient, alpha=-how.lr)
 
     return step
 
@@ -181,7 +183,7 @@ def descend(
         followed = total if turned is None else turned(total)
         with torch.no_grad():
             _copy(moving, exact)
-            before = [value.detach().clone() for value in exact]
+            before = [value.clone() for value in exact]
             step(
                 [gradient if gradient is None else gradient.to(value.dtype) for gradient, value in zip(followed, exact)]
             )
