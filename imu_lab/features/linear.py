@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..core.running import edits
 from ..tasks.evaluation import checked_losses, in_order, outputs
-from ..tasks.outputs import derivative_of
+from ..tasks.outputs import derivative_of, with_derivative
 from ..tasks.protocol import Batch, Examples, Positions, Task
 from . import readout
 from .layers import ROOM, Gradient, OfExamples, Outer
@@ -249,15 +249,14 @@ def closed_form(
         A function of a batch and (n,) weights; None unless the model is one linear layer that moves whole, under a loss
         whose derivative is known.
     """
-    known = derivative_of(task.example_loss)
+    known = with_derivative(task.example_loss)
     if known is None or not readout.is_bare(model) or [*map(id, moving)] != [*map(id, model.parameters())]:
         return None
 
     def weighted(batch: Batch, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
         with torch.no_grad():
-            made = in_full(model(batch.inputs))
-            losses, delta = task.example_loss(lambda _: made, batch), known(made, batch)
-            weights = weights.to(made.dtype)
+            losses, delta = known(in_full(model(batch.inputs)), batch)
+            weights = weights.to(delta.dtype)
             delta = (delta * weights.view(-1, *[1] * (delta.ndim - 1))).flatten(0, -2)
             bias = [] if model.bias is None else [delta.sum(0)]
             found = [delta.T @ in_full(batch.inputs).flatten(0, -2), *bias]

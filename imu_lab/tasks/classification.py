@@ -333,7 +333,7 @@ class Classification:
             )
         return trained.eval()
 
-    @derived(cross_entropy_derivative, when=_is_cross_entropy)
+    @derived(cross_entropy_derivative, when=_is_cross_entropy, both=cross_entropy.with_derivative)
     def example_loss(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
         """(n,) cross-entropy in nats, or a user's own loss."""
         if self.own_loss is None:

@@ -13,16 +13,25 @@ from .outputs import cross_entropy_derivative, derived, log_probabilities, two_s
 from .protocol import Batch
 
 
-@derived(cross_entropy_derivative)
+def with_derivative(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """(n,) what :func:`example_loss` tells, and (n, K) its derivative at the logits, from the same log-probabilities."""
+    logs = log_probabilities(logits)
+    return _losses(logs, batch.targets), cross_entropy_derivative(logits, batch, logs)
+
+
+@derived(cross_entropy_derivative, both=with_derivative)
 def example_loss(self: Any, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
     """(n,) cross-entropy in nats.
 
     Raises:
         ValueError: the model has no output for one of the targets.
     """
-    found = log_probabilities(forward(batch.inputs))
-    with _reaching(found, batch.targets):
-        return nn.functional.nll_loss(found, batch.targets, reduction="none")
+    return _losses(log_probabilities(forward(batch.inputs)), batch.targets)
+
+
+def _losses(logs: Tensor, targets: Tensor) -> Tensor:
+    with _reaching(logs, targets):
+        return nn.functional.nll_loss(logs, targets, reduction="none")
 
 
 @contextmanager

@@ -116,13 +116,17 @@ def two_sided(logits: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(logits), logits], -1) if logits.shape[-1] == 1 else logits
 
 
-def cross_entropy_derivative(logits: Tensor, batch: Batch) -> Tensor:
-    """(n, K) p − e_y, the derivative of each example's cross-entropy at its logits; σ(z) − y of one logit."""
+def cross_entropy_derivative(logits: Tensor, batch: Batch, logs: Tensor | None = None) -> Tensor:
+    """(n, K) p − e_y, the derivative of each example's cross-entropy at its logits; σ(z) − y of one logit.
+
+    Args:
+        logs: the logits' log-probabilities, where they are known.
+    """
     truth = batch.targets[:, None].long()
     if logits.shape[-1] == 1:
         sign = (1 - 2 * truth).to(logits.dtype)
         return sign * (sign * logits).sigmoid()
-    return less_truth(log_probabilities(logits).exp(), truth)
+    return less_truth((log_probabilities(logits) if logs is None else logs).exp(), truth)
 
 
 def less_truth(p: Tensor, truth: Tensor) -> Tensor:
@@ -136,7 +140,9 @@ def less_truth(p: Tensor, truth: Tensor) -> Tensor:
 
 
 def derived(
-    derivative: Callable[[Tensor, Batch], Tensor], when: Callable[[Any], bool] | None = None
+    derivative: Callable[[Tensor, Batch], Tensor],
+    when: Callable[[Any], bool] | None = None,
+    both: Callable[[Tensor, Batch], tuple[Tensor, Tensor]] | None = None,
 ) -> Callable[[Callable], Callable]:
     """Marks an ``example_loss`` whose derivative at the model's outputs is known in closed form.
 
@@ -145,10 +151,11 @@ def derived(
     Args:
         derivative: (n, ...) of outputs (n, ...) and a batch.
         when: asks the task whether its loss is the one whose derivative this is; None for always.
+        both: the losses and their derivative, where much of the work is the same.
     """
 
     def marked(loss: Callable) -> Callable:
-        loss.derived = loss, derivative, when
+        loss.derived = loss, derivative, when, both
         return loss
 
     return marked
@@ -156,10 +163,23 @@ def derived(
 
 def derivative_of(loss: Callable) -> Callable[[Tensor, Batch], Tensor] | None:
     """What this loss was marked with, or None; a function that wraps a marked one took over its attributes, not its mark."""
+    return _mark_of(loss)[0]
+
+
+def with_derivative(loss: Callable) -> Callable[[Tensor, Batch], tuple[Tensor, Tensor]] | None:
+    """From outputs and a batch to (n,) losses and their derivative, where :func:`derivative_of` knows that; else None."""
+    derivative, both = _mark_of(loss)
+    if derivative is None or both is not None:
+        return both
+    return lambda made, batch: (loss(lambda _: made, batch), derivative(made, batch))
+
+
+def _mark_of(loss: Callable) -> tuple[Callable | None, Callable | None]:
+    """The derivative of a loss that is marked, and what gives both at once; None for what there is not."""
     function = getattr(loss, "__func__", loss)
-    marked, derivative, when = getattr(function, "derived", (None, None, None))
+    marked, derivative, when, both = getattr(function, "derived", (None,) * 4)
     holds = marked is function and (when is None or when(getattr(loss, "__self__", None)))
-    return derivative if holds else None
+    return (derivative, both) if holds else (None, None)
 
 
 def true_classes(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
