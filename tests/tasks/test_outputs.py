@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import imu_lab as imu
-from imu_lab.tasks import outputs
+from imu_lab.tasks import cross_entropy, outputs
 from imu_lab.tasks.protocol import Batch
 
 BATCH = Batch(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
@@ -56,6 +56,19 @@ def test_only_the_marked_function_has_the_derivative() -> None:
     assert outputs.derivative_of(Task().example_loss) is outputs.cross_entropy_derivative
     assert outputs.derivative_of(Thrice().example_loss) is None
     assert outputs.derivative_of(lambda: 0) is None
+    assert outputs.with_derivative(Thrice().example_loss) is outputs.with_derivative(lambda: 0) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 100])
+def test_losses_and_their_derivative_at_once_are_what_they_are_alone(count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, loss = 20 * torch.randn(50, count, generator=generator), functools.partial(cross_entropy.example_loss, None)
+    batch = Batch(None, torch.randint(max(count, 2), (50,), generator=generator))
+    alone = outputs.derived(outputs.cross_entropy_derivative)(lambda *given: loss(*given))
+    for marked in (cross_entropy.example_loss, alone):
+        losses, derivative = outputs.with_derivative(marked)(logits, batch)
+        assert torch.equal(losses, loss(lambda _: logits, batch))
+        assert torch.equal(derivative, outputs.cross_entropy_derivative(logits, batch))
 
 
 def test_kl_by_hand_and_where_something_is_impossible() -> None:
