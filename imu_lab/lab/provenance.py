@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,6 +16,7 @@ import torch
 from .. import tasks
 from ..core.knobs import plain
 from ..core.messages import in_brief, warn
+from ..core.records import Run
 from ..tasks.protocol import Task, labels_of
 
 
@@ -45,8 +45,28 @@ def task_settings(task: Task) -> dict[str, Any] | None:
     return {"kind": kind.__name__, "settings": values}
 
 
-def check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any], path: str | Path) -> None:
+def asked_of(run: Run, task: Task | None) -> Task:
+    """The task by which a run is looked at: its own, or the one given.
+
+    Raises:
+        ValueError: it does not know its own, or the one given forgets other samples.
+
+    Warns:
+        UserWarning: the one given has other data or settings.
+    """
+    if task is None:
+        return run.known_task()
+    if task is not run.task:
+        check_made_on(task, run.samples, run.settings, repr(run.label))
+    return task
+
+
+def check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any], which: str) -> None:
     """Make sure that a run was made on this task: whatever is asked of both would speak of other samples.
+
+    Args:
+        samples, settings: of the run.
+        which: run it is, in words.
 
     Raises:
         ValueError: it forgets other samples.
@@ -57,14 +77,14 @@ def check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any]
     mine, asked = set(samples["example"].tolist()), set(task.split("forget").ids.tolist())
     if mine != asked:
         raise ValueError(
-            f"the run in {path} forgot {len(mine)} samples, and the task given forgets {len(asked)}, of which {len(mine & asked)} "
+            f"the run {which} forgot {len(mine)} samples, and the task given forgets {len(asked)}, of which {len(mine & asked)} "
             "are the same; pass the task that the run was made on"
         )
     # Equal tasks may tell in other words what further lines tell of their data.
     made_on, given = (str(each).split("\n", 1)[0] for each in (settings.get("task"), repr(task)))
     if _other_settings(settings.get("task_settings"), task, made_on != given) or _other_labels(samples, task):
         warn(
-            f"the run in {path} was made on another task than the one given, and what is computed anew is of the latter: it was "
+            f"the run {which} was made on another task than the one given, and what is computed anew is of the latter: it was "
             f"made on {in_brief(made_on)}, and the task given is {in_brief(given)}"
         )
 

@@ -221,7 +221,7 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
         raise storage.DamagedFile(f"{path} lacks the tables {listed(missing)}; it is not a whole run")
     given = None if task is None else tables["samples"]
     if task is not None:
-        check_made_on(task, given, about["settings"], path)
+        check_made_on(task, given, about["settings"], f"in {path}")
     task = task if task is not None else task_again(about["settings"].get("task_settings"))
     held = storage.member(path, storage.STATISTIC)
     held = Statistics.unpacked(about["statistic"], held, path) if held else None

@@ -14,6 +14,7 @@ from torch import nn
 from ..core.messages import DoesNotApply, reason
 from ..core.quantities import SPLITS
 from ..core.records import Run
+from ..lab.provenance import asked_of
 from ..measures.ensemble import References
 from ..measures.membership import SCORES, Sides, sample_scores, sides
 from ..measures.reference import Reference, check_answers, refuse_original
@@ -82,7 +83,7 @@ class Audited:
             ValueError: it does not know its task, kept no weights, the reference is the original, or a model answers other
                 classes, or NaN.
         """
-        task = run.known_task() if task is None else task
+        task = asked_of(run, task)
         found = _references(run, task, reference)
         models = {RUN: run.unlearned, ORIGINAL: run.model_at(0)}
         members = () if found is None else found.members

@@ -312,6 +312,33 @@ def test_a_loaded_run_without_its_task_is_audited_with_it(digit: Run) -> None:
     assert found.equals(imu.audit(digit, "membership"))
 
 
+LOOKS = {
+    "audit": lambda run, task: imu.audit(run, "accuracy", task=task),
+    "membership": lambda run, task: imu.membership(run, task=task),
+    "class_accuracy": lambda run, task: imu.class_accuracy(run, task=task),
+    "prediction_matrix": lambda run, task: imu.prediction_matrix(run, task=task),
+    "u_lira": lambda run, task: imu.u_lira(run, 8, task=task),
+    "side_by_side": lambda run, task: imu.side_by_side(run, run, task=task),
+    "head_only": lambda run, task: imu.head_only(run, reference=cases.retrained("digits class"), task=task),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_another_task_is_not_taken_for_that_of_a_run(look: str, digit: Run) -> None:
+    alone = replace(digit, beside=None)
+    with pytest.raises(
+        ValueError, match="the run 'imu .*' forgot 146 samples, and the task given forgets 3, of which 0"
+    ):
+        LOOKS[look](alone, imu.tasks.Classification("digits", forget_indices=[0, 1, 2]))
+
+
+def test_other_data_are_told_of_where_a_run_is_audited() -> None:
+    task, other = (cases.own_data(cases.conv_net(), forget_indices=[0, 4], seed=seed) for seed in (0, 1))
+    run = imu.unlearn(task, cases.conv_net(), steps=1, reference=cases.conv_net(1))
+    with pytest.warns(UserWarning, match="was made on another task than the one given"):
+        imu.audit(run, "accuracy", task=other)
+
+
 @pytest.mark.full
 def test_a_class_without_unseen_pictures_is_said() -> None:
     inputs, targets = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), torch.arange(30) % 3
