@@ -444,10 +444,19 @@ def test_a_model_set_up_to_be_used_only_says_nothing_of_what_may_move() -> None:
 @pytest.mark.parametrize("make, said", [
     (lambda: nn.BatchNorm2d(3, track_running_stats=False), "looks across the batch"),
     (lambda: Across(), "looks across the batch"), (lambda: Draws(), "another output each time"),
-], ids=["batch statistics", "a mean over samples", "dropout in eval mode"])  # fmt: skip
+    (lambda: Draws(0.0, 1e-4), "another output each time"),
+], ids=["batch statistics", "a mean over samples", "dropout in eval mode", "a little noise"])  # fmt: skip
 def test_an_output_that_is_not_the_samples_own_is_refused(make: Callable, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         task(nn.Sequential(make(), net()).eval())
+
+
+def test_dropout_that_happens_to_draw_alike_once_is_still_seen() -> None:
+    """A few units are kept by chance alone in a share of all draws; what is asked twice more is not."""
+    for seed in range(20):
+        torch.manual_seed(seed)
+        with pytest.raises(ValueError, match="another output each time"):
+            task(nn.Sequential(nn.Flatten(), nn.Linear(192, 3), Draws(), nn.Linear(3, 3)).eval())
 
 
 def test_a_model_that_needs_company_is_refused() -> None:
@@ -475,11 +484,15 @@ class Across(nn.Module):
 
 
 class Draws(nn.Module):
-    """Drops out without asking its mode."""
+    """Drops out, or adds noise, without asking its mode."""
+
+    def __init__(self, share: float = 0.5, noise: float = 0.0) -> None:
+        super().__init__()
+        self.share, self.noise = share, noise
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
-        return nn.functional.dropout(x, 0.5)
+        return nn.functional.dropout(x, self.share) + self.noise * torch.randn_like(x)
 
 
 # Wrappers and precisions.
