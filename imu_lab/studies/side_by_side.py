@@ -120,34 +120,22 @@ def side_by_side(run_a: Run, run_b: Run, *, reference: Any = None, task: Task | 
     models = {A: first.models[RUN], B: asked[B].models[RUN], ORIGINAL: first.models[ORIGINAL]}
     models |= {RETRAINED: first.models[first.retrained[0]]} if first.retrained else {}
     split = "test-forget" if first.of_a_group else "forget"
+    parts: dict[str, Callable[[], Any]] = {
+        "plane": lambda: _plane(first.task, models, [name for name in ("forget", "test") if name in first.splits]),
+        "matrices": lambda: _matrices(first, models, split),
+        "classes": lambda: _classes(asked),
+        "layers": lambda: _layers(asked),
+        "scores": lambda: _scores(asked),
+    }
+    found: dict[str, Any] = dict.fromkeys(parts, pd.DataFrame()) | {"matrices": {}}
     missing: dict[str, str] = {}
-
-    def part(name: str, make: Callable[[], Any], otherwise: Any) -> Any:
-        """What can be had of this task; else why not. Any other error is a fault, which nobody may take for that."""
+    for name, make in parts.items():
         try:
-            return make()
-        except DoesNotApply as error:
+            found[name] = make()
+        except DoesNotApply as error:  # any other is a fault, which nobody may take for what cannot be had of this task
             missing[name] = str(error)
-            return otherwise
-
-    empty = pd.DataFrame()
     labels = dict(zip(runs, told_apart(runs.values(), seeds=True)))
-    return SideBySide(
-        first.task,
-        runs,
-        labels,
-        part(
-            "plane",
-            lambda: _plane(first.task, models, [name for name in ("forget", "test") if name in first.splits]),
-            empty,
-        ),
-        part("matrices", lambda: _matrices(first, models, split), {}),
-        split,
-        part("classes", lambda: _classes(asked), empty),
-        part("layers", lambda: _layers(asked), empty),
-        part("scores", lambda: _scores(asked), empty),
-        missing,
-    )
+    return SideBySide(first.task, runs, labels, split=split, missing=missing, **found)
 
 
 def _plane(task: Task, models: dict[str, nn.Module], splits: list[str]) -> pd.DataFrame:
