@@ -6,7 +6,7 @@ from torch import nn
 
 from ..core.records import Intensity
 from ..core.registry import methods
-from ..core.running import checked_seed, full_precision, one_thread
+from ..core.running import full_precision, one_thread
 from ..features.statistics import Statistics
 from ..tasks.protocol import Task
 from ..unlearning.request import Request, even_weights
@@ -52,7 +52,7 @@ def joint_intensity(
     held, origin = handed(how, statistics, session)
     seen, readout = session.view()
     forget = seen.split("forget")
-    request = Request(forget, even_weights(forget), seed=checked_seed(seed), statistics=held)
+    request = Request(forget, even_weights(forget), seed=seed, statistics=held)
     with one_thread():
         shares = how.allocated(seen, readout, request)
     scores, weights = session.influence("gradient-dot"), shares.cpu().numpy()

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ..core.knobs import check_count
 from ..core.messages import kind_of, listed, reason, shown, unknown
 from ..core.records import Influence, Intensity, Run
-from ..core.running import checked_seed
 from ..features.cache import view
 from ..features.pooled import features
 from ..features.readout import NoReadout
@@ -66,7 +65,7 @@ def forget_where(
     if not len(chosen):
         raise ValueError(f"{words} finds none of {len(rows):,} samples; {_ranges(rows, where)}")
     if at_most is not None and len(chosen) > check_count("at_most", at_most, 1):
-        chosen = np.sort(np.random.default_rng(checked_seed(seed)).choice(chosen, at_most, replace=False))
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, at_most, replace=False))
     if len(chosen) == count:
         raise ValueError(f"{words} finds all {count:,} training samples; something must be left to keep")
     return with_request(task, chosen.tolist())

@@ -21,7 +21,6 @@ from ..core.messages import reason, shown, unheard, warn
 from ..core.outcome import beware
 from ..core.records import Influence, Intensity, Run
 from ..core.running import (
-    checked_seed,
     copied,
     device_of,
     evaluating,
@@ -181,7 +180,7 @@ class Session:
     ) -> Run:
         """See :func:`unlearn`. All that is asked is checked before the first update."""
         auto, method = self.method(method, settings)
-        steps, record_every = check_count("steps", steps), check_count("record_every", record_every, 1)
+        record_every = check_count("record_every", record_every, 1)
         for name, function in (("progress", progress), ("watch", watch)):
             if function is not None and not callable(function):
                 raise TypeError(f"{name}= is a function, or None; got {shown(function)}")
@@ -228,7 +227,7 @@ class Session:
         private = readout.private_copy(model, readout.resolve(task, model) if scope == "readout" else (readout.ALL,))
         retain = task.split("retain") if registry.methods.declared(method, "needs_retain") else None
         weights, goes_on = torch.tensor(shares.values), begun(statistics, cache, scope)
-        return task, private, Request(task.split("forget"), weights, retain, checked_seed(seed), held, **goes_on)
+        return task, private, Request(task.split("forget"), weights, retain, seed, held, **goes_on)
 
     def _goals(self, known: driver.SplitMetrics) -> dict[str, driver.StopRule]:
         """When the request counts as forgotten, by the words of ``stop_at`` that stand for it."""

@@ -18,7 +18,7 @@ from ..core.messages import listed, unheard, warn
 from ..core.outcome import beware, together
 from ..core.records import TABLES, Influence, Intensity, Run
 from ..core.registry import methods
-from ..core.running import checked_seed, fingerprint, full_precision, same, same_tensors, tensors_of
+from ..core.running import fingerprint, full_precision, same, same_tensors, tensors_of
 from ..core.taken import seeds_of
 from ..features import readout
 from ..features.statistics import Statistics
@@ -168,7 +168,7 @@ def unlearn(
     """
     if seeds is not None and not isinstance(seeds, Iterable):
         raise TypeError(f"seeds is several seeds, such as range(5); got {seeds!r}. One seed is seed={seeds!r}")
-    several = [checked_seed(seed)] if seeds is None else seeds_of(seeds, "seeds")
+    several = [seed] if seeds is None else seeds_of(seeds, "seeds")
     asked = dict(steps=steps, stop_at=stop_at, reference=reference, statistics=statistics, cache=cache)
     followed = dict(record_every=record_every, follow=follow, progress=progress, stop=stop, watch=watch)
     session = session_of(task, model)

@@ -11,7 +11,7 @@ import pandas as pd
 from ..core.knobs import check_count
 from ..core.messages import DoesNotApply, kind_of, listed, unknown, warn
 from ..core.records import Run
-from ..core.running import checked_seed, full_precision
+from ..core.running import full_precision
 from ..measures import predictions
 from ..tasks.protocol import Task
 from . import feature_audits, likeness_audits, privacy_audits, relearning, shadows
@@ -79,7 +79,7 @@ def audit(
         UserWarning: there is no retrained model, so that the goals are unknown.
     """
     names = _names(only, bool(pairs))
-    draws, seed = check_count("draws", draws, 1), checked_seed(seed)
+    draws = check_count("draws", draws, 1)
     if pairs:
         shadows.check_pairs(pairs)
         if SHADOWS not in names:

@@ -287,15 +287,12 @@ def drawn(registered: registry.Registry, given: Any, seed: int) -> Any:
     return registered.create(name, **({"seed": seed} if "seed" in _settings(registered, name) else {}), **settings)
 
 
-def check_schedule(
-    task: Task, goal: Any, references: bool, steps: Any, record_every: Any, step_norms: Iterable[Any]
-) -> None:
+def check_schedule(task: Task, goal: Any, references: bool, record_every: int, step_norms: Iterable[Any]) -> None:
     """Make sure that a goal is one, and that updates can be counted and scaled, before models are trained.
 
     Raises:
         UnknownName, ValueError: see :func:`imu_lab.trial`.
     """
-    check_count("steps", steps)
     check_count("record_every", record_every, 1)
     for length in step_norms:
         if length is not None and not (isinstance(length, (int, float, np.number)) and 0 < length < np.inf):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..core.labels import told_apart
 from ..core.messages import DoesNotApply, listed
 from ..core.records import Run
-from ..core.running import checked_seed, fingerprint, full_precision, tensors_of
+from ..core.running import fingerprint, full_precision, tensors_of
 from ..core.taken import several_runs
 from ..features import readout
 from ..features.cache import by_content
@@ -91,7 +91,7 @@ def head_only(
         reference.check(task)
     members = Reference.of(task, reference).members
     names = heads_splits(task)
-    measures = heads_of(per_class, checked_seed(seed))
+    measures = heads_of(per_class, seed)
     seen: dict[str, list[dict[str, float]]] = {
         "original": [_accuracies(task, each, names, measures, seed) for each in originals],
         **{name: [_accuracies(task, model, names, measures, seed)] for name, model in models.items()},
@@ -191,7 +191,7 @@ def seen_by(task: Task, model: nn.Module, examples: Examples) -> Seen:
 
 def heads_of(per_class: int, seed: int) -> dict[str, Measure]:
     """The heads, by name."""
-    if isinstance(per_class, bool) or not isinstance(per_class, (int, np.integer)) or per_class < 1:
+    if per_class < 1:
         raise ValueError(f"per_class is a number of pictures from 1, got {per_class!r}")
     return {
         "own head": Measure(

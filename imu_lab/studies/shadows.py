@@ -82,9 +82,9 @@ class Shadows:
     note: str
 
 
-def check_pairs(pairs: Any) -> None:
-    """Raise ValueError for fewer pairs than an interval takes, or what is no number of pairs."""
-    if isinstance(pairs, bool) or not isinstance(pairs, (int, np.integer)) or pairs < FEWEST:
+def check_pairs(pairs: int) -> None:
+    """Raise ValueError for fewer pairs than an interval takes."""
+    if pairs < FEWEST:
         raise ValueError(
             f"U-LiRA takes {FEWEST} pairs of shadow models or more: fewer leave too few to fit normals to while others are "
             f"scored, and no interval; got {pairs!r}"

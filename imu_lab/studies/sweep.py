@@ -92,7 +92,7 @@ def sweep(
     seeds, tuning = seeds_of(seeds, "seeds"), seeds_of(tuning, "tuning", least=0)
     arms = arms_of(methods, settings)
     _check(arms, seeds, tuning)
-    check_schedule(task, at_forget, references, steps, record_every, [step_norm])
+    check_schedule(task, at_forget, references, record_every, [step_norm])
     where = None if folder is None else path_of(folder)
     how = dict(goal=at_forget, steps=steps, step_norm=step_norm, record_every=record_every, keeps_run=where is not None)
 

@@ -92,7 +92,7 @@ def trial(
     _check(arms, alike, references)
     task, seeds, arms = checked_task(task), seeds_of(seeds, "seeds"), dict(arms)
     lengths = list(step_norms)
-    check_schedule(task, at_forget, references, steps, record_every, lengths)
+    check_schedule(task, at_forget, references, record_every, lengths)
     whole = {**(STILL if references else {}), **{name: {**settings, **about} for name, about in arms.items()}}
     also = {"seeds": tuple(seeds) if references else (), "heads": heads, "record_every": record_every}
     cells = {
