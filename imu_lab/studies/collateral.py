@@ -98,11 +98,9 @@ def damage_by_sample(
         ``intervention``, in words, most damaging first.
 
     Raises:
-        ValueError: the split holds no such class or sample, both were asked for, or ``measure`` is negative.
+        ValueError: the split holds no such class or sample, or both were asked for.
         NoFirstOrder: see :func:`step_length`.
     """
-    if measure is not None and measure < 0:
-        raise ValueError(f"measure must be a number of forget samples, or None for all; got {measure}")
     task, before = view(run.known_task(), run.model_at(0))
     step = run.kept_steps[-1] if step is None else step
     examples, forget, counts = damaged(task, split, label, example), task.split("forget"), lengths_followed(run, step)
