@@ -256,9 +256,8 @@ class Run:
             return False
         if steps < BRIEF or self.events.get("forgotten") or np.isnan(self.value("forget", self.headline)):
             return False
-        if (
-            self.events.get("goal", FORGOTTEN) != FORGOTTEN
-        ):  # of single samples a retrained model knows nearly all: loss tells
+        # Of single samples a retrained model knows nearly all: loss tells.
+        if self.events.get("goal", FORGOTTEN) != FORGOTTEN:
             return not self._moved("loss", 1)
         _, operator = self.settings.get("forgotten_when", ("accuracy", "<="))
         falls = operator in ("<=", "<")
@@ -363,10 +362,8 @@ class Run:
 
 FORGOTTEN = "forgotten"  # the goal of a request that should be wrong in the end, such as a class
 STOOD_STILL = 0.01  # of what a metric was at first: as little as that is no forgetting
-BRIEF, LONG = (
-    5,
-    20,
-)  # updates: what fewer than so many did not do says nothing; after so many something should be forgotten
+# Updates: what fewer than so many did not do says nothing; after so many something should be forgotten.
+BRIEF, LONG = 5, 20
 SHOWN = 8  # rows of a long table in a notebook
 
 

@@ -116,9 +116,8 @@ class Sums:
         of_answers = isinstance(layer, nn.Linear) and inputs.shape[:-1] == self.counted.shape
         for at, made in parts(name, layer, inputs, error):
             outer = made[joined(name, "weight")]
-            if (
-                "G" in self.names
-            ):  # a convolution's block is S ⊗ G / T, as if its T patches had nothing to do with each other
+            # A convolution's block is S ⊗ G / T, as if its T patches had nothing to do with each other.
+            if "G" in self.names:
                 patches = outer.delta.shape[1] if isinstance(layer, nn.Conv2d) else 1
                 self._add(f"G{OF}{name}", outer.delta.flatten(0, -2).double() / patches**0.5)
             if "S" in self.names and name in self.fresh:

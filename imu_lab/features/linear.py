@@ -181,9 +181,8 @@ class LinearGradients:
 
         def lengths(delta: Tensor, inputs: Tensor) -> Tensor:
             if delta.ndim == 2:
-                squares = [
-                    torch.linalg.vector_norm(rows, dim=1).square() for rows in (delta, inputs)
-                ]  # no n x d squares
+                # No n x d squares.
+                squares = [torch.linalg.vector_norm(rows, dim=1).square() for rows in (delta, inputs)]
                 return (squares[0] * (squares[1] + bias)).sqrt()
             gram = (delta @ delta.mT) * (inputs @ inputs.mT + bias)  # ‖Σ_t δ_t ⊗ a_t‖² = Σ_ts (δ_t·δ_s)(a_t·a_s)
             return gram.sum((1, 2)).clamp_min(0).sqrt()

@@ -24,10 +24,8 @@ LOWEST, HIGHEST = 1e-7, 1e2
 TRIALS = 14  # runs of the search, at most
 EARLY, LATE = 0.35, 0.65  # of the updates asked: a goal that is reached in between is reached in about half
 NEVER, DIVERGED = math.inf, -math.inf  # outcomes of a trial: its rate was too small, or too large
-FALL, RISE = (
-    0.9,
-    0.5,
-)  # without a goal of the task's own: accuracy falls to this share, or the loss rises by so many nats
+# Without a goal of the task's own: accuracy falls to this share, or the loss rises by so many nats.
+FALL, RISE = 0.9, 0.5
 
 
 class Found(NamedTuple):

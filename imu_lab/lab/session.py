@@ -313,9 +313,8 @@ class Session:
                 ) from error
         check_answers(self.task, answer, "the retrained model")
         alike = [each for each in self._references if same_tensors(each[1].model, model)]
-        if alike and same(
-            alike[0][0], answer
-        ):  # under other code equal tensors are another model, in the place of this one
+        # Under other code equal tensors are another model, in the place of this one.
+        if alike and same(alike[0][0], answer):
             return alike[0][1]
         found = Reference(self.task, copied(model).eval())
         self._references = [each for each in self._references if each not in alike] + [(answer, found)]

@@ -61,8 +61,7 @@ def ratio(answer: Run) -> bool | str:
 def unseen(answer: int) -> bool:
     def exceeded(count: int) -> bool:
         others = np.arange(min(count, 1000), dtype=float)
-        return count > 0 and bool(
-            true_positives(others[-1:], others) > 0
-        )  # whether its highest score may lie above the threshold
+        # Whether its highest score may lie above the threshold.
+        return count > 0 and bool(true_positives(others[-1:], others) > 0)
 
     return exceeded(answer) and not exceeded(answer - 1)

@@ -28,10 +28,8 @@ MEANS = (
     "loss_paraphrased", "probability_paraphrased",
 )  # fmt: skip
 UTILITY = {"retain": "probability", "well-known": "probability_normalised", "general": "probability_normalised"}
-RIGHT = {
-    "well-known": "loss",
-    "general": "loss",
-}  # where there are no other words; and one answer is to choose of several
+# Where there are no other words; and one answer is to choose of several.
+RIGHT = {"well-known": "loss", "general": "loss"}
 GOALS = ("forget_quality", "privleak")  # that need the retrained model
 AUTHORS = ("forget", "retain", "holdout")  # the splits in which each author has as many rows as in TOFU
 CURVE = ["step", "split", "metric", "value"]

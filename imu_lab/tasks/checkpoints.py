@@ -115,9 +115,8 @@ def _known_as(model: nn.Module, task: Task, split: str) -> nn.Module:
     """The model itself, of which it is known from now on what it was trained on."""
     if split != "train" and (found := TrainedOn.of(task, split)) is not None:
         key = fingerprint(*tensors_of(model))
-        _TRAINED.put(
-            key, (_TRAINED.get(key) or frozenset()) | {found}
-        )  # a training that moves nothing leaves equal models
+        # A training that moves nothing leaves equal models.
+        _TRAINED.put(key, (_TRAINED.get(key) or frozenset()) | {found})
     return model
 
 

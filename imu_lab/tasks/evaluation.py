@@ -67,11 +67,8 @@ def outputs(
         part = slice(start, min(start + size, len(examples)))
         positions = part if order is None else order[part]
         batch = (examples.batch if alike else examples.fetch)(positions).to(device)
-        with (
-            threads_of(task),
-            torch.no_grad(),
-            evaluating(model),
-        ):  # no inference_mode: autograd refuses its tensors later
+        # No inference_mode: autograd refuses its tensors later.
+        with threads_of(task), torch.no_grad(), evaluating(model):
             growing = start == 0 and len(examples) > size and order is None  # few in a batch are few of like length
             with _largest_layer(model) if growing else nullcontext() as seen:
                 made, plain = _asked(model, batch.inputs, call, plain)

@@ -207,10 +207,8 @@ class Language:
         stem, _, kind = name.rpartition("-")
         stem, kind = (stem, kind) if kind in ("perturbed", *ANSWERS) else (name, "")
         places, part = self._places(stem), PARTS.get(stem, "train")
-        if kind in (
-            "perturbed",
-            *OTHERS,
-        ):  # what is kept is measured on the same pairs for every request that the data name
+        # What is kept is measured on the same pairs for every request that the data name.
+        if kind in ("perturbed", *OTHERS):
             named = {at for places in self.corpus.requests.values() for at in places} if stem in KEPT else set()
             places = [at for at in places if getattr(self.corpus, part)[at].wrong and at not in named]
         answer = kind if kind in ANSWERS else ""

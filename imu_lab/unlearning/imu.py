@@ -58,9 +58,10 @@ class MiniBatchInfluence(Damped, Descent):
 
     alpha: float = knob(0.0, help="α of the L1 term on what moves.", valid="[0, inf)", range=(0.0, 0.5))
     rule: str = knob("sqrt-clipped", help="From influences to weights, within the batch.", choices=_rules)
+    # Never 0: a batch of few samples leaves entries of the diagonal empty.
     damping: float = knob(
         1e-2, help="λ, added to the Fisher diagonal.", valid="(0, inf)", range=(1e-6, 1e2), scale="log"
-    )  # never 0: a batch of few samples leaves entries of the diagonal empty
+    )
     refresh: int = knob(1, help="Updates between two estimates of Fisher and mean.", valid="[1, inf)", range=(1, 50))
 
     def __call__(self, task: Task, model: nn.Module, request: Request) -> Iterator[Update]:

@@ -167,9 +167,8 @@ def _targets(
     count = max(2, how.outputs)  # one logit tells two classes apart
     if loss is None or classes is not None or _are_classes(labels, count):
         known = parts["train"].classes
-        if (
-            told is not None and len(told) == count
-        ):  # numbers mean what the data say of them, words what the outputs are called
+        # Numbers mean what the data say of them, words what the outputs are called.
+        if told is not None and len(told) == count:
             wordy = any(map(naming.words, labels.values()))
             mine = wordy and {each for part in labels.values() for each in part.tolist()} <= set(told)
             known = told if mine or known is None and not wordy else known
