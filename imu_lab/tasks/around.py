@@ -23,6 +23,9 @@ class Around:
     task: Task
     with_request = None  # the inner task's would come back without the task around it
 
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
     def __getattr__(self, member: str) -> Any:
         if member.startswith("__") or member == "task":
             raise AttributeError(member)  # copying and pickling look for such before there is a task inside
@@ -67,19 +70,12 @@ class Around:
         return self.task.evaluate(model, split, examples_of=examples_of or self.split, **also)
 
 
-class Handed(Around):
-    """A task as it is handed on to somebody whose questions are heard."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-
-
 def heard(task: Task, listen: Callable[[str], None]) -> Task:
     """The task, of which ``listen`` is told the name of each split that others ask for, before they are given it.
 
     What the task does by itself it does unheard.
     """
-    return (task if isinstance(task, Around) else Handed(task)).heard(listen)
+    return (task if isinstance(task, Around) else Around(task)).heard(listen)
 
 
 def restricted(task: Task, who: str) -> Task:
@@ -101,9 +97,6 @@ def restricted(task: Task, who: str) -> Task:
 
 class InDoublePrecision(Around):
     """The same task with real-valued inputs in float64: where a change of 1e-7 nats is measured, float32 has none."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
 
     def split(self, name: str) -> Examples:
         """The split's examples, in double precision."""
