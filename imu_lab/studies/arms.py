@@ -152,9 +152,9 @@ def _grid(given: Any, whose: str) -> list[dict[str, Any]]:
     if isinstance(given, Mapping):
         axes = {name: _axis(name, value) for name, value in given.items()}
         return [dict(zip(axes, values)) for values in product(*axes.values())]
-    if isinstance(given, Iterable) and not isinstance(given, NOT_AN_AXIS) and len(found := list(given)):
-        if all(isinstance(each, Mapping) for each in found):
-            return [combined for each in found for combined in _grid(each, whose)]
+    found = list(given) if isinstance(given, Iterable) and not isinstance(given, NOT_AN_AXIS) else []
+    if found and all(isinstance(each, Mapping) for each in found):
+        return [combined for each in found for combined in _grid(each, whose)]
     raise TypeError(
         f"{whose} takes settings such as {{'lr': [0.01, 0.1]}}, every combination of which is tried, or a list of such; got "
         f"{shown(given)}"

@@ -181,7 +181,7 @@ def _measured(
     places = torch.searchsorted(train.ids, forget.ids)
     if not torch.equal(train.ids[places.clamp_max(len(train) - 1)], forget.ids):
         raise ValueError("the forget set must be part of the training set, whose ids must rise")
-    path = _kept(task, model, groups, l2, target, way, seed) if way == "network" else None
+    path = _kept(task, groups, target, seed) if way == "network" else None
     changes = _unfinished(path, len(groups))
     todo = np.flatnonzero(np.isnan(changes))
     if not len(todo):
@@ -218,13 +218,11 @@ def _by_network(task: Task, target: Target, seed: int) -> Callable[[Tensor], flo
     return lambda positions: mean_loss(task, trained_without(task, ids[positions], seed), targets) - before
 
 
-def _kept(
-    task: Task, model: nn.Module, groups: list[Tensor], l2: float, target: Target, way: str, seed: int
-) -> Path | None:
-    """Where finished groups are stored; None for a task without a digest of its data."""
+def _kept(task: Task, groups: list[Tensor], target: Target, seed: int) -> Path | None:
+    """Where finished groups of trained networks are stored; None for a task without a digest of its data."""
     if own_data_key(task) is None or not isinstance(target, str):
         return None
-    key = (repr(task), task.data_key, target, l2, way, seed, *groups)
+    key = (repr(task), task.data_key, target, seed, *groups)
     return storage.data_folder() / "ground_truth" / f"{digest(*key)}.npy"
 
 

@@ -16,7 +16,7 @@ from ..features import view
 from ..lab.what_if import what_if
 from ..measures.reference import Reference
 from ..tasks.evaluation import outcomes
-from ..tasks.protocol import Examples, Task, labels_of, names_of, offered
+from ..tasks.protocol import Task, labels_of, names_of, offered
 
 ALL, RETRAINED = "all together", "retrained"
 MEASURES = ("loss", "probability", "right")
@@ -60,7 +60,7 @@ def leakage(run: Run, reference: Any = None, *, step: int | None = None, alone: 
         with unheard():
             found |= {name: _known(task, other.unlearned) for name, other in _each_alone(run, task, step, found[ALL])}
     if reference is not None:
-        each = [_values(task, member.task, member.model) for member in Reference.of(task, reference).members]
+        each = [_values(member.task, member.model) for member in Reference.of(task, reference).members]
         found[RETRAINED] = before[["label", "forgotten"]].assign(**dict(zip(MEASURES, np.mean(each, axis=0).T)))
     return pd.concat([_changes(before, after).assign(pressed=name) for name, after in found.items()])[
         ["pressed", "label", "forgotten", "samples", *(f"{name}_{when}" for name in MEASURES for when in WHEN)]
@@ -88,13 +88,13 @@ def _known(task: Task, model: nn.Module) -> pd.DataFrame:
         examples = task.split(split)
         tables.append(pd.DataFrame({"label": names_of(task, examples), "forgotten": forgotten}))
     table = pd.concat(tables, ignore_index=True)
-    return table.assign(**dict(zip(MEASURES, _values(task, *view(task, model)).T)))
+    return table.assign(**dict(zip(MEASURES, _values(*view(task, model)).T)))
 
 
-def _values(task: Task, seen: Task, model: nn.Module) -> np.ndarray:
+def _values(task: Task, model: nn.Module) -> np.ndarray:
     """(n, 3) loss, probability and whether it is right, of the forget and the retain set."""
-    parts: list[Examples] = [seen.split(split) for split in SPLITS]
-    found = np.concatenate([outcomes(seen, model, examples).double().numpy() for examples in parts])  # (n, 2)
+    parts = [outcomes(task, model, task.split(split)).double().numpy() for split in SPLITS]
+    found = np.concatenate(parts)  # (n, 2)
     right = np.where(np.isnan(found[:, 1]), np.nan, found[:, 1] > 0)
     return np.column_stack([found[:, 0], np.exp(-found[:, 0]), right])
 
