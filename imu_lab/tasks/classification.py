@@ -102,6 +102,10 @@ class Classification:
         object.__setattr__(self, "_forget", chosen)
         if self.emptied and self.forget_class is None and self.forget_superclass is None:
             warn(sample_requests.emptied(self.emptied, stay=self._group is None))
+        if self.labelled.hashes is not None and (
+            words := sample_requests.copied(self.labelled.hashes, chosen, self._rest)
+        ):
+            warn(words)
 
     def _settle_level(self, request: str) -> None:
         """What the model names, once it fits the request."""

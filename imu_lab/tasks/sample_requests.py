@@ -104,6 +104,25 @@ def emptied(classes: Sequence[str], stay: bool) -> str:
     )
 
 
+def copied(hashes: np.ndarray, forgotten: Tensor, kept: Tensor) -> str:
+    """That inputs to forget are found among those that are kept, in words; empty where none is.
+
+    Args:
+        hashes: (n,) of the content of each training input.
+        forgotten, kept: positions.
+    """
+    mine, others = hashes[forgotten.numpy()], hashes[kept.numpy()]
+    found = np.isin(mine, others).nonzero()[0]
+    if not len(found):
+        return ""
+    one = int(forgotten[int(found[0])])
+    other = int(kept[int((others == hashes[one]).argmax())])
+    return (
+        f"{len(found)} of {len(mine)} inputs to forget are among those to keep as well (sample {one} is sample {other}), so the "
+        "retrained model learns from them all the same; forget the copies with them, or drop them"
+    )
+
+
 def some(classes: Sequence[str]) -> str:
     """The first few classes by name, for a sentence."""
     more = f" and {len(classes) - FEW} more" if len(classes) > FEW else ""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
+import cases
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+import imu_lab as imu
 from imu_lab.tasks import sample_requests
 
 
@@ -76,3 +80,26 @@ def test_numbers_of_pandas_beside_rows_with_names_are_asked_back(given: Any) -> 
     if not pd.api.types.is_object_dtype(given) and not pd.api.types.is_string_dtype(given):
         assert set(sample_requests.indices(given, 4, names=pd.RangeIndex(4))) <= {0, 3}  # a name is a position
     assert sample_requests.indices([3, 0], 4, names=pd.Index([2, 3, 0, 1])) == (3, 0)
+
+
+def test_copies_of_what_is_forgotten_among_what_is_kept_are_told_of() -> None:
+    hashes, order = np.array([7, 5, 7, 9, 5, 5]), torch.arange(6)
+    said = sample_requests.copied(hashes, order[[1, 2, 3]], order[[0, 4, 5]])
+    assert said.startswith(
+        "2 of 3 inputs to forget are among those to keep as well (sample 1 is sample 4), so the retrained"
+    )
+    assert sample_requests.copied(hashes, order[[1, 3, 4, 5]], order[[0, 2]]) == ""
+
+
+@pytest.mark.filterwarnings("error:.*inputs to forget are among those to keep")
+def test_a_copy_is_told_of_in_arrays_and_in_folders(tmp_path: Path) -> None:
+    inputs, labels = cases.images(12, 0)
+    twice = torch.cat([inputs, inputs[:1]]), torch.cat([labels, labels[:1]])
+    with pytest.warns(UserWarning, match=r"1 of 2 inputs to forget are .* \(sample 0 is sample 12\)"):
+        imu.tasks.Classification.from_data(cases.conv_net(), twice, cases.images(6, 1), forget_indices=[0, 1])
+    imu.tasks.Classification.from_data(cases.conv_net(), twice, cases.images(6, 1), forget_indices=[0, 12])
+    folder = shutil.copytree(cases.pictures("small-cnn").data, tmp_path / "pictures")
+    imu.tasks.Classification(folder, forget_class="dog")
+    shutil.copy(folder / "train" / "dog" / "0.png", folder / "train" / "cat" / "mislaid.png")
+    with pytest.warns(UserWarning, match="1 of 6 inputs to forget are among those to keep as well"):
+        imu.tasks.Classification(folder, forget_class="dog")

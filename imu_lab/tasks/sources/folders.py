@@ -98,10 +98,11 @@ def labelled(
         f"{len(numbers['train']):,} train and {len(numbers['test']):,} test pictures of {pictures.size_of(pixels['train'])} "
         f"pixels in {channels} channel(s), scaled to [0, 1] and standardised; {counted(classes, numbers['train'])}; {words}"
     )
-    rows = [row_hashes(each) for each in pixels.values()]
+    rows = {side: row_hashes(each) for side, each in pixels.items()}
     return Labelled(
         examples["train"], examples["test"], numbers["train"], numbers["test"], classes,
-        digest(classes, *rows, *numbers.values()), pictures.Rows(pixels["train"]), channels, about, files, level,
+        digest(classes, *rows.values(), *numbers.values()), pictures.Rows(pixels["train"]), channels, about, files, level,
+        hashes=rows["train"],
     )  # fmt: skip
 
 

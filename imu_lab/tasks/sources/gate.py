@@ -223,6 +223,7 @@ def together(
         parts["train"].files,
         held=tuple(kept),
         index=parts["train"].index,
+        hashes=hashes["train"],
     )  # fmt: skip
 
 

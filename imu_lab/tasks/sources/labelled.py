@@ -46,6 +46,7 @@ class Labelled:
         files: where each training sample came from; None for data that are no files.
         level: a second name for every sample, or None.
         index: the names of the training rows, of data that came with an index of pandas; else None.
+        hashes: (n,) of the content of each training input, by which copies are found; None for data that have none.
         held: what of the user's is kept by reference, and can be asked whether it is as it was.
     """
 
@@ -62,6 +63,7 @@ class Labelled:
     level: Level | None = None
     held: tuple[Any, ...] = field(default=())
     index: Any = None
+    hashes: np.ndarray | None = None
 
     def unchanged(self, thoroughly: bool = True) -> None:
         """Raise ValueError where the user's data were edited."""
