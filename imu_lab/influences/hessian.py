@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader, Dataset
 
 from ..core.knobs import knob
@@ -163,9 +164,20 @@ def private(model: nn.Module) -> nn.Module:
     return copied(model).eval().double().requires_grad_(True)
 
 
+class DrawnOnTheCPU(TorchFunctionMode):
+    """Random vectors like others come from the CPU's generator: of one seed, a GPU draws others."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The answer of a function of torch."""
+        if func is torch.randn_like:
+            return torch.randn(args[0].shape, dtype=args[0].dtype).to(args[0].device)
+        return func(*args, **(kwargs or {}))
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """captum seeds the global generator, which is put back afterwards, and warns about its own use of torch."""
-    with seeded(0), torch.enable_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="captum")
+    """captum seeds the global generator, which is put back afterwards, draws where the model is, and warns about its own
+    use of torch."""
+    with seeded(0), DrawnOnTheCPU(), torch.enable_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=f"captum|{__name__}")  # captum calls torch through DrawnOnTheCPU
         yield

@@ -221,6 +221,17 @@ def test_arnoldi_is_exact_where_few_samples_span_few_directions(count: int) -> N
     assert abs(found - expected).max() <= 1e-5 * abs(expected).max()
 
 
+def test_where_arnoldi_starts_is_drawn_alike_on_every_device() -> None:
+    """A device without values draws from no generator of its own: what is drawn next tells whether the CPU's was used."""
+    drawn = []
+    for device in ("cpu", "meta"):
+        with hessians.undisturbed():
+            torch.manual_seed(5)
+            torch.randn_like(torch.empty(20, device=device))
+            drawn.append(torch.rand(1))
+    assert torch.equal(*drawn)
+
+
 @pytest.mark.parametrize("estimator", ["naive", pytest.param("arnoldi", marks=pytest.mark.slow)])
 def test_captums_second_order_ranks_as_exact_does_on_a_head_of_650_parameters(estimator: str) -> None:
     from scipy.stats import spearmanr
