@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..core.messages import DoesNotApply, UnknownName, reason
 from ..core.records import Influence, Run
 from ..core.registry import estimators, intensity_rules, methods
-from ..core.running import copied, full_precision, one_thread, seeded
+from ..core.running import copied, full_precision, one_thread, real_numbers, seeded
 from ..features import readout, view
 from ..features.cache import as_seen_by, by_content, concatenated
 from ..features.statistics import collect
@@ -260,7 +260,7 @@ def _weighing(run: Run, takes_weights: bool) -> tuple[Callable[[Task, nn.Module,
     estimate = estimators.create(scores["estimator"], **(scores.get("settings") or {}))
 
     def weighed(task: Task, model: nn.Module, samples: Examples) -> Tensor | None:
-        values = np.asarray(estimate(task, model, samples, target_examples(task, "forget", samples)), dtype=float)
+        values = real_numbers(estimate(task, model, samples, target_examples(task, "forget", samples)))
         frame = pd.DataFrame({"example": samples.ids.numpy(), "influence": values})
         try:
             made = intensity(Influence(frame, frame[["example"]], {}), rule, **(told.get("settings") or {}))

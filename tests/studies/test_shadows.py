@@ -130,6 +130,16 @@ def test_a_retain_free_method_is_never_handed_samples_to_keep(run: Run, monkeypa
     assert any(each.weights.std() > 0 for each in seen), "by the run's own estimator and rule"
 
 
+def test_an_estimator_may_give_what_influence_takes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tensor in torch's graph, which NumPy does not read, no more than one on a GPU."""
+    asked = Audited.of(run, None)
+    expected = module.shadows(asked, 8)
+    kind = imu.estimators["fisher-diagonal"]  # the run's own
+    real = kind.__call__
+    monkeypatch.setattr(kind, "__call__", lambda self, *given: real(self, *given).requires_grad_())
+    assert np.array_equal(module.shadows(asked, 8).seen, expected.seen)
+
+
 def test_what_cannot_be_asked_is_said(run: Run) -> None:
     for wrong, said in (
         (7, "takes 8 pairs of shadow models or more: .* and no interval"),
