@@ -253,6 +253,23 @@ def device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
+def placed(model: nn.Module, device: Any, without: str = "the CPU") -> nn.Module:
+    """The model itself, moved to a device.
+
+    Args:
+        without: where it would be without a device of its own.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError, TypeError) as error:  # what torch says of a device that is not there
+        raise ValueError(
+            f"device={device!r} is none that models can be on here: {str(error).splitlines()[0]}; leave it out for {without}"
+        ) from None
+
+
 def digest(*parts: object) -> str:
     """A short content digest of tensors, arrays, bytes and anything with a faithful repr."""
     state = hashlib.blake2b(digest_size=16)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import shown, unknown, warn
-from ..core.running import checked_seed, copied, device_of, fingerprint, same_tensors, seeded, tensors_of
+from ..core.running import checked_seed, copied, device_of, fingerprint, placed, same_tensors, seeded, tensors_of
 from . import cards, cross_entropy, sample_requests
 from .evaluation import averages
 from .networks import fresh
@@ -59,6 +59,7 @@ class Classification:
         level: ``"superclass"`` or ``"subclass"``: what the model names, of data with two levels; it can be written
             ``labels=``. A superclass request stands for ``"subclass"``, a subclass request for ``"superclass"``.
         test_fraction: the share of each class that is held out of a folder without a test part, under a fixed seed.
+        device: where models are made, such as ``"cuda"``; None for the CPU.
 
     Raises:
         ValueError: no request or several, an empty forget or retain set, an unknown class, an index out of range or
@@ -78,6 +79,7 @@ class Classification:
     forget_subclass: str | None = None
     level: str | None = None
     test_fraction: float = 0.2
+    device: str | None = None
     labels: InitVar[str | None] = None
 
     def __post_init__(self, labels: Any) -> None:
@@ -112,7 +114,7 @@ class Classification:
         level = sample_requests.level(request, self.level)
         if isinstance(self.data, Supplied) and level:
             raise ValueError("data of your own have one level of labels; use forget_class= or forget_indices=")
-        idle = [name for name in ("architecture", "image_size") if getattr(self, name) is not None]
+        idle = [name for name in ("architecture", "image_size", "device") if getattr(self, name) is not None]
         if isinstance(self.data, Supplied) and idle:
             raise ValueError(f"{' and '.join(idle)} say nothing of a model and data of your own; leave them out")
         object.__setattr__(self, "level", None if level == "class" else level)
@@ -287,7 +289,7 @@ class Classification:
             if not isinstance(self.data, Supplied):
                 made = networks.build(self.architecture, len(self.classes), self.labelled.channels)
                 networks.check_takes(made, self.architecture, self.labelled.train.batch(slice(0, 1)).inputs)
-                return made
+                return placed(made, self.device or "cpu")
             original, make_model = self.data.original, self.data.make_model
             if make_model is None:
                 return self.data.prepared(fresh.reset(original)).to(device_of(original)).train()

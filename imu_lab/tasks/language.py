@@ -16,7 +16,7 @@ from torch import nn
 
 from ..core.knobs import check_count
 from ..core.messages import kind_of
-from ..core.running import checked_seed
+from ..core.running import checked_seed, placed
 from . import answer_loss, cards, pair_measures
 from .networks import language as networks
 from .networks import pretrained
@@ -229,7 +229,7 @@ class Language:
         made = networks.small(self.codec, self.shape, seed) if small else pretrained.loaded(self.model)
         if self.adapters:
             made = networks.CausalModel(adapted(made.network, self.adapters, seed))
-        return made.to(self.device or "cpu")
+        return placed(made, self.device or "cpu")
 
     def prepared(self, model: nn.Module) -> nn.Module:
         """A model of Hugging Face as the task calls it, its output layer with weights of its own.

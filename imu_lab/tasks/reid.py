@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import unknown
-from ..core.running import checked_seed, fingerprint, seeded
+from ..core.running import checked_seed, fingerprint, placed, seeded
 from . import cards, cross_entropy, ranking
 from .evaluation import outputs
 from .networks import images as networks
@@ -218,7 +218,7 @@ class ReID:
         model = self._network(seed)
         if self._start is not None:
             model.backbone.load_state_dict(self._start)
-        return model.to(self.device or "cpu")
+        return placed(model, self.device or "cpu")
 
     def _network(self, seed: int) -> nn.Module:
         with seeded(seed):

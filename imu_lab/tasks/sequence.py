@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..core.knobs import check_flag
 from ..core.messages import listed, unknown
-from ..core.running import checked_seed, digest, seeded
+from ..core.running import checked_seed, digest, placed, seeded
 from .evaluation import averages
 from .networks.transformer import Shape, Transformer
 from .outputs import log_probabilities
@@ -72,6 +72,7 @@ class Sequence:
         recipe: how to train; None for the preset's own.
         forget_unlearned: allow ``forget_sources`` that the model was never trained on. The reference's published
             command does so (its defect M4); half of what it "forgets" was never learned.
+        device: where models are made, such as ``"cuda"``; None for the CPU.
 
     Raises:
         UnknownName: no such preset.
@@ -87,6 +88,7 @@ class Sequence:
     readout: tuple[str, ...] | str | None = None
     recipe: Recipe | None = None
     forget_unlearned: bool = False
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Corpus) and self.data not in tuple(PRESETS):
@@ -231,7 +233,8 @@ class Sequence:
     def make_model(self, seed: int) -> nn.Module:
         """A fresh transformer under ``seed``."""
         with seeded(seed):
-            return Transformer(self.corpus.states, self.corpus.train[0].shape[1] - 1, self._preset.shape)
+            made = Transformer(self.corpus.states, self.corpus.train[0].shape[1] - 1, self._preset.shape)
+        return placed(made, self.device or "cpu")
 
     def token_losses(self, forward: Callable[[Any], Tensor], batch: Batch) -> Tensor:
         """(n, T) cross-entropy in nats of each predicted token."""

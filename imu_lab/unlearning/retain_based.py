@@ -24,7 +24,9 @@ from .retain_free import npo
 class Retrain:
     """The gold standard: forget everything, then train from fresh weights on the retain set. One update is one epoch.
 
-    After the recipe's last epoch the model rests, and equals ``imu.train(task, "retain", seed)`` bit for bit.
+    After the recipe's last epoch the model rests, and equals ``imu.train(task, "retain", seed)`` on the same device bit
+    for bit. On another device it is another model: rounding grows over a training, and a GPU trains large networks in
+    bfloat16.
     """
 
     needs_retain: ClassVar[bool] = True

@@ -240,10 +240,6 @@ def test_pretrained_weights_are_asked_for_late_and_are_part_of_the_key(
     assert made.data_key != random.data_key == people.market(str(tmp_path / "set"), (128, 64)).key
 
 
-def test_device_is_where_models_are_made() -> None:
-    assert next(replace(task(), device="meta").make_model(0).parameters()).device.type == "meta"
-
-
 def test_held_out_pictures_have_labels_of_their_own() -> None:
     ids = task().split("test").ids[:3]
     crowd = task().crowd.held_out

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.messages import with_article
-from ...core.running import described, device_of, digest, evaluating, evenly, fingerprint
+from ...core.running import described, device_of, digest, evaluating, evenly, fingerprint, placed
 from ..networks.fresh import check_makes, check_takes, frozen
 from ..outputs import meets_numbers
 from ..protocol import Batch, Examples
@@ -109,7 +109,7 @@ def supply(
     if train_fn is not None:
         check_takes(train_fn, "train_fn", "trains a model", "model", "dataset", "seed")
     original = models.own_copy(model)
-    original = original if device is None else _on(device, original)
+    original = original if device is None else placed(original, device, "the model's own")
     accepts = models.parameters_of(original)
     parts = {where: gate.side(data, where, label, accepts) for where, data in (("train", train), ("test", test))}
     first = parts["train"].rows.get(slice(0, 2))
@@ -132,15 +132,6 @@ def supply(
         own is None or not names or not meets_numbers(lambda made: own(made, batch.targets), outputs, batch.targets)
     )
     return Supplied(key, labelled, original, how, make_model, train_fn, own, loss_key, logits)
-
-
-def _on(device: Any, model: nn.Module) -> nn.Module:
-    try:
-        return model.to(device)
-    except (RuntimeError, AssertionError, TypeError) as error:  # what torch says of a device that is not there
-        raise ValueError(
-            f"device={device!r} is none that models can be on here: {str(error).splitlines()[0]}; leave it out for the model's own"
-        ) from None
 
 
 def _plain(kind: torch.dtype) -> str:
