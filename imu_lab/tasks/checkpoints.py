@@ -139,7 +139,7 @@ def _trained(
     hidden = {"disable": True} if progress else {"delay": 2, "leave": False}
     words = f"training on {split}"
     prepare_figures()
-    with unfinished.kept(training), tqdm(total=training.updates, initial=training.made, unit="update", **hidden) as bar:
+    with unfinished.kept(), tqdm(total=training.updates, initial=training.made, unit="update", **hidden) as bar:
         bar.set_description(words, refresh=False)
         for made in training:
             unfinished.note(training)
@@ -190,7 +190,7 @@ class _Unfinished:
             self._write()
 
     @contextmanager
-    def kept(self, training: Training) -> Iterator[None]:
+    def kept(self) -> Iterator[None]:
         """Whatever ends the training within, its last whole epoch is written down."""
         try:
             yield

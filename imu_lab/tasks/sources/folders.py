@@ -63,7 +63,7 @@ def folder(path: str, image_size: int | None = None, labels: str = "class", test
 def _folder(root: Path, image_size: int | None, level: str, fraction: float, words: str, facts: tuple) -> Labelled:
     """See :func:`folder`; ``facts`` about the files are there to notice a changed one."""
     parts, _ = _parts(root, fraction, level)
-    named = {side: [_names(file, level, root) for file in files] for side, files in parts.items()}
+    named = {side: [_names(file, level) for file in files] for side, files in parts.items()}
     classes, numbers = _numbered({side: [name for name, _ in rows] for side, rows in named.items()}, root)
     other = None
     if level != "class":
@@ -201,7 +201,7 @@ def _split(files: list[File], fraction: float, root: Path, depth: int) -> dict[s
     }
 
 
-def _names(file: File, level: str, root: Path) -> tuple[str, str]:
+def _names(file: File, level: str) -> tuple[str, str]:
     """What a picture's class is called, and its group on the other level."""
     if level == "class":
         return file.above[0], ""
