@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,12 +88,10 @@ def audit(
     asked = Audited.of(run, reference, task, draws, seed)
     if not asked.retrained:
         warn('this run has no retrained model beside it: goals are empty; pass reference=imu.train(task, "retain")')
-    rows = []
+    families, rows = FAMILIES | {SHADOWS: partial(shadows.u_lira_rows, pairs=pairs or shadows.PAIRS)}, []
     for name in names:
         try:
-            found = list(
-                shadows.u_lira_rows(asked, pairs or shadows.PAIRS) if name == SHADOWS else FAMILIES[name](asked)
-            )
+            found = list(families[name](asked))
         except DoesNotApply as error:
             if only is not None:
                 raise
@@ -100,10 +99,8 @@ def audit(
         rows += [{"audit": name} | row._asdict() for row in found]
     table = pd.DataFrame(rows, columns=COLUMNS)
     if not asked.retrained:
-        known = table["value"].notna()
-        table.loc[known, "note"] = [
-            notes_of(note, "no retrained model, so no goal") for note in table.loc[known, "note"]
-        ]
+        known, words = table["value"].notna(), "no retrained model, so no goal"
+        table.loc[known, "note"] = [notes_of(note, words) for note in table.loc[known, "note"]]
     return table
 
 
