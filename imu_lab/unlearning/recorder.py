@@ -76,7 +76,13 @@ class Recorder:
     def _meant(self, split: str) -> str:
         """A question after the split that was probably meant; empty where this is one, or is near none."""
         known = {*offered(self.task).splits, "train"}
-        return "" if split in known else near(split, known, cutoff=0.75)
+        if split in known or not (words := near(split, known, cutoff=0.75)):
+            return ""
+        try:
+            self.task.split(split)  # a task may have more than a run follows, such as a source that is a whole split
+        except Exception:  # a task of a user's own says in its own way what it does not have
+            return words
+        return ""
 
     def forget_loss(self, model: nn.Module) -> float:
         """What :meth:`look` tells as the loss of the forget set, and nothing else."""
