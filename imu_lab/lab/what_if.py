@@ -58,14 +58,14 @@ def what_if(
     drop, weighed, keep, flip, double = (several_examples(each, f"{name}=") for name, each in given.items())
     asked = None if request is None else several_examples(request, "request=")
     factors = dict.fromkeys(drop, 0.0) | dict(zip(weighed, _factors(given["reweight"])))
-    _check(run, factors, [*factors, *keep, *flip, *double], changes)
+    check(run, factors, [*factors, *keep, *flip, *double], changes)
     if request is not None:
         if factors or keep or flip or double:
             raise ValueError(
                 "request= cannot be combined with drop=, reweight=, keep=, flip= or double=; make the run with the new "
                 "request first, then call what_if on that run"
             )
-        return _on_task(run, requesting(run.task, asked), None, **changes)
+        return on_task(run, requesting(run.task, asked), None, **changes)
     weights = reweighted(weights_of(run), factors)
     if not (keep or flip or double):
         return again(run, weights, **changes)
@@ -77,7 +77,7 @@ def what_if(
         task = altered(task, run.model_at(0), flip, double)
         weights = with_copies(weights, task)
     changes.setdefault("stop_at", stop_at_of(run, run.settings["stop_at"]))
-    return _on_task(run, task, weights, **changes)
+    return on_task(run, task, weights, **changes)
 
 
 def _factors(reweight: Any) -> list[float]:
@@ -95,7 +95,7 @@ def _factors(reweight: Any) -> list[float]:
     return [float(factor) for factor in reweight.values()]
 
 
-def _on_task(run: Run, task: Task, weights: Intensity | None, **changes: Any) -> Run:
+def on_task(run: Run, task: Task, weights: Intensity | None, **changes: Any) -> Run:
     """The same run on another task."""
     settings, changes = run.settings, {**changes, "statistics": carried(run, changes.get("statistics"))}
     same = {name: settings[name] for name in ("steps", "seed", "method", "record_every")}
@@ -105,7 +105,12 @@ def _on_task(run: Run, task: Task, weights: Intensity | None, **changes: Any) ->
     return other if {"method", "lr"} & set(changes) else with_found(other, run)
 
 
-def _check(run: Run, factors: Mapping[int, float], examples: Iterable[int], changes: Mapping[str, Any]) -> None:
+def check(run: Run, factors: Mapping[int, float], examples: Iterable[int], changes: Mapping[str, Any]) -> None:
+    """Make sure that ``run`` can be made again with these samples treated otherwise.
+
+    Raises:
+        ValueError: as :func:`what_if`.
+    """
     run.known_task()
     if origin := run.settings.get("forked"):
         raise ValueError(
