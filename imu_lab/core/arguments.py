@@ -18,7 +18,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 from .knobs import check_count, check_flag, check_number
 from .messages import kind_of, shown
-from .running import checked_seed
+from .running import checked_seed, full_precision
 
 Call = TypeVar("Call", bound=Callable)
 KINDS = {  # by the name of a class in an annotation
@@ -33,7 +33,8 @@ KINDS = {  # by the name of a class in an annotation
 
 
 def checked(call: Call) -> Call:
-    """``call``, which refuses in one sentence what cannot be any of the things that its annotations name.
+    """``call``, which refuses in one sentence what cannot be any of the things that its annotations name, and is made in full
+    precision and with gradients, whatever holds around it.
 
     Raises:
         TypeError: when called, with something of another kind than one in :data:`KINDS`.
@@ -56,7 +57,8 @@ def checked(call: Call) -> Call:
         whose = call.__qualname__.removesuffix(".__init__")
         for name, value in bound.arguments.items():
             bound.arguments[name] = _settled(whose, name, takes[name], value)
-        return call(*bound.args, **bound.kwargs)
+        with full_precision():
+            return call(*bound.args, **bound.kwargs)
 
     return asked
 

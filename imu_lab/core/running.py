@@ -94,9 +94,10 @@ def checked_seed(given: Any) -> int:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Out of autocast, whose half precision is too coarse for influence, and out of inference mode, whose tensors have no
-    gradients; also a decorator."""
-    with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext(), _without_autocast("cpu"):
+    """Out of autocast, whose half precision is too coarse for influence, and with gradients, whatever holds around a call: a
+    notebook may have switched them off for all of its cells."""
+    inferring = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
+    with inferring, torch.enable_grad(), _without_autocast("cpu"):
         yield
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from ..core.records import Intensity
 from ..core.registry import methods
-from ..core.running import full_precision, one_thread
+from ..core.running import one_thread
 from ..features.statistics import Statistics
 from ..tasks.protocol import Task
 from ..unlearning.request import Request, even_weights
@@ -14,7 +14,6 @@ from .handed import handed
 from .session import Session
 
 
-@full_precision()
 def joint_intensity(
     task: Task,
     model: nn.Module,

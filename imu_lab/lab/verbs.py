@@ -18,7 +18,7 @@ from ..core.messages import listed, unheard, warn
 from ..core.outcome import beware, together
 from ..core.records import TABLES, Influence, Intensity, Run
 from ..core.registry import methods
-from ..core.running import fingerprint, full_precision, same, same_tensors, tensors_of
+from ..core.running import fingerprint, same, same_tensors, tensors_of
 from ..core.taken import seeds_of
 from ..features import readout
 from ..features.statistics import Statistics
@@ -62,7 +62,6 @@ def _holds_its_data(mine: Task, asked: Task) -> bool:
     return True
 
 
-@full_precision()
 def influence(
     task: Task,
     model: nn.Module,
@@ -87,7 +86,6 @@ def influence(
     return session_of(task, model).influence(estimator, target=target, cache=cache, **settings)
 
 
-@full_precision()
 def statistics(task: Task, model: nn.Module, parts: Iterable[str] | None = None) -> Statistics:
     """What a method that declares it may know of the training set: a few means over it, made while it is at hand.
 
@@ -106,7 +104,6 @@ def statistics(task: Task, model: nn.Module, parts: Iterable[str] | None = None)
     return session_of(task, model).statistics(parts)
 
 
-@full_precision()
 def unlearn(
     task: Task,
     model: nn.Module,

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..core.messages import kind_of, listed, unheard, warn
-from ..core.running import checked_seed, copied, fingerprint, full_precision, tensors_of
+from ..core.running import checked_seed, copied, fingerprint, tensors_of
 from ..tasks.announced import Row, announced
 from ..tasks.checkpoints import is_known, train
 from ..tasks.checks import checked_task
@@ -139,7 +139,6 @@ class References:
 SEEDS = range(5)
 
 
-@full_precision()
 def references(
     task: Task,
     seeds: Iterable[int] = SEEDS,

@@ -12,7 +12,6 @@ import pandas as pd
 from ..core.knobs import check_count
 from ..core.messages import DoesNotApply, kind_of, listed, unknown, warn
 from ..core.records import Run
-from ..core.running import full_precision
 from ..measures import predictions
 from ..tasks.protocol import Task
 from . import feature_audits, likeness_audits, privacy_audits, relearning, shadows
@@ -38,7 +37,6 @@ FAMILIES: dict[str, Callable[[Audited], Iterable[Row]]] = {
 SHADOWS = "u-lira"
 
 
-@full_precision()
 def audit(
     run: Run,
     only: str | Iterable[str] | None = None,
@@ -123,7 +121,6 @@ def _names(only: Any, shadowed: bool) -> list[str]:
     return names
 
 
-@full_precision()
 def membership(run: Run, *, reference: Any = None, task: Task | None = None) -> pd.DataFrame:
     """What the unlearned, the original and each retrained model say of each member and of each sample never seen.
 
@@ -146,7 +143,6 @@ def membership(run: Run, *, reference: Any = None, task: Task | None = None) -> 
     return pd.concat(tables, names=["model"]).reset_index("model").reset_index(drop=True)
 
 
-@full_precision()
 def class_accuracy(run: Run, *, reference: Any = None, task: Task | None = None) -> pd.DataFrame:
     """Accuracy class by class, on samples that the original model was trained on and on unseen ones.
 
@@ -172,7 +168,6 @@ def class_accuracy(run: Run, *, reference: Any = None, task: Task | None = None)
     return table.assign(goal=goal, original=shares[ORIGINAL])
 
 
-@full_precision()
 def prediction_matrix(
     run: Run, split: str = "forget", model: str = RUN, *, reference: Any = None, task: Task | None = None
 ) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..core.labels import told_apart
 from ..core.messages import DoesNotApply, listed
 from ..core.records import Run
-from ..core.running import fingerprint, full_precision, tensors_of
+from ..core.running import fingerprint, tensors_of
 from ..core.taken import several_runs
 from ..features import readout
 from ..features.cache import by_content
@@ -48,7 +48,6 @@ class Measure(NamedTuple):
     good: str = GOOD
 
 
-@full_precision()
 def head_only(
     runs: Run | Iterable[Run] | Mapping[str, nn.Module],
     *,

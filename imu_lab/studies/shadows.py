@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..core.messages import DoesNotApply, UnknownName, reason
 from ..core.records import Influence, Run
 from ..core.registry import estimators, intensity_rules, methods
-from ..core.running import copied, full_precision, one_thread, real_numbers, seeded
+from ..core.running import copied, one_thread, real_numbers, seeded
 from ..features import readout, view
 from ..features.cache import as_seen_by, by_content, concatenated
 from ..features.statistics import collect
@@ -300,7 +300,6 @@ def u_lira_rows(asked: Audited, pairs: int = PAIRS) -> Iterator[Row]:
         )
 
 
-@full_precision()
 def u_lira(run: Run, pairs: int = PAIRS, *, task: Task | None = None, seed: int = 0) -> pd.DataFrame:
     """Of each sample, how well shadow heads that forgot it can be told from those that never saw it: a head-level U-LiRA.
 

@@ -14,7 +14,7 @@ from torch import nn
 from ..core.labels import told_apart
 from ..core.messages import DoesNotApply, unknown
 from ..core.records import Run
-from ..core.running import evenly, full_precision
+from ..core.running import evenly
 from ..core.taken import a_record
 from ..measures import predictions
 from ..measures.membership import SCORES
@@ -91,7 +91,6 @@ class SideBySide:
         return f"SideBySide({self.names[A]} | {self.names[B]})"
 
 
-@full_precision()
 def side_by_side(run_a: Run, run_b: Run, *, reference: Any = None, task: Task | None = None) -> SideBySide:
     """Two runs that answer the same request, in everything that can be shown of them together.
 

@@ -7,7 +7,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..core.running import full_precision
 from ..features import readout, view
 from ..features.pooled import pooled
 from ..tasks.evaluation import outputs
@@ -19,7 +18,6 @@ COPIES = [(*by, number % 2 == 1) for number, by in enumerate(DIRECTIONS)]  # dow
 PENALTIES = np.logspace(-2, 6, 17)  # of which the one serves that predicts best what it has not seen
 
 
-@full_precision()
 def suspects(task: Task, model: nn.Module, split: str = "forget") -> pd.DataFrame:
     """The samples of a split by how doubtful their labels are, the most doubtful first; nothing is trained.
 
