@@ -76,7 +76,7 @@ class Models:
         """A model whose feature cache is full, which then counts in no arm's seconds; a look may be dear, so one does."""
         model = self(split, seed)
         if (split, seed) not in self._warm:
-            unlearn(self.task, model, steps=1, progress=quiet)
+            unlearn(self.task, model, steps=0, progress=quiet)
             self._warm.add((split, seed))
         return model
 
