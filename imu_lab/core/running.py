@@ -94,10 +94,11 @@ def checked_seed(given: Any) -> int:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Out of autocast, whose half precision is too coarse for influence, and with gradients, whatever holds around a call: a
-    notebook may have switched them off for all of its cells."""
+    """Out of autocast, whose half precision is too coarse for influence, with gradients, and with new tensors on the CPU, from
+    where they go to a model's device: a notebook may have set otherwise for all of its cells; also a decorator."""
     inferring = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
-    with inferring, torch.enable_grad(), _without_autocast("cpu"):
+    elsewhere = torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext()
+    with inferring, elsewhere, torch.enable_grad(), _without_autocast("cpu"):
         yield
 
 

@@ -15,7 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import shown, unknown, warn
-from ..core.running import checked_seed, copied, device_of, fingerprint, placed, same_tensors, seeded, tensors_of
+from ..core.running import (
+    checked_seed,
+    copied,
+    device_of,
+    fingerprint,
+    full_precision,
+    placed,
+    same_tensors,
+    seeded,
+    tensors_of,
+)
 from . import cards, cross_entropy, sample_requests
 from .evaluation import averages
 from .networks import fresh
@@ -82,6 +92,7 @@ class Classification:
     device: str | None = None
     labels: InitVar[str | None] = None
 
+    @full_precision()
     def __post_init__(self, labels: Any) -> None:
         if not callable(labels) and labels is not None:  # unasked, it is the method of that name
             object.__setattr__(self, "level", labels)
@@ -120,6 +131,7 @@ class Classification:
         object.__setattr__(self, "level", None if level == "class" else level)
 
     @classmethod
+    @full_precision()
     def from_data(
         cls,
         model: nn.Module,
@@ -248,6 +260,7 @@ class Classification:
         wanted = self.forget_superclass if self.forget_superclass is not None else self.forget_subclass
         return sample_requests.group_of(self.labelled, self.forget_class, wanted)
 
+    @full_precision()
     def split(self, name: str) -> Examples:
         """``"train"``, ``"forget"``, ``"retain"``, ``"test"`` (kept classes) or ``"test-forget"``."""
         makers = {

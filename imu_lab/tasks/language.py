@@ -16,7 +16,7 @@ from torch import nn
 
 from ..core.knobs import check_count
 from ..core.messages import kind_of
-from ..core.running import checked_seed, placed
+from ..core.running import checked_seed, full_precision, placed
 from . import answer_loss, cards, pair_measures
 from .networks import language as networks
 from .networks import pretrained
@@ -96,6 +96,7 @@ class Language:
     follows: ClassVar[tuple[str, ...]] = ("forget-quality",)
     declined: ClassVar[str] = "forget-declined"
 
+    @full_precision()
     def __post_init__(self, split: Any) -> None:
         check_installed()
         keys = pairs.checked_keys(self.keys)
@@ -125,6 +126,7 @@ class Language:
         return tuple(wanted) if isinstance(wanted, list) else wanted
 
     @classmethod
+    @full_precision()
     def from_data(cls, train: Any, test: Any = (), *, keys: tuple[str, str] | None = None, **request: Any) -> Language:
         """A task around pairs of your own.
 
@@ -201,6 +203,7 @@ class Language:
     def _places(self, split: str) -> list[int]:
         return places(self.corpus, self._forgotten, split)
 
+    @full_precision()
     def split(self, name: str) -> Examples:  # noqa: F811
         """``"train"``, ``"forget"``, ``"retain"``, ``"test"``, ``"test-forget"``, ``"well-known"``, ``"general"``; and each
         with ``-perturbed``, ``-paraphrased``, ``-wrong`` or ``-declined`` behind it."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import unknown
-from ..core.running import checked_seed, fingerprint, placed, seeded
+from ..core.running import checked_seed, fingerprint, full_precision, placed, seeded
 from . import cards, cross_entropy, ranking
 from .evaluation import outputs
 from .networks import images as networks
@@ -78,6 +78,7 @@ class ReID:
     goal: ClassVar[tuple[str, str, float]] = ("identity_accuracy", "<=", 0.0)
     distinct: ClassVar[bool] = True
 
+    @full_precision()
     def __post_init__(self) -> None:
         drawn = str(self.data) == "figures"
         own = {
@@ -183,6 +184,7 @@ class ReID:
         shallow, drawn = self.readout in (None, "classifier", ("classifier",)), self.data == "figures"
         return ({"lr": 3e-3 if shallow else 3e-4} if drawn or not shallow else {}) | {"batch_size": 8}
 
+    @full_precision()
     def split(self, name: str) -> Examples:
         """``"train"``, ``"forget"``, ``"retain"``, ``"test"``, ``"test-forget"``, ``"gallery"``, ``"standard"``..."""
         train, held_out = self.crowd.train, self.crowd.held_out

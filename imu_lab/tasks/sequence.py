@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..core.knobs import check_flag
 from ..core.messages import listed, unknown
-from ..core.running import checked_seed, digest, placed, seeded
+from ..core.running import checked_seed, digest, full_precision, placed, seeded
 from .evaluation import averages
 from .networks.transformer import Shape, Transformer
 from .outputs import log_probabilities
@@ -90,6 +90,7 @@ class Sequence:
     forget_unlearned: bool = False
     device: str | None = None
 
+    @full_precision()
     def __post_init__(self) -> None:
         if not isinstance(self.data, Corpus) and self.data not in tuple(PRESETS):
             raise unknown("preset of Sequence", self.data, PRESETS)
@@ -124,6 +125,7 @@ class Sequence:
             )
 
     @classmethod
+    @full_precision()
     def from_data(
         cls,
         train: Any,
@@ -208,6 +210,7 @@ class Sequence:
         others = [f"source-{source}" for source in range(self.corpus.sources) if source not in alone]
         return ("forget", "retain", "test", "test-forget", *others)
 
+    @full_precision()
     def split(self, name: str) -> Examples:
         """``"train"``, ``"forget"``, ``"retain"``, ``"test"``, ``"test-forget"`` or ``"source-<number>"``."""
         makers = {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.messages import unknown
-from ..core.running import digest, seeded
+from ..core.running import digest, full_precision, seeded
 from . import cross_entropy
 from .evaluation import averages
 from .protocol import Examples
@@ -34,6 +34,7 @@ class Toy:
     goal: ClassVar[tuple[str, str, float]] = ("accuracy", "<=", 0.0)
     unlearning: ClassVar[Mapping[str, Any]] = {"lr": 3e-2, "batch_size": 16}
 
+    @full_precision()
     def __post_init__(self) -> None:
         if self.forget_blob not in range(3):
             raise ValueError(f"forget_blob must be 0, 1 or 2, got {self.forget_blob!r}")
@@ -49,6 +50,7 @@ class Toy:
         centres = torch.tensor([[0.0, 1.5], [1.3, -0.75], [-1.3, -0.75]])
         return centres[labels] + 0.7 * torch.randn(len(labels), 2, generator=generator), labels
 
+    @full_precision()
     def split(self, name: str) -> Examples:
         """``"train"``, ``"forget"``, ``"retain"`` or ``"test"`` (the blobs that are kept)."""
         points, labels = self._points("test" if name == "test" else "train")

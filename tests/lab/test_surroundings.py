@@ -17,7 +17,9 @@ MODES = {
     "no gradients": torch.no_grad,
     "inference": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "new tensors elsewhere": lambda: torch.device("meta"),  # as torch.set_default_device("cuda") has it
 }
+MINE = cases.conv_net(), cases.images(60, 0), cases.images(30, 1)
 VERBS = {
     "influence": lambda run: imu.influence(run.task, run.model_at(0)).values,
     "influence_matrix": lambda run: imu.influence_matrix(run.task, run.model_at(0)).values,
@@ -30,6 +32,9 @@ VERBS = {
     "collateral": lambda run: imu.collateral(run)["predicted"],
     "damage_by_sample": lambda run: imu.damage_by_sample(run)["predicted"],
     "resistance": lambda run: imu.resistance(run, rebound=5)["rebound_censored"].astype(float),
+    "a task": lambda run: imu.tasks.Classification.from_data(*MINE, forget_indices=[0]).split("forget").batch().inputs,
+    "digits": lambda run: imu.tasks.Classification("digits", forget_class=3).split("forget").batch().inputs,
+    "sequences": lambda run: imu.tasks.Sequence("small", forget_sources=(1,)).split("forget").batch().inputs,
     "train": lambda run: next(imu.train(run.task, recipe=imu.tasks.Recipe(epochs=1, lr=0.01)).parameters()).detach(),
 }
 VERBS |= {
