@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 
 import imu_lab as imu
-from imu_lab.studies.cells import Cell, sources
+from imu_lab.studies.cells import Cell, Models, sources
 from imu_lab.studies.statistics import spearman
+from imu_lab.unlearning.recorder import Recorder
 
 TOY = imu.tasks.Toy()
 SEEDS = (0, 1, 2)
@@ -297,3 +298,10 @@ def test_a_seed_is_there_once() -> None:
     """Twice, a model would be among the others that it is compared with, at a distance of nothing."""
     with pytest.raises(ValueError, match="seeds has '0' more than once"):
         imu.trial(TOY, {"a": {}}, at_forget=0.1, seeds=(0, 1, 0))
+
+
+def test_a_model_is_warmed_by_a_single_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    models, looks, look = Models(cases.task("digits fraction")), [], Recorder.look
+    models.take("train", 0, cases.original("digits fraction"))
+    monkeypatch.setattr(Recorder, "look", lambda recorder, model: (looks.append(model), look(recorder, model))[1])
+    assert models.warm("train", 0) is models.warm("train", 0) and len(looks) == 1

@@ -69,6 +69,17 @@ def test_each_author_alone_is_a_run_for_that_author() -> None:
     assert mine["forgotten"].sum() == 2, "the request of the run decides what counts as forgotten"
 
 
+def test_runs_for_one_alone_ask_the_model_nothing_about_who_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, asked, evaluate = run(), [], imu.tasks.Language.evaluate
+    monkeypatch.setattr(
+        imu.tasks.Language,
+        "evaluate",
+        lambda task, model, split, **how: (asked.append(split), evaluate(task, model, split, **how))[1],
+    )
+    assert imu.leakage(made, alone=True)["pressed"].nunique() == 3
+    assert set(asked) == {"forget"}
+
+
 def test_any_task_with_labels_and_none_without() -> None:
     digits = cases.task("digits fraction")
     made = imu.unlearn(digits, cases.original("digits fraction"), steps=2)
