@@ -10,9 +10,10 @@ The pipeline reads from top to bottom::
     imu.plot_curves(run)
 """
 
+__version__ = "0.1.0"  # written here, so that a checkout that nobody installed knows it, too
+
 # ruff: noqa: F401, I001  (a table of contents in the order of the pipeline, not of the alphabet)
 from importlib import import_module as _import_module
-from importlib.metadata import version as _version
 from types import FunctionType as _Function
 from types import ModuleType as _Module
 
@@ -119,8 +120,6 @@ from .unlearning.objectives import (
 
 # The notebooks' own
 from .lessons.exercise import check
-
-__version__ = _version("imu_lab")
 
 # Drawing needs plotly and ipywidgets, a second to import: they load when first asked for.
 _LATER = {

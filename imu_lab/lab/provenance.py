@@ -6,14 +6,12 @@ import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
-from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
 import torch
 
-from .. import tasks
+from .. import __version__, tasks
 from ..core.knobs import plain
 from ..core.messages import in_brief, warn
 from ..core.records import Run
@@ -118,9 +116,4 @@ def _other_labels(samples: pd.DataFrame, task: Task) -> bool:
 
 def versions() -> dict[str, str]:
     """What ran."""
-    return {"imu_lab": _installed(), "torch": torch.__version__, "python": platform.python_version()}
-
-
-@cache  # reading the metadata takes as long as ten updates, and they do not change while a process runs
-def _installed() -> str:
-    return version("imu_lab")
+    return {"imu_lab": __version__, "torch": torch.__version__, "python": platform.python_version()}

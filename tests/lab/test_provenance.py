@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import cases
 import numpy as np
@@ -10,6 +13,18 @@ import pytest
 
 import imu_lab as imu
 from imu_lab.lab.provenance import plain, task_again, task_settings, versions
+
+ROOT = Path(__file__).parents[2]
+NOT_INSTALLED = """
+from importlib.metadata import Distribution, PackageNotFoundError
+known = Distribution.from_name
+def found(name):
+    if name == "imu_lab":
+        raise PackageNotFoundError(name)
+    return known(name)
+Distribution.from_name = found
+import imu_lab
+"""
 
 
 @pytest.mark.parametrize("task", [
@@ -45,3 +60,13 @@ def test_settings_are_plain_values() -> None:
 
 def test_versions_name_what_ran() -> None:
     assert versions()["imu_lab"] == imu.__version__ and "torch" in versions()
+
+
+@pytest.mark.parametrize(("file", "wording"), [("pyproject.toml", 'version = "{}"'), ("CITATION.cff", "version: {}")])
+def test_the_version_is_one_wherever_it_is_written(file: str, wording: str) -> None:
+    assert wording.format(imu.__version__) in (ROOT / file).read_text("utf-8").splitlines()
+
+
+@pytest.mark.slow
+def test_a_checkout_that_nobody_installed_can_be_imported() -> None:
+    subprocess.run([sys.executable, "-c", NOT_INSTALLED], cwd=ROOT, check=True)
