@@ -57,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     folder, plan = (trial.a_tenth(given.folder), TENTH) if given.tenth else (given.folder, WHOLE)
     plan = plan._replace(recipe=replace(plan.recipe, epochs=given.epochs or plan.recipe.epochs))
     tasks = {
-        name: imu.tasks.Classification(str(folder), architecture="resnet-20", recipe=plan.recipe, **REQUESTS[name])
+        name: imu.tasks.Classification(
+            str(folder), architecture="resnet-20", recipe=plan.recipe, device=given.device, **REQUESTS[name]
+        )
         for name in given.requests
     }
     _say(f"{next(iter(tasks.values())).about}\n{plan.recipe}")
@@ -84,6 +86,7 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--requests", nargs="+", choices=list(REQUESTS), default=list(REQUESTS), help="what is forgotten"
     )
+    parser.add_argument("--device", help="where models are trained, such as cuda; the CPU by default")
     parser.add_argument("--epochs", type=int, help="in place of the recipe's own number")
     return parser.parse_args(arguments)
 

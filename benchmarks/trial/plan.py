@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +163,11 @@ def a_tenth(folder: Path | None) -> Path:
                 if not (to / split / label.name / file.name).exists():
                     shutil.copy(file, to / split / label.name / file.name)
     return to
+
+
+def on(device: str | None, task: Any) -> Any:
+    """The task with its models on a device; as it is for None."""
+    return task if device is None else replace(task, device=device)
 
 
 def words(settings: Any) -> str:

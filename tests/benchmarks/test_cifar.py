@@ -49,6 +49,14 @@ def test_an_original_below_what_it_should_reach_is_an_error(folder: Path, capsys
     assert "should reach 1.10: it does not" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("given", "device"), [([], None), (["--device", "cpu"], "cpu")])
+def test_the_models_are_where_the_command_says(given: list[str], device: str | None, folder: Path, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(cifar, "models", lambda tasks, _: asked.extend(task.device for task in tasks.values()) or [])
+    cifar.main([str(folder), *given])
+    assert asked == [device, device]
+
+
 def test_a_tenth_of_each_class(folder: Path, capsys: pytest.CaptureFixture) -> None:
     cifar.main([str(folder), "--tenth", "--seeds", "0", "--epochs", "1", "--requests", "class"])
     assert "6 train and 3 test" in capsys.readouterr().out

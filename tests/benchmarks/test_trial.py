@@ -69,6 +69,28 @@ def test_what_the_readme_says_of_the_other_tasks_is_in_the_rows(table: pd.DataFr
     assert len(ascents) == 8 and (ascents["low"] > 0).all(), "every ascent ends farther than doing nothing"
 
 
+@pytest.mark.parametrize(("given", "device"), [([], None), (["--device", "cpu"], "cpu")])
+def test_the_models_are_where_the_command_says(
+    given: list[str], device: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def tried(task: imu.tasks.Classification, *how: object, **_: object) -> pd.DataFrame:
+        asked.append((task.device, how[-1]))
+        return pd.DataFrame()
+
+    monkeypatch.setattr(command, "_tried", tried)
+    monkeypatch.setattr(report, "keep", lambda *_: None)
+    command.main(["--only", "digits, class 3", "--out", str(tmp_path), *given])
+    assert asked == [(device, device)]
+
+
+def test_a_report_says_which_gpu_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"the GPU that is {device}")
+    told = [command.made_by(device)["machine"].split(", ")[-1] for device in (None, "cpu", "cuda:1", "mps")]
+    assert told == ["no GPU used", "no GPU used", "the GPU that is cuda:1", "mps"]
+
+
 def test_every_arm_is_tried_as_often() -> None:
     assert {len(arm.tried) for arm in plan.ARMS.values()} == {3}
     assert plan.words({"rule": ("sqrt-clipped", {"quantile": 0.8})}) == "quantile 0.8"
