@@ -1,9 +1,10 @@
-"""Compare, or go on with it: ``python -m benchmarks.compare [--only TASK ...] [--cifar10 FOLDER] [--jobs 2]``."""
+"""Compare, or go on with it: ``python -m benchmarks.compare [--only TASK ...] [--cifar10 FOLDER] [--jobs 2] [--device cuda]``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from benchmarks.compare.plan import (
     METHODS,
     SEEDS,
     WHOLE,
-    moves_the_whole,
+    made_on,
     tuning_of,
 )
+from benchmarks.trial import plan as trial
 from benchmarks.trial.__main__ import made_by
 from imu_lab.core import storage
 from imu_lab.studies.cells import STILL
@@ -33,16 +35,16 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parsed(arguments)
     for name in given.only or list(ENTRIES):
         try:
-            task = ENTRIES[name].task(given.cifar10)
+            task = trial.on(given.device, ENTRIES[name].task(given.cifar10))
         except FileNotFoundError as reason:
             sys.stdout.write(f"{name} is left out: {reason}\n")
             continue
-        report.keep(compared(task, name, given.jobs).assign(task=name), given.out)
+        report.keep(compared(task, name, given.jobs, given.device).assign(task=name), given.out)
     sys.stdout.write(f"{given.out / 'compare.parquet'} and {given.out / 'compare.md'} are written\n")
     return 0
 
 
-def compared(task: Any, name: str, jobs: int | None) -> pd.DataFrame:
+def compared(task: Any, name: str, jobs: int | None, device: str | None = None) -> pd.DataFrame:
     """The rows of one task: each method under the setting that was best on the seed of the tuning."""
     entry = ENTRIES[name]
     how = dict(seeds=SEEDS, references=True, tuning=tuning_of(name), by=entry.by, jobs=jobs)
@@ -52,16 +54,21 @@ def compared(task: Any, name: str, jobs: int | None) -> pd.DataFrame:
         "folder": storage.data_folder() / "compare",
     }
     tables = [imu.sweep(task, METHODS, at_forget=entry.goal, steps=entry.steps, **how)]
-    for method, tried in WHOLE.items() if moves_the_whole(name) else ():
+    made = made_on(device, name)
+    for method, tried in _of(WHOLE, made):
         how["record_every"] = LOOKS.get(method, entry.record_every)
         more = imu.sweep(task, {method: tried}, at_forget=entry.goal, steps=entry.steps, controls=False, **how)
         tables.append(_without_still(more))
-    for method, tried in ANEW.items() if moves_the_whole(name) else ():
+    for method, tried in _of(ANEW, made):
         how["record_every"] = ANEW_STEPS
         ends = _without_still(imu.sweep(task, {method: tried}, steps=ANEW_STEPS, controls=False, **how))
         goals = tables[0].groupby("seed")["goal"].first()
         tables.append(_read_at_the_end(ends, entry.goal, goals))
-    return pd.concat(tables, ignore_index=True).drop(columns="run").assign(**made_by())
+    return pd.concat(tables, ignore_index=True).drop(columns="run").assign(**made_by(device))
+
+
+def _of(methods: Mapping[str, Any], names: list[str]) -> list[tuple[str, Any]]:
+    return [(name, tried) for name, tried in methods.items() if name in names]
 
 
 def _without_still(table: pd.DataFrame) -> pd.DataFrame:
@@ -91,6 +98,9 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=list(ENTRIES), metavar="TASK", help=f"of {', '.join(ENTRIES)}")
     parser.add_argument("--cifar10", type=Path, help="a folder of pictures, train/<class>/* and test/<class>/*")
     parser.add_argument("--jobs", type=int, help="processes, each on one thread; as many as there are cores")
+    parser.add_argument(
+        "--device", help="where models are, such as cuda, which methods that move more than CIFAR-10's readout need"
+    )
     parser.add_argument("--out", type=Path, default=report.RESULTS, help="where the results go")
     return parser.parse_args(arguments)
 
