@@ -60,9 +60,8 @@ def test_a_verb_says_the_same(
     within: Callable[[], AbstractContextManager] = MODES[mode]
     found = []
     for place, around in (("usual", torch.enable_grad), ("other", within)):
-        monkeypatch.setenv(
-            "IMU_LAB_DATA", str(tmp_path / place)
-        )  # what one has trained is not to be found by the other
+        # What one has trained is not to be found by the other.
+        monkeypatch.setenv("IMU_LAB_DATA", str(tmp_path / place))
         imu.clear_caches()
         with around():
             found.append(np.asarray(asked(run), dtype=float))
