@@ -10,14 +10,13 @@ The pipeline reads from top to bottom::
     imu.plot_curves(run)
 """
 
-__version__ = "0.1.0"  # written here, so that a checkout that nobody installed knows it, too
-
 # ruff: noqa: F401, I001  (a table of contents in the order of the pipeline, not of the alphabet)
 from importlib import import_module as _import_module
 from types import FunctionType as _Function
 from types import ModuleType as _Module
 
 from .core.arguments import checked as _checked
+from .core.version import VERSION as __version__
 from . import influences as _estimators, unlearning as _methods  # registers what is built in
 
 # What can be forgotten, and how models of it are trained

@@ -77,9 +77,9 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def own(dotted: str) -> str | None:
-    """The room that a name of ours belongs to; None for names of others and of the package itself."""
-    parts = dotted.split(".")
-    return parts[1] if parts[0] == "imu_lab" and len(parts) > 1 and parts[1] in ROOMS else None
+    """The room that a name of ours belongs to: ``__init__`` for what the package shows at its face; None for names of others."""
+    package, first = (dotted.split(".") + [""])[:2]
+    return (first if first in ROOMS else "__init__") if package == "imu_lab" else None
 
 
 def test_every_file_has_its_room() -> None:
@@ -105,6 +105,8 @@ def test_the_finder_of_imports_finds_them(tmp_path: Path, monkeypatch: pytest.Mo
         ("imu_lab.core.registry.a", True), ("imu_lab.tasks.b", True), ("c.d", True), ("x.e", False), ("g", False),
     ]  # fmt: skip
     assert own("imu_lab.core.registry.a") == "core" and own("torch.nn") is None
+    # ``from .. import __version__``, ``from imu_lab import compare`` and ``import imu_lab`` go through the package's face.
+    assert {own(name) for name in ("imu_lab.__version__", "imu_lab.compare", "imu_lab")} == {"__init__"}
 
 
 def test_no_module_imports_one_that_imports_it() -> None:

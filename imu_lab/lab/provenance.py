@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from .. import __version__, tasks
+from .. import tasks
 from ..core.knobs import plain
 from ..core.messages import in_brief, warn
 from ..core.records import Run
+from ..core.version import VERSION
 from ..tasks.protocol import Task, labels_of
 
 
@@ -116,4 +117,4 @@ def _other_labels(samples: pd.DataFrame, task: Task) -> bool:
 
 def versions() -> dict[str, str]:
     """What ran."""
-    return {"imu_lab": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"imu_lab": VERSION, "torch": torch.__version__, "python": platform.python_version()}
