@@ -231,17 +231,21 @@ def kl(first: Tensor, second: Tensor) -> Tensor:
 
     Where either is NaN, so is the divergence: a broken model is at no distance from anything.
     """
-    shares, apart = first.exp(), first - second
-    if (never := shares == 0).any():
-        apart.masked_fill_(never, 0.0)
-    return apart.mul_(shares).sum(-1)  # in place: of several states of a readout they are many numbers
+    shares = first.exp()
+    return (
+        _possible(shares, first - second).mul_(shares).sum(-1)
+    )  # in place: of several states of a readout they are many
 
 
 def expected(shares: Tensor, values: Tensor) -> Tensor:
     """(...) Σ_k of shares times values, both (..., K); what has no share adds 0, though its value were infinite."""
-    if (never := shares == 0).any():  # which is rare, and the values are often many
-        values = values.masked_fill(never, 0.0)
-    return (shares * values).sum(-1)
+    return (shares * _possible(shares, values)).sum(-1)
+
+
+def _possible(shares: Tensor, values: Tensor) -> Tensor:
+    """The values, with 0 in the place of those that have no share; where all have one, which is usual, no copy of them."""
+    never = shares == 0
+    return torch.where(never, 0.0, values) if never.any() else values
 
 
 def per_example(values: Tensor) -> Tensor:
