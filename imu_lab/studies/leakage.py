@@ -78,13 +78,6 @@ class _OnForgetSet(Around):
 
     splits = ("forget",)
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-
-    def evaluate(self, model: nn.Module, split: str, **how: Any) -> dict[str, float]:
-        """The inner task's, whose examples these are, also where it reads them by itself."""
-        return self.task.evaluate(model, split, **how)
-
 
 def _each_alone(run: Run, task: Task, step: int, whole: pd.DataFrame) -> Iterator[tuple[str, Run]]:
     """The run again for each forgotten label alone, at equal forgetting, and what it is called."""

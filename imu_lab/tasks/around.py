@@ -58,16 +58,19 @@ class Around:
         """The inner task's metrics of a model on a split, measured on the outer task's examples.
 
         Raises:
-            TypeError: the inner task reads its data by itself, and would measure other examples than these.
+            TypeError: there are others than the inner task's, which reads its data by itself and would measure its own.
         """
-        if not takes_examples(self.task):
-            raise TypeError(
-                f"{type(self).__name__} has other examples than the {type(innermost(self)).__name__} inside, whose "
-                "evaluate(model, split) reads its own. Let it take them: evaluate(self, model, split, examples_of=None), "
-                "or write evaluate = imu.tasks.averages beside example_metrics"
-            )
         also = {"whole": whole} if takes_whole(self.task) else {}
-        return self.task.evaluate(model, split, examples_of=examples_of or self.split, **also)
+        if takes_examples(self.task):
+            return self.task.evaluate(model, split, examples_of=examples_of or self.split, **also)
+        if examples_of is None and type(self).split is Around.split:  # the examples are those that the inner task reads
+            self.split(split)  # for whoever listens
+            return self.task.evaluate(model, split, **also)
+        raise TypeError(
+            f"{type(self).__name__} has other examples than the {type(innermost(self)).__name__} inside, whose "
+            "evaluate(model, split) reads its own. Let it take them: evaluate(self, model, split, examples_of=None), "
+            "or write evaluate = imu.tasks.averages beside example_metrics"
+        )
 
 
 def heard(task: Task, listen: Callable[[str], None]) -> Task:

@@ -12,6 +12,7 @@ from torch import nn
 from user_tasks import Composed, Own, not_frozen
 
 import imu_lab as imu
+from imu_lab.tasks.around import Around, heard, restricted
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,17 @@ def test_a_task_around_one_that_reads_its_own_data_is_refused_rather_than_measur
     run = imu.unlearn(task, task.make_model(1), steps=2, lr=0.01)
     with pytest.raises(TypeError, match=r"Altered has other examples than the Own inside.*examples_of=None"):
         imu.what_if(run, flip=[3])
+
+
+def test_a_task_around_one_that_reads_its_own_data_measures_them_where_they_are_its_own() -> None:
+    task, listened = Own(), list[str]()
+    model, handed = task.make_model(1), restricted(task, "a method")
+    assert heard(task, listened.append).evaluate(model, "test") == task.evaluate(model, "test") and listened == ["test"]
+    assert handed.evaluate(model, "forget") == task.evaluate(model, "forget")
+    with pytest.raises(ValueError, match="a method asked for the 'retain' split"):
+        handed.evaluate(model, "retain")
+    with pytest.raises(TypeError, match="other examples than the Own inside"):
+        Around(task).evaluate(model, "forget", examples_of=task.split)
 
 
 @dataclass(frozen=True)
