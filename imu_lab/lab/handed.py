@@ -23,6 +23,7 @@ class Source(Protocol):
     task: Task
     model: nn.Module
     names: tuple[str, ...]
+    data: str | None
 
     def statistics(self, parts: Iterable[str] | None = None) -> Statistics:
         """Means over the train split."""

@@ -38,6 +38,7 @@ def settings_of(source: Source, method: Any, shares: Intensity, metrics: Iterabl
         "weights": weights,
         "readout": list(source.names),
         "task": repr(source.task),
+        "data": source.data,
         "task_settings": task_settings(source.task),
         "versions": versions(),
     }

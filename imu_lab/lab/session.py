@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
+from functools import cached_property
 from threading import Event
 from typing import Any
 
@@ -42,10 +43,10 @@ from ..measures.contract import Beside
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References
 from ..measures.reference import Reference, check_answers, refuse_broken, refuse_original
-from ..tasks.around import heard
+from ..tasks.around import heard, innermost
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
-from ..tasks.protocol import Examples, Task, offered, prepared
+from ..tasks.protocol import Examples, Task, offered, own_data_key, prepared
 from ..unlearning import driver
 from ..unlearning.recorder import Recorder
 from ..unlearning.request import Request
@@ -88,6 +89,11 @@ class Session:
         self._statistics: dict[tuple | None, Statistics] = {}
         self._doubted = False  # whether the model was looked at before
 
+    @cached_property
+    def data(self) -> str | None:
+        """A digest of the task's data, before variants of their samples were made; None for a task that has none."""
+        return own_data_key(innermost(self.task))
+
     @checked
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:
         """The task and model to work on (see :func:`imu_lab.features.view`); seen from the readout once for all verbs."""
@@ -117,6 +123,7 @@ class Session:
             "target": target if isinstance(target, str) else repr(target),
             "needs_retain": bool(asked - {"forget", offered(task).declined}),
             "task": repr(self.task),
+            "data": self.data,
         }
         return Influence(pd.DataFrame({"example": ids, "influence": values}), context, about)
 

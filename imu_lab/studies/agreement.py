@@ -11,6 +11,7 @@ import pandas as pd
 from ..core.messages import listed, unknown
 from ..core.records import Influence
 from ..core.taken import a_record
+from ..lab.asked import check_same_data
 from .resistance import latest, withstanding
 from .statistics import confidence_interval, kendalls_w, mean_spearman, one_row, spearman
 
@@ -82,7 +83,7 @@ def by_label(scores: Mapping[str, Influence] | Iterable[Influence]) -> dict[str,
 
     Raises:
         TypeError: there is something else among them.
-        ValueError: fewer than two, or of different samples.
+        ValueError: fewer than two, or of different samples or data.
     """
     if isinstance(scores, Mapping):
         named = {label: a_record(each, "a comparison", Influence, OF_INFLUENCES) for label, each in scores.items()}
@@ -101,6 +102,7 @@ def by_label(scores: Mapping[str, Influence] | Iterable[Influence]) -> dict[str,
         raise ValueError(
             f"{listed(others)} hold other samples than {next(iter(named))!r}; compare influences on one forget set"
         )
+    check_same_data(named.values(), "a comparison of influences")
     return named
 
 

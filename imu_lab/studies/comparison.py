@@ -14,6 +14,7 @@ from ..core.quantities import describe
 from ..core.records import Run
 from ..core.registry import methods
 from ..core.taken import several_runs
+from ..lab.asked import requests_of
 from ..tasks.protocol import Abilities, offered
 from ..unlearning import driver
 from ..unlearning.request import needs
@@ -49,8 +50,8 @@ def compare(
         ``needs`` says what a method works from: the forget set, a statistic of the training set, or retain data. ``passes``
         is what its updates cost until then, see :func:`passes`.
 
-        Runs that forget other samples, as :func:`imu_lab.what_if` makes them, answer another request: requests are then
-        numbered in the order of the runs, behind each name, and each has an ``"original"`` of its own.
+        Runs that forget other samples, as :func:`imu_lab.what_if` makes them, or samples of other data, answer another request:
+        requests are then numbered in the order of the runs, behind each name, and each has an ``"original"`` of its own.
 
     Raises:
         TypeError: there is something else than runs.
@@ -62,7 +63,7 @@ def compare(
     steps = [_first_met(run, rule) for run, rule in zip(runs, rules)]
     seeds = [run.settings.get("seed") for run in runs]
     looks = [Look(*each) for each in zip(told_apart(runs), map(_needs, runs), seeds, runs, steps)]
-    requests = _requests(runs)
+    requests = requests_of(runs)
     first = [requests.index(number) for number in dict.fromkeys(requests)]  # the first run of each request
     looks += [Look(ORIGINAL, "nothing", None, runs[at], 0) for at in first]
     reached = [step == step for step in steps] + [rules[at] is None or steps[at] == 0 for at in first]
@@ -117,13 +118,6 @@ def passes(run: Run, step: float | None = None) -> float:
     if not whole or step != step or not len(read):
         return float("nan")
     return float(read.loc[read["step"] <= step, "value"].sum()) / whole + bool(run.settings.get("statistics"))
-
-
-def _requests(runs: list[Run]) -> list[int]:
-    """Which request each run answers, from 1: those that forget the same samples share a number."""
-    forgotten = [tuple(sorted(run.samples["example"])) if "example" in run.samples else () for run in runs]
-    known = list(dict.fromkeys(forgotten))
-    return [known.index(each) + 1 for each in forgotten]
 
 
 def _needs(run: Run) -> str:

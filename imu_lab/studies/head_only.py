@@ -17,6 +17,7 @@ from ..core.running import fingerprint, tensors_of
 from ..core.taken import several_runs
 from ..features import readout
 from ..features.cache import by_content
+from ..lab.asked import check_one_request
 from ..lab.provenance import asked_of
 from ..measures.ensemble import References
 from ..measures.reference import Reference, refuse_original
@@ -121,6 +122,7 @@ def _asked(
     runs = several_runs(runs, "head_only")
     if not runs:
         raise ValueError("there are no runs to look into; pass one run or several")
+    check_one_request(runs, "head_only")
     task = [asked_of(run, task) for run in runs][0]
     labels, begun = told_apart(runs, seeds=True), [run.model_at(0) for run in runs] if original is None else [original]
     labels = [f"{label} #{at}" if labels.count(label) > 1 else label for at, label in enumerate(labels, 1)]

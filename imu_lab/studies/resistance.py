@@ -20,6 +20,7 @@ from ..core.records import Run
 from ..core.registry import methods
 from ..core.taken import a_record, several_runs
 from ..lab.again import again
+from ..lab.asked import check_same_data
 from ..unlearning.recorder import time_to_forget
 from .rebound import rebound as rebound_of
 
@@ -51,11 +52,12 @@ def resistance(
         ``.attrs["about"]`` says of each run how many samples were forgotten, and how many pressed.
 
     Raises:
-        ValueError: no run, one without margins, another number of uniform runs, a uniform run of other samples, or
-            ``uniform=True`` for a fork, whose first updates had other settings.
+        ValueError: no run, one without margins, runs on different data, another number of uniform runs, a uniform run of
+            other samples, or ``uniform=True`` for a fork, whose first updates had other settings.
     """
     runs = several_runs(runs, "resistance")
     controls = _controls(uniform, runs)
+    check_same_data([each for each in (*runs, *controls) if each is not None], "resistance")
     named = enumerate(zip(told_apart(runs), runs, controls))
     rows = [_of_run(run, label, number, control, rebound) for number, (label, run, control) in named]
     if not rows:

@@ -16,6 +16,7 @@ from ..core.messages import DoesNotApply, unknown
 from ..core.records import Run
 from ..core.running import evenly
 from ..core.taken import a_record
+from ..lab.asked import check_one_request
 from ..measures import predictions
 from ..measures.membership import SCORES
 from ..tasks.evaluation import outputs
@@ -103,17 +104,12 @@ def side_by_side(run_a: Run, run_b: Run, *, reference: Any = None, task: Task | 
 
     Raises:
         TypeError: one of them is no run.
-        ValueError: they do not forget the same samples, or do not know their task.
+        ValueError: they do not forget the same samples of the same data, or do not know their task.
     """
     runs = {A: run_a, B: run_b}
     for each in runs.values():
         a_record(each, "side_by_side", Run, "a run of imu.unlearn")
-    tasks = [run.known_task() if task is None else task for run in runs.values()]
-    ids = [run.samples["example"].sort_values().tolist() for run in runs.values()]
-    if tasks[0] != tasks[1] or ids[0] != ids[1]:
-        raise ValueError(
-            "these runs answer two requests; two runs stand side by side where both forget the same samples of one task"
-        )
+    check_one_request(runs.values(), "side_by_side")
     first = Audited.of(runs[A], reference, task, DRAWS)
     asked = {A: first, B: Audited.of(runs[B], first.references if reference is None else reference, task, DRAWS)}
     models = {A: first.models[RUN], B: asked[B].models[RUN], ORIGINAL: first.models[ORIGINAL]}
