@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     least: float
 
 
-WHOLE = Plan(replace(preset("cifar10").recipe, epochs=20), 0.88)
+WHOLE = Plan(replace(preset("cifar10").recipe, epochs=20), 0.85)  # three originals reached 0.86 to 0.87
 TENTH = Plan(trial.TENTH, 0.5)  # seven originals reached 0.51 to 0.58
 
 

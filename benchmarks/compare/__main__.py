@@ -13,6 +13,7 @@ import pandas as pd
 import imu_lab as imu
 from benchmarks.compare import report
 from benchmarks.compare.plan import (
+    ALL,
     ANEW,
     ANEW_STEPS,
     ENTRIES,
@@ -20,12 +21,14 @@ from benchmarks.compare.plan import (
     METHODS,
     SEEDS,
     WHOLE,
+    is_cpu,
     made_on,
     tuning_of,
 )
 from benchmarks.trial import plan as trial
 from benchmarks.trial.__main__ import made_by
 from imu_lab.core import storage
+from imu_lab.studies.arms import arms_of
 from imu_lab.studies.cells import STILL
 from imu_lab.unlearning.driver import COMPARISONS
 
@@ -33,19 +36,39 @@ from imu_lab.unlearning.driver import COMPARISONS
 def main(arguments: list[str] | None = None) -> int:
     """Make the runs that are missing, then write the table, its Markdown and the README's copy of it."""
     given = _parsed(arguments)
-    for name in given.only or list(ENTRIES):
+    affordable = [name for name in ENTRIES if name not in ALL or not is_cpu(given.device)]
+    for name in given.only or affordable:
         try:
             task = trial.on(given.device, ENTRIES[name].task(given.cifar10))
+            methods = chosen(ALL[name][0], given.out) if name in ALL else METHODS
         except FileNotFoundError as reason:
             sys.stdout.write(f"{name} is left out: {reason}\n")
             continue
-        report.keep(compared(task, name, given.jobs, given.device).assign(task=name), given.out)
+        report.keep(compared(task, name, methods, given.jobs, given.device).assign(task=name), given.out)
     sys.stdout.write(f"{given.out / 'compare.parquet'} and {given.out / 'compare.md'} are written\n")
     return 0
 
 
-def compared(task: Any, name: str, jobs: int | None, device: str | None = None) -> pd.DataFrame:
-    """The rows of one task: each method under the setting that was best on the seed of the tuning."""
+def chosen(name: str, out: Path) -> dict[str, Mapping[str, Any]]:
+    """Each method with the setting that was best on a task, by the rows that were kept of it.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    kept = out / "compare.parquet"
+    rows = pd.read_parquet(kept) if kept.exists() else pd.DataFrame({"task": [], "arm": []})
+    best = set(rows.loc[rows["task"] == name, "arm"])
+    if not best:
+        raise FileNotFoundError(
+            f"its settings are those of {name}, which {out} has no rows of; compare that task first"
+        )
+    return {arm.of: arm.about for arm in arms_of(METHODS, None) if arm.name in best}
+
+
+def compared(
+    task: Any, name: str, methods: Mapping[str, Any], jobs: int | None, device: str | None = None
+) -> pd.DataFrame:
+    """The rows of one task: each method under the setting that was best on the seeds of the tuning, or its only one."""
     entry = ENTRIES[name]
     how = dict(seeds=SEEDS, references=True, tuning=tuning_of(name), by=entry.by, jobs=jobs)
     how |= {
@@ -53,7 +76,7 @@ def compared(task: Any, name: str, jobs: int | None, device: str | None = None) 
         "record_every": entry.record_every,
         "folder": storage.data_folder() / "compare",
     }
-    tables = [imu.sweep(task, METHODS, at_forget=entry.goal, steps=entry.steps, **how)]
+    tables = [imu.sweep(task, methods, at_forget=entry.goal, steps=entry.steps, **how)]
     made = made_on(device, name)
     for method, tried in _of(WHOLE, made):
         how["record_every"] = LOOKS.get(method, entry.record_every)

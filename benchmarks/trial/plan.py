@@ -88,10 +88,8 @@ class Entry:
 
 CLASS = (("accuracy", "<=", 0.01), "1 % accuracy on the forget set")
 RANDOM = (("loss", ">=", "retrained"), "the loss of the retrained model on the forget set")
-CIFAR = (
-    "needs a folder of CIFAR-10 pictures, `train/<class>/*` and `test/<class>/*`: "
-    'ARGS="--cifar10 FOLDER"; a tenth of the pictures is taken'
-)
+NEEDED = 'needs a folder of CIFAR-10 pictures, `train/<class>/*` and `test/<class>/*`: ARGS="--cifar10 FOLDER"'
+CIFAR = f"{NEEDED}; a tenth of the pictures is taken"
 # Of so few pictures a network learns more from many small batches: 8 epochs in batches of 128 reach 0.48.
 TENTH = imu.tasks.Recipe(epochs=7, lr=0.1, batch_size=32, augment=True)
 ENTRIES = {
@@ -153,8 +151,7 @@ def a_tenth(folder: Path | None) -> Path:
     Raises:
         FileNotFoundError: there is no folder, or nothing in it.
     """
-    if folder is None or not (folder / "train").is_dir() or not (folder / "test").is_dir():
-        raise FileNotFoundError(CIFAR)
+    folder = there(folder)
     to = storage.data_folder() / "trial" / "cifar10-tenth"
     for split in ("train", "test"):
         for label in sorted(each for each in (folder / split).iterdir() if each.is_dir()):
@@ -163,6 +160,17 @@ def a_tenth(folder: Path | None) -> Path:
                 if not (to / split / label.name / file.name).exists():
                     shutil.copy(file, to / split / label.name / file.name)
     return to
+
+
+def there(folder: Path | None) -> Path:
+    """The folder of CIFAR-10.
+
+    Raises:
+        FileNotFoundError: none is given, or nothing is in it.
+    """
+    if folder is None or not (folder / "train").is_dir() or not (folder / "test").is_dir():
+        raise FileNotFoundError(NEEDED)
+    return folder
 
 
 def on(device: str | None, task: Any) -> Any:

@@ -30,7 +30,7 @@ def test_every_model_is_made_once_and_told_of(folder: Path, capsys: pytest.Captu
     asked = [str(folder), "--seeds", "0", "1", "--epochs", "1"]
     cifar.main(asked)
     told = capsys.readouterr().out
-    assert "60 train and 30 test" in told and "trains 6 models, about" in told and "should reach 0.88" in told
+    assert "60 train and 30 test" in told and "trains 6 models, about" in told and "should reach 0.85" in told
     assert [line.split("  ")[:2] for line in told.splitlines() if line.startswith("seed")] == [
         [f"seed {seed}", name]
         for seed in (0, 1)
