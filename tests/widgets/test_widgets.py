@@ -8,7 +8,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import unescape
 
@@ -29,7 +29,7 @@ from imu_lab.studies.landscape import OnePrediction
 from imu_lab.widgets.base import bundle as shared
 from imu_lab.widgets.base import gallery, ledger, still, tables
 from imu_lab.widgets.base.bundle import FigureWidget
-from imu_lab.widgets.base.controls import Choice, Controls, Menu
+from imu_lab.widgets.base.controls import Choice, Controls, Menu, onward
 from imu_lab.widgets.base.job import Job, Superseded
 from imu_lab.widgets.base.panel import Panel, duration
 
@@ -342,6 +342,88 @@ def test_exceptions_reach_the_panel_and_the_list() -> None:
     assert isinstance(shown[0], ZeroDivisionError) and Job.errors == shown
     job.submit(1)
     assert job.wait(SECONDS) and len(shown) == 1, "and the job goes on"
+
+
+def a_step_further(before: int, now: int) -> int:
+    return 2 * now - before
+
+
+def test_what_will_probably_be_asked_is_worked_out_while_nobody_asks(no_errors: None) -> None:
+    foreseen, drawn = [], []
+    job = Job(lambda settings, report: settings, drawn.append, likely=a_step_further,
+              ahead=lambda settings, report: foreseen.append(settings))  # fmt: skip
+    for settings, expected in ((1, []), (3, [5]), (4, [5, 5])):
+        job.submit(settings)
+        assert job.wait(SECONDS, ahead=True) and foreseen == expected
+    assert drawn == [1, 3, 4], "and nothing of it is drawn"
+
+
+@pytest.mark.parametrize(("asked", "end"), [(7, "left"), (3, "gone on with")])
+def test_another_question_ends_what_is_worked_out_ahead_and_the_foreseen_one_does_not(
+    no_errors: None, asked: int, end: str
+) -> None:
+    started, gate, ends, drawn = threading.Event(), threading.Event(), [], []
+
+    def ahead(settings: int, report: object) -> None:
+        started.set()
+        gate.wait(SECONDS)
+        try:
+            report()
+        except Superseded:
+            ends.append("left")
+            raise
+        ends.append("gone on with")
+
+    job = Job(lambda settings, report: settings, drawn.append, likely=a_step_further, ahead=ahead)
+    job.submit(1)
+    assert job.wait(SECONDS)
+    job.submit(2)
+    assert started.wait(SECONDS) and job.wait(SECONDS), "the answer is there, and the next one is worked out"
+    job.submit(asked)
+    gate.set()
+    assert job.wait(SECONDS) and ends[0] == end and drawn == [1, 2, asked]
+
+
+def test_what_fails_ahead_is_told_when_it_is_asked() -> None:
+    Job.errors.clear()
+    job = Job(lambda settings, report: 1 / settings, lambda answer: None, likely=a_step_further,
+              ahead=lambda settings, report: 1 / settings)  # fmt: skip
+    for settings in (2, 1):
+        job.submit(settings)
+        assert job.wait(SECONDS, ahead=True) and not Job.errors
+    job.submit(0)
+    assert job.wait(SECONDS) and isinstance(Job.errors.pop(), ZeroDivisionError)
+
+
+def test_what_takes_long_is_not_worked_out_ahead(no_errors: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreseen: list[int] = []
+    job = Job(lambda settings, report: time.sleep(0.002), lambda answer: None, likely=a_step_further,
+              ahead=lambda settings, report: foreseen.append(settings))  # fmt: skip
+    monkeypatch.setattr("imu_lab.widgets.base.job.QUICK", 0.001)
+    for settings in (1, 2):
+        job.submit(settings)
+        assert job.wait(SECONDS, ahead=True)
+    assert not foreseen
+
+
+@pytest.mark.parametrize(
+    ("slider", "positions"),
+    [
+        (W.FloatLogSlider(1e-2, base=10, min=-5, max=1, step=0.05), lambda at: 10 ** (-5 + 0.05 * at)),
+        (W.FloatSlider(0.5, min=0.05, max=1.0, step=0.01), lambda at: 0.05 + 0.01 * at),
+        (W.IntSlider(60, min=1, max=300, step=1), lambda at: 1 + at),
+    ],
+    ids=["logarithmic", "linear", "whole"],
+)
+def test_a_slider_that_goes_on_comes_to_its_next_position(slider: W.Widget, positions: Callable) -> None:
+    most = round((slider.max - slider.min) / slider.step)
+    for first, second in ((3, 4), (9, 7), (0, 3), (most - 2, most - 1)):
+        found = onward(slider, positions(first), positions(second))
+        assert found == pytest.approx(positions(2 * second - first), rel=1e-12)
+        assert isinstance(found, type(slider.value))
+    for first, second in ((4, 4), (1, 0), (most - 1, most), (0, most)):
+        assert onward(slider, positions(first), positions(second)) is None, "it stands still, or is at its end"
+    assert onward(W.Dropdown(options=[1, 2]), 1, 2) is None
 
 
 @pytest.mark.full

@@ -79,6 +79,11 @@ class Control(W.HBox):
             self._meant = self._clean(value)
             _set(self.editor, self._meant)
 
+    def onward(self, before: Any, now: Any) -> Any:
+        """The value that comes after these two if the slider goes on as it went; None if there is none."""
+        off = None in (before, now) or self.about.scale == "log" and 0 in (before, now)
+        return None if off or (further := onward(self.editor, before, now)) is None else self._clean(further)
+
     def _clean(self, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return value
@@ -304,6 +309,15 @@ class Menu(W.VBox):
             self._choose(None)
         return replaced
 
+    def onward(self, before: Choice, now: Choice) -> Choice | None:
+        """The choice after these two, if the slider of one setting goes on as it went; else None."""
+        moved = [name for name in now.settings if before.settings.get(name) != now.settings[name]]
+        if before.name != now.name or now.name != self.value.name or len(moved) != 1:
+            return None
+        control = self.controls.controls[moved[0]]
+        further = control.onward(before.settings[moved[0]], now.settings[moved[0]])
+        return None if further is None else now._replace(settings=now.settings | {moved[0]: further})
+
     def _fill(self, name: str) -> None:
         self._shown = self.registry[name]
         start = dict(self._start(name)) | allowed(self._shown, self._kept.get(name, {}))
@@ -325,6 +339,16 @@ class Menu(W.VBox):
         self.names.value = name
         if settings != self.controls.value:
             self.controls.value = settings
+
+
+def onward(slider: W.Widget, before: float, now: float) -> float | None:
+    """The value as far beyond ``now``, in positions of a slider, as ``before`` lies behind it; None where there is none."""
+    if not isinstance(slider, (W.FloatSlider, W.FloatLogSlider, W.IntSlider)):
+        return None
+    scale, value = (log10, lambda at: 10**at) if isinstance(slider, W.FloatLogSlider) else (float, type(now))
+    first, second = (round((scale(each) - slider.min) / slider.step) for each in (before, now))
+    at = slider.min + (2 * second - first) * slider.step
+    return value(at) if first != second and slider.min <= at <= slider.max else None
 
 
 def allowed(thing: Any, values: Mapping[str, Any]) -> dict[str, Any]:

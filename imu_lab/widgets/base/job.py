@@ -3,6 +3,9 @@
 A slider asks faster than anything can answer. So ``submit`` only notes the newest settings; one thread computes them,
 and what was superseded meanwhile is never computed or drawn. A long computation may yield answers on the way (the main
 run first, then its controls): each is drawn, at most a few a second, and the last one always.
+
+A slider mostly goes on as it went. So once an answer is there and nobody asks, what will probably be asked next is worked
+out, too, where that is quick; it is drawn if it is asked.
 """
 
 from __future__ import annotations
@@ -16,10 +19,13 @@ from collections.abc import Callable
 from types import GeneratorType
 from typing import Any, ClassVar, NamedTuple
 
+from ...core.messages import unheard
+
 IDLE_SECONDS = 10.0
 EXIT_SECONDS = 10.0
 DRAW_INTERVAL = 0.2  # seconds; drawing at every 2 ms step left a browser seven seconds behind, 5 Hz left it 0.03 s
 PATIENCE = 0.4  # seconds before a computation counts as long: its progress is shown and it can be dropped
+QUICK = 1.0  # seconds; what takes longer to answer is not worked out before it is asked
 
 
 class Superseded(Exception):
@@ -74,6 +80,8 @@ class Job:
         on_error: takes an exception of either.
         on_progress: takes a :class:`Progress` about five times a second while a computation is long.
         on_done: takes what was warned of until the whole answer was there.
+        likely: from the settings answered before and those answered now to those that will probably be asked next, or None.
+        ahead: ``(settings, report)``: works out what their answer will need, and draws nothing.
 
     Attributes:
         errors: every exception of every job of this kernel, in order: nothing that fails in a thread goes unseen.
@@ -91,12 +99,16 @@ class Job:
         on_error: Callable[[BaseException], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         on_done: Callable[[list[str]], None] | None = None,
+        likely: Callable[[Any, Any], Any] = lambda before, now: None,
+        ahead: Callable[[Any, Report], Any] = lambda settings, report: None,
     ) -> None:
         self._compute, self._draw = compute, draw
+        self._likely, self._ahead = likely, ahead
         self._on_error, self._on_progress, self._on_done = on_error, on_progress, on_done
         self._changed = threading.Condition()
         self._waiting: list[Any] = []  # empty, or the newest settings
-        self._busy = False
+        self._busy = self._looking_ahead = False
+        self._answered: Any = None  # the newest settings that were
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
         self.dropped = 0
@@ -122,10 +134,16 @@ class Job:
             self._stopped.set()
             self._changed.notify_all()
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until nothing is waiting or being computed; False if that took longer than ``timeout`` seconds."""
+    def wait(self, timeout: float | None = None, ahead: bool = False) -> bool:
+        """Block until nothing is waiting or being computed; False if that took longer than ``timeout`` seconds.
+
+        Args:
+            ahead: and until nothing is worked out ahead.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout)
+            return self._changed.wait_for(
+                lambda: not (self._waiting or self._busy or ahead and self._looking_ahead), timeout
+            )
 
     @property
     def stopped(self) -> bool:
@@ -142,8 +160,10 @@ class Job:
 
     def _work(self) -> None:
         while (settings := self._next()) is not None:
+            answered, start = False, time.perf_counter()
             try:
                 self._answer(settings[0])
+                answered = True
             except Superseded:
                 self.dropped += 1
             except Exception as error:  # a thread has nobody above it: the panel and the list are told instead
@@ -152,8 +172,10 @@ class Job:
                     self._on_error(error)
             finally:
                 with self._changed:
-                    self._busy = False
+                    self._busy, self._looking_ahead = False, answered
                     self._changed.notify_all()
+            if answered:
+                self._look_ahead(settings[0], time.perf_counter() - start < QUICK)
 
     def _next(self) -> list[Any] | None:
         """The newest settings in a list, or None after a while without any: then the thread ends."""
@@ -164,6 +186,23 @@ class Job:
             settings, self._waiting = self._waiting, []
             self._busy = True
             return settings
+
+    def _look_ahead(self, now: Any, quick: bool) -> None:
+        """Work out what will probably be asked next, until something else is; what fails here is told if it is asked."""
+        before, self._answered = self._answered, now
+        try:
+            likely = self._likely(before, now) if quick and before is not None else None
+            if likely is not None:
+                report = Report(lambda: self._waiting not in ([], [likely]), self._stopped.is_set)
+                report.patience = 0.0
+                with unheard():
+                    self._ahead(likely, report)
+        except Exception:
+            pass
+        finally:
+            with self._changed:
+                self._looking_ahead = False
+                self._changed.notify_all()
 
     def _answer(self, settings: Any) -> None:
         report = Report(self._superseded, self._stopped.is_set)
@@ -214,7 +253,7 @@ def _finish() -> None:
     """Let no thread be inside torch while the interpreter is taken down: that aborts the process."""
     for job in list(_working):
         job.stop()
-        job.wait(EXIT_SECONDS)
+        job.wait(EXIT_SECONDS, ahead=True)
 
 
 class Ticker:

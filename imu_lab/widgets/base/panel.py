@@ -32,6 +32,7 @@ class Panel(W.VBox):
         compute: ``(question, report)`` to an answer, or to a generator of answers (see :class:`Job`).
         draw: shows an answer.
         still_rows: the rows of a static picture: figures, PNG bytes or words (see :func:`still.composed`).
+        foresight: ``likely`` and ``ahead`` of the job, where answers are worked out before they are asked.
 
     Attributes:
         job: answers the questions.
@@ -51,6 +52,7 @@ class Panel(W.VBox):
         draw: Callable[[Any], None],
         still_rows: Callable[[], list],
         below: Iterable[W.Widget] = (),
+        **foresight: Callable,
     ) -> None:
         self.status = W.HTML("ready").add_class("imu-status")
         self.stop_button = W.Button(
@@ -59,7 +61,8 @@ class Panel(W.VBox):
         self.error = W.HTML().add_class("imu-error")
         self.error.layout.display = "none"
         self.title, self._question, self._still_rows = title, question, still_rows
-        self.job = Job(compute, draw, on_error=self.show_error, on_progress=self._progress, on_done=self._done)
+        told = dict(on_error=self.show_error, on_progress=self._progress, on_done=self._done)
+        self.job = Job(compute, draw, **told, **foresight)
         side = W.VBox(list(controls), layout=W.Layout(flex=f"0 0 {SIDE_WIDTH}", width=SIDE_WIDTH)).add_class("imu-side")
         main = W.VBox(list(views), layout=W.Layout(flex=f"1 1 {BESIDE}", min_width="0")).add_class("imu-main")
         body = W.HBox([side, main], layout=W.Layout(flex_flow="row wrap", grid_gap="0 16px"))

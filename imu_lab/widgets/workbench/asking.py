@@ -12,7 +12,7 @@ from ...core import registry
 from ...core.quantities import describe
 from ...lab.session import Session
 from ...tasks.protocol import offered
-from ..base.controls import STYLE, Menu
+from ..base.controls import STYLE, Menu, onward
 from .pipeline import Question
 
 SHOWN_FIRST = ("lr", "alpha", "step_norm", "scope", "rho", "curvature")
@@ -117,6 +117,19 @@ class Asking(W.VBox):
         return Question(
             self.estimator.value, rule, self.method.value, self.steps.value, self.seed.value, stop_at, beside
         )
+
+    def onward(self, before: Question, now: Question) -> Question | None:
+        """The question after these two, if one slider goes on as it went from the first to the second; else None."""
+        moved = [name for name in Question._fields if getattr(before, name) != getattr(now, name)]
+        if len(moved) != 1:
+            return None
+        name, was, at = moved[0], *(getattr(question, moved[0]) for question in (before, now))
+        if name in ("steps", "seed"):
+            further = onward(getattr(self, name), was, at)
+        else:
+            menu = getattr(self, name)
+            further = menu.onward(was, at) if isinstance(menu, Menu) else None
+        return None if further is None else now._replace(**{name: further})
 
     def start_equal_steps_at(self, length: float) -> None:
         """Place the slider of the equal step length, where the method has one and it is off."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ...core import registry
 from ...core.knobs import knobs
+from ...core.messages import unheard, warn
 from ...core.records import Influence, Intensity, Run
 from ...influences.pairwise import influence_matrix, is_pairwise, proponents
 from ...intensities import Uniform
@@ -20,7 +21,7 @@ from ...tasks.protocol import offered
 from ..base.controls import Choice
 from ..base.job import Report
 
-KEPT_RUNS = 64
+KEPT_RUNS, KEPT_WEIGHTS = 64, 8  # the newest
 DISTANCE = "kl-retrained"
 LOOKS = 12  # at a run whose every look has the model write its answers, which takes far longer than an update
 
@@ -73,22 +74,33 @@ class Pipeline:
     """Answers questions on one session: the main run first, then with its controls.
 
     Runs are kept, because moving a slider of the main run leaves most controls as they were, and because people go back
-    and forth. A setting that was registered again is a new one.
+    and forth; what was warned of when one was made is told whenever it is asked. A setting that was registered again is a
+    new one.
 
     Args:
-        early: takes influences as soon as they are there: a page can draw them while the runs are made.
+        early: takes influences as soon as they are there, if a run has to be made: the page can draw them meanwhile.
     """
 
     def __init__(self, session: Session, early: Callable[[Influence], Any] = lambda *_: None) -> None:
         self.session, self._early = session, early
-        self._kept: OrderedDict[Any, Run] = OrderedDict()
-        self._weighed: tuple[Any, Influence, Intensity] | None = None  # the newest; sliders of a method leave them
+        self._kept: OrderedDict[Any, tuple[Run, list[str]]] = OrderedDict()
+        self._weighed: OrderedDict[Any, tuple[tuple[Influence, Intensity], list[str]]] = OrderedDict()
 
     def __call__(self, question: Question, report: Report) -> Iterator[Answer]:
         """Yield the answer with the main run alone, unless its controls are at hand, and then with its controls."""
-        main = registry.intensity_rules.create(question.rule.name, **question.rule.settings)
+        main = main_rule(question)
         scores, weights = self._weights(question, main)
-        self._early(scores)
+        if self._key(question, main, main=True) not in self._kept:
+            self._early(scores)
+        yield from self._answers(question, scores, weights, report)
+
+    def foresee(self, question: Question, report: Report) -> None:
+        """Make the runs of a question that has not been asked."""
+        for _ in self._answers(question, *self._weights(question, main_rule(question)), report):
+            pass
+
+    def _answers(self, question: Question, scores: Influence, weights: Intensity, report: Report) -> Iterator[Answer]:
+        main = main_rule(question)
         controls = [as_control(name, main) for name in question.compare]
         runs = [self._run(self._key(question, main, main=True), question, lambda: weights, report)]
         keys = [self._key(question, rule) for rule in controls]
@@ -118,16 +130,17 @@ class Pipeline:
 
     def refresh(self) -> None:
         """Work influences and weights out anew at the next question: a function that they call may be another one now."""
-        self._weighed = None
+        self._weighed = OrderedDict()  # another one: a question that is being answered goes on with its own
 
     def _weights(self, question: Question, rule: Any) -> tuple[Influence, Intensity]:
         """The influences and the weights that a question asks for."""
         estimator = registry.estimators.create(question.estimator.name, **question.estimator.settings)
-        known = self._weighed  # once: a cell that ends meanwhile takes it away
-        if known is None or known[0] != (estimator, rule):
+
+        def weighed() -> tuple[Influence, Intensity]:
             scores = self.session.influence(estimator)
-            known = self._weighed = (estimator, rule), scores, self.session.intensity(scores, rule)
-        return known[1:]
+            return scores, self.session.intensity(scores, rule)
+
+        return kept(self._weighed, (estimator, rule), weighed, KEPT_WEIGHTS)
 
     def _key(self, question: Question, rule: Any, main: bool = False) -> tuple:
         """What a run depends on, by value: the rule with its settings and those of the rule that it refers to, too.
@@ -144,9 +157,11 @@ class Pipeline:
 
     def _run(self, key: tuple, question: Question, weigh: Callable[[], Intensity], report: Report) -> Run:
         """The run under this key, made unless it is at hand."""
-        if key not in self._kept:
-            method, settings = question.method
-            self._kept[key] = self.session.unlearn(
+        method, settings = question.method
+        return kept(
+            self._kept,
+            key,
+            lambda: self.session.unlearn(
                 weigh(),
                 method,
                 steps=question.steps,
@@ -156,11 +171,9 @@ class Pipeline:
                 record_every=-(-question.steps // LOOKS) if self.seldom else 1,
                 progress=lambda done, total: report(done, total, f"unlearning, {registry.name_of(key[0])} weights"),
                 **settings,
-            )
-        self._kept.move_to_end(key)
-        while len(self._kept) > KEPT_RUNS:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+            ),
+            KEPT_RUNS,
+        )
 
     def _followed(self) -> list[Any] | None:
         """What the task follows and, once there is a retrained model, the distance to it, so that its curve can be chosen."""
@@ -168,6 +181,26 @@ class Pipeline:
         if self.session.reference is None or not has.probabilities:
             return None
         return list(dict.fromkeys([*has.follows, DISTANCE]))
+
+
+def main_rule(question: Question) -> Any:
+    """The rule of a question's main run, with its settings."""
+    return registry.intensity_rules.create(question.rule.name, **question.rule.settings)
+
+
+def kept(memo: OrderedDict, key: Any, make: Callable[[], Any], most: int) -> Any:
+    """The value under this key, made unless it is at hand, and told of as when it was made; the newest are kept."""
+    known = memo.get(key)
+    if known is None:
+        with unheard() as said:
+            known = make(), said
+    memo[key] = known
+    memo.move_to_end(key)
+    while len(memo) > most:
+        memo.popitem(last=False)
+    for message in known[1]:
+        warn(message)
+    return known[0]
 
 
 def as_control(name: str, main: Any) -> Any:

@@ -123,12 +123,12 @@ class Views(W.VBox):
                 self._mark()
 
     def show(self, answer: Answer) -> None:
-        """Draw an answer: its influences, unless they are drawn, then the curves, and then all that can wait for them."""
-        self.show_influences(answer.scores)
+        """Draw an answer: its curves, its influences, unless they are drawn, and then all that can wait for them."""
         with self._writing:
             before, self.answer = self.answer, answer
             self._offer_metrics(answer.run)
             self._show_curves(*with_stale(answer, self._complete), answer)
+            self.show_influences(answer.scores)
             changed = before is None or not alike(answer.weights, before.weights)
             if before is not None and (changed or not answer.complete):
                 # Else this thread, and the controls that it runs next, would compete with what sends the curves, and the page.

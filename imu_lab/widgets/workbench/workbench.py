@@ -89,6 +89,8 @@ class Workbench(Panel):
             compute=self.pipeline,
             draw=self._draw,
             still_rows=self.views.still_rows,
+            likely=controls.onward,
+            ahead=self.pipeline.foresee,
         )
         controls.listen(self.ask)
         after_each_cell(self.guarded(self.refresh))

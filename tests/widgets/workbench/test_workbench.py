@@ -23,6 +23,7 @@ from imu_lab.studies.comparison import usual_step
 from imu_lab.widgets.base.controls import Choice
 from imu_lab.widgets.base.job import Job
 from imu_lab.widgets.workbench.asking import NEVER, stops
+from imu_lab.widgets.workbench.pipeline import Pipeline
 from imu_lab.widgets.workbench.views import has_dots, title_of
 from imu_lab.widgets.workbench.workbench import Workbench, workbench
 
@@ -101,6 +102,36 @@ def test_influences_are_drawn_while_the_run_is_made(panel: Workbench, monkeypatc
     assert during["intensity"] == before["intensity"] != after["intensity"], "which can wait until the curves are drawn"
     frame = panel.answer.scores.frame
     assert {at: x for at, (x, _) in during["influence"].items()} == dict(zip(frame["example"], frame["influence"]))
+
+
+@pytest.mark.parametrize(
+    ("menu", "setting", "factor"),
+    [("estimator", "damping", 10**0.05), ("method", "lr", 10**-0.1), ("rule", "quantile", None), ("", "steps", None)],
+    ids=["damping", "rate", "quantile", "updates"],
+)
+def test_the_next_position_of_a_slider_is_answered_before_it_is_asked(
+    panel: Workbench, monkeypatch: pytest.MonkeyPatch, menu: str, setting: str, factor: float | None
+) -> None:
+    controls = panel.controls
+    slider = getattr(controls, menu).controls.controls[setting].editor if menu else getattr(controls, setting)
+    made, unlearn = [], panel.session.unlearn
+    monkeypatch.setattr(panel.session, "unlearn", lambda *arguments, **settings: made.append(
+        unlearn(*arguments, **settings)) or made[-1])  # fmt: skip
+    monkeypatch.setattr("imu_lab.widgets.base.job.QUICK", SECONDS)  # however slow the machine
+    for _ in range(2):
+        slider.value = slider.value * factor if factor else slider.value - 2 * slider.step
+        assert panel.job.wait(SECONDS, ahead=True)
+    at_hand = list(made)
+    slider.value = slider.value * factor if factor else slider.value - 2 * slider.step
+    assert panel.wait(SECONDS) and any(panel.answer.run is run for run in at_hand)
+    foreseen, question = panel.answer, panel.controls.question()
+    panel.job.stop()
+    assert panel.job.wait(SECONDS, ahead=True)
+    fresh = list(Pipeline(panel.session)(question, lambda *_: None))[-1]
+    assert foreseen.scores.frame.equals(fresh.scores.frame) and foreseen.weights.frame.equals(fresh.weights.frame)
+    assert foreseen.run.settings == fresh.run.settings
+    for ours, theirs in zip(foreseen.runs, fresh.runs, strict=True):
+        assert ours.curve.equals(theirs.curve)
 
 
 def test_what_a_slider_leaves_as_it_is_is_not_drawn_again(panel: Workbench, monkeypatch) -> None:
@@ -427,6 +458,8 @@ def test_a_run_that_diverges_says_so(panel: Workbench) -> None:
     panel.controls.method.controls.value = {"lr": 1e-3}
     assert panel.wait(SECONDS)
     assert panel.error.value == ""
+    panel.controls.method.controls.value = {"lr": 1e30}
+    assert panel.wait(SECONDS) and "diverged at update" in panel.error.value, "also when its run is at hand"
 
 
 def test_unknown_names_are_told_before_work_starts(task: Any, models: tuple) -> None:
