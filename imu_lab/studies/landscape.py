@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -22,7 +23,6 @@ from ..tasks.evaluation import outcomes
 from ..tasks.outputs import two_sided
 from ..tasks.protocol import Examples, labels_of, offered
 
-PROJECTIONS = ("pca", "t-sne", "umap")
 CONTEXT = 4_000  # retained samples shown around the forget set; all forget samples are
 GRID = 112  # cells along each side of the map of regions
 
@@ -252,19 +252,32 @@ def project(
     """(n, 2) places of (n, d) points in the plane, and a description of the projection; ``content`` describes the points."""
     if min(space.shape) < 2:
         return np.column_stack([np.resize(space[:, 0], len(space)), np.zeros(len(space))]), "one feature"
-    if projection == "t-sne":
-        from sklearn.manifold import TSNE
+    return PROJECTIONS[projection](space, seed, content)
 
-        perplexity = min(30.0, (len(space) - 1) / 3)
-        return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(space), "t-SNE"
-    if projection == "umap":
-        try:
-            from umap import UMAP
-        except ImportError as error:
-            raise ImportError('projection="umap" needs: pip install umap-learn') from error
-        return UMAP(random_state=seed).fit_transform(space), "UMAP"
+
+def _pca(space: np.ndarray, seed: int, content: str) -> tuple[np.ndarray, str]:
     mean, axes, kept = principal_plane(space)
     return (space - mean) @ axes.T, f"PCA of {content}, {100 * kept:.0f} % of the variance"
+
+
+def _t_sne(space: np.ndarray, seed: int, content: str) -> tuple[np.ndarray, str]:
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(space) - 1) / 3)
+    return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(space), "t-SNE"
+
+
+def _umap(space: np.ndarray, seed: int, content: str) -> tuple[np.ndarray, str]:
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise ImportError('projection="umap" needs: pip install umap-learn') from error
+    return UMAP(random_state=seed).fit_transform(space), "UMAP"
+
+
+# From (n, d) points, a seed and what the points are, to their (n, 2) places and how these were found.
+Projection = Callable[[np.ndarray, int, str], tuple[np.ndarray, str]]
+PROJECTIONS: dict[str, Projection] = {"pca": _pca, "t-sne": _t_sne, "umap": _umap}
 
 
 def principal_plane(space: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
