@@ -275,10 +275,10 @@ def parameters(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Paramet
     if ALL in names:
         return {key: value for key, value in model.named_parameters() if value.requires_grad or not says}
     chosen: dict[str, nn.Parameter] = {}
+    places = tuple(f"{name}." for name in names)
     for key, value in model.named_parameters(remove_duplicate=False):  # a tied weight has a name in each of its places
         known = any(value is other for other in chosen.values())
-        inside = key.startswith(tuple(f"{name}." for name in names))
-        if (value.requires_grad or not says) and inside and not known:
+        if (value.requires_grad or not says) and key.startswith(places) and not known:
             chosen[key] = value
     return chosen
 

@@ -42,7 +42,8 @@ def prepared(model: nn.Module, asked_by_dict: bool = False) -> nn.Module:
 
 def half_kinds(model: nn.Module) -> list[str]:
     """The half precisions that tensors of a model are in."""
-    kinds = {value.dtype for value in (*model.parameters(), *model.buffers())}
+    parts = [part for module in model.modules() for part in (module._parameters, module._buffers) if part]
+    kinds = {value.dtype for part in parts for value in part.values() if value is not None}
     return sorted(str(kind).removeprefix("torch.") for kind in kinds & set(HALF))
 
 
@@ -85,33 +86,33 @@ def refuse_closed(model: nn.Module) -> None:
         ValueError: it is scripted or quantised, has no weights, or a function in it holds parts of it.
     """
     for name, module in model.named_modules():
-        where = f"its part {name!r} is" if name else "it is"
-        held = [] if type(module).__name__ in WRAPPERS else _held(vars(module).get("forward"))
-        if held and {*map(id, held)} & {id(each) for each in (*model.modules(), *model.parameters())}:
-            raise ValueError(
-                f"the model cannot be used: {where} called through a function that holds parts of the model, and a copy's would "
-                "still hold those of the original; write it as a method of the module's class"
+        if words := _closed(module, model):
+            raise ValueError(f"the model cannot be used: {f'its part {name!r} is' if name else 'it is'} {words}")
+
+
+def _closed(module: nn.Module, model: nn.Module) -> str:
+    """What keeps a part of a model from being looked into, and what to do; empty where nothing does."""
+    kind = type(module)
+    if "forward" in vars(module) and kind.__name__ not in WRAPPERS:
+        if {*map(id, _held(vars(module)["forward"]))} & {id(each) for each in (*model.modules(), *model.parameters())}:
+            return (
+                "called through a function that holds parts of the model, and a copy's would still hold those of the original; "
+                "write it as a method of the module's class"
             )
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ValueError(
-                f"the model cannot be used: {where} scripted or traced; hand over the module it was made from"
-            )
-        own = [*module._parameters.values(), *module._buffers.values()]
-        if any(nn.parameter.is_lazy(value) for value in own):
-            raise ValueError(
-                f"the model cannot be used: {where} lazy, and has no weights before it is called; call model(inputs) once"
-            )
-        if any(value is not None and value.is_meta for value in own):
-            raise ValueError(
-                f"the model cannot be used: {where} on torch's meta device, where tensors have no values; load its weights "
-                "first, as in model.to_empty(device='cpu') and load_state_dict"
-            )
-        packed = any(
-            value is not None and (value.is_quantized or type(value).__module__.startswith(("torchao", "bitsandbytes")))
-            for value in own
+    if isinstance(module, torch.jit.ScriptModule):
+        return "scripted or traced; hand over the module it was made from"
+    own = [value for value in (*module._parameters.values(), *module._buffers.values()) if value is not None]
+    if any(map(nn.parameter.is_lazy, own)):
+        return "lazy, and has no weights before it is called; call model(inputs) once"
+    if any([value.is_meta for value in own]):
+        return (
+            "on torch's meta device, where tensors have no values; load its weights first, as in "
+            "model.to_empty(device='cpu') and load_state_dict"
         )
-        if packed or "quantized" in type(module).__module__ or type(module).__module__.startswith("bitsandbytes"):
-            raise ValueError(f"the model cannot be used: {where} quantised; hand over the model before quantisation")
+    packed = [value.is_quantized or type(value).__module__.startswith(("torchao", "bitsandbytes")) for value in own]
+    if any(packed) or "quantized" in kind.__module__ or kind.__module__.startswith("bitsandbytes"):
+        return "quantised; hand over the model before quantisation"
+    return ""
 
 
 def _held(function: Any) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ class Supplied:
         """A digest of the data in the form in which the model gets them, and of what the loss does."""
         return digest(self.labelled.key, self.manner, self.loss_key)
 
-    @property
+    @cached_property
     def about(self) -> str:
         """One line: what the data and the model were understood to be."""
         parts = (self.labelled.about, self.cast, self.manner.said, frozen(self.original))
