@@ -131,7 +131,8 @@ class Cell:
                 f"{type(self.task).__name__} has no data_key, so that nobody can tell later of which data a cell was; leave "
                 "folder= out"
             )
-        task = (type(self.task).__qualname__, plain(self.task), data, self.task.split("forget").ids, *self._own_code())
+        task = (type(self.task).__qualname__, plain(self.task), data, self.task.split("forget").ids)
+        task += (offered(self.task).code, *self._own_code())
         how = (sorted(self.about.items()), self.seed, self.goal, self.steps, self.step_norm, self.seeds, self.heads)
         how += (self.record_every,)
         return digest(*task, *how, sources(), torch.__version__)

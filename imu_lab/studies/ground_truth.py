@@ -27,7 +27,7 @@ from ..core.taken import a_record, several_examples
 from ..features.targets import Target, target_examples
 from ..tasks.announced import announced
 from ..tasks.evaluation import mean_loss
-from ..tasks.protocol import Task, own_data_key
+from ..tasks.protocol import Task, offered, own_data_key
 from .beforehand import trained_without
 from .refit import refitted_readout
 from .statistics import confidence_interval, one_row, spearman
@@ -222,7 +222,8 @@ def _kept(task: Task, groups: list[Tensor], target: Target, seed: int) -> Path |
     """Where finished groups of trained networks are stored; None for a task without a digest of its data."""
     if own_data_key(task) is None or not isinstance(target, str):
         return None
-    key = (repr(task), task.data_key, target, seed, *groups)
+    code = offered(task).code
+    key = (repr(task), task.data_key, target, seed, *groups, *([code] if code else []))
     return storage.data_folder() / "ground_truth" / f"{digest(*key)}.npy"
 
 

@@ -224,6 +224,11 @@ class Classification:
         return self.data.data_key if isinstance(self.data, Supplied) else self.labelled.key
 
     @property
+    def code(self) -> str:
+        """A digest of a user's functions as they are now; empty where there is no user's model."""
+        return self.data.code if isinstance(self.data, Supplied) else ""
+
+    @property
     def own_loss(self) -> Callable[[Tensor, Tensor], Tensor] | None:
         """A user's loss; None for cross-entropy."""
         return self.data.loss if isinstance(self.data, Supplied) else None

@@ -239,6 +239,7 @@ class Abilities:
         recipe: how to train, a :class:`imu_lab.tasks.Recipe`.
         data_key: a digest of the data, for the caches of checkpoints and features. Without it the task itself is the key
             of features, and no checkpoint is kept.
+        code: a digest of the functions that a user gave it, as they are now, for what is kept of its runs; "" where it has none.
         unlearning: the task's own defaults for a method's settings, by name; under a method's name, those of it alone.
         forgotten_when: the metric on the forget split that tells of forgetting, and how: ``("accuracy", "<=")``.
         goal: when the request counts as forgotten, where that needs no retrained model: a metric on the forget split, a
@@ -273,6 +274,7 @@ class Abilities:
     splits: tuple[str, ...] = ("forget", "retain", "test")
     recipe: Any = None
     data_key: str | None = None
+    code: str = ""
     unlearning: Mapping[str, Any] = MappingProxyType({})
     forgotten_when: tuple[str, str] = ("accuracy", "<=")
     goal: tuple[str, str, float] | None = None

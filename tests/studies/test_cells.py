@@ -14,8 +14,10 @@ import cases
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import imu_lab as imu
+from imu_lab.studies import ground_truth
 from imu_lab.studies.cells import Cell, Models, sources
 from imu_lab.studies.statistics import spearman
 from imu_lab.unlearning.recorder import Recorder
@@ -305,3 +307,33 @@ def test_a_model_is_warmed_by_a_single_look(monkeypatch: pytest.MonkeyPatch) -> 
     models.take("train", 0, cases.original("digits fraction"))
     monkeypatch.setattr(Recorder, "look", lambda recorder, model: (looks.append(model), look(recorder, model))[1])
     assert models.warm("train", 0) is models.warm("train", 0) and len(looks) == 1
+
+
+def doubled_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    losses = torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
+    return torch.where(losses > 50, losses * slowly(), losses)  # which the few outputs that it is tried on do not reach
+
+
+def fresh() -> torch.nn.Module:
+    return torch.nn.Linear(4, 2 + slowly())
+
+
+def trained(model: torch.nn.Module, dataset: object, seed: int) -> torch.nn.Module:
+    return model.requires_grad_(bool(slowly()))
+
+
+@pytest.mark.parametrize("given", [{"loss": doubled_loss}, {"make_model": fresh}, {"train_fn": trained}], ids=str)
+def test_what_a_function_of_a_task_calls_is_part_of_the_key(given: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edited in a notebook after the task was made, which is the same object as before."""
+    x, y = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), torch.arange(30) % 3
+    model = torch.nn.Linear(4, 3)
+    task = imu.tasks.Classification.from_data(model, (x[:20], y[:20]), (x[20:], y[20:]), forget_indices=[0], **given)
+
+    def keys() -> tuple:
+        kept = ground_truth._kept(task, [torch.tensor([0])], "forget", 0)
+        return Cell(task, "a", {"method": "imu"}, 0, 0.1, 9, None).key, kept
+
+    known = keys()
+    assert keys() == known
+    monkeypatch.setitem(MADE_OF, "speed", 2)
+    assert not set(keys()) & set(known)

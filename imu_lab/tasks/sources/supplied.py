@@ -67,6 +67,13 @@ class Supplied:
         """A digest of the data in the form in which the model gets them, and of what the loss does."""
         return digest(self.labelled.key, self.manner, self.loss_key)
 
+    @property
+    def code(self) -> str:
+        """A digest of the functions that came with them, as they are now, for what one calls may be edited from cell to cell;
+        empty where none came."""
+        each = [code_of(given) for given in (self.make_model, self.train_fn, self.loss and self.loss.function)]
+        return digest(*each) if any(each) else ""
+
     @cached_property
     def about(self) -> str:
         """One line: what the data and the model were understood to be."""
