@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
 from ..measures.attribution import Attribution
+from ..tasks.protocol import offered
 from . import live, theme
 from .pictures import address, tile
 from .takes import takes
@@ -27,7 +29,7 @@ def plot_attribution(attributions: Attribution | Iterable[Attribution], *, pictu
         pictures: how many to show, spread evenly over those there are.
 
     Raises:
-        ValueError: no attribution or no picture, or attributions of different pictures.
+        ValueError: no attribution or no picture, attributions of different pictures, or a task that does not show them.
     """
     several = [attributions] if isinstance(attributions, Attribution) else list(attributions)
     if not several or not len(several[0]):
@@ -36,13 +38,32 @@ def plot_attribution(attributions: Attribution | Iterable[Attribution], *, pictu
     if any(not np.array_equal(first.examples, other.examples) for other in several):
         raise ValueError("these attributions are of different pictures; make them from the same examples")
     chosen = np.unique(np.linspace(0, len(first) - 1, min(pictures, len(first))).round().astype(int))
-    pixels = first.task.pictures(first.examples[chosen], first.source)
+    pixels = _pictures(first, chosen)
     strongest = float(np.quantile(np.abs([each.maps[chosen] for each in several]), STRONGEST)) or 1.0
     images = [tile(address(picture), column, 0) for column, picture in enumerate(pixels)]
     for row, each in enumerate(several, 1):
         laid = [overlaid(picture, values / strongest) for picture, values in zip(pixels, each.maps[chosen])]
         images += [tile(address(picture), column, row) for column, picture in enumerate(laid)]
-    return live.draw(_content(images, ["picture", *(each.label for each in several)], len(chosen), strongest))
+    truth = "class" if offered(first.task).ranked is None else "person"
+    rows = ["picture", *(each.label for each in several)]
+    return live.draw(_content(images, rows, len(chosen), strongest, truth))
+
+
+def _pictures(seen: Attribution, chosen: np.ndarray) -> np.ndarray:
+    """uint8 (n, h, w, 3) of those that were looked at.
+
+    Raises:
+        ValueError: the task has none of this part of its data.
+    """
+    known, there = offered(seen.task).pictures, {} if seen.source == "train" else {"source": seen.source}
+    found = known and signature(known).parameters.keys() >= there.keys() and known(seen.examples[chosen], **there)
+    if found is None or found is False:
+        raise ValueError(
+            f"{type(seen.task).__name__} gives no pictures of its {seen.source} samples, so that there is nothing to lay the "
+            'attribution over; its values are in .maps, and imu.gradcam(task, model, task.split("forget")) looks at '
+            "training samples"
+        )
+    return found
 
 
 def overlaid(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -53,11 +74,11 @@ def overlaid(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
     return ((1 - strength) * grey + strength * np.where(values[..., None] < 0, low, high)).round().astype(np.uint8)
 
 
-def _content(images: list[dict[str, Any]], rows: list[str], columns: int, strongest: float) -> live.Content:
+def _content(images: list[dict[str, Any]], rows: list[str], columns: int, strongest: float, truth: str) -> live.Content:
     layout = {
         "title.text": live.heading(
-            "Where the model looks for this person",
-            "Blue speaks for the identity of the true person, orange against it.",
+            f"Where the model looks for this {truth}",
+            f"Blue speaks for the identity of the true {truth}, orange against it.",
         ),
         "images": images,
         "yaxis.tickvals": list(range(len(rows))),

@@ -31,7 +31,7 @@ class Transitions:
 
     def __call__(self, task: Task, model: nn.Module, reference: Any = None) -> dict[str, dict[str, float]]:
         """{"source-<k>": {"i→j": probability}}, all pairs of states; NaN after a state that never occurs."""
-        if not hasattr(task, "corpus"):
+        if not hasattr(getattr(task, "corpus", None), "states"):  # sentences have a corpus, too
             return {}
         split = f"source-{self.source}"
         matrix = learned(task, model, split).tolist()

@@ -400,9 +400,10 @@ class Classification:
         known = self.labelled.files
         return ["" if known is None else known[k] for k in _positions(examples).tolist()]
 
-    def pictures(self, examples: Any) -> np.ndarray | None:
-        """uint8 (n, h, w, 3) of training examples by index; None for data that are no images."""
-        return None if self.labelled.pictures is None else self.labelled.pictures(_positions(examples).numpy())
+    def pictures(self, examples: Any, source: str = "train") -> np.ndarray | None:
+        """uint8 (n, h, w, 3) of examples by index, of the training part by default; None for data that are no images."""
+        found = self.labelled.pictures if source == "train" else self.labelled.test_pictures
+        return None if found is None else found(_positions(examples).numpy())
 
     def card(self, example: int) -> str:
         """HTML of one training example: its picture, its label and its file.

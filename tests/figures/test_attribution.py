@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import cases
 import numpy as np
 import pytest
+import torch
 
+import imu_lab as imu
 from imu_lab.figures import theme
 from imu_lab.figures.attribution import overlaid, plot_attribution
 from imu_lab.measures.attribution import Attribution
@@ -55,3 +58,23 @@ def test_nothing_to_see_is_still_a_figure() -> None:
 def test_different_pictures() -> None:
     with pytest.raises(ValueError, match="different pictures"):
         plot_attribution([seen("three"), seen("two", count=2)])
+
+
+def test_held_out_pictures_of_a_class_are_shown_under_their_attribution() -> None:
+    task, some = cases.task("digits class"), torch.arange(3)
+    seen = imu.gradcam(task, cases.original("digits class"), task.split("test-forget").take(some))
+    figure = plot_attribution(seen)
+    assert len(figure.layout.images) == 2 * 3 and "this class" in figure.layout.title.text
+    shown, inputs = task.pictures(seen.examples, "test"), task.split("test-forget").take(some).batch().inputs
+    assert shown.shape == (3, 8, 8, 3) and shown.dtype == np.uint8
+    alike = [np.corrcoef(each[..., 0].ravel(), inputs.ravel())[0, 1] for each in (shown, task.pictures(seen.examples))]
+    assert alike[0] > 0.9999 and alike[1] < 0.9, "the training pictures of these positions are others"
+
+
+def test_pictures_that_a_task_does_not_show_are_named() -> None:
+    for known in (None, lambda ids: np.zeros((len(ids), 8, 4, 3), np.uint8)):
+        unseen = Attribution(
+            np.zeros((2, 8, 4)), np.arange(2), "test", "after", type("Mute", (), {"pictures": known})()
+        )
+        with pytest.raises(ValueError, match="Mute gives no pictures of its test samples"):
+            plot_attribution(unseen)

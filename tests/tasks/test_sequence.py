@@ -367,3 +367,8 @@ def test_a_corpus_may_lack_held_out_sequences() -> None:
     assert task.evaluate(models()[0], "test") == {}
     run = imu.unlearn(task, models()[0], steps=1, reference=models()[1])
     assert set(run.curve["split"]) == {"forget", "retain"}
+
+
+@pytest.mark.parametrize("name", [name for name in cases.TASKS if name != "sequence"])
+def test_a_task_without_states_has_no_transitions(name: str) -> None:
+    assert imu.metrics.create("transitions")(cases.task(name), cases.original(name)) == {}

@@ -102,7 +102,7 @@ def labelled(
     return Labelled(
         examples["train"], examples["test"], numbers["train"], numbers["test"], classes,
         digest(classes, *rows.values(), *numbers.values()), pictures.Rows(pixels["train"]), channels, about, files, level,
-        hashes=rows["train"],
+        hashes=rows["train"], test_pictures=pictures.Rows(pixels["test"]),
     )  # fmt: skip
 
 

@@ -224,6 +224,7 @@ def together(
         held=tuple(kept),
         index=parts["train"].index,
         hashes=hashes["train"],
+        test_pictures=Stretched(examples["test"]) if image else None,
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class Labelled:
         train_labels, test_labels: (n,) int64 class numbers; what the loss takes, where there are no classes.
         classes: the name of each class; empty where targets are no classes.
         key: a digest of the content: equal data, equal key.
-        pictures: from positions in the training part to uint8 pictures (n, h, w, 3), or None where there are none.
+        pictures, test_pictures: from positions in either part to uint8 pictures (n, h, w, 3), or None where there are none.
         channels: of an image; 0 for inputs that are not images.
         about: one line: what the data were understood to be.
         files: where each training sample came from; None for data that are no files.
@@ -64,6 +64,7 @@ class Labelled:
     held: tuple[Any, ...] = field(default=())
     index: Any = None
     hashes: np.ndarray | None = None
+    test_pictures: Callable[[np.ndarray], np.ndarray] | None = None
 
     def unchanged(self, thoroughly: bool = True) -> None:
         """Raise ValueError where the user's data were edited."""

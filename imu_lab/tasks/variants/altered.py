@@ -52,8 +52,11 @@ class Altered(Around):
 
     @property
     def pictures(self) -> Callable[[Any], Any] | None:
-        """From ids to pictures: a copy looks like what it copies."""
-        return self._of_originals(offered(self.task).pictures)
+        """From ids, and the part that they count in, to pictures: a copy looks like what it copies."""
+        of_training, every = self._of_originals(offered(self.task).pictures), offered(self.task).pictures
+        if every is None:
+            return None
+        return lambda examples, source="train": of_training(examples) if source == "train" else every(examples, source)
 
     @property
     def columns(self) -> Callable[[Any], dict[str, list[str]]] | None:

@@ -62,6 +62,15 @@ def test_a_picture_of_a_folder_counts_twice_in_a_run_of_its_own() -> None:
     assert other.loc[len(task.split("train")), "file"] == other.loc[twice, "file"] == task.files([twice])[0] != ""
 
 
+def test_a_copy_looks_like_what_it_copies_and_held_out_pictures_like_themselves() -> None:
+    task = cases.task("digits class")
+    first = int(task.split("forget").ids[0])
+    made = Altered(task, (), (first,))
+    assert np.array_equal(made.pictures(made.copies.numpy()), task.pictures([first]))
+    held_out = task.split("test").ids[:3].numpy()
+    assert np.array_equal(made.pictures(held_out, "test"), task.pictures(held_out, "test"))
+
+
 def test_equal_settings_are_equal_tasks_and_other_ones_other_data() -> None:
     task = cases.task("digits class")
     first = int(task.split("forget").ids[0])
