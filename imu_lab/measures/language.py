@@ -21,6 +21,7 @@ from ..core.knobs import knob
 from ..core.memo import Memo
 from ..core.messages import kind_of
 from ..core.registry import metric
+from ..core.running import device_of
 from ..tasks.around import innermost
 from ..tasks.evaluation import in_order, outputs, threads_of
 from ..tasks.pair_scores import DEFINITIONS, EPSILON, folded, truthful
@@ -136,18 +137,18 @@ class ForgetQuality:
         return {"forget": {"forget_quality": float(quality), "ks_distance": float(distance)}}
 
 
-KNOWN: Memo[Any] = Memo(32)  # of retrained models, by content
+KNOWN: Memo[Any] = Memo(32)  # of retrained models, by content and device, for a device rounds as it does
 
 
 def _known_ratios(member: Reference) -> Tensor:
     """(n,) the truth ratios of a retrained model on its task's forget set, computed once."""
-    key = ("ratios", innermost(member.task), member.digest)
+    key = ("ratios", innermost(member.task), member.digest, device_of(member.model))
     return KNOWN.once(key, lambda: member.task.truth_ratios(member.model, "forget", member.task.split))
 
 
 def _known_area(member: Reference) -> float:
     """The area under the curve of min-k for a retrained model, computed once."""
-    key = ("area", innermost(member.task), member.digest)
+    key = ("area", innermost(member.task), member.digest, device_of(member.model))
     return KNOWN.once(key, lambda: _areas(member.task, member.model)["auc_min_k"])
 
 

@@ -95,6 +95,7 @@ class Language:
     goal: ClassVar[tuple[str, str, float]] = ("exact", "<=", 0.0)
     follows: ClassVar[tuple[str, ...]] = ("forget-quality",)
     declined: ClassVar[str] = "forget-declined"
+    distinct: ClassVar[bool] = True  # its metrics read the pairs of the corpus
 
     @full_precision()
     def __post_init__(self, split: Any) -> None:

@@ -248,7 +248,7 @@ class Abilities:
         declined: the split that holds what is to be forgotten with answers that decline, under the same ids.
         answers: what each output of the model stands for; ``classes`` the labels there are, by number.
         probabilities: whether outputs are logits of probabilities, which those of a regression are not.
-        distinct: whether the metrics compare samples with each other, so that none can be there twice.
+        distinct: whether the metrics compare samples with each other, or know each by its id, so that none can be there twice.
         example_margin: ``(forward, batch)`` to (n,) the true logit minus the largest other.
         example_metrics: ``(forward, batch)`` to {name: (n,)}, of which ``evaluate = averages`` takes the means.
         example_length: ``(batch)`` to (n,), the number of predictions that an example's loss is the mean of.

@@ -122,15 +122,20 @@ def test_what_was_doubled_can_be_doubled_again_and_keeps_its_looks(run: imu.Run)
 
 
 @pytest.mark.slow
-def test_what_cannot_be_asked_of_an_altered_request_or_of_people_says_so(run: imu.Run) -> None:
+def test_what_cannot_be_asked_of_an_altered_request_says_so(run: imu.Run) -> None:
     first, second = run.samples["example"].iloc[:2]
     for other in (imu.what_if(run, double=[first], steps=1), imu.what_if(run, flip=[first], steps=1)):
         for wish in (dict(keep=[second]), dict(request=[second])):
             with pytest.raises(ValueError, match="call what_if on the run before"):
                 imu.what_if(other, **wish)
-    people = imu.unlearn(cases.task("person"), cases.original("person"), steps=1)
-    with pytest.raises(ValueError, match="perfect match of what it copies.*reweight"):
-        imu.what_if(people, double=people.samples["example"].iloc[:1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["person", "language"])
+def test_what_cannot_be_there_twice_says_so(name: str) -> None:
+    run = imu.unlearn(cases.task(name), cases.original(name), steps=1)
+    with pytest.raises(ValueError, match="perfect match of what it copies, or not at all.*reweight"):
+        imu.what_if(run, double=run.samples["example"].iloc[:1])
 
 
 def test_what_ifs_go_together(run: imu.Run) -> None:

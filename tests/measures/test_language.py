@@ -10,9 +10,10 @@ import torch
 from languages import models, tiny
 
 import imu_lab as imu
+from imu_lab.core.memo import Memo
 from imu_lab.core.quantities import describe
 from imu_lab.features import view
-from imu_lab.measures import memorisation
+from imu_lab.measures import language, memorisation
 from imu_lab.measures.language import same_distribution
 from imu_lab.measures.reference import Reference
 from imu_lab.tasks import Language
@@ -134,3 +135,16 @@ def test_a_run_follows_them(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = imu.unlearn(task, original, steps=1, reference=retrained)
     assert "forget_quality" in set(plain.curve["metric"])
     assert "forget_quality" not in set(imu.unlearn(task, original, steps=1).curve["metric"])
+
+
+def test_what_is_known_of_a_retrained_model_is_of_the_device_that_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, model = cases.task("language"), cases.retrained("language")
+    monkeypatch.setattr(language, "KNOWN", Memo(4))
+    asked = []
+    monkeypatch.setattr(type(task), "truth_ratios", lambda *_: asked.append(torch.zeros(3)) or asked[-1])
+    there = "cpu"
+    monkeypatch.setattr(language, "device_of", lambda _: there)
+    one, again = (language._known_ratios(Reference(task, model)) for _ in range(2))
+    there = "cuda"
+    other = language._known_ratios(Reference(task, model))
+    assert one is again and other is not one and len(asked) == 2

@@ -41,8 +41,9 @@ class Altered(Around):
             raise ValueError(f"examples {strange[:5]} are not in the forget set, which holds {len(known)}")
         if self.doubled and offered(self.task).distinct:
             raise ValueError(
-                f"{type(self.task).__name__} compares samples with each other, and a copy would be found as a perfect match "
-                "of what it copies; give the sample twice the weight instead (reweight={example: 2})"
+                f"{type(self.task).__name__} compares samples with each other or knows each by its id, and a copy would be found "
+                "as a perfect match of what it copies, or not at all; give the sample twice the weight instead "
+                "(reweight={example: 2})"
             )
 
     @property
