@@ -130,14 +130,14 @@ def _left(run: Run) -> str:
     metric, first, last = run.headline, *(run.value("forget", run.headline, step) for step in (0, None))
     if run.events.get("forgotten") is None:
         return f"{describe(metric).title} on the forget set went from {first:.4g} to {last:.4g}"
-    right = int((run.samples["margin_before"] >= 0).sum())
+    right = int((run.samples["margin_before"] > 0).sum())
     return f"{right} of {len(run.samples)} samples were right before, and none of them is wrong after"
 
 
 def _stronger(run: Run) -> str:
     """What to try where a run did nothing."""
     settings = run.settings.get("settings", {})
-    if run.events.get("forgotten") is not None and not (run.samples["margin_before"] >= 0).any():
+    if run.events.get("forgotten") is not None and not (run.samples["margin_before"] > 0).any():
         return "request samples that the original knows, or train it for longer"
     if settings.get("step_norm") is not None:
         return f"try a longer step_norm (it was {settings['step_norm']}), or more steps"

@@ -52,7 +52,7 @@ def fork(run: Run, step: int, **changes: Any) -> Run:
     events |= {"utility_limit": utility_limit(whole), "collapsed_at": collapsed_at(whole)}
     ledger = _ledger(run, after, joined.trajectory, step)
     if after.events.get("forgotten") is not None:
-        events["forgotten"] = int(((ledger["margin_before"] >= 0) & (ledger["margin_after"] < 0)).sum())
+        events["forgotten"] = int(((ledger["margin_before"] > 0) & (ledger["margin_after"] < 0)).sum())
     since = began_at(run, int(step), changes.get("method"))
     settings = {**after.settings, "steps": int(step) + after.settings["steps"]}
     settings |= {"forked": {"run": run.label, "step": int(step), "since": since}}

@@ -145,7 +145,7 @@ class Landscape:
     def lost(self, step: int) -> np.ndarray:
         """(n,) which of the samples to keep were right before the first update and are wrong after this one."""
         start, now = self.state(int(self.steps[0])), self.state(int(step))
-        return ~self.forgotten & (start.margin >= 0) & (now.margin < 0)
+        return ~self.forgotten & (start.margin > 0) & (now.margin < 0)
 
     def answer(self, example: int, step: int) -> OnePrediction:
         """What the model after update ``step`` predicts for one shown sample."""

@@ -3,7 +3,8 @@
 A sample that is still classified correctly when the run ends is *censored*: its time to forget is unknown. Resistance is
 confounded by pressure: a sample that received none cannot be said to resist, so it is marked, and the same columns under
 uniform pressure can be added. Nor does a sample resist that was wrong before the first update; and one that is forgotten
-only after kept accuracy has fallen was lost in the collapse of the model.
+only after kept accuracy has fallen was lost in the collapse of the model. A tie of the true class with another, a margin
+of 0, is not right, as no accuracy counts it, and not yet forgotten either, for nothing else is ahead.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def _measured(run: Run) -> pd.DataFrame:
     table["confidence_auc"] = mean_over_updates(confidence, steps)
     table["final_margin"] = margin[-1] if len(margin) else np.nan
     table["forgetting_events"] = forgetting_events(margin)
-    table["wrong_before"] = margin[0] < 0 if len(margin) else False
+    table["wrong_before"] = margin[0] <= 0 if len(margin) else False
     table["pressure"] = samples["pressure"].to_numpy() if "pressure" in samples else np.nan
     table["pressed"] = table["pressure"] != 0  # a method may not record the pressure: NaN is not zero
     limit = run.events.get("utility_limit")
@@ -228,8 +229,8 @@ def mean_over_updates(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 def forgetting_events(margins: np.ndarray) -> np.ndarray:
     """(n,) how often each goes from right to wrong between one record (s, n) and the next (Toneva et al. 2019)."""
-    right = margins >= 0
-    return (right[:-1] & ~right[1:]).sum(0)
+    left = margins >= 0  # a tie is not forgotten yet
+    return (left[:-1] & ~left[1:]).sum(0)
 
 
 def ranked(times: np.ndarray, auc: np.ndarray) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""Loss, margin and accuracy of samples that belong to one class each; members that a task about classes can take over."""
+"""Loss, margin and accuracy of samples that belong to one class each; members that a task about classes can take over.
+
+A sample is right where its margin is above 0, and forgotten where it is below. At 0 it is neither: a tie is no knowledge,
+which an accuracy could count, and no other answer either, which a time to forget could claim.
+"""
 
 from __future__ import annotations
 

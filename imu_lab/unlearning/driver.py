@@ -340,7 +340,7 @@ def forgotten(recorder: Recorder) -> int | None:
     """How many forget samples were right before the first update and are wrong after the last; None without margins."""
     first, last = recorder.outcomes[0][:, 1], recorder.outcomes[-1][:, 1]
     known = torch.isfinite(first) & torch.isfinite(last)
-    return int(((first >= 0) & (last < 0) & known).sum()) if known.any() else None
+    return int(((first > 0) & (last < 0) & known).sum()) if known.any() else None
 
 
 def follow(

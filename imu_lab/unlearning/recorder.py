@@ -188,6 +188,9 @@ class Recorder:
 def time_to_forget(margins: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """(n,) the first recorded update after which each margin stays negative; NaN where it is not so at the end.
 
+    At 0 another class is level with the true one and none is ahead: right answers are counted without such ties
+    (:mod:`imu_lab.tasks.cross_entropy`), and forgetting is not claimed of them either.
+
     Args:
         margins: (s, n) at each recorded update.
         steps: (s,) the update numbers.

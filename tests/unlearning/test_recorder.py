@@ -14,6 +14,7 @@ import imu_lab as imu
 from imu_lab.tasks.cross_entropy import example_metrics
 from imu_lab.tasks.outputs import answers
 from imu_lab.tasks.protocol import Batch
+from imu_lab.unlearning.driver import forgotten
 from imu_lab.unlearning.recorder import Recorder, outcomes, time_to_forget
 from imu_lab.unlearning.request import Update
 
@@ -136,11 +137,29 @@ def test_a_tie_counts_as_wrong_wherever_right_answers_are_counted() -> None:
             value.zero_()
     run = imu.unlearn(task, blank, steps=0)
     assert run.value("forget", "accuracy") == 0
+    assert (run.samples["margin_after"] == 0).all() and run.events["forgotten"] == 0, "nor of forgetting"
+    resisted = imu.resistance(run)
+    assert resisted["wrong_before"].all() and resisted["censored"].all() and not resisted["forgetting_events"].any()
     table = imu.audit(run, ["accuracy"], reference=cases.original("digits class"))
     assert (table.loc[table["unit"] == "share correct", "value"] == 0).all()
     assert (imu.class_accuracy(run)["value"] == 0).all()
     matrix = imu.prediction_matrix(run, "test").to_numpy()
     assert matrix.diagonal().sum() == 0 and matrix.sum() == len(task.split("test"))
+
+
+def test_what_was_a_tie_before_was_not_right_and_cannot_be_forgotten() -> None:
+    """From a head that knows nothing to one that is wrong about everything, and the way back."""
+    task = cases.task("toy")
+    blank, wrong = (copy.deepcopy(cases.original("toy")) for _ in "ab")
+    with torch.no_grad():
+        for value in (*blank[-1].parameters(), *wrong[-1].parameters()):
+            value.zero_()
+        wrong[-1].bias[:] = -torch.nn.functional.one_hot(torch.tensor(0), 3)  # the class that is to be forgotten
+    for before, after, events in ((blank, wrong, 0), (wrong, blank, 0), (cases.original("toy"), wrong, 40)):
+        recorder = Recorder(task, task.split("forget"))
+        recorder.record(0, before)
+        recorder.record(1, after)
+        assert forgotten(recorder) == events
 
 
 @pytest.mark.parametrize("truth", [0, 1, 2])
