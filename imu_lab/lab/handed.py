@@ -16,6 +16,8 @@ from ..features.kronecker import advising
 from ..features.statistics import Statistics
 from ..tasks.protocol import Task, own_data_key
 
+GIVEN, COMPUTED = "given", "computed from the train split before the first update"  # origins of a statistic
+
 
 class Source(Protocol):
     """A task and a model with its readout, and how to make its statistic: a session."""
@@ -69,25 +71,19 @@ def handed(method: Any, given: Statistics | Carried | None, source: Source) -> t
         TypeError: it is no statistic.
     """
     wanted = tuple(methods.declared(method, "needs_statistics"))
-    before = given if isinstance(given, Carried) else None
-    asked = given if before is None else before.asked
     if not wanted:
-        if asked is None:
+        if (given.asked if isinstance(given, Carried) else given) is None:
             return None, {}
         raise ValueError(
             f"method {name_of(method)!r} with these settings uses no statistic of the training set; leave statistics= out"
         )
-    origin = "computed from the train split before the first update" if asked is None else "given"
-    if before is not None:
-        source, used = before.original(), before.run.statistics
-        if asked is None and used is not None and used.holds(wanted):
-            asked, origin = used, before.run.settings["statistics"]["origin"]
-    if asked is not None:
-        if not isinstance(asked, Statistics):
-            raise TypeError(f"statistics is what imu.statistics(task, model) gives; got {shown(asked)}")
-        asked.check(source.model, source.names, own_data_key(source.task))
+    known, origin, source = _known(given, wanted, source)
+    if known is not None:
+        if not isinstance(known, Statistics):
+            raise TypeError(f"statistics is what imu.statistics(task, model) gives; got {shown(known)}")
+        known.check(source.model, source.names, own_data_key(source.task))
     with advising(method):
-        held = source.statistics(wanted) if asked is None else asked.only(wanted).copied()
+        held = source.statistics(wanted) if known is None else known.only(wanted).copied()
     about = {
         "origin": origin,
         "parts": list(wanted),
@@ -96,3 +92,16 @@ def handed(method: Any, given: Statistics | Carried | None, source: Source) -> t
         "data": held.about.get("data"),
     }
     return held, {"statistics": about}
+
+
+def _known(given: Any, wanted: tuple[str, ...], source: Source) -> tuple[Any, str, Source]:
+    """The statistic that there is before anything is computed, its origin in words, and the session that it has to fit: what
+    the user gave, else what the run used that this one goes on with; None where neither has these parts."""
+    if not isinstance(given, Carried):
+        return given, COMPUTED if given is None else GIVEN, source
+    original, used = given.original(), given.run.statistics
+    if given.asked is not None:
+        return given.asked, GIVEN, original
+    if used is not None and used.holds(wanted):
+        return used, given.run.settings["statistics"]["origin"], original
+    return None, COMPUTED, original
