@@ -10,6 +10,7 @@ from .explorer import laboratory
 from .measure import Row
 
 MOVES, PRESSES = 20, 60
+UNFORESEEN, LEAPS = ("ArrowLeft", "PageDown"), 5  # a slider that goes on as it went is answered before it is asked
 
 BENCH = """
 import ipywidgets, imu_lab as imu
@@ -46,6 +47,10 @@ def rows() -> Iterator[Row]:
     """Each figure of the workbench beside its target."""
     with laboratory() as opened:
         page = opened(notebook(), READY)
+        unfold(page, ".imu-damping")
+        times = [slider(page, ".imu-damping", ".imu-curves.js-plotly-plot", key, 1) for key in UNFORESEEN * LEAPS]
+        yield Row(f"damping slider to curves, one position and then several, median of {len(times)}",
+                  statistics.median(times), 100, unit="ms")  # fmt: skip
         for name, control in {"damping": ".imu-damping", "rate": ".imu-lr"}.items():
             unfold(page, control)
             for figure in (".imu-curves", ".imu-influence")[: 2 if name == "damping" else 1]:
@@ -76,8 +81,8 @@ def unfold(page: Any, control: str) -> None:
         page.wait_for_timeout(500)
 
 
-def slider(page: Any, control: str, figure: str) -> float:
+def slider(page: Any, control: str, figure: str, key: str = "ArrowLeft", events: int = MOVES) -> float:
     """Median milliseconds from a key press to the redrawn figure."""
     from browser import slider_latency
 
-    return statistics.median(slider_latency(page, control, figure, events=MOVES))
+    return statistics.median(slider_latency(page, control, figure, key, events))
