@@ -13,11 +13,13 @@ from ...core import registry
 from ...core.knobs import knobs
 from ...core.messages import unheard, warn
 from ...core.records import Influence, Intensity, Run
+from ...core.running import digest
 from ...influences.pairwise import influence_matrix, is_pairwise, proponents
 from ...intensities import Uniform
 from ...lab.session import Session
 from ...tasks.around import takes_whole
 from ...tasks.protocol import offered
+from ...tasks.sources.functions import code_of, is_own
 from ..base.controls import Choice
 from ..base.job import Report
 
@@ -75,7 +77,7 @@ class Pipeline:
 
     Runs are kept, because moving a slider of the main run leaves most controls as they were, and because people go back
     and forth; what was warned of when one was made is told whenever it is asked. A setting that was registered again is a
-    new one.
+    new one, and so is all that was asked before a cell edited a function of a user's own.
 
     Args:
         early: takes influences as soon as they are there, if a run has to be made: the page can draw them meanwhile.
@@ -85,25 +87,26 @@ class Pipeline:
         self.session, self._early = session, early
         self._kept: OrderedDict[Any, tuple[Run, list[str]]] = OrderedDict()
         self._weighed: OrderedDict[Any, tuple[tuple[Influence, Intensity], list[str]]] = OrderedDict()
+        self._codes: list[str] = []  # empty, or what the user's own classes do since the last cell
 
     def __call__(self, question: Question, report: Report) -> Iterator[Answer]:
         """Yield the answer with the main run alone, unless its controls are at hand, and then with its controls."""
-        main = main_rule(question)
-        scores, weights = self._weights(question, main)
-        if self._key(question, main, main=True) not in self._kept:
-            self._early(scores)
-        yield from self._answers(question, scores, weights, report)
+        yield from self._answers(question, report, self._early)
 
     def foresee(self, question: Question, report: Report) -> None:
         """Make the runs of a question that has not been asked."""
-        for _ in self._answers(question, *self._weights(question, main_rule(question)), report):
+        for _ in self._answers(question, report, lambda scores: None):
             pass
 
-    def _answers(self, question: Question, scores: Influence, weights: Intensity, report: Report) -> Iterator[Answer]:
+    def _answers(self, question: Question, report: Report, early: Callable[[Influence], Any]) -> Iterator[Answer]:
         main = main_rule(question)
         controls = [as_control(name, main) for name in question.compare]
-        runs = [self._run(self._key(question, main, main=True), question, lambda: weights, report)]
-        keys = [self._key(question, rule) for rule in controls]
+        # Said before anything is worked out: what a cell that ends meanwhile has edited is none of this.
+        first, *keys = [self._key(question, main, main=True), *(self._key(question, rule) for rule in controls)]
+        scores, weights = self._weights(question, main)
+        if first not in self._kept:
+            early(scores)
+        runs = [self._run(first, question, lambda: weights, report)]
         if not all(key in self._kept for key in keys):
             yield Answer(scores, weights, tuple(runs), len(controls))
         for key, rule in zip(keys, controls):
@@ -129,8 +132,11 @@ class Pipeline:
         return takes_whole(self.session.task)
 
     def refresh(self) -> None:
-        """Work influences and weights out anew at the next question: a function that they call may be another one now."""
-        self._weighed = OrderedDict()  # another one: a question that is being answered goes on with its own
+        """Work influences and weights out anew at the next question: a function that they call may be another one now.
+
+        Runs are made anew where it is seen to be one.
+        """
+        self._weighed, self._codes = OrderedDict(), []  # others: a question that is being answered goes on with its own
 
     def _weights(self, question: Question, rule: Any) -> tuple[Influence, Intensity]:
         """The influences and the weights that a question asks for."""
@@ -153,7 +159,16 @@ class Pipeline:
         estimator = registry.estimators.create(question.estimator.name, **question.estimator.settings)
         method = registry.methods.create(question.method.name, **question.method.settings)
         asked = (question.steps, question.seed, repr(question.stop_at), self.session.reference is not None)
-        return rule, estimator if reads else None, method, *asked
+        return rule, estimator if reads else None, method, self._code(), *asked
+
+    def _code(self) -> str:
+        """A digest of what the user's own functions do that a run may call, looked at once after each cell."""
+        known = self._codes
+        if not known:
+            names = (registry.estimators, registry.intensity_rules, registry.methods)
+            own = [kind for each in names for kind in map(each.__getitem__, list(each)) if is_own(kind)]
+            known.append(digest(offered(self.session.task).code, *map(code_of, own)))
+        return known[0]
 
     def _run(self, key: tuple, question: Question, weigh: Callable[[], Intensity], report: Report) -> Run:
         """The run under this key, made unless it is at hand."""

@@ -361,6 +361,42 @@ def test_stop_and_seed_and_updates_reach_the_run(panel: Workbench) -> None:
     assert panel.answer.run.events["steps"] == 80
 
 
+def test_runs_are_made_anew_where_a_cell_has_edited_what_a_rule_calls(panel: Workbench) -> None:
+    """Those at hand and the one that was worked out ahead, too: weights and run of one answer belong together."""
+    power = {"of": 1.0}  # as a name of the notebook's that a cell sets anew
+
+    @imu.intensity_rule("of-a-power")
+    @dataclass(frozen=True)
+    class OfAPower:
+        """Weights that a helper decides."""
+
+        def __call__(self, influence: np.ndarray) -> np.ndarray:
+            return np.abs(influence) ** power["of"]
+
+    def moved(to: int) -> np.ndarray:
+        panel.controls.seed.value = to
+        assert panel.wait(SECONDS) and panel.job.wait(SECONDS, ahead=True)
+        ledger = panel.answer.run.samples.sort_values("example")["weight"].to_numpy()
+        assert np.array_equal(ledger, panel.answer.weights.frame.sort_values("example")["weight"])
+        return ledger
+
+    try:
+        panel.refresh()
+        panel.controls.rule.names.value = "of-a-power"
+        before = [moved(seed) for seed in (0, 1)]
+        kept = moved(0)
+        run = panel.answer.run
+        panel.refresh()
+        assert moved(1) is not None and np.array_equal(moved(0), kept) and panel.answer.run is run, "nothing was edited"
+        moved(1)  # and seed 2 is made ahead
+        power["of"] = 2.0
+        panel.refresh()
+        for seed in (2, 1, 0):
+            assert np.allclose(moved(seed), before[0] ** 2 / (before[0] ** 2).sum())
+    finally:
+        imu.intensity_rules.unregister("of-a-power")
+
+
 @pytest.mark.full
 def test_what_a_cell_registers_appears(panel: Workbench) -> None:
     @imu.intensity_rule("heaviest")
