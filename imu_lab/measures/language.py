@@ -188,6 +188,8 @@ class ModelUtility:
     model for its own answers, so it takes its time.
     """
 
+    takes_several: ClassVar[bool] = True  # it looks at none
+
     def __call__(self, task: Task, model: nn.Module, reference: Any = None) -> Mapping[str, Mapping[str, float]]:
         """{"retain": {"model_utility": ...}}; nothing where one of the three groups is missing."""
         groups = ("kept-authors", "well-known", "general")
@@ -217,6 +219,8 @@ class TruthRatio:
     the wrong answers, as the paper does, ``"open-unlearning"`` the geometric one, as the task's own metric does.
     """
 
+    takes_several: ClassVar[bool] = True  # it looks at none
+
     definition: str = knob("tofu", help="Whose definition.", choices=DEFINITIONS)
 
     def __call__(self, task: Task, model: nn.Module, reference: Any = None) -> Mapping[str, Mapping[str, float]]:
@@ -238,6 +242,8 @@ class Memorisation:
     ``exact_memorisation`` counts tokens that are the likeliest after the true ones before; ``extraction_strength`` the part
     of an answer that follows from its beginning. Both leave out the token that ends an answer.
     """
+
+    takes_several: ClassVar[bool] = True  # it looks at none
 
     def __call__(self, task: Task, model: nn.Module, reference: Any = None) -> Mapping[str, Mapping[str, float]]:
         """{split: {"exact_memorisation": ..., "extraction_strength": ...}} on the forget and the retain set."""

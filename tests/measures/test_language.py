@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import cases
 import languages
 import numpy as np
@@ -12,6 +14,7 @@ from languages import models, tiny
 import imu_lab as imu
 from imu_lab.core.memo import Memo
 from imu_lab.core.quantities import describe
+from imu_lab.core.registry import metrics
 from imu_lab.features import view
 from imu_lab.measures import language, memorisation
 from imu_lab.measures.language import same_distribution
@@ -60,6 +63,24 @@ def test_the_retrained_model_is_the_goal() -> None:
     assert cases.relative(at_goal["privleak"], 0.0, of=100.0) < 1e-6
     alone = imu.metrics.create("pair-membership")(task, original)["forget"]
     assert cases.close(alone["privleak"], memorisation.privacy_leakage(alone["auc_min_k"]), within=1e-6)
+
+
+class Unasked:
+    """A retrained model that must not be looked at."""
+
+    def __getattr__(self, name: str) -> object:
+        raise LookupError(name)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.slow
+def test_what_looks_at_no_retrained_model_is_measured_once_beside_several(name: str) -> None:
+    metric, asked = imu.metrics.create(name), nullcontext()
+    if name in ("forget-quality", "pair-membership"):
+        asked = pytest.raises(LookupError)
+    with asked:
+        metric(tiny(), models()[0], Unasked())
+    assert metrics.declared(metric, "takes_several")
 
 
 def test_the_same_distribution_twice_and_rows_that_nobody_knows() -> None:
