@@ -9,7 +9,7 @@ from ..core.records import Influence, Run
 from ..core.running import digest
 from ..features.cache import content
 from ..tasks.around import innermost
-from ..tasks.protocol import own_data_key
+from ..tasks.protocol import own_samples_key
 
 Record = Run | Influence
 
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
         data = record.settings.get("data")
         if data is None and task is not None:
             forget = (content(batch) for _, batch in innermost(task).split("forget").batches())
-            data = own_data_key(innermost(task)) or digest(*forget)
+            data = own_samples_key(innermost(task)) or digest(*forget)
         return cls(frozenset(table["example"] if "example" in table else ()), data)
 
     def other_data(self, other: Asked) -> bool:

@@ -46,7 +46,7 @@ from ..measures.reference import Reference, check_answers, refuse_broken, refuse
 from ..tasks.around import heard, innermost
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
-from ..tasks.protocol import Examples, Task, offered, own_data_key, prepared
+from ..tasks.protocol import Examples, Task, offered, own_samples_key, prepared
 from ..unlearning import driver
 from ..unlearning.recorder import Recorder
 from ..unlearning.request import Request
@@ -91,8 +91,8 @@ class Session:
 
     @cached_property
     def data(self) -> str | None:
-        """A digest of the task's data, before variants of their samples were made; None for a task that has none."""
-        return own_data_key(innermost(self.task))
+        """A digest of the task's samples, before variants of them were made; None for a task that has none."""
+        return own_samples_key(innermost(self.task))
 
     @checked
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:

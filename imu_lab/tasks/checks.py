@@ -123,8 +123,10 @@ def _abilities(task: Any) -> Iterator[str]:
         yield f"splits must be a tuple of names; it is {has.splits!r}"
     if has.recipe is not None and not isinstance(has.recipe, Recipe):
         yield f"recipe must be an imu.tasks.Recipe; it is {type(has.recipe).__name__}"
-    if has.data_key is not None and (not isinstance(has.data_key, str) or has.data_key != offered(task).data_key):
-        yield "data_key must be a str, the same each time: a digest of the data's content"
+    for name in ("data_key", "samples_key"):
+        key = getattr(has, name)
+        if key is not None and (not isinstance(key, str) or key != getattr(offered(task), name)):
+            yield f"{name} must be a str, the same each time: a digest of the data's content"
     if not isinstance(has.unlearning, Mapping):
         yield f"unlearning must map names of settings to values; it is {has.unlearning!r}"
     when = has.forgotten_when

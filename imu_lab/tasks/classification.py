@@ -224,6 +224,11 @@ class Classification:
         return self.data.data_key if isinstance(self.data, Supplied) else self.labelled.key
 
     @property
+    def samples_key(self) -> str:
+        """A digest of the data, whatever loss they are put to."""
+        return self.labelled.key
+
+    @property
     def code(self) -> str:
         """A digest of a user's functions as they are now; empty where there is no user's model."""
         return self.data.code if isinstance(self.data, Supplied) else ""

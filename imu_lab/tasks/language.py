@@ -180,6 +180,11 @@ class Language:
         return f"{self.corpus.key} {self.codec.key}"
 
     @property
+    def samples_key(self) -> str:
+        """A digest of the pairs, whatever makes tokens of them."""
+        return self.corpus.key
+
+    @property
     def unlearning(self) -> Mapping[str, Any]:
         """This task's own defaults for a method's settings: steps of one length, a share of the output layer's own.
 

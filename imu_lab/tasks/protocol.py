@@ -239,6 +239,7 @@ class Abilities:
         recipe: how to train, a :class:`imu_lab.tasks.Recipe`.
         data_key: a digest of the data, for the caches of checkpoints and features. Without it the task itself is the key
             of features, and no checkpoint is kept.
+        samples_key: a digest of the samples alone, where ``data_key`` tells of more, such as a loss or where training starts.
         code: a digest of the functions that a user gave it, as they are now, for what is kept of its runs; "" where it has none.
         unlearning: the task's own defaults for a method's settings, by name; under a method's name, those of it alone.
         forgotten_when: the metric on the forget split that tells of forgetting, and how: ``("accuracy", "<=")``.
@@ -274,6 +275,7 @@ class Abilities:
     splits: tuple[str, ...] = ("forget", "retain", "test")
     recipe: Any = None
     data_key: str | None = None
+    samples_key: str | None = None
     code: str = ""
     unlearning: Mapping[str, Any] = MappingProxyType({})
     forgotten_when: tuple[str, str] = ("accuracy", "<=")
@@ -326,12 +328,17 @@ def offered(task: Any) -> Abilities:
     return _Offered(task)  # type: ignore[return-value]
 
 
-def own_data_key(task: Any) -> str | None:
+def own_samples_key(task: Any) -> str | None:
+    """The digest of what a task's samples are, whatever a loss or a model makes of them; None where it tells none."""
+    return own_data_key(task, "samples_key") or own_data_key(task)
+
+
+def own_data_key(task: Any, name: str = "data_key") -> str | None:
     """The digest of a task's data, where it is of the data that the task gives: a subclass with a ``split`` of its own and
     the ``data_key`` of the class above has none."""
     for kind in type(task).__mro__:
-        if "data_key" in vars(kind) or "data_key" in getattr(kind, "__annotations__", {}):
-            return offered(task).data_key
+        if name in vars(kind) or name in getattr(kind, "__annotations__", {}):
+            return getattr(offered(task), name)
         if "split" in vars(kind):
             return None
     return None

@@ -149,6 +149,11 @@ class ReID:
         return f"{key} from {fingerprint(*self._start.values()) if own else 'ImageNet'}"
 
     @property
+    def samples_key(self) -> str:
+        """A digest of the data, whatever training starts from."""
+        return self.crowd.key
+
+    @property
     def training_loss(self) -> Callable[[nn.Module, Batch], Tensor] | None:
         """The softmax loss and the batch-hard triplet loss; None where the first is all."""
         return self._with_triplets if self.triplet else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from user_tasks import Own
 
 import imu_lab as imu
 from imu_lab.lab.asked import requests_of
+from imu_lab.tasks.protocol import own_data_key, own_samples_key
 
 
 def task(shift: float, **settings: object) -> imu.tasks.Classification:
@@ -19,7 +21,7 @@ def task(shift: float, **settings: object) -> imu.tasks.Classification:
     draw = torch.Generator().manual_seed(0)
     x, y = torch.randn(60, 4, generator=draw) + shift, torch.arange(60) % 3
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    model = settings.pop("model", nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
     return imu.tasks.Classification.from_data(
         model, (x[:40], y[:40]), (x[40:], y[40:]), forget_indices=[0, 3, 5], **settings
     )
@@ -65,9 +67,39 @@ def test_runs_on_the_same_data_answer_one_request_however_they_were_made() -> No
     first = task(0.0)
     alike = [run(first), run(first, seed=1), run(first, method="random-label"), run(replace(first, readout=("0", "2")))]
     alike += [run(replace(first, recipe=imu.tasks.Recipe(epochs=2))), run(task(0.0, readout="all"))]
+    alike += [
+        run(
+            task(
+                0.0,
+                loss=lambda made, true: nn.functional.cross_entropy(made, true, reduction="none", label_smoothing=0.2),
+            )
+        )
+    ]
+    alike += [run(task(0.0, model=nn.Sequential(nn.Linear(4, 3)).double()))]  # which gets the inputs in another form
     alike += [imu.what_if(alike[0], flip=[3])]  # the same samples under other labels
     assert requests_of(alike) == [1] * len(alike)
     assert imu.resistance(alike)["number"].nunique() == len(alike)
+
+
+def test_one_data_set_is_the_same_whatever_training_makes_of_it() -> None:
+    people = imu.tasks.ReID("figures", forget_persons=(7,))
+    harder, others = replace(people, triplet=0.5), replace(people, seed=1)
+    assert own_data_key(people) != own_data_key(harder) and own_samples_key(people) == own_samples_key(harder)
+    assert own_samples_key(people) != own_samples_key(others)
+
+
+def test_a_subclass_with_samples_of_its_own_is_not_told_by_those_of_the_class_above() -> None:
+    @dataclass(frozen=True)
+    class Shorter(imu.tasks.Classification):
+        def split(self, name: str) -> imu.tasks.Examples:
+            return super().split(name)
+
+    @dataclass(frozen=True)
+    class Told(Shorter):
+        data_key: ClassVar[str] = "of my own"
+
+    assert own_samples_key(Shorter("digits", forget_class=3)) is None
+    assert own_samples_key(Told("digits", forget_class=3)) == "of my own"
 
 
 def test_a_task_without_a_digest_of_its_data_is_told_by_what_it_forgets() -> None:
