@@ -16,7 +16,8 @@ from ..core.knobs import plain
 from ..core.messages import in_brief, warn
 from ..core.records import Run
 from ..core.version import VERSION
-from ..tasks.protocol import Task, labels_of
+from ..tasks.around import innermost
+from ..tasks.protocol import Task, labels_of, own_samples_key
 
 
 def task_again(about: Mapping | None) -> Task | None:
@@ -71,7 +72,7 @@ def check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any]
         ValueError: it forgets other samples.
 
     Warns:
-        UserWarning: it has other settings, or calls the samples otherwise.
+        UserWarning: it has other settings or data, or calls the samples otherwise.
     """
     mine, asked = set(samples["example"].tolist()), set(task.split("forget").ids.tolist())
     if mine != asked:
@@ -85,6 +86,18 @@ def check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any]
         warn(
             f"the run {which} was made on another task than the one given, and what is computed anew is of the latter: it was "
             f"made on {in_brief(made_on)}, and the task given is {in_brief(given)}"
+        )
+    else:
+        beware_of_other_data(task, settings, which)
+
+
+def beware_of_other_data(task: Task, settings: Mapping[str, Any], which: str) -> None:
+    """Warn where a task has other samples than it had when a run was made on it, as of a folder whose files were changed since."""
+    made_on, now = settings.get("data"), own_samples_key(innermost(task))
+    if None not in (made_on, now) and made_on != now:
+        warn(
+            f"the run {which} was made on other data than {in_brief(repr(task))} has now, and what is computed anew is of the "
+            "latter; bring the data back as they were, or make the run again"
         )
 
 

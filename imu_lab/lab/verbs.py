@@ -26,7 +26,7 @@ from ..measures.ensemble import References
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task, check_unchanged, own_data_key, prepared
 from ..unlearning.snapshots import Snapshots
-from .provenance import check_made_on, task_again
+from .provenance import beware_of_other_data, check_made_on, task_again
 from .session import Session
 from .unlearned import Loaded
 
@@ -210,7 +210,7 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
         ValueError: ``task`` forgets other samples than the run did.
 
     Warns:
-        UserWarning: ``task`` has other data or settings than that of the run.
+        UserWarning: ``task`` has other data or settings than that of the run, or the data were changed since.
     """
     tables, about, weights = storage.unpack(path, "run")
     missing = [name for name in TABLES if name not in tables]
@@ -219,7 +219,8 @@ def load_run(path: str | Path, task: Task | None = None, model: nn.Module | None
     given = None if task is None else tables["samples"]
     if task is not None:
         check_made_on(task, given, about["settings"], f"in {path}")
-    task = task if task is not None else task_again(about["settings"].get("task_settings"))
+    elif (task := task_again(about["settings"].get("task_settings"))) is not None:
+        beware_of_other_data(task, about["settings"], f"in {path}")
     held = storage.member(path, storage.STATISTIC)
     held = Statistics.unpacked(about["statistic"], held, path) if held else None
     unlearned = Loaded(weights, task, model, about["settings"].get("task"), str(path), given)

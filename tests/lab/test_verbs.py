@@ -271,6 +271,23 @@ def test_a_folder_of_other_classes_or_another_network_is_not_that_of_a_run(tmp_p
         other.model  # noqa: B018  it is made when it is asked for
 
 
+def test_a_folder_whose_pictures_were_changed_since_is_told_of(tmp_path: Path) -> None:
+    """Under the same names, in the same place and as many, so that nothing but their content tells."""
+    first = cases.task("pictures")
+    task = replace(first, data=str(shutil.copytree(first.data, tmp_path / "pictures")))
+    path = imu.unlearn(task, cases.original("pictures"), steps=1, lr=0.01).save(tmp_path / "run.imu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert imu.load_run(path).task == imu.load_run(path, task=replace(task)).task == task
+    one, other = sorted(Path(task.data, "train", "dog").iterdir())[:2]
+    held = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(held)
+    for given in (None, replace(task)):
+        with pytest.warns(UserWarning, match="was made on other data than .* has now"):
+            imu.load_run(path, task=given)
+
+
 def same_model(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
 
