@@ -47,17 +47,14 @@ class Tokens(NamedTuple):
         answer: (n, A), padded on the right.
         ids: (n,) ``each`` times the place of the pair, plus the number of the answer.
         each: answers of one pair at most.
+        padding: how long the answers and the prompts are, counted once for all splits.
     """
 
     prompt: Tensor
     answer: Tensor
     ids: Tensor
     each: int
-
-    @property
-    def padding(self) -> Padding:
-        """How long the answers and the prompts are."""
-        return Padding(_count(self.answer), _count(self.prompt), cut)
+    padding: Padding
 
     @property
     def predicted(self) -> Tensor:
@@ -92,12 +89,10 @@ def tokens(corpus: Corpus, codec: Codec, part: str, answer: str) -> Tokens:
     each = max(1, max(map(len, answers), default=1))
     prompts = codec.prompts([pair.question for pair in some])
     rows = [(at, number, text) for at, several in enumerate(answers) for number, text in enumerate(several)]
-    return Tokens(
-        _padded([prompts[at] for at, _, _ in rows], left=True),
-        _padded(codec.answers([text for _, _, text in rows]), left=False),
-        torch.tensor([each * at + number for at, number, _ in rows], dtype=torch.int64),
-        each,
-    )
+    prompt = _padded([prompts[at] for at, _, _ in rows], left=True)
+    answer = _padded(codec.answers([text for _, _, text in rows]), left=False)
+    ids = torch.tensor([each * at + number for at, number, _ in rows], dtype=torch.int64)
+    return Tokens(prompt, answer, ids, each, Padding(_count(answer), _count(prompt), cut))
 
 
 def _padded(rows: list[list[int]], left: bool) -> Tensor:
