@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from html import unescape
 
 import anywidget
@@ -725,3 +726,30 @@ def test_the_static_picture_is_made_only_when_asked(panel: Panel, monkeypatch: p
 
 def test_times_are_written_for_people() -> None:
     assert [duration(seconds) for seconds in (0.0482, 2.31, 240.0)] == ["48 ms", "2.3 s", "4 min"]
+
+
+def test_jobs_that_overlap_leave_warnings_as_they_were() -> None:
+    """Each hears its own, what the notebook warns of meanwhile is shown there, and afterwards all is as before."""
+    begun, ended, heard = [threading.Event() for _ in "ab"], [threading.Event() for _ in "ab"], {}
+
+    def compute(at: int, _: object) -> int:
+        begun[at].set()
+        assert ended[at].wait(SECONDS)
+        warnings.warn(f"of job {at}", stacklevel=1)
+        return at
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        before = warnings.showwarning, list(warnings.filters)
+        jobs = [Job(compute, lambda _: None, on_done=partial(heard.__setitem__, at)) for at in (0, 1)]
+        for at in (0, 1):
+            jobs[at].submit(at)
+            assert begun[at].wait(SECONDS)
+        warnings.warn("of the notebook", stacklevel=1)
+        for at in (0, 1):  # the first to begin ends first
+            ended[at].set()
+            assert jobs[at].wait(SECONDS, ahead=True)
+        assert (warnings.showwarning, list(warnings.filters)) == before
+        warnings.warn("of the notebook afterwards", stacklevel=1)
+    assert heard == {0: ["of job 0"], 1: ["of job 1"]}
+    assert [str(each.message) for each in shown] == ["of the notebook", "of the notebook afterwards"]

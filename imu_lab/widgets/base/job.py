@@ -15,7 +15,9 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import GeneratorType
 from typing import Any, ClassVar, NamedTuple
 
@@ -195,7 +197,7 @@ class Job:
             if likely is not None:
                 report = Report(lambda: self._waiting not in ([], [likely]), self._stopped.is_set)
                 report.patience = 0.0
-                with unheard():
+                with unheard(), overheard():
                     self._ahead(likely, report)
         except Exception:
             pass
@@ -208,17 +210,13 @@ class Job:
         report = Report(self._superseded, self._stopped.is_set)
         ticker = Ticker(lambda: self._on_progress and self._on_progress(report.progress()))
         # In a notebook a thread's warnings would appear under whatever cell ran last, once per slider position.
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with overheard() as caught:
             try:
                 self._deliver(self._compute(settings, report), report)
             finally:
                 ticker.stop()
         if self._on_done:
-            messages = [
-                str(each.message) for each in caught if issubclass(each.category, (UserWarning, RuntimeWarning))
-            ]
-            self._on_done(messages)
+            self._on_done(caught)
 
     def _deliver(self, answers: Any, report: Report) -> None:
         """Draw each answer as it comes, the first at once, the others a few a second, the last one always.
@@ -243,6 +241,41 @@ class Job:
     def _show(self, answer: Any) -> None:
         self.barrier()
         self._draw(answer)
+
+
+_listening = threading.Lock()
+_listeners: dict[int, list[str]] = {}  # by thread
+_changes = ExitStack()  # to the process's ways with warnings, while anybody listens
+
+
+@contextmanager
+def overheard() -> Iterator[list[str]]:
+    """What is warned of in this thread, which nobody else hears; what other threads warn of goes where it went.
+
+    Python keeps its ways with warnings once for all threads. The first to listen changes them and the last brings them back:
+    two jobs that each did so would bring back what the other had changed, and no later warning would be seen.
+    """
+    with _listening:
+        if not _listeners:
+            _changes.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("always")
+            warnings.showwarning = partial(_shown, warnings.showwarning)
+        _listeners[threading.get_ident()] = heard = []
+    try:
+        yield heard
+    finally:
+        with _listening:
+            del _listeners[threading.get_ident()]
+            if not _listeners:
+                _changes.close()
+
+
+def _shown(elsewhere: Callable[..., None], message: Any, category: type[Warning], *where: Any, **how: Any) -> None:
+    heard = _listeners.get(threading.get_ident())
+    if heard is None:
+        elsewhere(message, category, *where, **how)
+    elif issubclass(category, (UserWarning, RuntimeWarning)):
+        heard.append(str(message))
 
 
 _working: weakref.WeakSet[Job] = weakref.WeakSet()
