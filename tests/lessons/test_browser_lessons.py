@@ -28,6 +28,8 @@ COVERED = [
     "import pandas as pd, plotly.graph_objects as go\nimport imu_lab as imu\nfrom IPython.display import Markdown",
     'share = imu.predict("Which share?")\nshare',
     'share.result(0.9, go.Figure(go.Scatter(y=[1, 2])), pd.DataFrame({"<b>a</b>": ["of the table"]}))',
+    'go.Figure(go.Bar(y=[1, 2]), {"title.text": "drawn beside it"})',
+    'Markdown("said of *it*")',
     new_markdown_cell("*It is nearly all.*\n\n- told below\n\n## The next part\n\n*not about it*"),
     'imu.predict("Who?", ["we", "they"]).result("we", Markdown("*of the second*"))',
     'imu.predict("When?").result(0.5, Markdown("*of the third*"))',
@@ -54,11 +56,12 @@ def test_a_figure_is_covered_until_there_is_a_prediction(notebook: Callable[...,
     page.wait_for_selector("text=run through")  # nothing waited
     page.locator("text=Covered until you have entered your prediction.").nth(2).wait_for()
     page.wait_for_timeout(500)  # whatever is drawn unasked is there by then
-    assert page.locator(".js-plotly-plot").count() == 0
+    assert page.locator(".js-plotly-plot:visible").count() == 0, "neither the covered figure nor the one about it"
+    assert "said of it" not in shown(page)
     assert not [
         words for words in ("of the table", "It is 0.9", "of the second", "of the third") if words in shown(page)
     ]
-    prose = page.locator(".jp-RenderedMarkdown").first
+    prose = page.locator(".jp-MarkdownCell .jp-RenderedMarkdown").first
     page.wait_for_selector("text=What it shows is told here once you have predicted.")
     assert not [words for words in ("nearly all", "told below") if words in prose.inner_text()]
     assert "The next part" in prose.inner_text() and "not about it" in prose.inner_text()
@@ -68,9 +71,10 @@ def test_a_figure_is_covered_until_there_is_a_prediction(notebook: Callable[...,
     page.wait_for_selector(".jp-RenderedMarkdown >> text=told below")
     assert "nearly all" in prose.inner_text() and "What it shows is told here" not in prose.inner_text()
     page.wait_for_selector("td:has-text('of the table')")
-    figure = page.locator(".js-plotly-plot .main-svg").first
-    figure.wait_for(state="visible")
-    assert figure.bounding_box()["width"] > 300
+    for figure in page.locator(".js-plotly-plot").all():
+        figure.wait_for(state="visible")
+        assert figure.locator(".main-svg").first.bounding_box()["width"] > 300
+    assert "said of it" in shown(page) and page.locator(".js-plotly-plot:visible").count() == 2
     assert "of the second" not in shown(page), "it waits for its own prediction"
     page.click("button:has-text('Show without predicting'):visible")
     page.wait_for_selector("em:has-text('of the second')")
@@ -79,7 +83,7 @@ def test_a_figure_is_covered_until_there_is_a_prediction(notebook: Callable[...,
     page.locator("[role=slider]").first.press("ArrowRight")
     page.click("text=This is my prediction")
     page.wait_for_selector("text=You said 0.02; it is 0.9.")
-    assert page.locator(".js-plotly-plot").count() == 1 and shown(page).count("of the second") == 1
+    assert page.locator(".js-plotly-plot").count() == 2 and shown(page).count("of the second") == 1
 
 
 def test_what_is_covered_can_be_uncovered_on_a_page_that_was_loaded_again(
