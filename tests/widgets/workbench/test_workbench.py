@@ -392,7 +392,7 @@ def test_runs_are_made_anew_where_a_cell_has_edited_what_a_rule_calls(panel: Wor
         power["of"] = 2.0
         panel.refresh()
         for seed in (2, 1, 0):
-            assert np.allclose(moved(seed), before[0] ** 2 / (before[0] ** 2).sum())
+            assert cases.close(moved(seed), before[0] ** 2 / (before[0] ** 2).sum())
     finally:
         imu.intensity_rules.unregister("of-a-power")
 
