@@ -322,7 +322,7 @@ def trained(model: torch.nn.Module, dataset: object, seed: int) -> torch.nn.Modu
     return model.requires_grad_(bool(slowly()))
 
 
-@pytest.mark.parametrize("given", [{"loss": doubled_loss}, {"make_model": fresh}, {"train_fn": trained}], ids=str)
+@pytest.mark.parametrize("given", [{"loss": doubled_loss}, {"make_model": fresh}, {"train_fn": trained}], ids=", ".join)
 def test_what_a_function_of_a_task_calls_is_part_of_the_key(given: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """Edited in a notebook after the task was made, which is the same object as before."""
     x, y = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), torch.arange(30) % 3
