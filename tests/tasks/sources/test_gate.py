@@ -454,12 +454,13 @@ def test_a_task_of_a_users_own_can_be_pickled() -> None:
 
 @pytest.mark.slow
 def test_the_gate_costs_little_beside_one_pass_of_a_network() -> None:
-    """At most a twentieth of one forward pass of a ResNet-18 over the data, in processor time, or 50 ms.
+    """At most a twentieth of one forward pass of a ResNet-18 over 3,000 pictures, in processor time.
 
-    That is beside the copy of the model and its digest, which a task needs in any case.
+    That is beside the copy of the model and its digest, which a task needs in any case. Two thirds of it are the four times
+    that the model is asked, whatever the size of the data: three to see whether it draws, one for a sample alone.
     """
     model = resnet18(num_classes=3).eval()
-    many = torch.randn(1500, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    many = torch.randn(3000, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(len(many)) % 3
 
     def forward() -> None:
@@ -473,16 +474,16 @@ def test_the_gate_costs_little_beside_one_pass_of_a_network() -> None:
     def needed() -> None:
         fingerprint(*tensors_of(copy.deepcopy(model)))
 
-    def least(work: Callable, times: int) -> float:
-        taken = []
-        for _ in range(times):
-            started = time.process_time()
-            work()
-            taken.append(time.process_time() - started)
-        return min(taken)
+    def taken(work: Callable) -> float:
+        started = time.process_time()
+        work()
+        return time.process_time() - started
 
+    # In turns, and the least of them: what else the processor has to do comes and goes, and makes each seem longer.
     with one_thread():
-        assert least(gate, 5) - least(needed, 5) <= max(0.05, 0.05 * least(forward, 2))
+        turns = [[taken(work) for work in (gate, needed, gate, needed, forward)] for _ in range(4)]
+    gates, copies, again, once_more, passes = map(min, zip(*turns))
+    assert min(gates, again) - min(copies, once_more) <= 0.05 * passes
 
 
 @pytest.mark.full
