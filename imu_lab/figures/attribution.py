@@ -56,8 +56,8 @@ def _pictures(seen: Attribution, chosen: np.ndarray) -> np.ndarray:
         ValueError: the task has none of this part of its data.
     """
     known, there = offered(seen.task).pictures, {} if seen.source == "train" else {"source": seen.source}
-    found = known and signature(known).parameters.keys() >= there.keys() and known(seen.examples[chosen], **there)
-    if found is None or found is False:
+    tells = known is not None and there.keys() <= signature(known).parameters.keys()
+    if not tells or (found := known(seen.examples[chosen], **there)) is None:
         raise ValueError(
             f"{type(seen.task).__name__} gives no pictures of its {seen.source} samples, so that there is nothing to lay the "
             'attribution over; its values are in .maps, and imu.gradcam(task, model, task.split("forget")) looks at '

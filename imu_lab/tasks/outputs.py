@@ -232,9 +232,8 @@ def kl(first: Tensor, second: Tensor) -> Tensor:
     Where either is NaN, so is the divergence: a broken model is at no distance from anything.
     """
     shares = first.exp()
-    return (
-        _possible(shares, first - second).mul_(shares).sum(-1)
-    )  # in place: of several states of a readout they are many
+    apart = _possible(shares, first - second)
+    return apart.mul_(shares).sum(-1)  # in place: of several states of a readout they are many numbers
 
 
 def expected(shares: Tensor, values: Tensor) -> Tensor:

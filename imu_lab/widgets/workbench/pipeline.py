@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import pandas as pd
 
 from ...core import registry
 from ...core.knobs import knobs
+from ...core.memo import Memo
 from ...core.messages import unheard, warn
 from ...core.records import Influence, Intensity, Run
 from ...core.running import digest
@@ -85,8 +85,8 @@ class Pipeline:
 
     def __init__(self, session: Session, early: Callable[[Influence], Any] = lambda *_: None) -> None:
         self.session, self._early = session, early
-        self._kept: OrderedDict[Any, tuple[Run, list[str]]] = OrderedDict()
-        self._weighed: OrderedDict[Any, tuple[tuple[Influence, Intensity], list[str]]] = OrderedDict()
+        self._kept: Memo[tuple[Run, list[str]]] = Memo(KEPT_RUNS)
+        self._weighed: Memo[tuple[tuple[Influence, Intensity], list[str]]] = Memo(KEPT_WEIGHTS)
         self._codes: list[str] = []  # empty, or what the user's own classes do since the last cell
 
     def __call__(self, question: Question, report: Report) -> Iterator[Answer]:
@@ -136,7 +136,8 @@ class Pipeline:
 
         Runs are made anew where it is seen to be one.
         """
-        self._weighed, self._codes = OrderedDict(), []  # others: a question that is being answered goes on with its own
+        # Others: a question that is being answered goes on with its own.
+        self._weighed, self._codes = Memo(KEPT_WEIGHTS), []
 
     def _weights(self, question: Question, rule: Any) -> tuple[Influence, Intensity]:
         """The influences and the weights that a question asks for."""
@@ -146,7 +147,7 @@ class Pipeline:
             scores = self.session.influence(estimator)
             return scores, self.session.intensity(scores, rule)
 
-        return kept(self._weighed, (estimator, rule), weighed, KEPT_WEIGHTS)
+        return told_again(self._weighed, (estimator, rule), weighed)
 
     def _key(self, question: Question, rule: Any, main: bool = False) -> tuple:
         """What a run depends on, by value: the rule with its settings and those of the rule that it refers to, too.
@@ -173,7 +174,7 @@ class Pipeline:
     def _run(self, key: tuple, question: Question, weigh: Callable[[], Intensity], report: Report) -> Run:
         """The run under this key, made unless it is at hand."""
         method, settings = question.method
-        return kept(
+        return told_again(
             self._kept,
             key,
             lambda: self.session.unlearn(
@@ -187,7 +188,6 @@ class Pipeline:
                 progress=lambda done, total: report(done, total, f"unlearning, {registry.name_of(key[0])} weights"),
                 **settings,
             ),
-            KEPT_RUNS,
         )
 
     def _followed(self) -> list[Any] | None:
@@ -203,19 +203,17 @@ def main_rule(question: Question) -> Any:
     return registry.intensity_rules.create(question.rule.name, **question.rule.settings)
 
 
-def kept(memo: OrderedDict, key: Any, make: Callable[[], Any], most: int) -> Any:
-    """The value under this key, made unless it is at hand, and told of as when it was made; the newest are kept."""
-    known = memo.get(key)
-    if known is None:
+def told_again(memo: Memo, key: Any, make: Callable[[], Any]) -> Any:
+    """The value under this key, made unless it is at hand, with the warnings of when it was made."""
+
+    def heard() -> tuple[Any, list[str]]:
         with unheard() as said:
-            known = make(), said
-    memo[key] = known
-    memo.move_to_end(key)
-    while len(memo) > most:
-        memo.popitem(last=False)
-    for message in known[1]:
+            return make(), said
+
+    value, said = memo.once(key, heard)
+    for message in said:
         warn(message)
-    return known[0]
+    return value
 
 
 def as_control(name: str, main: Any) -> Any:

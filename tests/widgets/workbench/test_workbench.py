@@ -272,6 +272,14 @@ def test_a_control_equal_to_the_main_rule_is_left_out(panel: Workbench) -> None:
 
 
 @pytest.mark.full
+def test_clearing_caches_forgets_the_runs_behind_a_panel(panel: Workbench) -> None:
+    before = panel.answer.run
+    imu.clear_caches()
+    panel.ask()
+    assert panel.wait(SECONDS) and panel.answer.run is not before and panel.answer.run.curve.equals(before.curve)
+
+
+@pytest.mark.full
 def test_controls_are_kept_while_only_the_main_run_changes(panel: Workbench) -> None:
     control = panel.answer.runs[1]
     panel.controls.estimator.controls.controls["damping"].editor.value = 1e-3
