@@ -406,8 +406,19 @@ def tensors_of(model: nn.Module, without: str = "") -> list[object]:
         without: the name of a module whose own tensors do not count.
     """
     left_out = f"{without}." if without else None
-    named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
-    return [part for key, value in named if left_out is None or not key.startswith(left_out) for part in (key, value)]
+    modules = [(f"{name}." if name else "", part) for name, part in model.named_modules(remove_duplicate=False)]
+    parameters = [(name, part._parameters) for name, part in modules]
+    buffers = [
+        (name, part._buffers) for name, part in modules
+    ]  # one walk for both: named_parameters takes three times as long
+    return [
+        part
+        for name, own in (*parameters, *buffers)
+        if own and (left_out is None or not name.startswith(left_out))
+        for key, value in own.items()
+        if value is not None
+        for part in (name + key, value)
+    ]
 
 
 def same_tensors(first: nn.Module, second: nn.Module) -> bool:
@@ -416,18 +427,19 @@ def same_tensors(first: nn.Module, second: nn.Module) -> bool:
     Of equal ones that takes half as long as a :func:`fingerprint` of one, of others it ends at the first that differs.
     """
     mine, others = tensors_of(first), tensors_of(second)
-    return len(mine) == len(others) and all(map(_same_bits, mine, others))
+    with torch.no_grad():
+        return mine[::2] == others[::2] and all(map(_same_bits, mine[1::2], others[1::2]))
 
 
-def _same_bits(first: Any, second: Any) -> bool:
-    """Whether two names or two tensors are the same; as bits, so that NaN is NaN and 0 is not -0."""
-    if not isinstance(first, Tensor) or not isinstance(second, Tensor):
-        return type(first) is type(second) and first == second
+def _same_bits(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are the same; as bits, so that NaN is NaN and 0 is not -0."""
     if first.dtype != second.dtype or first.shape != second.shape:
         return False
-    mine, other = (each.detach().resolve_conj().resolve_neg().flatten() for each in (first, second.to(first.device)))
-    wide = all(flat.nbytes % 8 == 0 and flat.storage_offset() * flat.itemsize % 8 == 0 for flat in (mine, other))
-    whole = torch.int64 if wide else torch.uint8  # the wider, the fewer to compare
+    if first.device != second.device:
+        second = second.to(first.device)
+    mine, other = (first.resolve_conj().resolve_neg().flatten(), second.resolve_conj().resolve_neg().flatten())
+    ends = first.nbytes | first.itemsize * (mine.storage_offset() | other.storage_offset())
+    whole = torch.uint8 if ends % 8 else torch.int64  # the wider, the fewer to compare
     return torch.equal(mine.view(whole), other.view(whole))
 
 

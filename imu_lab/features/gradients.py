@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.running import device_of, evaluating
-from ..tasks.protocol import Examples, Task
+from ..tasks.protocol import Examples, Task, prepared
 from . import readout
 from .cache import ReadoutTask
 from .general import GeneralGradients, forward_mode
@@ -29,7 +29,7 @@ def gradients_of(task: Task, model: nn.Module) -> LinearGradients | GeneralGradi
     """The way to get at the per-example gradients of this task's readout: in closed form where it is linear."""
     if isinstance(task, ReadoutTask) and type(model) is nn.Linear:
         return LinearGradients(task, model, readout.ALL)
-    found = readout.examine(task, model)
+    found = readout.examine(task, prepared(task, model))
     if found.linear:
         return LinearGradients(task, model, found.names[0])
     return GeneralGradients(task, model, found.names)

@@ -52,6 +52,7 @@ def examine(task: Task, model: nn.Module, batch: Batch | None = None) -> Readout
     """One pass of the probe through the model, and all that it tells of the readout.
 
     Args:
+        model: as the task calls it (see :func:`imu_lab.tasks.protocol.prepared`).
         batch: the probe, where it is known and the data are known to be what they were.
 
     Raises:
@@ -59,7 +60,7 @@ def examine(task: Task, model: nn.Module, batch: Batch | None = None) -> Readout
         ValueError: the model cannot take the task's examples.
     """
     with threads_of(task):  # two threads beside a busy core take a hundred times as long for eight small pictures
-        return _examined(task, prepared(task, model), batch)
+        return _examined(task, model, batch)
 
 
 def _examined(task: Task, model: nn.Module, batch: Batch | None) -> Readout:

@@ -15,7 +15,7 @@ from ..core.running import copied, digest
 from ..features import readout
 from ..features.gradients import LinearGradients, gradients_of
 from ..tasks.announced import announced
-from ..tasks.protocol import Examples, Task
+from ..tasks.protocol import Examples, Task, prepared
 from ..tasks.training import Recipe, learning_rates, recipe_of
 from .hessian import Loss, loader, undisturbed
 
@@ -151,7 +151,7 @@ class TracIn:
 
 def _flat(task: Task, model: nn.Module) -> bool:
     """Whether the outputs are (n, K): captum's fast way knows no positions."""
-    return readout.examine(task, model).outputs.ndim == 2
+    return readout.examine(task, prepared(task, model)).outputs.ndim == 2
 
 
 class Folded(nn.Module):

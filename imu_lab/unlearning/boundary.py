@@ -14,7 +14,7 @@ from ..core.registry import method
 from ..features import readout
 from ..tasks.evaluation import real_valued
 from ..tasks.outputs import true_classes, two_sided
-from ..tasks.protocol import Batch, Task
+from ..tasks.protocol import Batch, Task, prepared
 from .objectives import SCOPE, Objective, ObjectiveDescent, forget_batches, frozen_copy
 from .random_label import cross_entropy
 from .request import Request
@@ -42,7 +42,7 @@ class BoundaryShrink(ObjectiveDescent):
     scope: str = knob("readout", **SCOPE)
 
     def objectives(self, task: Task, model: nn.Module, request: Request) -> Iterator[Objective]:
-        found = None if self.scope == "all" else readout.examine(task, model)
+        found = None if self.scope == "all" else readout.examine(task, prepared(task, model))
         layer, first = found.names[0] if found is not None and found.linear else None, frozen_copy(model, request)
         for positions, batch in forget_batches(self, model, request):
             across = self._across(task, first, layer, batch)

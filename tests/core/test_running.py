@@ -20,6 +20,7 @@ from imu_lab.core.running import (
     row_hashes,
     same_tensors,
     seeded,
+    tensors_of,
 )
 
 
@@ -141,6 +142,19 @@ def test_models_with_other_names_or_more_tensors_are_not_the_same() -> None:
     assert not same_tensors(layer, nn.Linear(3, 2, bias=False)) and same_tensors(nn.Flatten(), nn.Flatten())
     turned = holding(torch.ones(3, dtype=torch.complex64).conj())
     assert same_tensors(turned, holding(torch.ones(3, dtype=torch.complex64).conj().resolve_conj()))
+
+
+def test_the_tensors_of_a_model_are_those_that_torch_names_in_its_order() -> None:
+    model = nn.Sequential(
+        nn.Linear(3, 3), nn.BatchNorm1d(3, affine=False), nn.Sequential(nn.Linear(3, 3, bias=False)), nn.ReLU()
+    )
+    model[2][0].weight = model[0].weight  # tied, under both of its names
+    model.register_buffer("nothing", None)
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    for left_out, kept in (("", named), ("2", [each for each in named if not each[0].startswith("2.")])):
+        parts = tensors_of(model, left_out)
+        assert parts[::2] == [key for key, _ in kept] and len(kept) > 4
+        assert all(mine is theirs for mine, (_, theirs) in zip(parts[1::2], kept, strict=True))
 
 
 def test_a_fingerprint_of_few_different_values_sees_signs_and_places() -> None:

@@ -42,9 +42,14 @@ def prepared(model: nn.Module, asked_by_dict: bool = False) -> nn.Module:
 
 def half_kinds(model: nn.Module) -> list[str]:
     """The half precisions that tensors of a model are in."""
-    parts = [part for module in model.modules() for part in (module._parameters, module._buffers) if part]
-    kinds = {value.dtype for part in parts for value in part.values() if value is not None}
+    kinds = {value.dtype for module in model.modules() for value in _own(module)}
     return sorted(str(kind).removeprefix("torch.") for kind in kinds & set(HALF))
+
+
+def _own(module: nn.Module) -> list[torch.Tensor]:
+    return [
+        value for part in (module._parameters, module._buffers) if part for value in part.values() if value is not None
+    ]
 
 
 def _is_wrapped(module: nn.Module) -> bool:
@@ -101,7 +106,7 @@ def _closed(module: nn.Module, model: nn.Module) -> str:
             )
     if isinstance(module, torch.jit.ScriptModule):
         return "scripted or traced; hand over the module it was made from"
-    own = [value for value in (*module._parameters.values(), *module._buffers.values()) if value is not None]
+    own = _own(module)
     if any(map(nn.parameter.is_lazy, own)):
         return "lazy, and has no weights before it is called; call model(inputs) once"
     if any([value.is_meta for value in own]):
