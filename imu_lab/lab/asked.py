@@ -1,9 +1,13 @@
-"""What records were asked: which samples, of which data. Whoever puts several beside each other looks at that here."""
+"""What records were asked: which samples, of which data, of which model. Whoever puts several beside each other looks at that
+here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
 
 from ..core.records import Influence, Run
 from ..core.running import digest
@@ -12,6 +16,7 @@ from ..tasks.around import innermost
 from ..tasks.protocol import own_samples_key
 
 Record = Run | Influence
+Kind = TypeVar("Kind")
 
 
 class Asked(NamedTuple):
@@ -43,13 +48,29 @@ class Asked(NamedTuple):
 
 def requests_of(records: Iterable[Record]) -> list[int]:
     """Which request each record answers, from 1: those that speak of the same samples of the same data share a number."""
-    known: list[Asked] = []
+    return _numbered(
+        map(Asked.of, records), lambda one, other: one.samples == other.samples and not one.other_data(other)
+    )
+
+
+def originals_of(runs: Iterable[Run]) -> list[int]:
+    """Which model each run began with, from 1: runs of which nothing is known that was another before the first update share
+    a number. What moved in both is looked at."""
+
+    def alike(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+        return all(torch.equal(one[name], other[name]) for name in one.keys() & other.keys())
+
+    return _numbered(({} if run.snapshots is None else run.snapshots.kept.get(0, {}) for run in runs), alike)
+
+
+def _numbered(given: Iterable[Kind], alike: Callable[[Kind, Kind], bool]) -> list[int]:
+    """The number of each kind, from 1, in the order in which they come."""
+    known: list[Kind] = []
     numbers = []
-    for mine in map(Asked.of, records):
-        alike = [each.samples == mine.samples and not each.other_data(mine) for each in known]
-        if not any(alike):
-            known, alike = [*known, mine], [*alike, True]
-        numbers.append(alike.index(True) + 1)
+    for mine in given:
+        at = next((number for number, each in enumerate(known, 1) if alike(each, mine)), None)
+        known += [mine] * (at is None)
+        numbers.append(at or len(known))
     return numbers
 
 

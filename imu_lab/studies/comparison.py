@@ -14,7 +14,7 @@ from ..core.quantities import describe
 from ..core.records import Run
 from ..core.registry import methods
 from ..core.taken import several_runs
-from ..lab.asked import requests_of
+from ..lab.asked import originals_of, requests_of
 from ..tasks.protocol import Abilities, offered
 from ..unlearning import driver
 from ..unlearning.request import needs
@@ -39,7 +39,7 @@ def compare(
     Returns:
         DataFrame: ``run, needs, seed, updates, passes, reached``, then ``<split> <metric>``, ``<split> <metric> change`` (since the
         original model) and ``<split> <metric> gap`` (to the retrained model). The last row, ``"original"``, is doing
-        nothing: the model that the first run began with, after 0 updates, whatever is left of the forget set. ``run``
+        nothing: the model that the runs began with, after 0 updates, whatever is left of the forget set. ``run``
         names the settings in which runs of one method differ; runs that differ by ``seed`` alone share their name, so that
         ``groupby("run")`` is over seeds.
 
@@ -51,7 +51,9 @@ def compare(
         is what its updates cost until then, see :func:`passes`.
 
         Runs that forget other samples, as :func:`imu_lab.what_if` makes them, or samples of other data, answer another request:
-        requests are then numbered in the order of the runs, behind each name, and each has an ``"original"`` of its own.
+        requests are then numbered in the order of the runs, behind each name, and each has an ``"original"`` of its own. So has
+        each of several models that runs of one request began with, and these are numbered in the same way; where each seed has
+        a model of its own, names stay as they are and each ``"original"`` has the seed of its runs.
 
     Raises:
         TypeError: there is something else than runs.
@@ -63,13 +65,20 @@ def compare(
     steps = [_first_met(run, rule) for run, rule in zip(runs, rules)]
     seeds = [run.settings.get("seed") for run in runs]
     looks = [Look(*each) for each in zip(told_apart(runs), map(_needs, runs), seeds, runs, steps)]
-    requests = requests_of(runs)
-    first = [requests.index(number) for number in dict.fromkeys(requests)]  # the first run of each request
-    looks += [Look(ORIGINAL, "nothing", None, runs[at], 0) for at in first]
+    asked, begun = requests_of(runs), originals_of(runs)
+    kinds = list(zip(asked, begun))
+    first = [kinds.index(kind) for kind in dict.fromkeys(kinds)]  # the first run of each request from each original
+    several = len(first) > len(set(asked))
+    by_seed = several and len(first) == len(set(zip(asked, seeds))) == len(set(zip(kinds, seeds)))
+    looks += [Look(ORIGINAL, "nothing", seeds[at] if by_seed else None, runs[at], 0) for at in first]
     reached = [step == step for step in steps] + [rules[at] is None or steps[at] == 0 for at in first]
-    if len(first) > 1:
-        numbers = [*requests, *(requests[at] for at in first)]
-        looks = [look._replace(name=f"{look.name} (request {number})") for look, number in zip(looks, numbers)]
+    requests = len(set(asked)) > 1
+    marks = [
+        ", ".join([f"request {number}"] * requests + [f"model {model}"] * (several and not by_seed))
+        for number, model in kinds
+    ]
+    behind = [f" ({each})" if each else "" for each in [*marks, *(marks[at] for at in first)]]
+    looks = [look._replace(name=look.name + words) for look, words in zip(looks, behind)]
     return _table(looks, reached)
 
 

@@ -210,6 +210,30 @@ def test_runs_of_two_requests_have_an_original_each() -> None:
     assert imu.compare(runs, at_forget=0.8)["reached"].tolist() == [True, True, True, False, True]
 
 
+def test_runs_from_two_models_have_an_original_each(tmp_path) -> None:
+    task, models = cases.task("toy"), [cases.original("toy"), imu.train(cases.task("toy"), seed=1)]
+    runs = [imu.unlearn(task, model, method=method, steps=2) for method in ("imu", "delete") for model in models]
+    table = imu.compare(runs)
+    assert [name[-10:] for name in table["run"]] == [" (model 1)", " (model 2)"] * 3
+    assert table["forget loss"].tolist()[4:] == [run.value("forget", "loss", 0) for run in runs[:2]]
+    assert table["forget loss"].nunique() == 6 and table["seed"].isna().tolist() == [False] * 4 + [True] * 2
+    loaded = [imu.load_run(run.save(tmp_path / f"{at}.imu")) for at, run in enumerate(runs)]
+    pd.testing.assert_frame_equal(imu.compare(loaded), table)
+    assert imu.compare([runs[0], imu.fork(runs[0], 1, lr=0.1)])["run"].tolist()[-1] == "original"
+
+
+def test_of_runs_whose_seeds_have_a_model_each_the_original_of_each_has_its_seed() -> None:
+    task, seeds = cases.task("toy"), (0, 1)
+    runs = [imu.unlearn(task, imu.train(task, seed=seed), weights=None, method=method, steps=2, seed=seed)
+            for method in ("imu", "delete") for seed in seeds]  # fmt: skip
+    table = imu.compare(runs)
+    assert table["run"].tolist() == [*(run.label for run in runs), "original", "original"]
+    assert table["seed"].tolist() == [0, 1] * 3
+    assert table["forget loss"].tolist()[4:] == [run.value("forget", "loss", 0) for run in runs[:2]]
+    mixed = imu.compare([*runs, imu.unlearn(task, imu.train(task, seed=1), steps=2, seed=0)])
+    assert mixed["run"].tolist()[-2:] == ["original (model 1)", "original (model 2)"]
+
+
 @pytest.mark.parametrize("at_forget", [5, 1.5, ("test accuracy", "<", 95)], ids=str)
 def test_per_cents_are_no_shares(at_forget: object) -> None:
     with pytest.raises(
