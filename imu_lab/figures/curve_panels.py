@@ -46,8 +46,16 @@ class Mark(NamedTuple):
     value: float
 
 
+class Level(NamedTuple):
+    """Where a model stands on a split that no update moves, NaN if nobody knows; without a label it is the same for all runs."""
+
+    split: str
+    label: str
+    value: float
+
+
 class CurvesInfo(NamedTuple):
-    """What is drawn: a line per split and label, marks, and per split the retrained model's level (mean over runs).
+    """What is drawn: a line per split and label, marks, and per split the retrained model's level, or each label's own.
 
     ``limits`` holds, per label that reached it, the update from which on its lines show a collapsed model. Of a distance to
     the retrained model ``starts`` holds, per split, where the original is; beside several of them ``floored`` says that the
@@ -59,9 +67,9 @@ class CurvesInfo(NamedTuple):
     labels: list[str]
     lines: list[Line]
     marks: list[Mark]
-    levels: dict[str, float]
+    levels: list[Level]
     limits: dict[str, int]
-    starts: dict[str, float] = {}
+    starts: list[Level] = []
     floored: bool = False
 
     @property
@@ -106,13 +114,15 @@ def content(info: CurvesInfo, faint: Collection[str] = ()) -> live.Content:
     traces = []
     for panel in panels:
         lines = [line for split in panel.splits for line in info.lines if line.split == split]
-        traces += [_floor(split, info, panel, several) for split in panel.splits if info.floored]
-        traces += [_nothing(split, info, panel, several) for split in panel.splits if split in info.starts]
+        traces += [
+            _floor(level, info, panel, several) for level in info.levels if info.floored and level.split in panel.splits
+        ]
+        traces += [_nothing(start, info, panel, several) for start in info.starts if start.split in panel.splits]
         if any(line.seeds > 1 for line in info.lines):
             traces += [_band(line, panel, several) for line in lines]
         traces += [_mean(line, info, panel, several) for line in lines]
         traces += [_past(lines, info, panel)] if several else []
-        traces += [_reference(split, info, panel, several) for split in panel.splits]
+        traces += [_reference(level, info, panel, several) for level in info.levels if level.split in panel.splits]
         traces += [_events(event, info, panel, several) for event in EVENTS if _shown_on(event, info, panel)]
     traces.append(_reference_key(info))
     traces += [floor.key("key of nothing", floor.NOTHING, floor.NOTHING, floor.NOTHING_DASH, True)] * bool(info.starts)
@@ -215,22 +225,25 @@ def _past(lines: list[Line], info: CurvesInfo, panel: Panel) -> dict[str, Any]:
     )
 
 
-def _reference(split: str, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
-    """The retrained model's level; empty where no run knows it."""
-    level, known = info.levels[split], np.isfinite(info.levels[split])
-    return dict(
-        type="scatter",
-        mode="lines",
-        meta={"role": "retrained", "split": split},
-        name=_level_name(info),
-        legendgroup="retrained",
-        x=[0, _last(info)] if known else [],
-        y=[level, level] if known else [],
-        line=dict(color=theme.colour("retrain" if several else split), dash=theme.REFERENCE_DASH, width=2),
-        hovertemplate=f"<b>{_level_name(info)}</b><br>{theme.text(split)} %{{y:.4f}}<extra></extra>",
-        showlegend=False,
-        **_place(panel),
+def _reference(level: Level, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
+    """The retrained model's level; empty where no run knows it. One run's own is as that run's line, but thin."""
+    common = dict(color=theme.colour("retrain" if several else level.split), dash=theme.REFERENCE_DASH, width=2)
+    own = dict(color=theme.colour(level.label), dash=info.dashes.get(level.label), width=1)
+    words = f"<b>{_level_name(info)}</b><br>{_whose(level)}{theme.text(level.split)} %{{y:.4f}}<extra></extra>"
+    look = dict(
+        line=own if level.label else common, name=_level_name(info), legendgroup="retrained", hovertemplate=words
     )
+    return _across("retrained", level, info) | look | _place(panel)
+
+
+def _across(role: str, level: Level, info: CurvesInfo) -> dict[str, Any]:
+    """A level from the first update to the last; that of one run's own is faint where the run is."""
+    drawn = floor.across(role, [0, _last(info)], level.value, theme.INK, level.split)
+    return drawn | dict(meta=drawn["meta"] | ({"run": level.label} if level.label else {}))
+
+
+def _whose(level: Level) -> str:
+    return f"{theme.text(level.label)}<br>" if level.label else ""
 
 
 def _level_name(info: CurvesInfo) -> str:
@@ -239,20 +252,22 @@ def _level_name(info: CurvesInfo) -> str:
 
 def _reference_key(info: CurvesInfo) -> dict[str, Any]:
     """The legend's entry for all retrained levels, in no split's colour."""
-    known = bool(np.isfinite(list(info.levels.values())).any()) if info.levels else False
-    return floor.key("key", _level_name(info), "retrained", theme.REFERENCE_DASH, known)
+    known = any(np.isfinite(level.value) for level in info.levels)
+    key = floor.key("key", _level_name(info), "retrained", theme.REFERENCE_DASH, known)
+    own = dict(name=f"{_level_name(info)}, each run's own", line=dict(color=theme.INK, dash="solid", width=1))
+    return key | (own if any(level.label for level in info.levels) else {})
 
 
-def _floor(split: str, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
+def _floor(level: Level, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
     """Under the lines: from the goal to the noise floor."""
-    colour, goal = theme.colour("retrain" if several else split), describe(info.metric).goal
-    return floor.band([0, _last(info)], info.levels[split], goal, colour, split, **_place(panel))
+    colour, goal = theme.colour(level.label or ("retrain" if several else level.split)), describe(info.metric).goal
+    return floor.band([0, _last(info)], level.value, goal, colour, level.split, **_place(panel))
 
 
-def _nothing(split: str, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
+def _nothing(start: Level, info: CurvesInfo, panel: Panel, several: bool) -> dict[str, Any]:
     """Where a run is that does nothing."""
-    colour = theme.INK if several else theme.colour(split)
-    return floor.nothing([0, _last(info)], info.starts[split], colour, split, **_place(panel))
+    colour = theme.colour(start.label or start.split) if start.label or not several else theme.INK
+    return floor.nothing([0, _last(info)], start.value, colour, start.split, **_place(panel))
 
 
 def _shown_on(event: str, info: CurvesInfo, panel: Panel | None = None) -> list[str]:
@@ -327,7 +342,7 @@ def _vertical(info: CurvesInfo, panel: Panel, zoom: bool) -> dict[str, Any]:
     if describe(info.metric).unit not in BOUNDED:
         return {f"{path}.autorange": True}
     values = [line.low for line in info.lines if line.split in panel.splits]
-    values.append(np.array([info.levels[split] for split in panel.splits]))
+    values.append(np.array([level.value for level in info.levels if level.split in panel.splits]))
     known = np.concatenate(values)[np.isfinite(np.concatenate(values))]
     forgetting = not zoom or any("forget" in split for split in panel.splits)
     low = 0.0 if forgetting or not len(known) else min(np.floor(10 * known.min() + 1e-9) / 10, 0.9)

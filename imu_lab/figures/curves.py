@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,9 +13,11 @@ from ..core.messages import unknown
 from ..core.quantities import SPLITS, describe
 from ..core.records import Run
 from . import live
-from .curve_panels import EVENTS, CurvesInfo, Line, Mark, content
+from .curve_panels import EVENTS, CurvesInfo, Level, Line, Mark, content
 from .pooling import Group, Series, grouped, together
 from .takes import takes
+
+UNSEEN = 1e-4  # of a level: two that differ by less are one in a figure
 
 
 @takes(Run, "runs of imu.unlearn, one or several", several=True)
@@ -28,7 +31,8 @@ def plot_curves(
     """A metric at every update: one panel for one kind of run, one panel per split where several are compared.
 
     Runs that differ by seed alone become one line, their mean, in a band from the lowest to the highest. Dotted lines
-    are the retrained model; update 0 is the original. A trace's ``meta`` holds its role, split and run label.
+    are the retrained model; where runs have retrained models of their own, as those of several requests, each is a thin line
+    that is otherwise like its run's. Update 0 is the original. A trace's ``meta`` holds its role, split and run label.
 
     Of a distance to the retrained model a dashed line goes on from update 0, which is doing nothing. Beside several
     retrained models (:func:`imu_lab.references`) the dotted line is how far two of them are from each other, and the area
@@ -84,19 +88,17 @@ def _curves_info(
     lines = [_line(split, group, series) for split in shown for group in groups]
     members = [(group, run) for group in groups for run in group.runs]
     marks = [mark for split in shown for group, run in members for mark in _marks(split, group, run, series)]
-    floors = _mean_by_split([(split, value) for run in runs for split, value in run.noise_floor(metric).items()])
-    known_levels = floors or _levels(runs, metric)
-    levels = {split: known_levels.get(split, float("nan")) for split in shown}
+    floored = any(run.noise_floor(metric) for run in runs)
+    levels = _levels(groups, shown, lambda run: run.noise_floor(metric) if floored else _retrained(run, metric))
     limits = {group.label: limit for group in groups if (limit := _limit(group)) is not None}
-    starts = _starts(series, shown) if describe(metric).goal is not None else {}
+    starts = _levels(groups, shown, lambda run: _starts(series[id(run)])) if describe(metric).goal is not None else []
     labels = [group.label for group in groups]
-    return CurvesInfo(metric, shown, labels, lines, marks, levels, limits, starts, bool(floors))
+    return CurvesInfo(metric, shown, labels, lines, marks, levels, limits, starts, floored)
 
 
-def _starts(series: dict[int, dict[str, Series]], splits: list[str]) -> dict[str, float]:
-    """{split: the original's value}, the mean over runs."""
-    found = [(split, line[split]) for split in splits for line in series.values() if split in line]
-    return _mean_by_split([(split, float(line.values[0])) for split, line in found if len(line.steps)])
+def _starts(lines: dict[str, Series]) -> dict[str, float]:
+    """{split: the original's value}."""
+    return {split: float(line.values[0]) for split, line in lines.items() if len(line.steps)}
 
 
 def _limit(group: Group) -> int | None:
@@ -147,11 +149,21 @@ def _marks(split: str, group: Group, run: Run, series: dict[int, dict[str, Serie
     return marks
 
 
-def _levels(runs: list[Run], metric: str) -> dict[str, float]:
-    """{split: the retrained model's value}, the mean over runs that know one."""
-    tables = [run.reference for run in runs if len(run.reference)]
-    rows = [row for table in tables for row in zip(table["split"], table["metric"], table["value"])]
-    return _mean_by_split([(split, float(value)) for split, name, value in rows if name == metric])
+def _retrained(run: Run, metric: str) -> dict[str, float]:
+    """{split: the retrained model's value}."""
+    return {split: values[metric] for split, values in run.retrained_values.items() if metric in values}
+
+
+def _levels(groups: list[Group], splits: list[str], of: Callable[[Run], dict[str, float]]) -> list[Level]:
+    """On each split one level where all groups that know one agree, else one for each of these: a mean over its seeds."""
+    known = {group.label: _mean_by_split([pair for run in group.runs for pair in of(run).items()]) for group in groups}
+    levels = []
+    for split in splits:
+        values = {label: value[split] for label, value in known.items() if split in value}
+        first = next(iter(values.values()), float("nan"))
+        alike = all(math.isclose(value, first, rel_tol=UNSEEN) for value in values.values())
+        levels += [Level(split, "", first)] if alike else [Level(split, *each) for each in values.items()]
+    return levels
 
 
 def _mean_by_split(pairs: list[tuple[str, float]]) -> dict[str, float]:

@@ -131,6 +131,37 @@ def test_the_retrained_model_is_a_dotted_level():
     assert all(not len(trace.x) for trace in traces(without, "retrained")) and not traces(without, "key")[0].showlegend
 
 
+def test_runs_with_retrained_models_of_their_own_have_a_level_each():
+    """As those of two requests; their mean is where no model is."""
+    one, other = (
+        run(four_splits(), reference=dict(REFERENCE, test=level), task=name) for level, name in ((0.9, "a"), (0.5, "b"))
+    )
+    figure = plot_curves([one, other])
+    for made, level in zip(grouped([one, other]), (0.9, 0.5), strict=True):
+        (drawn,) = traces(figure, "retrained", split="test", run=made.label)
+        (line,) = traces(figure, "line", split="test", run=made.label)
+        assert set(drawn.y) == {level} and made.label in drawn.hovertemplate
+        assert (drawn.line.color, drawn.line.dash) == (line.line.color, line.line.dash) and drawn.line.width == 1
+    assert len([trace for trace in figure.data if trace.meta["role"] == "retrained"]) == len(SPLITS) + 1, "others agree"
+    assert traces(figure, "key")[0].name == "retrained model, each run's own"
+    assert figure.layout.yaxis4.range[0] < 0.5, "it is within its panel"
+    update_curves(figure, [one, one])
+    assert (
+        as_values(figure) == as_values(plot_curves([one, one])) and traces(figure, "key")[0].name == "retrained model"
+    )
+
+
+def test_floors_and_starts_that_differ_are_drawn_for_each_run():
+    one, other = distances(), distances(rule="uniform")
+    further = replace(other, reference=other.reference.assign(value=[0.3, 0.01]), curve=other.curve.assign(
+        value=[0.6, 0.5, 0.4, 0.005, 0.02, 0.03]))  # fmt: skip
+    figure = plot_curves([one, further], metric="kl_retrained")
+    drawn = {role: [(trace.meta["split"], max(trace.y)) for trace in figure.data if trace.meta["role"] == role]
+             for role in ("noise floor", "nothing")}  # fmt: skip
+    assert drawn == {"noise floor": [("forget", 0.02), ("forget", 0.3), ("test", 0.01)],
+                     "nothing": [("forget", 0.04), ("forget", 0.6), ("test", 0.005)]}  # fmt: skip
+
+
 def test_references_of_several_seeds_are_their_mean():
     runs = [
         run({"test": [1.0]}, steps=[0], seed=seed, reference={"test": level}) for seed, level in enumerate((0.9, 0.7))
