@@ -47,6 +47,7 @@ from ..tasks.around import heard, innermost
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
 from ..tasks.protocol import Examples, Task, offered, own_samples_key, prepared
+from ..tasks.sources.functions import own_code
 from ..unlearning import driver
 from ..unlearning.recorder import Recorder
 from ..unlearning.request import Request
@@ -274,7 +275,7 @@ class Session:
                     f"{name_of(method)} here, is used. Give lr= to choose another"
                 )
             return method
-        key = (method, steps, rule, None if held is None else held.digest)
+        key = (method, own_code([type(method)]), steps, rule, None if held is None else held.digest)
         if key not in self._rates:
             private = readout.private_copy(model, readout.resolve(task, model))
             with one_thread():

@@ -19,6 +19,7 @@ from ..tasks.announced import Row, announced
 from ..tasks.checkpoints import is_known, train
 from ..tasks.checks import checked_task
 from ..tasks.protocol import Task, offered, own_data_key, prepared
+from ..tasks.sources.functions import own_code
 from ..unlearning.recorder import SplitMetrics
 from .distance import KLRetrained
 from .reference import Reference, measured, refuse_original
@@ -73,16 +74,17 @@ class References:
 
     def measured(self, metrics: tuple[Any, ...]) -> SplitMetrics:
         """{split: {metric: value}} the mean over the models, each beside all others: a distance is then the noise floor."""
-        if metrics not in self._measured:
+        key = (metrics, own_code(map(type, metrics)))
+        if key not in self._measured:
             each = [
                 measured(self.task, member.model, metrics, self.without(position))
                 for position, member in enumerate(self.members)
             ]
-            self._measured[metrics] = {
+            self._measured[key] = {
                 split: {name: float(np.mean([one[split][name] for one in each])) for name in values}
                 for split, values in each[0].items()
             }
-        return self._measured[metrics]
+        return self._measured[key]
 
     @cached_property
     def confidence(self) -> np.ndarray:

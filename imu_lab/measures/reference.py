@@ -15,6 +15,7 @@ from ..tasks.checkpoints import TrainedOn, trained_on
 from ..tasks.evaluation import in_order, outcomes, outputs
 from ..tasks.outputs import check_loss_of_logits
 from ..tasks.protocol import Task, offered
+from ..tasks.sources.functions import own_code
 from ..unlearning.recorder import Recorder, SplitMetrics
 from .contract import Beside
 
@@ -94,9 +95,10 @@ class Reference:
 
     def measured(self, metrics: tuple[Any, ...]) -> SplitMetrics:
         """{split: {metric: value}} of the model itself, its own task's metrics and these, measured once."""
-        if metrics not in self._measured:
-            self._measured[metrics] = measured(self.task, self.model, metrics, self)
-        return self._measured[metrics]
+        key = (metrics, own_code(map(type, metrics)))
+        if key not in self._measured:
+            self._measured[key] = measured(self.task, self.model, metrics, self)
+        return self._measured[key]
 
     @property
     def confidence(self) -> np.ndarray:

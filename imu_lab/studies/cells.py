@@ -143,7 +143,7 @@ class Cell:
         Raises:
             ValueError: it cannot be read.
         """
-        kinds = {type(self.task), *_registered(self.about)}
+        kinds = {type(self.task), *_registered(self.about), *map(_metric, _followed(self.task, bool(self.seeds)))}
         return sorted(_code(kind) for kind in kinds if not kind.__module__.startswith("imu_lab."))
 
     @property
@@ -240,13 +240,23 @@ def _run(task: Task, model: Any, seed: int, about: Mapping[str, Any], stop_at: A
     wanted = registry.methods.declared(method, "needs_statistics")
     held = statistics(task, model, wanted) if wanted else None
     compared = how["reference"] is not None and offered(task).probabilities
-    how["follow"] = list(dict.fromkeys([*offered(task).follows, "kl-retrained"])) if compared else None
+    how["follow"] = _followed(task, compared) if compared else None
     started, weights = time.process_time(), None
     if registry.methods.declared(method, "takes_weights"):
         scores = influence(task, model, drawn(registry.estimators, estimator, seed))
         weights = intensity(scores, drawn(registry.intensity_rules, rule, seed))
     run = unlearn(task, model, weights, given, statistics=held, progress=quiet, **how, **changes)
     return run, time.process_time() - started
+
+
+def _followed(task: Task, compared: bool) -> list[Any]:
+    """The metrics that a run records beside the task's own."""
+    return list(dict.fromkeys([*offered(task).follows, *["kl-retrained"] * compared]))
+
+
+def _metric(given: Any) -> type:
+    """The class of a metric that is followed, by name or as an instance."""
+    return registry.metrics[given] if isinstance(given, str) else type(given)
 
 
 def _registered(about: Mapping[str, Any]) -> list[type]:

@@ -16,7 +16,17 @@ from torch import nn
 
 import imu_lab as imu
 from imu_lab.core.messages import unheard
-from imu_lab.lab.learning_rate import DIVERGED, EARLY, HIGHEST, LATE, LOWEST, NEVER, _bisected, find_learning_rate
+from imu_lab.lab.learning_rate import (
+    DIVERGED,
+    EARLY,
+    HIGHEST,
+    LATE,
+    LOWEST,
+    NEVER,
+    Found,
+    _bisected,
+    find_learning_rate,
+)
 from imu_lab.unlearning.driver import StopRule
 
 
@@ -238,3 +248,22 @@ def test_no_rate_is_searched_for_where_no_update_is_made() -> None:
     task = cases.own_data(forget_indices=range(6))
     run = imu.unlearn(task, task.make_model(0), steps=0, stop_at=("accuracy", "<=", -1.0))
     assert len(run.steps) == 1
+
+
+def test_it_is_searched_again_once_what_a_method_calls_was_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+    factor, searched = {"by": 1.0}, []
+
+    @dataclass(frozen=True)
+    class Tried(imu.methods["imu"]):
+        """The same with something that a helper decides."""
+
+        def __call__(self, task, model, request):
+            assert factor["by"]
+            return super().__call__(task, model, request)
+
+    monkeypatch.setattr("imu_lab.lab.session.find_learning_rate", lambda *_, **__: searched.append(1) or Found(0.1, 1))
+    with imu.methods.temporarily("tried here", Tried):
+        for by, times in ((1.0, 1), (1.0, 1), (2.0, 2)):
+            factor["by"] = by
+            imu.unlearn(cases.task("toy"), cases.original("toy"), method="tried here", lr="auto", steps=1)
+            assert len(searched) == times

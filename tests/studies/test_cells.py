@@ -191,6 +191,26 @@ def slowly() -> int:
     return MADE_OF["speed"]
 
 
+def test_the_code_of_a_metric_that_the_task_follows_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Tried:
+        def __call__(self, task, model, reference=None):
+            return {"forget": {"tried": slowly()}}
+
+    @dataclass(frozen=True)
+    class Following(imu.tasks.Toy):
+        follows = ("tried here",)
+
+    def key() -> str:
+        return Cell(Following(), "a", {}, 0, 0.1, 9, None).key
+
+    with imu.metrics.temporarily("tried here", Tried):
+        known = key()
+        assert key() == known
+        monkeypatch.setitem(MADE_OF, "speed", 2)
+        assert key() != known
+
+
 def test_the_code_of_a_method_of_ones_own_and_of_what_it_calls_is_part_of_the_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

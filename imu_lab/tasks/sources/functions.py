@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,11 @@ def code_of(function: Any) -> str:
     and words it holds: a function that reads a file, or calls another package, is not seen to change with them.
     """
     return "" if function is None else digest(*_parts(function, {}))
+
+
+def own_code(kinds: Iterable[type]) -> tuple[str, ...]:
+    """What those of these classes do now that were written where their user works, for the key of what is kept of them."""
+    return tuple(code_of(kind) for kind in kinds if is_own(kind))
 
 
 def _parts(value: Any, seen: dict[int, Any]) -> list[object]:

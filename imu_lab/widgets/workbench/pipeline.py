@@ -19,7 +19,7 @@ from ...intensities import Uniform
 from ...lab.session import Session
 from ...tasks.around import takes_whole
 from ...tasks.protocol import offered
-from ...tasks.sources.functions import code_of, is_own
+from ...tasks.sources.functions import own_code
 from ..base.controls import Choice
 from ..base.job import Report
 
@@ -159,16 +159,22 @@ class Pipeline:
         reads = main or not isinstance(rule, Uniform)
         estimator = registry.estimators.create(question.estimator.name, **question.estimator.settings)
         method = registry.methods.create(question.method.name, **question.method.settings)
-        asked = (question.steps, question.seed, repr(question.stop_at), self.session.reference is not None)
+        asked = (
+            question.steps,
+            question.seed,
+            repr(question.stop_at),
+            self.session.reference is not None,
+            self.followed,
+        )
         return rule, estimator if reads else None, method, self._code(), *asked
 
     def _code(self) -> str:
         """A digest of what the user's own functions do that a run may call, looked at once after each cell."""
         known = self._codes
         if not known:
-            names = (registry.estimators, registry.intensity_rules, registry.methods)
-            own = [kind for each in names for kind in map(each.__getitem__, list(each)) if is_own(kind)]
-            known.append(digest(offered(self.session.task).code, *map(code_of, own)))
+            names = (registry.estimators, registry.intensity_rules, registry.methods, registry.metrics)
+            kinds = [each[name] for each in names for name in list(each)]
+            known.append(digest(offered(self.session.task).code, *own_code(kinds)))
         return known[0]
 
     def _run(self, key: tuple, question: Question, weigh: Callable[[], Intensity], report: Report) -> Run:
@@ -189,6 +195,11 @@ class Pipeline:
                 **settings,
             ),
         )
+
+    @property
+    def followed(self) -> tuple[Any, ...]:
+        """The metrics that a run made now records beside the task's own."""
+        return self.session.followed(self.session.reference, self._followed())
 
     def _followed(self) -> list[Any] | None:
         """What the task follows and, once there is a retrained model, the distance to it, so that its curve can be chosen."""

@@ -92,6 +92,7 @@ class Workbench(Panel):
             likely=controls.onward,
             ahead=self.pipeline.foresee,
         )
+        self._followed = self.pipeline.followed
         controls.listen(self.ask)
         after_each_cell(self.guarded(self.refresh))
         self.views.metric.observe(self._metric_chosen, "value")
@@ -120,6 +121,9 @@ class Workbench(Panel):
         """Take up what a cell has registered or defined anew; runs after every notebook cell."""
         self.pipeline.refresh()
         self.controls.refresh()
+        before, self._followed = self._followed, self.pipeline.followed
+        if self._followed != before:  # a metric may have another meaning now
+            self.ask()
 
     def choose(self, example: int) -> None:
         """Show the card of this forget sample."""

@@ -405,6 +405,50 @@ def test_runs_are_made_anew_where_a_cell_has_edited_what_a_rule_calls(panel: Wor
         imu.intensity_rules.unregister("of-a-power")
 
 
+def test_a_metric_that_a_cell_registers_anew_or_edits_is_measured_anew() -> None:
+    """Of the run, and of the retrained model, too."""
+
+    @dataclass(frozen=True)
+    class Following(imu.tasks.Toy):
+        """A task that follows a metric of the notebook's."""
+
+        follows = ("tried here",)
+
+    def registered(by: int) -> None:
+        @imu.metric("tried here")
+        @dataclass(frozen=True)
+        class Tried:
+            """A number that a helper decides."""
+
+            def __call__(self, task: Any, model: Any, reference: Any = None) -> dict:
+                return {"forget": {"tried": by * factor["now"]}}
+
+    def shown(panel: Workbench) -> tuple[float, float]:
+        assert panel.wait(SECONDS)
+        run = panel.answer.run
+        return run.value("forget", "tried"), run.retrained_values["forget"]["tried"]
+
+    factor = {"now": 1}
+    registered(by=2)
+    try:
+        made = workbench(Following(), cases.original("toy"), reference=cases.retrained("toy"), steps=2)
+        assert shown(made) == (2, 2)
+        registered(by=3)
+        made.refresh()
+        assert shown(made) == (3, 3)
+        factor["now"] = 5
+        made.refresh()
+        made.ask()
+        assert shown(made) == (15, 15)
+        run = made.answer.run
+        made.refresh()
+        made.ask()
+        assert shown(made) == (15, 15) and made.answer.run is run, "nothing was edited"
+        made.close()
+    finally:
+        imu.metrics.unregister("tried here")
+
+
 @pytest.mark.full
 def test_what_a_cell_registers_appears(panel: Workbench) -> None:
     @imu.intensity_rule("heaviest")
