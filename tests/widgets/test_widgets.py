@@ -31,7 +31,7 @@ from imu_lab.widgets.base import bundle as shared
 from imu_lab.widgets.base import gallery, ledger, still, tables
 from imu_lab.widgets.base.bundle import FigureWidget
 from imu_lab.widgets.base.controls import Choice, Controls, Menu, onward
-from imu_lab.widgets.base.job import Job, Superseded
+from imu_lab.widgets.base.job import Job, Superseded, overheard
 from imu_lab.widgets.base.panel import Panel, duration
 
 SECONDS = 10.0
@@ -726,6 +726,17 @@ def test_the_static_picture_is_made_only_when_asked(panel: Panel, monkeypatch: p
 
 def test_times_are_written_for_people() -> None:
     assert [duration(seconds) for seconds in (0.0482, 2.31, 240.0)] == ["48 ms", "2.3 s", "4 min"]
+
+
+def test_who_listens_within_a_listener_hears_alone_and_then_the_other_hears_again() -> None:
+    with warnings.catch_warnings():
+        before = warnings.showwarning, list(warnings.filters)
+        with overheard() as outer:
+            with overheard() as inner:
+                warnings.warn("within", stacklevel=1)
+            warnings.warn("after", stacklevel=1)
+        assert (inner, outer) == (["within"], ["after"])
+        assert (warnings.showwarning, list(warnings.filters)) == before
 
 
 def test_jobs_that_overlap_leave_warnings_as_they_were() -> None:

@@ -250,7 +250,8 @@ _changes = ExitStack()  # to the process's ways with warnings, while anybody lis
 
 @contextmanager
 def overheard() -> Iterator[list[str]]:
-    """What is warned of in this thread, which nobody else hears; what other threads warn of goes where it went.
+    """What is warned of in this thread, which nobody else hears; what other threads warn of goes where it went. Within another
+    the inner one hears it.
 
     Python keeps its ways with warnings once for all threads. The first to listen changes them and the last brings them back:
     two jobs that each did so would bring back what the other had changed, and no later warning would be seen.
@@ -260,12 +261,14 @@ def overheard() -> Iterator[list[str]]:
             _changes.enter_context(warnings.catch_warnings())
             warnings.simplefilter("always")
             warnings.showwarning = partial(_shown, warnings.showwarning)
-        _listeners[threading.get_ident()] = heard = []
+        mine, heard = threading.get_ident(), list[str]()
+        outer, _listeners[mine] = _listeners.get(mine), heard
     try:
         yield heard
     finally:
         with _listening:
-            del _listeners[threading.get_ident()]
+            del _listeners[mine]
+            _listeners.update({} if outer is None else {mine: outer})
             if not _listeners:
                 _changes.close()
 

@@ -21,7 +21,7 @@ from ...tasks.around import takes_whole
 from ...tasks.protocol import offered
 from ...tasks.sources.functions import own_code
 from ..base.controls import Choice
-from ..base.job import Report
+from ..base.job import Report, overheard
 
 KEPT_RUNS, KEPT_WEIGHTS = 64, 8  # the newest
 DISTANCE = "kl-retrained"
@@ -218,8 +218,10 @@ def told_again(memo: Memo, key: Any, make: Callable[[], Any]) -> Any:
     """The value under this key, made unless it is at hand, with the warnings of when it was made."""
 
     def heard() -> tuple[Any, list[str]]:
-        with unheard() as said:
-            return make(), said
+        # What the library notes, and what a method of the user's own warns of in Python's way.
+        with overheard() as warned, unheard() as noted:
+            made = make()
+        return made, [*warned, *noted]
 
     value, said = memo.once(key, heard)
     for message in said:

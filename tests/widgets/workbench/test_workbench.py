@@ -18,6 +18,7 @@ from waiting import threads, until
 
 import imu_lab as imu
 from imu_lab import figures
+from imu_lab.core.messages import warn
 from imu_lab.figures.curve_panels import FAINT
 from imu_lab.studies.comparison import usual_step
 from imu_lab.widgets.base.controls import Choice
@@ -403,6 +404,33 @@ def test_runs_are_made_anew_where_a_cell_has_edited_what_a_rule_calls(panel: Wor
             assert cases.close(moved(seed), before[0] ** 2 / (before[0] ** 2).sum())
     finally:
         imu.intensity_rules.unregister("of-a-power")
+
+
+@pytest.mark.parametrize(
+    "how", [lambda words: warnings.warn(words, stacklevel=2), warn], ids=["Python's", "the library's"]
+)
+def test_what_a_method_warned_of_is_told_whenever_its_run_is_shown(how: Callable[[str], None]) -> None:
+    Job.errors.clear()
+
+    @dataclass(frozen=True)
+    class Worried(imu.methods["imu"]):
+        """It has doubts before it begins."""
+
+        def __call__(self, task: Any, model: Any, request: Any) -> Any:
+            if request.seed == 0:
+                how("doubtful from the first update on")
+            return super().__call__(task, model, request)
+
+    with imu.methods.temporarily("worried", Worried):
+        made = workbench(cases.task("toy"), cases.original("toy"), reference=cases.retrained("toy"), steps=2,
+                         method="worried", compare_with=())  # fmt: skip
+        assert made.wait(SECONDS) and "doubtful" in made.error.value
+        run = made.answer.run
+        for seed in (1, 0):
+            made.controls.seed.value = seed
+            assert made.wait(SECONDS) and ("doubtful" in made.error.value) == (seed == 0)
+        assert made.answer.run is run and not Job.errors
+        made.close()
 
 
 def test_a_metric_that_a_cell_registers_anew_or_edits_is_measured_anew() -> None:
