@@ -109,6 +109,9 @@ class Softmax:
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
         """(n,) positive weights."""
+        influence = influence / (
+            np.abs(influence).max(initial=0.0) or 1.0
+        )  # whose squares are numbers, whatever their unit
         spread = influence.std() or 1.0
         return np.exp(-(influence - influence.min()) / (self.temperature * spread))
 

@@ -33,6 +33,14 @@ def test_clipping_is_at_the_quantile_of_the_kept_weights() -> None:
     assert cases.close(made.values, np.array([1, 2, 2.5, 2.5, 0]) / 8)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1.0, 1e200, 1e307])
+def test_a_soft_rule_knows_no_unit(unit: float) -> None:
+    spread = np.array([1, 2, 4.0]).std()
+    wanted = np.exp(np.array([1, 2, 4.0]) / spread)
+    made = imu.intensity(scores(-unit, -2 * unit, -4 * unit), "softmax")
+    assert cases.close(made.values, wanted / wanted.sum())
+
+
 def test_clipping_guards_against_an_outlier() -> None:
     many = [-1.0] * 20
     clipped, free = (imu.intensity(scores(*many, -1e8), quantile=q).values[-1] for q in (0.93, 1.0))

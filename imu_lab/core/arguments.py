@@ -29,6 +29,7 @@ KINDS = {  # by the name of a class in an annotation
     "Intensity": "the record of imu.intensity(scores)",
     "InfluenceMatrix": "the record of imu.influence_matrix(task, model)",
     "Path": "a path",
+    "Event": "a threading.Event",
 }
 
 

@@ -65,7 +65,7 @@ def again(
         task,
         run.model_at(start),
         (None if finds_shares else weights_of(run)) if weights is SAME else weights,
-        method or recorded["method"],
+        recorded["method"] if method is None else method,
         steps=recorded["steps"] - start if steps is None else steps,
         seed=recorded["seed"] if seed is None else seed,
         stop_at=stop_at_of(run, settings.pop("stop_at", recorded["stop_at"]), reference),

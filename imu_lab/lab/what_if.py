@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.messages import kind_of
+from ..core.messages import kind_of, listed
 from ..core.records import Intensity, Run
 from ..core.registry import methods
 from ..core.taken import several_examples
+from ..intensities import normalised
 from ..tasks.protocol import Task, with_request
 from ..tasks.variants.altered import Altered, altered
 from .again import again, carried, followed, stop_at_of, weights_of, with_found
@@ -49,16 +50,25 @@ def what_if(
         changes: anything else, as in :func:`imu_lab.again`.
 
     Raises:
-        ValueError: an example that is not in the forget set, or is to be doubled twice, a request that this task cannot make,
-            other weights for a method that takes none, or a run that is a fork or has no task.
+        ValueError: an example that is not in the forget set, is to be doubled twice, or treated in two ways of which one undoes
+            the other, a request that this task cannot make, other weights for a method that takes none, nobody left to press,
+            or a run that is a fork or has no task.
         TypeError: samples that are given otherwise than by index, such as by a mask; or labels to flip where a target is more
             than one label.
     """
-    given = {"drop": drop, "reweight": reweight or {}, "keep": keep, "flip": flip, "double": double}
-    drop, weighed, keep, flip, double = (several_examples(each, f"{name}=") for name, each in given.items())
+    given = {
+        "drop": drop,
+        "reweight": {} if reweight is None else reweight,
+        "keep": keep,
+        "flip": flip,
+        "double": double,
+    }
+    named = {name: several_examples(each, f"{name}=") for name, each in given.items()}
+    drop, weighed, keep, flip, double = named.values()
     asked = None if request is None else several_examples(request, "request=")
     factors = dict.fromkeys(drop, 0.0) | dict(zip(weighed, _factors(given["reweight"])))
     check(run, factors, [*factors, *keep, *flip, *double], changes)
+    _check_treated_once(named)
     if request is not None:
         if factors or keep or flip or double:
             raise ValueError(
@@ -78,6 +88,15 @@ def what_if(
         weights = with_copies(weights, task)
     changes.setdefault("stop_at", stop_at_of(run, run.settings["stop_at"]))
     return on_task(run, task, weights, **changes)
+
+
+def _check_treated_once(named: Mapping[str, list[int]]) -> None:
+    """Raise ValueError for a sample that is to be treated in two ways of which one undoes the other."""
+    for one, other in (("drop", "reweight"), *(("keep", name) for name in named if name != "keep")):
+        if both := sorted({*named[one]} & {*named[other]}):
+            raise ValueError(
+                f"{one}= and {other}= both name {listed(both)}, and one would undo the other; name it in one"
+            )
 
 
 def _factors(reweight: Any) -> list[float]:
@@ -132,10 +151,7 @@ def check(run: Run, factors: Mapping[int, float], examples: Iterable[int], chang
 def reweighted(weights: Intensity, factors: Mapping[int, float]) -> Intensity:
     """The weights with some multiplied; they sum to 1 again."""
     frame = weights.frame.copy()
-    frame["weight"] = frame["weight"] * frame["example"].map(factors).fillna(1.0)
-    if not frame["weight"].sum() > 0:
-        raise ValueError("no sample is left with any weight; drop fewer")
-    frame["weight"] /= frame["weight"].sum()
+    frame["weight"] = _shared(frame["weight"] * frame["example"].map(factors).fillna(1.0), "drop")
     frame["selected"] = frame["weight"] > 0
     if not factors:
         return Intensity(frame, weights.context, dict(weights.settings))
@@ -151,10 +167,21 @@ def reweighted(weights: Intensity, factors: Mapping[int, float]) -> Intensity:
     return Intensity(frame, weights.context, {**weights.settings, "rule": rule, "changed": changed})
 
 
+def _shared(weights: pd.Series, less: str) -> np.ndarray:
+    """(n,) weights that sum to 1 again.
+
+    Raises:
+        ValueError: all are zero, since too many were left out; ``less`` is what to do less.
+    """
+    if not (weights > 0).any():
+        raise ValueError(f"no sample is left with any weight; {less} fewer")
+    return normalised(weights.to_numpy())
+
+
 def remaining(weights: Intensity, examples: Iterable[int]) -> Intensity:
     """The weights of these examples alone; they sum to 1 again."""
     frame = weights.frame[weights.frame["example"].isin(list(examples))].reset_index(drop=True)
-    frame = frame.assign(weight=frame["weight"] / frame["weight"].sum())
+    frame = frame.assign(weight=_shared(frame["weight"], "keep"))
     rule = f"{weights.settings.get('rule')}, {len(weights) - len(frame)} kept"
     return Intensity(frame, frame[["example"]], {**weights.settings, "rule": rule})
 

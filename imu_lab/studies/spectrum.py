@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..core.knobs import check
 from ..core.running import one_thread
+from ..core.taken import a_record
 from ..features import readout, view
 from ..features.kronecker import by_matrix, inverse, output_inverse
 from ..features.statistics import Statistics, collect, linear_gradients
@@ -88,6 +89,8 @@ def curvature_spectrum(
     if statistics is not None:
         if curvature != "train":
             raise ValueError(f"a statistic is of the training set, and curvature={curvature!r} asks for another")
+        words = "the statistic that imu.statistics(task, model) gives"
+        a_record(statistics, "curvature_spectrum", Statistics, words)
         statistics.check(prepared(task, model), readout.resolve(task, model), own_data_key(task))
     seen, head = view(task, model)
     with one_thread():

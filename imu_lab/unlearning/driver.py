@@ -76,7 +76,7 @@ def stop_rule(
     """
     if given is None:
         return None
-    if given == "forgotten":
+    if isinstance(given, str) and given == "forgotten":
         if goal is None:
             raise ValueError(
                 f'{asked}="forgotten" needs a request whose goal is known without a retrained model, such as a class, a person or '

@@ -126,6 +126,7 @@ def test_a_slip_is_told_with_the_way_out(made: dict) -> None:
         "missing a required argument: 'model'|missing 1 required positional argument: 'model'": lambda: imu.influence(made["task"]),
         "unexpected keyword argument 'casche'": lambda: imu.neighbours(made["task"], made["model"], casche=True),
         r"influence takes a model \(a torch.nn.Module\), .*; got a Run": lambda: imu.influence(made["task"], made["run"]),
+        "unlearn takes a threading.Event; got a bool": lambda: imu.unlearn(made["task"], made["model"], steps=1, lr=0.1, stop=True),
     }  # fmt: skip
     for words, slip in slips.items():
         with pytest.raises(TypeError, match=words):

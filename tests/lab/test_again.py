@@ -39,6 +39,12 @@ def test_uniform_weights_and_other_settings(run: imu.Run) -> None:
     )
 
 
+def test_what_is_no_method_is_not_taken_for_none(run: imu.Run) -> None:
+    for given in (0, "", [], {}, False):
+        with pytest.raises((TypeError, ValueError), match="method"):
+            imu.again(run, method=given)
+
+
 def test_it_can_start_at_any_recorded_update(run: imu.Run) -> None:
     later = imu.again(run, start=3, momentum=0.0)
     assert later.events["steps"] == 5

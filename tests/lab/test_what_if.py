@@ -40,6 +40,36 @@ def test_a_factor_multiplies_the_share(run: imu.Run) -> None:
         imu.what_if(run, drop=run.samples["example"])
 
 
+def test_factors_of_any_size_leave_shares(run: imu.Run) -> None:
+    weights = run.samples.set_index("example")["weight"].nlargest(2)
+    after = imu.what_if(run, reweight=dict.fromkeys(weights.index, 1.7e308), steps=1).samples.set_index("example")[
+        "weight"
+    ]
+    assert cases.close(
+        after[weights.index].to_numpy(), (weights / weights.sum()).to_numpy()
+    ) and after.sum() == pytest.approx(1)
+
+
+def test_what_would_undo_another_wish_or_leave_nobody_is_told(run: imu.Run) -> None:
+    first = int(run.samples["example"].iloc[0])
+    for one, other in (
+        ("drop", "reweight"),
+        ("keep", "drop"),
+        ("keep", "flip"),
+        ("keep", "double"),
+        ("keep", "reweight"),
+    ):
+        named = {name: {first: 2.0} if name == "reweight" else [first] for name in (one, other)}
+        with pytest.raises(ValueError, match=f"{one}= and {other}= both name .*{first}.*would undo the other"):
+            imu.what_if(run, **named)
+    few = imu.again(run, imu.intensity(imu.influence(run.task, run.model_at(0)), "top-fraction", top=0.02), steps=1)
+    with pytest.raises(ValueError, match="no sample is left with any weight; keep fewer"):
+        imu.what_if(few, keep=few.samples.loc[few.samples["weight"] > 0, "example"])
+    for given in (0, [], ""):
+        with pytest.raises(TypeError, match="reweight="):
+            imu.what_if(run, reweight=given)
+
+
 def test_two_what_ifs_are_two_experiments_not_two_seeds(run: imu.Run) -> None:
     first, second = run.samples["example"].iloc[:5].tolist(), run.samples["example"].iloc[5:10].tolist()
     others = [imu.what_if(run, drop=first), imu.what_if(run, drop=second), imu.what_if(run, reweight={first[0]: 10})]

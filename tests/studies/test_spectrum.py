@@ -69,5 +69,7 @@ def test_what_is_refused() -> None:
         imu.curvature_spectrum(task, model, curvature="forget", statistics=held)
     with pytest.raises(ValueError, match="curvature"):
         imu.curvature_spectrum(task, model, curvature="test")
+    with pytest.raises(TypeError, match=r"takes the statistic that imu.statistics\(task, model\) gives; got"):
+        imu.curvature_spectrum(task, model, statistics="train")
     with pytest.raises(ValueError, match="made of another model"):
         imu.curvature_spectrum(task, cases.retrained("digits fraction"), statistics=held)
