@@ -12,8 +12,7 @@ from torch import Tensor
 from ..core.records import Influence, Run
 from ..core.running import digest
 from ..features.cache import content
-from ..tasks.around import innermost
-from ..tasks.protocol import own_samples_key
+from ..tasks.around import innermost, own_samples_key
 
 Record = Run | Influence
 Kind = TypeVar("Kind")
@@ -38,7 +37,7 @@ class Asked(NamedTuple):
         data = record.settings.get("data")
         if data is None and task is not None:
             forget = (content(batch) for _, batch in innermost(task).split("forget").batches())
-            data = own_samples_key(innermost(task)) or digest(*forget)
+            data = own_samples_key(task) or digest(*forget)
         return cls(frozenset(table["example"] if "example" in table else ()), data)
 
     def other_data(self, other: Asked) -> bool:

@@ -16,8 +16,8 @@ from ..core.knobs import plain
 from ..core.messages import in_brief, warn
 from ..core.records import Run
 from ..core.version import VERSION
-from ..tasks.around import innermost
-from ..tasks.protocol import Task, labels_of, own_samples_key
+from ..tasks.around import own_samples_key
+from ..tasks.protocol import Task, labels_of
 
 
 def task_again(about: Mapping | None) -> Task | None:
@@ -93,7 +93,7 @@ def check_made_on(task: Task, samples: pd.DataFrame, settings: Mapping[str, Any]
 
 def beware_of_other_data(task: Task, settings: Mapping[str, Any], which: str) -> None:
     """Warn where a task has other samples than it had when a run was made on it, as of a folder whose files were changed since."""
-    made_on, now = settings.get("data"), own_samples_key(innermost(task))
+    made_on, now = settings.get("data"), own_samples_key(task)
     if None not in (made_on, now) and made_on != now:
         warn(
             f"the run {which} was made on other data than {in_brief(repr(task))} has now, and what is computed anew is of the "

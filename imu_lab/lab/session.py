@@ -43,10 +43,10 @@ from ..measures.contract import Beside
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References
 from ..measures.reference import Reference, check_answers, refuse_broken, refuse_original
-from ..tasks.around import heard, innermost
+from ..tasks.around import heard, own_samples_key
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
-from ..tasks.protocol import Examples, Task, offered, own_samples_key, prepared
+from ..tasks.protocol import Examples, Task, offered, prepared
 from ..tasks.sources.functions import own_code
 from ..unlearning import driver
 from ..unlearning.recorder import Recorder
@@ -93,7 +93,7 @@ class Session:
     @cached_property
     def data(self) -> str | None:
         """A digest of the task's samples, before variants of them were made; None for a task that has none."""
-        return own_samples_key(innermost(self.task))
+        return own_samples_key(self.task)
 
     @checked
     def view(self, cache: bool = True, scope: str = "readout") -> tuple[Task, nn.Module]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .protocol import Abilities, Examples, ExamplesOf, Task, offered
+from .protocol import Abilities, Examples, ExamplesOf, Task, offered, own_data_key
 
 
 class Around:
@@ -121,3 +121,10 @@ def innermost(task: Task) -> Task:
     while isinstance(task, Around):
         task = task.task
     return task
+
+
+def own_samples_key(task: Task) -> str | None:
+    """The digest of what a task's samples are before variants of them were made, whatever a loss or a model makes of them; None
+    where it tells none."""
+    inside = innermost(task)
+    return own_data_key(inside, "samples_key") or own_data_key(inside)

@@ -328,11 +328,6 @@ def offered(task: Any) -> Abilities:
     return _Offered(task)  # type: ignore[return-value]
 
 
-def own_samples_key(task: Any) -> str | None:
-    """The digest of what a task's samples are, whatever a loss or a model makes of them; None where it tells none."""
-    return own_data_key(task, "samples_key") or own_data_key(task)
-
-
 def own_data_key(task: Any, name: str = "data_key") -> str | None:
     """The digest of a task's data, where it is of the data that the task gives: a subclass with a ``split`` of its own and
     the ``data_key`` of the class above has none."""

@@ -13,7 +13,8 @@ from user_tasks import Own
 
 import imu_lab as imu
 from imu_lab.lab.asked import requests_of
-from imu_lab.tasks.protocol import own_data_key, own_samples_key
+from imu_lab.tasks.around import InDoublePrecision, own_samples_key
+from imu_lab.tasks.protocol import own_data_key
 
 
 def task(shift: float, **settings: object) -> imu.tasks.Classification:
@@ -86,6 +87,9 @@ def test_one_data_set_is_the_same_whatever_training_makes_of_it() -> None:
     harder, others = replace(people, triplet=0.5), replace(people, seed=1)
     assert own_data_key(people) != own_data_key(harder) and own_samples_key(people) == own_samples_key(harder)
     assert own_samples_key(people) != own_samples_key(others)
+    assert own_samples_key(InDoublePrecision(people)) == own_samples_key(people), (
+        "a variant is told by what it was made of"
+    )
 
 
 def test_a_subclass_with_samples_of_its_own_is_not_told_by_those_of_the_class_above() -> None:
