@@ -51,6 +51,20 @@ class Regions(NamedTuple):
     classes: np.ndarray
 
 
+class Plane(NamedTuple):
+    """A plane with the points in it.
+
+    Attributes:
+        places: (n, 2) of the points.
+        about: how it was made, in words.
+        axes: (d,) the mean of the points and (2, d) the directions across and up, where it lies flat in their space.
+    """
+
+    places: np.ndarray
+    about: str
+    axes: tuple[np.ndarray, np.ndarray] | None = None
+
+
 class Landscape:
     """The samples of a run in one plane.
 
@@ -79,7 +93,7 @@ class Landscape:
         self._view = view(run.task, run.model_at(0)) if has_features else None
         self._choose(context)
         what = "confidence curves" if self._view is None else "the readout's inputs"
-        self.places, self.about = project(self.space, projection, seed, what)
+        self.places, self.about, self._axes = project(self.space, projection, seed, what)
         self.state = remembered(256)(self._state)
 
     @property
@@ -211,13 +225,6 @@ class Landscape:
             origin, *ends = two_sided(head(corners)).double().cpu().numpy()
         return np.stack([origin, *(end - origin for end in ends)])
 
-    @cached_property
-    def _axes(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """(d,) the mean and (2, d) the directions of the plane, where it is flat."""
-        if not self.about.startswith("PCA"):
-            return None
-        return principal_plane(self.space)[:2]
-
     def nearest(self, example: int, count: int = 6) -> list[int]:
         """The other shown samples whose features are nearest."""
         row = self.position[int(example)]
@@ -246,37 +253,35 @@ class Landscape:
         return column_values
 
 
-def project(
-    space: np.ndarray, projection: str = "pca", seed: int = 0, content: str = "the readout's inputs"
-) -> tuple[np.ndarray, str]:
-    """(n, 2) places of (n, d) points in the plane, and a description of the projection; ``content`` describes the points."""
+def project(space: np.ndarray, projection: str = "pca", seed: int = 0, content: str = "the readout's inputs") -> Plane:
+    """(n, d) points in a plane; ``content`` describes the points."""
     if min(space.shape) < 2:
-        return np.column_stack([np.resize(space[:, 0], len(space)), np.zeros(len(space))]), "one feature"
+        return Plane(np.column_stack([np.resize(space[:, 0], len(space)), np.zeros(len(space))]), "one feature")
     return PROJECTIONS[projection](space, seed, content)
 
 
-def _pca(space: np.ndarray, seed: int, content: str) -> tuple[np.ndarray, str]:
+def _pca(space: np.ndarray, seed: int, content: str) -> Plane:
     mean, axes, kept = principal_plane(space)
-    return (space - mean) @ axes.T, f"PCA of {content}, {100 * kept:.0f} % of the variance"
+    return Plane((space - mean) @ axes.T, f"PCA of {content}, {100 * kept:.0f} % of the variance", (mean, axes))
 
 
-def _t_sne(space: np.ndarray, seed: int, content: str) -> tuple[np.ndarray, str]:
+def _t_sne(space: np.ndarray, seed: int, content: str) -> Plane:
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(space) - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(space), "t-SNE"
+    return Plane(TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(space), "t-SNE")
 
 
-def _umap(space: np.ndarray, seed: int, content: str) -> tuple[np.ndarray, str]:
+def _umap(space: np.ndarray, seed: int, content: str) -> Plane:
     try:
         from umap import UMAP
     except ImportError as error:
         raise ImportError('projection="umap" needs: pip install umap-learn') from error
-    return UMAP(random_state=seed).fit_transform(space), "UMAP"
+    return Plane(UMAP(random_state=seed).fit_transform(space), "UMAP")
 
 
-# From (n, d) points, a seed and what the points are, to their (n, 2) places and how these were found.
-Projection = Callable[[np.ndarray, int, str], tuple[np.ndarray, str]]
+# From (n, d) points, a seed and what the points are.
+Projection = Callable[[np.ndarray, int, str], Plane]
 PROJECTIONS: dict[str, Projection] = {"pca": _pca, "t-sne": _t_sne, "umap": _umap}
 
 

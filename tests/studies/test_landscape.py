@@ -11,7 +11,7 @@ import torch
 
 import imu_lab as imu
 from imu_lab.figures import colour
-from imu_lab.studies.landscape import GRID, Landscape, project
+from imu_lab.studies.landscape import GRID, PROJECTIONS, Landscape, Plane, project
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,18 @@ def test_the_border_is_that_of_the_readout_on_the_plane(land: Landscape, run: im
     assert (before.classes[row, column] == named).mean() > 0.9
 
 
+@pytest.mark.parametrize("flat", [True, False])
+def test_there_is_a_border_where_the_plane_is_flat_whatever_it_is_called(
+    flat: bool, run: imu.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mine(space: np.ndarray, seed: int, content: str) -> Plane:
+        made = project(space)
+        return Plane(made.places, "my own" if flat else "PCA, bent", made.axes if flat else None)
+
+    monkeypatch.setitem(PROJECTIONS, "mine", mine)
+    assert (Landscape(run, "mine").regions(0) is not None) == flat
+
+
 def test_what_an_outline_holds(land: Landscape) -> None:
     x, y = land.places.T
     a, b = np.quantile(x, [0.21, 0.71]), np.quantile(y, [0.31, 0.91])  # between two of the 346 samples, on none
@@ -130,8 +142,8 @@ def test_every_task_has_a_plane(name: str) -> None:
 @pytest.mark.full
 def test_projections() -> None:
     space = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
-    assert project(space, "t-sne")[0].shape == (30, 2)
-    places, words = project(space)
+    assert project(space, "t-sne").places.shape == (30, 2)
+    places, words, _ = project(space)
     from sklearn.decomposition import PCA
 
     assert cases.close(np.abs(places), np.abs(PCA(2).fit_transform(space)), within=1e-4)
