@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from plotly.colors import hex_to_rgb
 from ..measures.attribution import Attribution
 from ..tasks.protocol import offered
 from . import live, theme
-from .pictures import address, tile
+from .pictures import address, pictures_to_draw, tile
 from .takes import takes
 
 FULL = 0.9  # how much of the picture the strongest place covers
@@ -55,15 +54,13 @@ def _pictures(seen: Attribution, chosen: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the task has none of this part of its data.
     """
-    known, there = offered(seen.task).pictures, {} if seen.source == "train" else {"source": seen.source}
-    tells = known is not None and there.keys() <= signature(known).parameters.keys()
-    if not tells or (found := known(seen.examples[chosen], **there)) is None:
-        raise ValueError(
-            f"{type(seen.task).__name__} gives no pictures of its {seen.source} samples, so that there is nothing to lay the "
-            'attribution over; its values are in .maps, and imu.gradcam(task, model, task.split("forget")) looks at '
-            "training samples"
-        )
-    return found
+    return pictures_to_draw(
+        seen.task,
+        seen.examples[chosen],
+        seen.source,
+        'lay the attribution over; its values are in .maps, and imu.gradcam(task, model, task.split("forget")) looks at '
+        "training samples",
+    )
 
 
 def overlaid(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from ..measures.retrieval import EmbeddingMap
 from . import live, marks, theme
-from .pictures import address, tile
+from .pictures import address, pictures_to_draw, tile
 from .takes import takes
 
 LOOKS = (("#0072B2", "square"), ("#009E73", "diamond"), ("#8e6bb8", "triangle-up"), ("#A9772B", "cross"))
@@ -89,7 +89,7 @@ def _trace(person: int | None, rows: pd.DataFrame, axis: str, legend: bool) -> d
 def _portrait(known: EmbeddingMap, everybody: pd.DataFrame, person: int, rows: pd.DataFrame) -> dict[str, Any]:
     """The person's first picture beside their points, on the side away from the middle of all."""
     colour = _look(person, rows["role"].iloc[0], person)["color"]
-    source = address(known.task.pictures([rows["example"].iloc[0]], "test")[0], colour)
+    source = address(pictures_to_draw(known.task, [rows["example"].iloc[0]], "test")[0], colour)
     tall = 0.28 * np.ptp(known.points["y"])
     middle, own = (table[["x", "y"]].mean().to_numpy() for table in (everybody, rows))
     outwards = (own - middle) / (np.linalg.norm(own - middle) or 1.0)

@@ -9,7 +9,22 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from ..tasks.protocol import pictures_of
+
 COLOURS = 64  # in a stored picture: a third of the size of all colours, and hardly to be seen
+
+
+def pictures_to_draw(task: Any, examples: Any, source: str, purpose: str = "draw here") -> np.ndarray:
+    """uint8 (n, h, w, 3) of these samples of a source.
+
+    Raises:
+        ValueError: the task shows none of it, so that there is nothing to ``purpose``.
+    """
+    if (found := pictures_of(task, examples, source)) is None:
+        raise ValueError(
+            f"{type(task).__name__} gives no pictures of its {source} samples, so that there is nothing to {purpose}"
+        )
+    return found
 
 
 def address(pixels: np.ndarray, frame: str | None = None, height: int = 128) -> str:

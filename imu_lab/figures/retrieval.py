@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from ..measures.retrieval import IGNORED, RIGHT, WRONG, Retrieval
 from . import live, theme
-from .pictures import address, tile
+from .pictures import address, pictures_to_draw, tile
 from .takes import takes
 
 
@@ -93,7 +93,7 @@ def _strip_info(several: list[Retrieval], queries: Sequence[int] | None, places:
         for number, one in enumerate(several):
             row = len(labels)
             mine = one.answers[(one.answers["query"] == query) & (one.answers["place"] <= places)]
-            pictures = one.task.pictures(mine["example"].to_numpy(), one.sources[1])
+            pictures = pictures_to_draw(one.task, mine["example"].to_numpy(), one.sources[1])
             sources = [address(pixels, MARKS[mark].colour) for pixels, mark in zip(pictures, mine["mark"])]
             words = [_answer_words(*each) for each in zip(mine["rank"], mine["person"], mine["camera"], mine["mark"])]
             place = mine["place"].to_numpy() - 1 + FIRST
@@ -115,7 +115,7 @@ def _most_changed(several: list[Retrieval], count: int = 2) -> list[int]:
 
 def _query(one: Retrieval, query: int) -> dict[str, Any]:
     about = one.queries.iloc[query]
-    source = address(one.task.pictures([about["example"]], one.sources[0])[0])
+    source = address(pictures_to_draw(one.task, [about["example"]], one.sources[0])[0])
     return {"source": source, "words": f"person {about['person']:.0f}<br>camera {about['camera']:.0f}"}
 
 

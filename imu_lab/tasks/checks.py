@@ -27,7 +27,7 @@ from .member_checks import (
     splits,
 )
 from .outputs import check_loss_of_logits
-from .protocol import Abilities, Task, offered, own_data_key
+from .protocol import Abilities, Task, offered, own_data_key, pictures_of
 from .training import Recipe
 
 
@@ -195,11 +195,11 @@ def _by_id(task: Any, has: Abilities) -> Iterator[str]:
         found = answer_of("columns", lambda: has.columns(ids["train"]))
         if not isinstance(found, Mapping) or any(len(names) != len(ids["train"]) for names in found.values()):
             yield f"columns must give {{name: one str per id}}; for {len(ids['train'])} ids it gave {found!r}"
-    if has.pictures is not None:
-        found = answer_of("pictures", lambda: has.pictures(ids["train"]))
-        right = (
-            found is None or getattr(found, "ndim", 0) == 4 and len(found) == len(ids["train"]) and found.shape[3] == 3
-        )
+    for source, asked in ids.items() if has.pictures is not None else ():
+        if not len(asked):
+            continue
+        found = answer_of("pictures", lambda asked=asked, source=source: pictures_of(task, asked, source))
+        right = found is None or getattr(found, "ndim", 0) == 4 and len(found) == len(asked) and found.shape[3] == 3
         if not right or found is not None and found.dtype != np.uint8:
             yield f"pictures must give uint8 (n, h, w, 3) or None; it gave {_shape(found)}"
     if has.with_request is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from inspect import getattr_static
+from inspect import getattr_static, signature
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -258,7 +258,8 @@ class Abilities:
             ``batch.targets["tokens"][:, 1:]``, negative where there is none.
         spelled: from tokens to what each is in writing.
         labels, test_labels: from ids to the names of the labels of training and of test samples.
-        pictures: from ids of training samples to uint8 (n, h, w, 3), or None where there are none.
+        pictures: from ids of training samples to uint8 (n, h, w, 3), or None where there are none; one that takes a second
+            argument, ``source``, is asked for those of test samples, too (see :func:`pictures_of`).
         columns: from ids of training samples to further names of each, by column, such as ``{"superclass": [...]}``.
         originals: from ids to the ids of what those samples are copies of.
         files: from ids of training samples to where each came from; empty words for samples that were no files.
@@ -348,6 +349,16 @@ def labels_of(task: Any, examples: Any, source: str = "train") -> list[str]:
 def names_of(task: Any, examples: Examples) -> list[str]:
     """The labels of these examples; empty words where the task names none."""
     return labels_of(task, examples.ids, examples.source)
+
+
+def pictures_of(task: Any, examples: Any, source: str = "train") -> Any:
+    """uint8 (n, h, w, 3) of these samples of a source, by index; None where the task shows none of it."""
+    own = offered(task).pictures
+    if own is None:
+        return None
+    if "source" in signature(own).parameters:
+        return own(examples, source=source)
+    return own(examples) if source == "train" else None
 
 
 def check_unchanged(task: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Any, NamedTuple
 
 import ipywidgets as W
@@ -14,7 +13,7 @@ from ..figures import live
 from ..figures.side_by_side import VIEWS, content
 from ..measures.membership import SCORES
 from ..studies.side_by_side import SideBySide, side_by_side
-from ..tasks.protocol import Task, offered
+from ..tasks.protocol import Task, pictures_of
 from .base import tables
 from .base.bundle import FigureWidget
 from .base.gallery import Gallery
@@ -129,7 +128,8 @@ class SideBySidePanel(Panel):
         live.update(self.figures["attack"], view)
         self.captions["attack"].value = tables.caption(self.figures["attack"].layout.title.text)
         near = table.assign(far=(table["score"] - question.threshold).abs()).sort_values("far", kind="stable")
-        near = near if self._shows_unseen else near[near["member"]]
+        unseen = near[~near["member"]].head(1)
+        near = near[near["member"]] if len(unseen) and self._pictures(unseen) is None else near
         for gallery, rows in ((self.called, near[near["called"]]), (self.passed, near[~near["called"]])):
             rows = rows.head(SHOWN)
             captions = [
@@ -141,24 +141,14 @@ class SideBySidePanel(Panel):
         said = [f"{row['sum']} of {row['size']} {MEMBERS[member]}" for member, row in counts[::-1].iterrows()]
         self.words.value = f"called members: {', '.join(said)}"
 
-    @property
-    def _shows_unseen(self) -> bool:
-        """Whether the task has pictures of unseen samples, too; of the others members alone are shown."""
-        look = offered(self.record.task).pictures
-        return look is not None and len(signature(look).parameters) > 1
-
     def _pictures(self, rows: Any) -> np.ndarray | None:
-        """What the samples look like, members from the training set and the others from the unseen data."""
-        look = offered(self.record.task).pictures
-        if look is None or not len(rows):
-            return None
-        if not self._shows_unseen:
-            return look(rows["example"].to_numpy())
+        """What the samples look like, members from the training set and the others from the unseen data; None where the task
+        shows none of them."""
         found = [
-            look(np.array([example]), "train" if member else "test")
+            pictures_of(self.record.task, np.array([example]), "train" if member else "test")
             for example, member in zip(rows["example"], rows["member"])
         ]
-        return np.concatenate(found)
+        return np.concatenate(found) if found and all(each is not None for each in found) else None
 
     def _still(self) -> list:
         views = [self.figures[view] for view in ORDER]

@@ -8,7 +8,7 @@ import numpy as np
 from IPython.display import Image
 
 from ..core.taken import several_examples
-from ..tasks.protocol import Task, labels_of, offered
+from ..tasks.protocol import Task, labels_of, pictures_of
 from .base.gallery import tiled
 
 
@@ -29,8 +29,7 @@ def gallery(task: Task, examples: Iterable[int], *, columns: int = 8, size: int 
     count = len(task.split("train"))
     if beyond := [int(example) for example in examples if not 0 <= example < count]:
         raise ValueError(f"there is no training sample {beyond[0]}; they are numbered 0 to {count - 1}")
-    look = offered(task).pictures
-    pictures = look(examples) if look is not None and len(examples) else None
+    pictures = pictures_of(task, examples) if len(examples) else None
     if pictures is None:
         raise ValueError(
             f"nothing to show: {len(examples)} examples of {type(task).__name__}; give indices of a task with pictures"

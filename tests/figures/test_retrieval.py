@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -98,6 +99,14 @@ def test_different_queries_and_queries_that_are_not_there() -> None:
         figures.plot_retrieval([found(), found("other", (0.1, 0.2))])
     with pytest.raises(ValueError, match="no query 3; there are 3, 0 to 2"):
         figures.plot_retrieval(found(), queries=[3])
+
+
+def test_a_task_that_shows_no_held_out_pictures_is_named() -> None:
+    mute = type("Mute", (), {"pictures": lambda self, ids: np.zeros((len(ids), 8, 4, 3), np.uint8)})()
+    with pytest.raises(
+        ValueError, match="Mute gives no pictures of its test samples, so that there is nothing to draw here"
+    ):
+        figures.plot_retrieval(replace(found(), task=mute))
 
 
 def test_the_curve() -> None:

@@ -172,6 +172,14 @@ FAULTS: dict[str, tuple[Any, str]] = {
         lambda: broken(pictures=lambda self, ids: np.zeros((len(ids), 8, 8, 3))),
         r"pictures must give uint8 \(n, h, w, 3\)",
     ),
+    "pictures of test samples that are floats": (
+        lambda: broken(
+            pictures=lambda self, ids, source="train": np.zeros(
+                (len(ids), 8, 8, 3), float if source == "test" else np.uint8
+            )
+        ),
+        r"pictures must give uint8 \(n, h, w, 3\)",
+    ),
     "a recipe that is a dict": (lambda: broken(recipe={"epochs": 3}), "recipe must be an imu.tasks.Recipe; it is dict"),
     "a metric that nobody knows": (
         lambda: broken(follows=("kl-retraned",)),

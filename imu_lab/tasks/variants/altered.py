@@ -15,7 +15,7 @@ from ...core.messages import listed
 from ...core.running import device_of, digest, evaluating
 from ..around import Around
 from ..outputs import two_sided
-from ..protocol import Batch, Examples, Task, offered, own_data_key
+from ..protocol import Batch, Examples, Task, offered, own_data_key, pictures_of
 from .replaced import replaced
 
 
@@ -54,10 +54,11 @@ class Altered(Around):
     @property
     def pictures(self) -> Callable[[Any], Any] | None:
         """From ids, and the part that they count in, to pictures: a copy looks like what it copies."""
-        of_training, every = self._of_originals(offered(self.task).pictures), offered(self.task).pictures
-        if every is None:
+        if offered(self.task).pictures is None:
             return None
-        return lambda examples, source="train": of_training(examples) if source == "train" else every(examples, source)
+        return lambda examples, source="train": pictures_of(
+            self.task, self.originals(examples) if source == "train" else examples, source
+        )
 
     @property
     def columns(self) -> Callable[[Any], dict[str, list[str]]] | None:

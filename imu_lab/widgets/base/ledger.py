@@ -13,6 +13,7 @@ from ...core.memo import remembered
 from ...core.records import Run
 from ...studies.brushing import quantities
 from ...studies.resistance import resistance
+from ...tasks.protocol import pictures_of
 from . import gallery, tables
 from .overlay import Overlay, covered
 
@@ -31,8 +32,7 @@ class Pictures:
 
     def of(self, examples: list[int]) -> np.ndarray | None:
         """uint8 (n, h, w, 3), or None where there are none."""
-        source = getattr(self._task, "pictures", None)
-        return None if source is None or not examples else source(examples)
+        return pictures_of(self._task, examples) if examples else None
 
     def _tag(self, example: int, size: int = THUMBNAIL) -> str:
         """An ``<img>`` of the example, ``size`` pixels high, or nothing."""

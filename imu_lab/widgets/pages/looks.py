@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core.quantities import describe
 from ...tasks.cards import words_alone
+from ...tasks.protocol import offered
 from ..base import tables
 from .sprites import Sprites, sprites
 
@@ -20,7 +21,7 @@ PICTURE = re.compile(r"<img\b[^>]*>")
 
 def sprites_of(task: Any, examples: np.ndarray, most: int = PICTURES) -> Sprites | None:
     """The task's pictures of these examples, in so many bytes; None where it has none."""
-    return sprites(getattr(task, "pictures", None), examples, most)
+    return sprites(offered(task).pictures, examples, most)
 
 
 def column_of(name: str) -> dict[str, str]:
@@ -34,7 +35,7 @@ def cards_of(task: Any, examples: np.ndarray) -> dict[int, str]:
     cards: dict[int, str] = {}
     if task is None:
         return cards
-    has_pictures, left = getattr(task, "pictures", None) is not None, CARDS
+    has_pictures, left = offered(task).pictures is not None, CARDS
     with words_alone() if has_pictures else nullcontext():
         for example in examples.tolist():
             card = task.card(example)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import imu_lab as imu
+from imu_lab.tasks.protocol import pictures_of
 from imu_lab.tasks.variants.altered import Altered, altered
 
 
@@ -62,13 +63,17 @@ def test_a_picture_of_a_folder_counts_twice_in_a_run_of_its_own() -> None:
     assert other.loc[len(task.split("train")), "file"] == other.loc[twice, "file"] == task.files([twice])[0] != ""
 
 
-def test_a_copy_looks_like_what_it_copies_and_held_out_pictures_like_themselves() -> None:
+def test_a_copy_looks_like_what_it_copies_and_held_out_pictures_like_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     task = cases.task("digits class")
     first = int(task.split("forget").ids[0])
     made = Altered(task, (), (first,))
     assert np.array_equal(made.pictures(made.copies.numpy()), task.pictures([first]))
     held_out = task.split("test").ids[:3].numpy()
     assert np.array_equal(made.pictures(held_out, "test"), task.pictures(held_out, "test"))
+    monkeypatch.setattr(type(task), "pictures", lambda self, ids: np.zeros((len(ids), 8, 8, 3), np.uint8))
+    assert pictures_of(made, held_out, "test") is None and len(pictures_of(made, made.copies.numpy())) == 1
 
 
 def test_equal_settings_are_equal_tasks_and_other_ones_other_data() -> None:
