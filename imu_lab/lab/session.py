@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..core import knobs, registry
 from ..core.arguments import checked
 from ..core.knobs import check_count, name_of, plain
+from ..core.memo import Memo
 from ..core.messages import reason, shown, unheard, warn
 from ..core.outcome import beware
 from ..core.records import Influence, Intensity, Run
@@ -25,10 +26,12 @@ from ..core.running import (
     copied,
     device_of,
     evaluating,
+    fingerprint,
     one_thread,
     only_looked_at,
     same,
     same_tensors,
+    tensors_of,
 )
 from ..features import readout
 from ..features.cache import ReadoutTask, seen_from
@@ -43,13 +46,13 @@ from ..measures.contract import Beside
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References
 from ..measures.reference import Reference, check_answers, refuse_broken, refuse_original
-from ..tasks.around import heard, own_samples_key
+from ..tasks.around import heard, innermost, own_samples_key
 from ..tasks.checks import checked_task
 from ..tasks.evaluation import outcomes, threads_of
 from ..tasks.protocol import Examples, Task, offered, prepared
 from ..tasks.sources.functions import own_code
 from ..unlearning import driver
-from ..unlearning.recorder import Recorder
+from ..unlearning.recorder import Measurement, Recorder
 from ..unlearning.request import Request
 from .doubts import doubt
 from .handed import begun, handed
@@ -184,9 +187,15 @@ class Session:
         progress: Callable[[int, int], None] | None = None,
         stop: Event | None = None,
         watch: Callable[[driver.RunState], None] | None = None,
+        looks: Memo[Measurement] | None = None,
         **settings: Any,
     ) -> Run:
-        """See :func:`unlearn`. All that is asked is checked before the first update."""
+        """See :func:`unlearn`. All that is asked is checked before the first update.
+
+        Args:
+            looks: what was seen of originals, kept by whoever makes many runs of one task: a run that begins from a model
+                that is known there, beside the same reference, takes what was seen of it in the place of a look of its own.
+        """
         auto, method = self.method(method, settings)
         record_every = check_count("record_every", record_every, 1)
         for name, function in (("progress", progress), ("watch", watch)):
@@ -210,7 +219,8 @@ class Session:
         started = time.perf_counter()
         with _threads(task):
             recorder = Recorder(task, request.forget, [Beside(metric, reference) for metric in metrics])
-            states = driver.drive(recorder, private, method, request, steps, rule, record_every)
+            seen = None if looks is None else self._seen_before(looks, recorder, private, metrics, reference)
+            states = driver.drive(recorder, private, method, request, steps, rule, record_every, seen)
             state = driver.follow(states, steps, progress, stop, watch)
         events = driver.events(state, time.perf_counter() - started, self._goals(known))
         events |= {"train_examples": training_examples(self.task, held)}
@@ -226,6 +236,20 @@ class Session:
         if events["diverged_at"] is not None:  # of the rest the verb tells: a panel shows it in its curves
             warn(beware(run))
         return run
+
+    def _seen_before(
+        self, looks: Memo[Measurement], recorder: Recorder, model: nn.Module, metrics: tuple, reference: Any
+    ) -> Measurement:
+        """What there is to see of the original, from what is kept or in a look that is kept; each asker gets its own.
+
+        A view rounds in another way than the whole model does, so both are known.
+        """
+        beside = () if reference is None else tuple(member.digest for member in reference.members)
+        how = tuple((type(metric), repr(metric)) for metric in metrics)
+        code = own_code([type(innermost(self.task)), *map(type, metrics)])
+        key = (fingerprint(*tensors_of(self.model)), recorder.task is self.task, how, code, beside)
+        measured, outcome = looks.once(key, lambda: recorder.look(model))
+        return Measurement({split: dict(values) for split, values in measured.items()}, outcome.clone())
 
     def _request(
         self, method: Any, shares: Intensity, seed: int, held: Statistics | None, statistics: Any, cache: bool

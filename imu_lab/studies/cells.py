@@ -20,20 +20,22 @@ from torch import nn
 
 from ..core import registry, storage
 from ..core.knobs import check_count, plain
-from ..core.memo import remembered
+from ..core.memo import Memo, remembered
 from ..core.messages import UnknownName
 from ..core.records import Run
 from ..core.running import digest, one_thread
 from ..features.cache import view
 from ..intensities import intensity
 from ..lab.session import AUTO
-from ..lab.verbs import influence, statistics, unlearn
+from ..lab.verbs import influence, session_of, statistics
 from ..measures.distance import KLRetrained
 from ..measures.ensemble import References, references
+from ..measures.reference import Reference
 from ..tasks.checkpoints import train
 from ..tasks.protocol import Task, offered, own_data_key
 from ..tasks.sources.functions import code_of, is_own
 from ..unlearning.driver import COMPARISONS
+from ..unlearning.recorder import Measurement
 from .comparison import ORIGINAL, compare
 from .goals import DISTANCE, NEAREST, RETRAINED, check_goal, rule_of
 from .head_only import head_only
@@ -45,6 +47,8 @@ NEEDS = {ORIGINAL: "nothing", RETRAINED: "retain data"}
 # What decides what a cell holds: rooms of the library, and files of this one.
 ROOMS = ("core", "tasks", "features", "influences", "unlearning", "measures", "lab")
 FILES = ("intensities.py", *(f"studies/{name}.py" for name in ("cells", "comparison", "goals", "head_only")))
+
+LOOKS = 64  # at originals, kept at most
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,7 @@ class Models:
         self._made: dict[tuple[str, int], nn.Module] = {}
         self._references: dict[tuple[int, ...], References] = {}
         self._warm: set[tuple[str, int]] = set()
+        self._looks: Memo[Measurement] = Memo(LOOKS)
 
     def take(self, split: str, seed: int, model: nn.Module) -> None:
         """This is the model of a split and a seed."""
@@ -72,13 +77,22 @@ class Models:
             self.take(split, seed, train(self.task, split, seed=seed, progress=quiet))
         return self._made[split, seed]
 
-    def warm(self, split: str, seed: int) -> nn.Module:
-        """A model whose feature cache is full, which then counts in no arm's seconds; a look may be dear, so one does."""
+    def warm(self, split: str, seed: int, reference: Reference | None = None) -> nn.Module:
+        """A model whose feature cache is full and that was looked at beside the reference, which count in no arm's seconds; a
+        look may be dear, so one does for all arms."""
         model = self(split, seed)
         if (split, seed) not in self._warm:
-            unlearn(self.task, model, steps=0, progress=quiet)
+            self.run(model, steps=0, reference=reference)
             self._warm.add((split, seed))
         return model
+
+    def run(self, model: nn.Module, *given: Any, reference: Reference | None = None, **how: Any) -> Run:
+        """:func:`imu_lab.unlearn`, which looks at each model before its first update once for all runs beside one reference,
+        and follows the distance to that where the task's outputs are probabilities."""
+        compared = reference is not None and offered(self.task).probabilities
+        follow = _followed(self.task, compared) if compared else None
+        how |= {"reference": reference, "follow": follow, "progress": quiet, "looks": self._looks}
+        return session_of(self.task, model).unlearn(*given, **how)
 
     def references(self, seeds: tuple[int, ...]) -> References:
         """The retrained models of some seeds."""
@@ -188,16 +202,16 @@ class Cell:
 
     def _made(self, models: Models) -> Made:
         about = dict(self.about)
-        model = models.warm(about.pop("of", "train"), self.seed)
         own = others = None
         if self.seeds:
             known = models.references(self.seeds)
             own, others = (known.members[at := self.seeds.index(self.seed)], known.without(at))
+        model = models.warm(about.pop("of", "train"), self.seed, own)
         rule = rule_of(self.task, self.goal, own)
         at_end = about.pop("at", "") == "end"
         schedule = dict(steps=self.steps, step_norm=self.step_norm, reference=own, record_every=self.record_every)
         try:
-            run, seconds = _run(self.task, model, self.seed, schedule | about, None if at_end else rule)
+            run, seconds = _run(models, model, self.seed, schedule | about, None if at_end else rule)
         except UnknownName:
             raise
         except ValueError as error:
@@ -226,9 +240,9 @@ class Cell:
         return asked
 
 
-def _run(task: Task, model: Any, seed: int, about: Mapping[str, Any], stop_at: Any) -> tuple[Run, float]:
+def _run(models: Models, model: Any, seed: int, about: Mapping[str, Any], stop_at: Any) -> tuple[Run, float]:
     """An arm's run, and the seconds of processor time that influence, weights and updates took."""
-    changes = dict(about)
+    task, changes = models.task, dict(about)
     estimator, rule = changes.pop("estimator", "fisher-diagonal"), changes.pop("rule", "sqrt-clipped")
     how = {name: changes.pop(name) for name in ("steps", "reference", "record_every")}
     how |= {"seed": seed, "stop_at": stop_at}
@@ -239,13 +253,11 @@ def _run(task: Task, model: Any, seed: int, about: Mapping[str, Any], stop_at: A
     # Made when the model was, so that it counts in no arm's seconds.
     wanted = registry.methods.declared(method, "needs_statistics")
     held = statistics(task, model, wanted) if wanted else None
-    compared = how["reference"] is not None and offered(task).probabilities
-    how["follow"] = _followed(task, compared) if compared else None
     started, weights = time.process_time(), None
     if registry.methods.declared(method, "takes_weights"):
         scores = influence(task, model, drawn(registry.estimators, estimator, seed))
         weights = intensity(scores, drawn(registry.intensity_rules, rule, seed))
-    run = unlearn(task, model, weights, given, statistics=held, progress=quiet, **how, **changes)
+    run = models.run(model, weights, given, statistics=held, **how, **changes)
     return run, time.process_time() - started
 
 

@@ -19,7 +19,7 @@ from ..core.quantities import KEPT, describe
 from ..core.running import evenly
 from ..tasks.protocol import Abilities, Task, names_of, offered
 from ..tasks.training import DivergedTraining
-from .recorder import Recorder, SplitMetrics
+from .recorder import Measurement, Recorder, SplitMetrics
 from .request import Request, updates_of
 from .snapshots import State, moving_state
 
@@ -181,14 +181,20 @@ def drive(
     steps: int,
     stop: StopRule | None = None,
     record_every: int = 1,
+    original: Measurement | None = None,
 ) -> Iterator[RunState]:
     """Run ``method`` on ``model`` (which it changes), yielding after each recorded update; the first is the original.
 
     Stops after ``steps`` updates, when ``stop`` is met, or at divergence: then the last finite model is restored.
     Of a linear layer a few states are made and then measured together. Nobody sees it: at each yield, and after an
     interrupt, the model is in the state yielded last.
+
+    Args:
+        original: what :meth:`Recorder.look` tells of ``model`` as it is given, where somebody has looked; None looks.
     """
-    state = RunState(0, recorder.record(0, model, keep=True), recorder)
+    measured, outcome = recorder.look(model) if original is None else original
+    recorder.add(0, measured, outcome, moving_state(model))
+    state = RunState(0, measured, recorder)
     state.stopped_at = 0 if stop and stop(state.measured) else None
     yield state
     if state.stopped_at is not None:

@@ -17,6 +17,8 @@ import pytest
 import torch
 
 import imu_lab as imu
+from imu_lab.core.memo import Memo
+from imu_lab.core.running import same_tensors
 from imu_lab.studies import ground_truth
 from imu_lab.studies.cells import Cell, Models, sources
 from imu_lab.studies.statistics import spearman
@@ -327,6 +329,47 @@ def test_a_model_is_warmed_by_a_single_look(monkeypatch: pytest.MonkeyPatch) -> 
     models.take("train", 0, cases.original("digits fraction"))
     monkeypatch.setattr(Recorder, "look", lambda recorder, model: (looks.append(model), look(recorder, model))[1])
     assert models.warm("train", 0) is models.warm("train", 0) and len(looks) == 1
+
+
+@pytest.mark.parametrize("references", [True, False])
+def test_the_original_of_a_seed_is_looked_at_once_for_all_arms(
+    references: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And every arm's row is what it is where each arm looks for itself, as does each that is tried alone."""
+    arms = {name: {**about, "steps": 3, "at": "end"} for name, about in ARMS.items()}
+    how = {**HOW, "seeds": (0, 1), "references": references, "at_forget": ("loss", ">=", 0.7)}
+    alone = pd.concat([imu.trial(TOY, {name: about}, **how) for name, about in arms.items()])
+    originals = [imu.train(TOY, seed=seed) for seed in (0, 1)]
+    seen, look = [], Recorder.look
+
+    def counted(recorder: Recorder, model: torch.nn.Module) -> tuple:
+        heads = [original.get_submodule(imu.lab.session.Session(TOY, original).names[0]) for original in originals]
+        seen.extend(at for at, head in enumerate(heads) if same_tensors(head, model))
+        return look(recorder, model)
+
+    monkeypatch.setattr(Recorder, "look", counted)
+    together = imu.trial(TOY, arms, **how)
+    assert sorted(seen) == [0, 1]
+    keys, told = ["arm", "seed"], [name for name in together if name != "seconds"]
+    both = [each[told].drop_duplicates(keys).sort_values(keys, ignore_index=True) for each in (together, alone[told])]
+    pd.testing.assert_frame_equal(*both, check_exact=True)
+
+
+def test_what_was_seen_of_an_original_holds_for_the_same_view_and_the_same_reference_and_is_forgotten_with_all_else() -> (
+    None
+):
+    """The whole network rounds in another way than the view, and a distance is to one model. Nobody's edits reach others."""
+    session, looks = imu.lab.session.Session(TOY, imu.train(TOY, seed=0)), Memo(9)
+    beside = [imu.train(TOY, "retain", seed=seed) for seed in (0, 1)]
+    ways = [{}, {"cache": False}, *({"reference": each, "follow": ["kl-retrained"]} for each in beside)]
+    for number, how in enumerate(ways, 1):
+        first, again = (session.unlearn(steps=0, looks=looks, **how) for _ in range(2))
+        assert looks.size == number
+        for run in (first, again):
+            pd.testing.assert_frame_equal(run.curve, session.unlearn(steps=0, **how).curve, check_exact=True)
+            run.curve["value"] = 0.0
+    imu.clear_caches()
+    assert looks.size == 0
 
 
 def doubled_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
