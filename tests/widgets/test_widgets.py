@@ -29,6 +29,7 @@ from imu_lab.figures import live
 from imu_lab.studies.landscape import OnePrediction
 from imu_lab.widgets.base import bundle as shared
 from imu_lab.widgets.base import gallery, ledger, still, tables
+from imu_lab.widgets.base import job as job_module
 from imu_lab.widgets.base.bundle import FigureWidget
 from imu_lab.widgets.base.controls import Choice, Controls, Menu, onward
 from imu_lab.widgets.base.job import Job, Superseded, overheard
@@ -282,6 +283,55 @@ def test_partial_answers_are_drawn_and_the_last_one_always(no_errors: None) -> N
     job.submit(1000)
     assert job.wait(SECONDS)
     assert drawn[0] == 0 and drawn[-1] == 999 and len(drawn) < 20, "at most about five a second between them"
+
+
+def test_what_can_wait_is_drawn_once_nobody_asks_and_answers_keep_a_distance(
+    no_errors: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_module, "DISTANCE", 0.2)
+    drawn, times, rests = [], [], []
+
+    def draw(answer: int) -> Callable[[], None]:
+        times.append(time.perf_counter())
+        drawn.append(answer)
+        return lambda: rests.append(answer)
+
+    job = Job(lambda settings, report: settings, draw)
+    for asked in range(40):  # a key that is held down
+        job.submit(asked)
+        time.sleep(0.01)
+        assert rests == []
+    assert job.wait(SECONDS)
+    assert rests == [39] == drawn[-1:] and drawn[0] == 0 and len(drawn) <= 5
+    assert min(later - sooner for sooner, later in zip(times, times[1:])) >= 0.19
+    start = time.perf_counter()
+    job.submit(40)  # one that is pressed after a while waits for nobody
+    until(lambda: drawn[-1] == 40)
+    assert time.perf_counter() - start < 0.19
+    assert job.wait(SECONDS) and rests == [39, 40]
+
+
+@pytest.mark.parametrize("ends", ["stopped", "wrong"])
+def test_the_rest_of_what_is_drawn_is_drawn_where_the_next_question_has_no_answer(
+    ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Job, "errors", [])
+    rests, working = [], threading.Event()
+
+    def compute(settings: int, report: Callable) -> int:
+        while settings == 0 and ends == "stopped":
+            working.set()
+            report.patience = 0.0
+            report()
+        return 1 // settings
+
+    job = Job(compute, lambda answer: lambda: rests.append(answer))
+    job.barrier = lambda: job.submit(0)  # so somebody asks while the answer is drawn
+    job.submit(1)
+    if ends == "stopped":
+        assert working.wait(SECONDS) and rests == []
+        job.stop()
+    assert job.wait(SECONDS) and rests == [1] and len(Job.errors) == (ends == "wrong")
 
 
 def test_a_long_computation_is_left_when_a_newer_question_comes(no_errors: None) -> None:

@@ -2,7 +2,8 @@
 
 A slider asks faster than anything can answer. So ``submit`` only notes the newest settings; one thread computes them,
 and what was superseded meanwhile is never computed or drawn. A long computation may yield answers on the way (the main
-run first, then its controls): each is drawn, at most a few a second, and the last one always.
+run first, then its controls): each is drawn, at most a few a second, and the last one always. A page that is sent more than
+it can draw takes no key any more, so answers keep a distance, and of each what can wait is drawn once nobody asks.
 
 A slider mostly goes on as it went. So once an answer is there and nobody asks, what will probably be asked next is worked
 out, too, where that is quick; it is drawn if it is asked.
@@ -28,6 +29,12 @@ EXIT_SECONDS = 10.0
 DRAW_INTERVAL = 0.2  # seconds; drawing at every 2 ms step left a browser seven seconds behind, 5 Hz left it 0.03 s
 PATIENCE = 0.4  # seconds before a computation counts as long: its progress is shown and it can be dropped
 QUICK = 1.0  # seconds; what takes longer to answer is not worked out before it is asked
+DISTANCE = (
+    0.12  # seconds from one answer's drawing to the next one's; the workbench's page needs 0.07 for what cannot wait
+)
+PAUSE = (
+    0.05  # seconds in which nobody asks before what can wait is drawn: what cannot is on its way to the page until then
+)
 
 
 class Superseded(Exception):
@@ -78,7 +85,8 @@ class Job:
 
     Args:
         compute: ``(settings, report)`` to an answer, or to a generator of answers that become more complete.
-        draw: takes an answer. Only this thread calls it, because a figure must have one writer.
+        draw: takes an answer, and may return what draws the rest of it, which can wait until nobody asks. Only this thread
+            calls them, because a figure must have one writer.
         on_error: takes an exception of either.
         on_progress: takes a :class:`Progress` about five times a second while a computation is long.
         on_done: takes what was warned of until the whole answer was there.
@@ -96,7 +104,7 @@ class Job:
     def __init__(
         self,
         compute: Callable[[Any, Report], Any],
-        draw: Callable[[Any], None],
+        draw: Callable[[Any], Callable[[], Any] | None],
         *,
         on_error: Callable[[BaseException], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
@@ -111,6 +119,8 @@ class Job:
         self._waiting: list[Any] = []  # empty, or the newest settings
         self._busy = self._looking_ahead = False
         self._answered: Any = None  # the newest settings that were
+        self._rest: Callable[[], Any] | None = None  # of the newest answer, if it is not drawn yet
+        self._drawn = 0.0  # when an answer was, by time.perf_counter
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
         self.dropped = 0
@@ -164,20 +174,29 @@ class Job:
         while (settings := self._next()) is not None:
             answered, start = False, time.perf_counter()
             try:
-                self._answer(settings[0])
-                answered = True
-            except Superseded:
-                self.dropped += 1
-            except Exception as error:  # a thread has nobody above it: the panel and the list are told instead
-                self.fail(error)
-                if self._on_error:
-                    self._on_error(error)
+                answered = self._tried(lambda: self._answer(settings[0]))
+                quick = time.perf_counter() - start < QUICK
+                self._tried(self._draw_rest)  # of an older answer, too, where this one failed
             finally:
                 with self._changed:
                     self._busy, self._looking_ahead = False, answered
                     self._changed.notify_all()
             if answered:
-                self._look_ahead(settings[0], time.perf_counter() - start < QUICK)
+                self._look_ahead(settings[0], quick)
+
+    def _tried(self, work: Callable[[], Any]) -> bool:
+        """Whether this was done."""
+        try:
+            work()
+        except Superseded:
+            self.dropped += 1
+        except Exception as error:  # a thread has nobody above it: the panel and the list are told instead
+            self.fail(error)
+            if self._on_error:
+                self._on_error(error)
+        else:
+            return True
+        return False
 
     def _next(self) -> list[Any] | None:
         """The newest settings in a list, or None after a while without any: then the thread ends."""
@@ -232,6 +251,7 @@ class Job:
             if time.perf_counter() - last_draw >= DRAW_INTERVAL:
                 self._show(held.pop())
                 last_draw = time.perf_counter()
+                self._draw_rest()
             report.patience = 0.0  # the rest is dropped as soon as nobody waits for it
             if self._superseded() and isinstance(answers, GeneratorType):
                 raise Superseded
@@ -240,7 +260,20 @@ class Job:
 
     def _show(self, answer: Any) -> None:
         self.barrier()
-        self._draw(answer)
+        self._drawn = time.perf_counter()
+        self._rest = self._draw(answer)
+
+    def _draw_rest(self) -> None:
+        """Draw what could wait, if nobody asks for a moment; else leave the page the time for what it was sent."""
+        if self._rest is None:
+            return
+        with self._changed:
+            asked = self._changed.wait_for(lambda: self._waiting, PAUSE)
+            apart = self._drawn + DISTANCE - time.perf_counter()
+            if asked and not self._changed.wait_for(lambda: not self._waiting, apart):  # unless it is stopped meanwhile
+                return
+        rest, self._rest = self._rest, None
+        rest()
 
 
 _listening = threading.Lock()

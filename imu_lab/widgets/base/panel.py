@@ -30,7 +30,7 @@ class Panel(W.VBox):
         title: of the panel.
         question: reads the controls; what it returns goes to ``compute``.
         compute: ``(question, report)`` to an answer, or to a generator of answers (see :class:`Job`).
-        draw: shows an answer.
+        draw: shows an answer, and may return what draws the rest of it (see :class:`Job`).
         still_rows: the rows of a static picture: figures, PNG bytes or words (see :func:`still.composed`).
         foresight: ``likely`` and ``ahead`` of the job, where answers are worked out before they are asked.
 
@@ -49,7 +49,7 @@ class Panel(W.VBox):
         title: str,
         question: Callable[[], Any],
         compute: Callable,
-        draw: Callable[[Any], None],
+        draw: Callable[[Any], Callable[[], Any] | None],
         still_rows: Callable[[], list],
         below: Iterable[W.Widget] = (),
         **foresight: Callable,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import ipywidgets as W
@@ -23,7 +23,6 @@ from .pipeline import Answer
 
 HEIGHTS = {"curves": 270, "influence": 265, "intensity": 265}  # pixels: curves and influence share a screen of 800
 EQUAL_FORGETTING = 0.01
-AHEAD = 0.05  # seconds that the curves have for their way to the page before other figures are worked out
 STILL_PICTURES = 16
 WAITING = "<p>Working out the first answer …</p>"
 NO_CARD = '<p class="imu-note">Click a dot in a figure, or a row of the table below, to see that sample.</p>'
@@ -74,7 +73,9 @@ class Views(W.VBox):
         self._writing = threading.RLock()
         self.answer: Answer | None = None
         self._complete: Answer | None = None  # the last one with all its controls
-        self._scores: Influence | None = None  # those that are drawn
+        self._scores: Influence | None = None  # those that are drawn, as are these:
+        self._weights: Intensity | None = None
+        self._listed: Run | None = None
         self.chosen: int | None = None
         self.figures: dict[str, FigureWidget] = {}
         self._listening: set[str] = set()
@@ -122,24 +123,27 @@ class Views(W.VBox):
                 self._draw("influence", figures.plot_influence, figures.update_influence, scores)
                 self._mark()
 
-    def show(self, answer: Answer) -> None:
-        """Draw an answer: its curves, its influences, unless they are drawn, and then all that can wait for them."""
+    def show(self, answer: Answer) -> Callable[[], None]:
+        """Draw an answer's curves and its influences, unless they are drawn; what is returned draws all else."""
         with self._writing:
-            before, self.answer = self.answer, answer
+            self.answer = answer
             self._offer_metrics(answer.run)
             self._show_curves(*with_stale(answer, self._complete), answer)
             self.show_influences(answer.scores)
-            changed = before is None or not alike(answer.weights, before.weights)
-            if before is not None and (changed or not answer.complete):
-                # Else this thread, and the controls that it runs next, would compete with what sends the curves, and the page.
-                time.sleep(AHEAD)
-            if changed:
-                self._draw("intensity", figures.plot_intensity, figures.update_intensity, answer.weights)
-                self._mark()
-            if before is None or answer.run is not before.run:
-                self.ledger.show(answer.run.samples)
             if answer.complete:
                 self._complete = answer
+        return partial(self._show_rest, answer)
+
+    def _show_rest(self, answer: Answer) -> None:
+        with self._writing:
+            if self._weights is None or not alike(answer.weights, self._weights):
+                self._weights = answer.weights
+                self._draw("intensity", figures.plot_intensity, figures.update_intensity, answer.weights)
+                self._mark()
+            if answer.run is not self._listed:
+                self._listed = answer.run
+                self.ledger.show(answer.run.samples)
+            if answer.complete:
                 names = [tables.legend_name(run) for run in answer.runs]
                 self.scores.value = run_table(answer.runs, names, at_forget=EQUAL_FORGETTING)
             self._show_card()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +177,10 @@ class Workbench(Panel):
         self.job.stop()
         super().close()
 
-    def _draw(self, answer: Answer) -> None:
-        self.views.show(answer)
+    def _draw(self, answer: Answer) -> Callable[[], None]:
+        rest = self.views.show(answer)
         self.controls.start_equal_steps_at(usual_step(answer.run))
+        return rest
 
     def _metric_chosen(self, _: Any) -> None:
         """Draw again, in the job's thread; all runs are at hand. While an answer offers its metrics, it draws them."""
