@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from ..core.messages import unknown
 from ..core.quantities import SPLITS, describe
 from ..core.records import Run
+from ..lab.asked import requests_of
 from . import live
 from .curve_panels import EVENTS, CurvesInfo, Level, Line, Mark, content
 from .pooling import Group, Series, grouped, together
@@ -155,15 +156,15 @@ def _retrained(run: Run, metric: str) -> dict[str, float]:
 
 
 def _levels(groups: list[Group], splits: list[str], of: Callable[[Run], dict[str, float]]) -> list[Level]:
-    """On each split one level where all groups that know one agree, else one for each of these: a mean over its seeds."""
+    """One level on each split where all groups that know one agree, and it speaks of the others, too; else, on all splits, one
+    for each of these: a mean over its seeds. NaN where nobody knows one."""
     known = {group.label: _mean_by_split([pair for run in group.runs for pair in of(run).items()]) for group in groups}
-    levels = []
-    for split in splits:
-        values = {label: value[split] for label, value in known.items() if split in value}
-        first = next(iter(values.values()), float("nan"))
-        alike = all(math.isclose(value, first, rel_tol=UNSEEN) for value in values.values())
-        levels += [Level(split, "", first)] if alike else [Level(split, *each) for each in values.items()]
-    return levels
+    own = [Level(split, label, value[split]) for split in splits for label, value in known.items() if split in value]
+    first = {level.split: level.value for level in reversed(own)}
+    alike = all(math.isclose(level.value, first[level.split], rel_tol=UNSEEN) for level in own)
+    if alike and (not own or all(known.values()) or len(set(requests_of(group.runs[0] for group in groups))) == 1):
+        return [Level(split, "", first.get(split, float("nan"))) for split in splits]
+    return own
 
 
 def _mean_by_split(pairs: list[tuple[str, float]]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import cases
 import numpy as np
+import pandas as pd
 import pytest
 from figures.records import as_values, four_splits, run
 
@@ -142,12 +143,24 @@ def test_runs_with_retrained_models_of_their_own_have_a_level_each():
         (line,) = traces(figure, "line", split="test", run=made.label)
         assert set(drawn.y) == {level} and made.label in drawn.hovertemplate
         assert (drawn.line.color, drawn.line.dash) == (line.line.color, line.line.dash) and drawn.line.width == 1
-    assert len([trace for trace in figure.data if trace.meta["role"] == "retrained"]) == len(SPLITS) + 1, "others agree"
+    assert len(traces(figure, "retrained")) == 2 * len(SPLITS), "on every split, whether they agree there or not"
     assert traces(figure, "key")[0].name == "retrained model, each run's own"
     assert figure.layout.yaxis4.range[0] < 0.5, "it is within its panel"
     update_curves(figure, [one, one])
     assert (
         as_values(figure) == as_values(plot_curves([one, one])) and traces(figure, "key")[0].name == "retrained model"
+    )
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_level_is_not_lent_to_a_run_of_another_request(same):
+    known, other = run(four_splits(), reference=REFERENCE), run(four_splits(), "uniform")
+    asked = [
+        replace(each, samples=pd.DataFrame({"example": [at]})) for each, at in ((known, 1), (other, 1 if same else 2))
+    ]
+    figure = plot_curves(asked)
+    assert [trace.meta.get("run") for trace in traces(figure, "retrained")] == [None if same else known.label] * len(
+        SPLITS
     )
 
 
@@ -158,8 +171,8 @@ def test_floors_and_starts_that_differ_are_drawn_for_each_run():
     figure = plot_curves([one, further], metric="kl_retrained")
     drawn = {role: [(trace.meta["split"], max(trace.y)) for trace in figure.data if trace.meta["role"] == role]
              for role in ("noise floor", "nothing")}  # fmt: skip
-    assert drawn == {"noise floor": [("forget", 0.02), ("forget", 0.3), ("test", 0.01)],
-                     "nothing": [("forget", 0.04), ("forget", 0.6), ("test", 0.005)]}  # fmt: skip
+    assert drawn == {"noise floor": [("forget", 0.02), ("forget", 0.3), ("test", 0.01), ("test", 0.01)],
+                     "nothing": [("forget", 0.04), ("forget", 0.6), ("test", 0.005), ("test", 0.005)]}  # fmt: skip
 
 
 def test_references_of_several_seeds_are_their_mean():
