@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..core.running import device_of
 from ..tasks.evaluation import in_order, outputs
-from ..tasks.outputs import log_probabilities
-from ..tasks.protocol import Task
+from ..tasks.outputs import counting, log_probabilities
+from ..tasks.protocol import Batch, Task, offered
 from .cache import ReadoutTask, view
 
 
@@ -23,18 +24,35 @@ def features(task: Task, model: nn.Module) -> np.ndarray:
 def pooled(task: Task, head: nn.Module) -> np.ndarray:
     """(n, d) the same for a task and model as :func:`imu_lab.features.view` gives them."""
     examples = task.split("train")
-    if isinstance(task, ReadoutTask):
-        rows = ((at, batch.inputs) for at, batch in examples.batches())
-    else:
-        rows = ((at, log_probabilities(made)) for at, _, made in outputs(task, head, examples))
     lengths = None if examples.padding is None else examples.padding.lengths
-    parts = ((at, _pooled(part.cpu().float(), None if lengths is None else lengths[at])) for at, part in rows)
+    device = device_of(head)
+    if isinstance(task, ReadoutTask):
+        rows = ((at, batch.to(device), batch.inputs, head.weight.shape[0]) for at, batch in examples.batches())
+    else:
+        made = outputs(task, head, examples)
+        rows = ((at, batch, log_probabilities(each), each.shape[-1]) for at, batch, each in made)
+    parts = []
+    for at, batch, values, classes in rows:
+        counts = _counting(task, batch, values, classes, device) if lengths is None else _first(lengths[at], values)
+        parts.append((at, _pooled(values.cpu().float(), counts.cpu())))
     return in_order(parts, len(examples)).numpy()
 
 
-def _pooled(values: Tensor, lengths: Tensor | None) -> Tensor:
-    """(n, d) the mean of (n, ..., d) over positions; of (n, T, d) over the first ``lengths`` of each, where they are given."""
-    if lengths is None:
+def _first(lengths: Tensor, values: Tensor) -> Tensor:
+    """(n, T) whether each position is one of the first ``lengths`` (n,) of its example."""
+    return torch.arange(values.shape[1]) < lengths[:, None]
+
+
+def _counting(task: Task, batch: Batch, values: Tensor, classes: int, device: torch.device) -> Tensor:
+    """(n, ...) whether each position of (n, ..., d) values enters its example's loss."""
+    if values.ndim == 2 or not offered(task).probabilities:
+        return torch.ones(values.shape[:-1], dtype=torch.bool)
+    return counting(task, torch.zeros(*values.shape[:-1], classes, device=device), batch)
+
+
+def _pooled(values: Tensor, counts: Tensor) -> Tensor:
+    """(n, d) the mean of (n, ..., d) over the positions that count."""
+    if values.ndim == 2 or counts.all():
         return values if values.ndim == 2 else values.flatten(1, -2).mean(1)
-    counts = (torch.arange(values.shape[1]) < lengths[:, None])[..., None]
-    return (values * counts).sum(1) / lengths[:, None]
+    values, counts = values.flatten(1, -2), counts.flatten(1)[..., None]
+    return values.masked_fill(~counts, 0.0).sum(1) / counts.sum(1)

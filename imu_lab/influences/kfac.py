@@ -20,8 +20,8 @@ from .contract import ByPreconditioner
 class KroneckerFisher(ByPreconditioner):
     """I_i = −g_iᵀ (S ⊗ A + λ)⁻¹ ḡ, A = mean a aᵀ of the head's inputs, S = mean δ δᵀ of its errors over the forget set.
 
-    Positions of a sequence count as samples of their own (S then sums over them). The damping is exact, not split
-    between the factors: both are diagonalised.
+    Positions of a sequence that enter its loss count as samples of their own (S then sums over them). The damping is exact, not
+    split between the factors: both are diagonalised.
 
     Source: K-FAC (Martens & Grosse 2015, arXiv 1503.05671), with the empirical Fisher's errors.
     """
@@ -44,5 +44,7 @@ def _factors(gradients: LinearGradients, examples: Examples) -> tuple[Tensor, Te
     for _, delta, given in gradients.factors(examples):
         bias = gradients.model.get_submodule(gradients.name).bias is not None
         wide, flat = delta.flatten(0, -2), with_ones(given.flatten(0, -2), bias)
+        if delta.ndim > 2:
+            flat = flat[(wide != 0).any(1)]  # without what enters no loss, such as padding
         inputs, errors, rows = inputs + flat.T @ flat, errors + wide.T @ wide, rows + len(flat)
     return inputs / rows, errors / len(examples)

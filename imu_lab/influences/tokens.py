@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from ..core.registry import estimators
 from ..core.taken import several_examples
 from ..features.gradients import Gradient, LinearGradients, gradients_of
 from ..features.linear import along_tokens
+from ..tasks.around import innermost
 from ..tasks.evaluation import in_order, outputs
 from ..tasks.protocol import Examples, Task, offered
 
@@ -47,6 +48,11 @@ def token_scores(
     gradients = gradients_of(task, model)
     if offered(task).token_losses is None or not isinstance(gradients, LinearGradients):
         raise TypeError("token scores need a task of sequences (with token_losses) whose readout is one linear layer")
+    if not isinstance(targets := task.split("forget").batch(slice(0, 1)).targets, Mapping) or "tokens" not in targets:
+        raise TypeError(
+            'token scores need to know the tokens, as batch.targets["tokens"] (n, 1 + T) beside what else the loss needs; '
+            f"{type(innermost(task)).__name__} gives none"
+        )
     settled = estimators.create("fisher-diagonal", damping=damping, relative=relative)
     forget = task.split("forget")
     direction = settled.solved(*gradients.moments(forget))

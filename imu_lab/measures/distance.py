@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from ..core.registry import metric, name_of
 from ..tasks.evaluation import OfOutputs, in_order, outputs, repeated
-from ..tasks.outputs import check_probabilities, divergences, expected, kl, log_probabilities, per_example, two_sided
+from ..tasks.outputs import (
+    check_probabilities,
+    divergences,
+    expected,
+    kl,
+    log_probabilities,
+    per_counting,
+    per_example,
+    two_sided,
+)
 from ..tasks.protocol import Batch, Positions, Task, offered
 from .reference import Reference
 
@@ -127,7 +136,7 @@ class JSRetrained(Distance):
         """(n,) Jensen-Shannon divergence."""
         first, second = log_probabilities(made), log_probabilities(reference)
         middle = torch.logaddexp(first, second) - torch.log(torch.tensor(2.0))
-        return per_example((kl(first, middle) + kl(second, middle)) / 2)
+        return per_counting(task, (kl(first, middle) + kl(second, middle)) / 2, made, batch)
 
 
 @metric(
@@ -145,4 +154,4 @@ class Agreement(Distance):
         """(n,) share of agreement; NaN where either gives NaN."""
         likeliest = (two_sided(each).argmax(-1) for each in (made, reference))
         unknown = made.isnan().any(-1) | reference.isnan().any(-1)
-        return per_example(torch.eq(*likeliest).float().masked_fill(unknown, torch.nan))
+        return per_counting(task, torch.eq(*likeliest).float().masked_fill(unknown, torch.nan), made, batch)

@@ -216,6 +216,31 @@ def true_classes(task: Task, outputs: Tensor, batch: Batch) -> tuple[Tensor, Ten
     return truth, (each / each.sum(1, keepdim=True).clamp_min(1e-30)).view(truth.shape)
 
 
+def counting(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+    """(n, ...) whether each prediction enters its example's loss, which padding and what is masked do not.
+
+    The task's own loss tells, where all logits are 0; of an example in which none enters, all count, as they do for a loss that
+    takes no such outputs.
+
+    Args:
+        outputs: logits (n, ..., K), of which only the shape is looked at.
+    """
+    try:
+        slope = _slope(lambda made: _losses(task, made, batch), torch.zeros_like(outputs))
+    except (RuntimeError, ValueError):
+        return torch.ones(outputs.shape[:-1], dtype=torch.bool, device=outputs.device)
+    found = (slope != 0).any(-1)
+    return found | ~found.flatten(1).any(1).view(-1, *[1] * (found.ndim - 1))
+
+
+def per_counting(task: Task, values: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
+    """(n,) the mean of (n, ...) over the predictions of each example that enter its loss."""
+    if values.ndim < 2:
+        return values
+    counts = counting(task, outputs, batch).flatten(1)
+    return values.flatten(1).masked_fill(~counts, 0.0).sum(1) / counts.sum(1)
+
+
 def answers(logits: Tensor, truth: Tensor) -> Tensor:
     """(...) the class with the largest of (..., K) logits; where the true one is but one of several largest, another.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..core.knobs import knob
 from ..core.registry import method
 from ..core.running import device_of
-from ..tasks.outputs import check_probabilities, lengths, log_probabilities, per_example
+from ..tasks.outputs import check_probabilities, lengths, log_probabilities, per_counting
 from ..tasks.protocol import Batch, Examples, Task, offered
 from .objectives import Objective, forget_batches, frozen_copy
 from .request import Request
@@ -75,4 +75,4 @@ def _ahead(task: Task, model: nn.Module, batch: Batch, declined: Batch | None) -
     if declined is not None:
         return taught - lengths(task, declined) * task.example_loss(model, declined)
     check_probabilities(task)
-    return taught + count * per_example(log_probabilities(made).mean(-1))
+    return taught + count * per_counting(task, log_probabilities(made).mean(-1), made, batch)

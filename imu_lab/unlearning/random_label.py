@@ -53,13 +53,21 @@ def relabelled(how: Any, task: Task, model: nn.Module, request: Request) -> Iter
     for positions, batch in forget_batches(how, model, request):
         outputs = two_sided(model(batch.inputs))
         truth, parts = true_classes(task, outputs.detach(), batch)
-        if once is None or how.redraw:
-            rows = len(positions) if how.redraw else len(request.forget)
-            away = torch.randint(
-                int(how.exclude_true), outputs.shape[-1], (rows, *truth.shape[1:]), generator=generator
-            )
-            once = None if how.redraw else away
-        drawn = truth + (away if how.redraw else once[positions]).to(truth.device)
+        count, lowest = outputs.shape[-1], int(how.exclude_true)
+
+        def away(rows: int, *places: int, lowest: int = lowest, count: int = count) -> Tensor:
+            return torch.randint(lowest, count, (rows, *places), generator=generator)
+
+        if how.redraw:
+            moved = away(len(positions), *truth.shape[1:])
+        else:
+            once = away(len(request.forget), *truth.shape[1:]) if once is None else once
+            if (
+                truth.ndim > 1 and (more := truth.shape[-1] - once.shape[-1]) > 0
+            ):  # a batch is as long as its longest example
+                once = torch.cat([once, away(*once.shape[:-1], more)], -1)
+            moved = once[positions] if truth.ndim == 1 else once[positions][..., : truth.shape[-1]]
+        drawn = truth + moved.to(truth.device)
         yield Objective({"random_label": cross_entropy(outputs, drawn % outputs.shape[-1], parts).mean()}, positions)
 
 

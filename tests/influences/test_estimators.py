@@ -170,6 +170,7 @@ def test_kfac_equals_its_dense_definition(name: str) -> None:
     logits = outputs.detach().requires_grad_()
     (delta,) = torch.autograd.grad(task.example_loss(lambda _: logits, batch).sum(), logits)
     inputs = torch.cat([inputs, torch.ones(*inputs.shape[:-1], 1)], -1).flatten(0, -2)
+    inputs = inputs[(delta != 0).any(-1).flatten()]  # without positions that are not predicted
     errors = delta.flatten(0, -2).T @ delta.flatten(0, -2) / len(batch.targets)
     matrix = torch.kron(errors, inputs.T @ inputs / len(inputs)) + LAMBDA * torch.eye(each.shape[1])
     count, width = delta.shape[-1], inputs.shape[-1]

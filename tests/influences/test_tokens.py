@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cases
+import padding
 import pytest
 import sequences
 import torch
@@ -46,6 +47,9 @@ def test_some_sequences_in_the_order_asked() -> None:
 
 
 def test_what_has_no_tokens_is_refused() -> None:
+    padded = padding.Padded()
+    with pytest.raises(TypeError, match=r'need to know the tokens, as batch.targets\["tokens"\].*Padded gives none'):
+        imu.token_scores(padded, padded.make_model(0))
     with pytest.raises(TypeError, match="token scores need a task of sequences"):
         imu.token_scores(cases.task("toy"), cases.original("toy"))
     with pytest.raises(TypeError, match="whose readout is one linear layer"):
