@@ -109,9 +109,8 @@ class Softmax:
 
     def __call__(self, influence: np.ndarray) -> np.ndarray:
         """(n,) positive weights."""
-        influence = influence / (
-            np.abs(influence).max(initial=0.0) or 1.0
-        )  # whose squares are numbers, whatever their unit
+        # So that the squares behind the spread are numbers, whatever the unit.
+        influence = influence / (np.abs(influence).max(initial=0.0) or 1.0)
         spread = influence.std() or 1.0
         return np.exp(-(influence - influence.min()) / (self.temperature * spread))
 

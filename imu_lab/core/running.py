@@ -406,11 +406,10 @@ def tensors_of(model: nn.Module, without: str = "") -> list[object]:
         without: the name of a module whose own tensors do not count.
     """
     left_out = f"{without}." if without else None
+    # One walk for both: named_parameters and named_buffers take three times as long.
     modules = [(f"{name}." if name else "", part) for name, part in model.named_modules(remove_duplicate=False)]
     parameters = [(name, part._parameters) for name, part in modules]
-    buffers = [
-        (name, part._buffers) for name, part in modules
-    ]  # one walk for both: named_parameters takes three times as long
+    buffers = [(name, part._buffers) for name, part in modules]
     return [
         part
         for name, own in (*parameters, *buffers)
