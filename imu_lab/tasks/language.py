@@ -206,7 +206,7 @@ class Language:
         """The same task with these pairs to be forgotten."""
         return replace(self, forget_authors=(), request=None, forget_pairs=tuple(examples))
 
-    def _places(self, split: str) -> list[int]:
+    def _places(self, split: str) -> tuple[int, ...]:
         return places(self.corpus, self._forgotten, split)
 
     @full_precision()
@@ -219,7 +219,7 @@ class Language:
         # What is kept is measured on the same pairs for every request that the data name.
         if kind in ("perturbed", *OTHERS):
             named = {at for places in self.corpus.requests.values() for at in places} if stem in KEPT else set()
-            places = [at for at in places if getattr(self.corpus, part)[at].wrong and at not in named]
+            places = tuple(at for at in places if getattr(self.corpus, part)[at].wrong and at not in named)
         answer = kind if kind in ANSWERS else ""
         told = tokens(self.corpus, self.codec, part, answer)
         rows = torch.isin(told.ids // told.each, torch.tensor(places, dtype=torch.int64)).nonzero().flatten()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..core.memo import remembered
 from ..core.messages import listed, shown, unknown, warn
 from .sources.pairs import Corpus
 
@@ -90,7 +91,8 @@ def several(given: Any, name: str) -> tuple:
     return some
 
 
-def places(corpus: Corpus, forget: tuple[int, ...], name: str) -> list[int]:
+@remembered(256)
+def places(corpus: Corpus, forget: tuple[int, ...], name: str) -> tuple[int, ...]:
     """Where the pairs of a split stand in their part of the corpus, in rising order.
 
     Args:
@@ -119,4 +121,4 @@ def places(corpus: Corpus, forget: tuple[int, ...], name: str) -> list[int]:
     }
     if name not in makers:
         raise unknown("split", name, makers)
-    return makers[name]()
+    return tuple(makers[name]())

@@ -157,7 +157,7 @@ def test_the_output_layer_is_the_readout_and_moves_alone(monkeypatch: pytest.Mon
     task = tiny()
     model = gpt(task, tied=True)
     seen = task.prepared(model)
-    assert readout.resolve(task, model) == ("network.lm_head",) and readout.examine(task, model).linear
+    assert readout.resolve(task, model) == ("network.lm_head",) and readout.examine(task, seen).linear
     assert seen.network.transformer.wte.weight is model.transformer.wte.weight
     run = imu.unlearn(task, model, steps=2)
     after = run.model.state_dict()
