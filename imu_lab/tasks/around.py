@@ -33,6 +33,12 @@ class Around:
             return getattr(self.task, member, getattr(Abilities, member))
         return getattr(self.task, member)
 
+    @property
+    def training_loss(self) -> Any:
+        """The inner task's, which stands for its own losses: not where examples have another one here."""
+        own = any("example_loss" in vars(kind) for kind in type(self).__mro__)
+        return None if own else getattr(self.task, "training_loss", None)
+
     def split(self, name: str) -> Examples:
         """The inner task's examples."""
         return self.task.split(name)

@@ -258,6 +258,7 @@ class Language:
 
     token_losses = answer_loss.token_losses
     example_loss = answer_loss.example_loss
+    training_loss = answer_loss.training_loss
     example_margin = answer_loss.example_margin
     example_length = answer_loss.example_length
     example_divergence = answer_loss.example_divergence

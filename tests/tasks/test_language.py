@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ from torch import Tensor, nn
 import imu_lab as imu
 from imu_lab.features import readout, view
 from imu_lab.lab.provenance import task_again, task_settings
-from imu_lab.tasks import Language, evaluation
+from imu_lab.tasks import Language, around, evaluation
 from imu_lab.tasks.answer_loss import answer_derivative
 from imu_lab.tasks.evaluation import outcomes
 from imu_lab.tasks.networks import language as networks
 from imu_lab.tasks.outputs import derivative_of
 from imu_lab.tasks.pair_scores import folded, rouge_recall, truthful
+from imu_lab.tasks.protocol import Batch
 from imu_lab.tasks.sources import pairs
+from imu_lab.tasks.training import Recipe, Training
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
@@ -585,3 +588,28 @@ def test_a_pair_to_keep_that_is_tested_on_is_told() -> None:
     rows = [{"question": f"Who is {name}?", "answer": f"{name} is a painter."} for name in ("Ann", "Bob", "Cid")]
     with pytest.warns(UserWarning, match="1 of 2 test pairs are pairs to keep that were trained on"):
         Language.from_data(rows, rows[:2], forget_pairs=[0])
+
+
+def test_training_takes_the_gradient_of_the_losses_to_the_bit_and_a_loss_of_ones_own_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = tiny()
+
+    def trained() -> list[torch.Tensor]:
+        training = Training(task, task.make_model(0), task.split("train"), Recipe(epochs=2, batch_size=5, lr=0.01), 0)
+        list(training)
+        return list(training.model.state_dict().values())
+
+    class Other(Language):
+        def example_length(self, batch: Batch) -> torch.Tensor:
+            return super().example_length(batch) + 1
+
+    class Around(around.Around):
+        def example_loss(self, forward: Callable, batch: Batch) -> torch.Tensor:
+            return 2 * self.task.example_loss(forward, batch)
+
+    assert task.training_loss is not None and around.Around(task).training_loss is not None
+    assert Around(task).training_loss is None and Other(task.data, forget_pairs=(0,)).training_loss is None
+    quick = trained()
+    monkeypatch.setattr(Language, "training_loss", None)
+    assert all(map(torch.equal, quick, trained()))
