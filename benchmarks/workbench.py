@@ -58,7 +58,8 @@ def rows() -> Iterator[Row]:
                 yield Row(f"{name} slider to {figure[5:]}, median of {MOVES}", moved, 100, unit="ms")
         for name, control in {"rate": ".imu-lr", "damping": ".imu-damping"}.items():
             unfold(page, control)
-            for key in ("ArrowRight", "ArrowLeft"):  # back over positions whose runs are at hand: answers come fastest there
+            # Back over positions whose runs are at hand: answers come fastest there.
+            for key in ("ArrowRight", "ArrowLeft"):
                 bare, ours = (page.evaluate(HELD, [slid, key, PRESSES]) for slid in (".bare", control))
                 page.wait_for_timeout(2_000)
             yield Row(f"a key held for {PRESSES} presses on the {name} slider, its runs at hand / on a bare slider", ours / bare,

@@ -67,12 +67,6 @@ class Padded:
         """(n,) the mean over a sequence's own tokens."""
         return self.token_losses(forward, batch).sum(1) / self.example_length(batch)
 
-    def example_divergence(self, outputs: Tensor, reference: Tensor, batch: imu.tasks.Batch) -> Tensor:
-        """(n,) KL(reference ‖ model), the mean over a sequence's own tokens."""
-        mine, other = outputs.log_softmax(-1), reference.log_softmax(-1)
-        each = (other.exp() * (other - mine)).sum(-1) * (batch.targets >= 0)
-        return each.sum(1) / self.example_length(batch)
-
     def example_metrics(self, forward: Callable, batch: imu.tasks.Batch) -> dict[str, Tensor]:
         """The loss."""
         return {"loss": self.example_loss(forward, batch)}

@@ -21,7 +21,6 @@ from ..tasks.outputs import (
     kl,
     log_probabilities,
     per_counting,
-    per_example,
     two_sided,
 )
 from ..tasks.protocol import Batch, Positions, Task, offered
@@ -111,11 +110,11 @@ class KLRetrained(Distance):
         mine = log_probabilities(made)
         mine = mine.view(copies, -1, *mine.shape[1:])
         if len(logs) == 1:
-            return per_example(kl(logs, mine).flatten(0, 1))
+            return per_counting(task, kl(logs, mine).flatten(0, 1), made[: mine.shape[1]], batch)
         shares = logs.exp()
         certain = expected(shares, logs).mean(0)
         crossed = expected(shares.mean(0), mine)  # (copies, n, ...)
-        return per_example((certain - crossed).flatten(0, 1))
+        return per_counting(task, (certain - crossed).flatten(0, 1), made[: mine.shape[1]], batch)
 
 
 @metric(

@@ -20,9 +20,9 @@ def lengths(task: Task, batch: Batch) -> Tensor | float:
 
 
 def divergences(task: Task, outputs: Any, reference: Any, batch: Batch) -> Tensor:
-    """(n,) KL(reference ‖ model) of each example in nats, the mean over its predictions.
+    """(n,) KL(reference ‖ model) of each example in nats, the mean over its predictions that enter its loss.
 
-    A task whose outputs are padded, or no logits, declares ``example_divergence(outputs, reference, batch)`` itself.
+    A task whose outputs are no logits declares ``example_divergence(outputs, reference, batch)`` itself.
 
     Args:
         outputs, reference: logits (n, ..., K) of the two models on the same inputs.
@@ -31,7 +31,7 @@ def divergences(task: Task, outputs: Any, reference: Any, batch: Batch) -> Tenso
     own = offered(task).example_divergence
     if own:
         return own(outputs, reference, batch)
-    return per_example(kl(log_probabilities(reference), log_probabilities(outputs)))
+    return per_counting(task, kl(log_probabilities(reference), log_probabilities(outputs)), outputs, batch)
 
 
 def check_probabilities(task: Task, outputs: Any = None, batch: Batch | None = None) -> None:
@@ -234,10 +234,15 @@ def counting(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
 
 
 def per_counting(task: Task, values: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
-    """(n,) the mean of (n, ...) over the predictions of each example that enter its loss."""
+    """(c · n,) the mean of (c · n, ...) over the predictions of each example that enter its loss, for c models.
+
+    Args:
+        outputs: logits (n, ..., K) of one of them, of which only the shape is looked at.
+    """
     if values.ndim < 2:
         return values
     counts = counting(task, outputs, batch).flatten(1)
+    counts = counts.repeat(len(values) // max(1, len(counts)), 1)
     return values.flatten(1).masked_fill(~counts, 0.0).sum(1) / counts.sum(1)
 
 
@@ -270,8 +275,3 @@ def _possible(shares: Tensor, values: Tensor) -> Tensor:
     """The values, with 0 in the place of those that have no share; where all have one, which is usual, no copy of them."""
     never = shares == 0
     return torch.where(never, 0.0, values) if never.any() else values
-
-
-def per_example(values: Tensor) -> Tensor:
-    """(n,) the mean of (n, ...) over everything but examples."""
-    return values.flatten(1).mean(1) if values.ndim > 1 else values

@@ -253,7 +253,7 @@ class Abilities:
         example_margin: ``(forward, batch)`` to (n,) the true logit minus the largest other.
         example_metrics: ``(forward, batch)`` to {name: (n,)}, of which ``evaluate = averages`` takes the means.
         example_length: ``(batch)`` to (n,), the number of predictions that an example's loss is the mean of.
-        example_divergence: ``(outputs, reference, batch)`` to (n,) KL(reference ‖ model), for outputs that are padded.
+        example_divergence: ``(outputs, reference, batch)`` to (n,) KL(reference ‖ model), for outputs that are no logits.
         token_losses: ``(forward, batch)`` to (n, T), the loss of each prediction of an example; the tokens themselves are
             ``batch.targets["tokens"][:, 1:]``, negative where there is none.
         spelled: from tokens to what each is in writing.

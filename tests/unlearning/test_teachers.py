@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import cases
 import pytest
 import torch
 from descents import EACH, by_hand, difference, flat, losses, stepped
@@ -13,10 +14,11 @@ import imu_lab as imu
 
 
 def kl(task: object, teacher: nn.Module, model: nn.Module, split: str, warm: float = 1.0) -> Tensor:
-    """T² times the mean KL(teacher ‖ model) at temperature T; of sequences over all positions, as divergences are."""
+    """T² times the mean KL(teacher ‖ model) at temperature T; of sequences over the positions that enter the loss."""
     inputs = task.split(split).batch().inputs
     truth, found = ((each(inputs) / warm).softmax(-1) for each in (teacher, model))
-    return warm**2 * (truth.detach() * (truth.detach() / found).log()).sum(-1).mean()
+    apart = (truth.detach() * (truth.detach() / found).log()).sum(-1)
+    return warm**2 * (apart[:, :-1] if isinstance(task, cases.Tokens) else apart).mean()
 
 
 @pytest.mark.few(1)
