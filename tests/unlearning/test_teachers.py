@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-import cases
+import linear_heads
 import pytest
 import torch
 from descents import EACH, by_hand, difference, flat, losses, stepped
@@ -14,11 +14,14 @@ import imu_lab as imu
 
 
 def kl(task: object, teacher: nn.Module, model: nn.Module, split: str, warm: float = 1.0) -> Tensor:
-    """T² times the mean KL(teacher ‖ model) at temperature T; of sequences over the positions that enter the loss."""
-    inputs = task.split(split).batch().inputs
-    truth, found = ((each(inputs) / warm).softmax(-1) for each in (teacher, model))
+    """T² times the mean KL(teacher ‖ model) at temperature T; of a sequence over its own predicted tokens, of which 0 is none."""
+    batch = task.split(split).batch()
+    truth, found = ((each(batch.inputs) / warm).softmax(-1) for each in (teacher, model))
     apart = (truth.detach() * (truth.detach() / found).log()).sum(-1)
-    return warm**2 * (apart[:, :-1] if isinstance(task, cases.Tokens) else apart).mean()
+    if isinstance(task, linear_heads.Padded):
+        own = batch.targets[:, 1:] != 0
+        apart = (apart[:, :-1] * own).sum(1) / own.sum(1)
+    return warm**2 * apart.mean()
 
 
 @pytest.mark.few(1)
