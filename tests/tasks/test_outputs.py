@@ -78,15 +78,6 @@ def test_kl_by_hand_and_where_something_is_impossible() -> None:
     assert outputs.kl(first, first).item() == 0.0
 
 
-def test_the_divergence_is_the_mean_over_an_examples_predictions() -> None:
-    generator = torch.Generator().manual_seed(0)
-    model, reference = torch.randn(4, 3, 5, generator=generator), torch.randn(4, 3, 5, generator=generator)
-    found = outputs.divergences(SimpleNamespace(), model, reference, BATCH)
-    p, q = reference.softmax(-1), model.softmax(-1)
-    assert cases.close(found, (p * (p / q).log()).sum(-1).mean(1), within=1e-6)
-    assert torch.equal(outputs.divergences(SimpleNamespace(), model, model, BATCH), torch.zeros(4))
-
-
 def test_a_task_may_count_its_own_predictions() -> None:
     own = SimpleNamespace(example_divergence=lambda *given: torch.ones(4), example_length=lambda batch: torch.arange(4))
     assert outputs.divergences(own, None, None, BATCH).tolist() == [1.0] * 4
@@ -101,6 +92,22 @@ def losing(loss: Callable) -> SimpleNamespace:
 def summed(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of each prediction (n, T) from (n, T, K)."""
     return torch.nn.functional.cross_entropy(logits.movedim(-1, 1), truth, reduction="none")
+
+
+def test_the_divergence_is_the_mean_over_an_examples_predictions_that_enter_its_loss() -> None:
+    generator = torch.Generator().manual_seed(0)
+    model, reference = torch.randn(4, 3, 5, generator=generator), torch.randn(4, 3, 5, generator=generator)
+    mask = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
+    task = losing(lambda z, y: (summed(z, y) * mask).sum(1) / mask.sum(1))
+    batch = Batch(None, torch.zeros(4, 3, dtype=torch.int64))
+    p, q = reference.softmax(-1), model.softmax(-1)
+    each = (p * (p / q).log()).sum(-1)
+    own = torch.stack([row[kept].mean() for row, kept in zip(each, mask.bool())])
+    assert cases.close(outputs.divergences(task, model, reference, batch), own, within=1e-6)
+    assert cases.relative(each.mean(1), own) > 0.05, "what enters no loss would have been seen"
+    assert torch.equal(outputs.divergences(task, model, model, batch), torch.zeros(4))
+    plain = losing(lambda z, y: summed(z, y).mean(1))
+    assert cases.close(outputs.divergences(plain, model, reference, batch), each.mean(1), within=1e-6)
 
 
 def test_true_classes_are_read_from_the_loss_itself() -> None:
