@@ -3,7 +3,7 @@
 A slider asks faster than anything can answer. So ``submit`` only notes the newest settings; one thread computes them,
 and what was superseded meanwhile is never computed or drawn. A long computation may yield answers on the way (the main
 run first, then its controls): each is drawn, at most a few a second, and the last one always. A page that is sent more than
-it can draw takes no key any more, so answers keep a distance, and of each what can wait is drawn once nobody asks.
+it can draw takes no key any more, so while somebody asks answers keep a distance, and what can wait of them is not drawn.
 
 A slider mostly goes on as it went. So once an answer is there and nobody asks, what will probably be asked next is worked
 out, too, where that is quick; it is drawn if it is asked.
@@ -29,12 +29,8 @@ EXIT_SECONDS = 10.0
 DRAW_INTERVAL = 0.2  # seconds; drawing at every 2 ms step left a browser seven seconds behind, 5 Hz left it 0.03 s
 PATIENCE = 0.4  # seconds before a computation counts as long: its progress is shown and it can be dropped
 QUICK = 1.0  # seconds; what takes longer to answer is not worked out before it is asked
-DISTANCE = (
-    0.12  # seconds from one answer's drawing to the next one's; the workbench's page needs 0.07 for what cannot wait
-)
-PAUSE = (
-    0.05  # seconds in which nobody asks before what can wait is drawn: what cannot is on its way to the page until then
-)
+DISTANCE = 0.12  # seconds between two answers' drawings while somebody asks; the workbench's page needs 0.07 for one
+PAUSE = 0.05  # seconds in which nobody asks before what can wait is drawn; what cannot is on its way to the page
 
 
 class Superseded(Exception):
